@@ -1,0 +1,56 @@
+"""Entry point of the `rcn` command: picks the subcommand and turns errors into one line.
+
+Exit codes: 0 success, 2 something is wrong with the input (named on standard error),
+130 interrupted.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+
+COMMANDS = ("prepare", "train", "evaluate", "register", "info")
+
+_ERRORS = (ValueError, KeyError, OSError, ImportError)
+
+
+def main(argv=None):
+    """Runs `rcn ARGV...` and returns the exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    parser, modules = _parser()
+    args = parser.parse_args(argv)
+    try:
+        return modules[args.command].run(args) or 0
+    except _ERRORS as error:
+        if os.environ.get("RCN_DEBUG"):
+            raise
+        print(f"rcn {args.command}: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"rcn {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="rcn",
+        description="Unsupervised deformable registration of 3D medical images.",
+        epilog="RCN_DEBUG=1 shows the full traceback of an error.",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    modules = {}
+    for name in COMMANDS:
+        modules[name] = importlib.import_module(f"rcn_tf.commands.{name}")
+        help_text = modules[name].__doc__.splitlines()[0]
+        subparser = subparsers.add_parser(name, help=help_text, description=help_text)
+        modules[name].add_arguments(subparser)
+    return parser, modules
+
+
+def _one_line(error):
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(message).split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

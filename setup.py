@@ -1,0 +1,53 @@
+"""Installs rcn_tf, custom_ops and data_prep, and the `rcn` command.
+
+Environment markers choose one of two stacks (Keras 2 API in both):
+Python 3.9-3.11 -> TensorFlow 2.15.1 + tensorflow-addons; Python 3.12+ -> TensorFlow
+2.18-2.21 + tf_keras. `eval/` runs from the checkout (`python -m eval`): its name is too
+general to install.
+"""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+REFERENCE = 'python_version < "3.12"'
+CURRENT = 'python_version >= "3.12"'
+
+setup(
+    name="rcn-tf",
+    version="0.1.0",
+    description="Recursive cascaded networks for 3D medical image registration in TensorFlow 2",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.9,<3.14",
+    packages=find_packages(include=["rcn_tf*", "custom_ops*", "data_prep*"]),
+    package_data={
+        "rcn_tf": ["default_model/*", "presets/*.json", "report/*.html"],
+    },
+    install_requires=[
+        f"tensorflow==2.15.1; {REFERENCE}",
+        f"numpy>=1.23,<2; {REFERENCE}",
+        f"tensorflow>=2.18,<2.22; {CURRENT}",
+        f"tf_keras>=2.18,<2.22; {CURRENT}",
+        f"numpy>=1.26; {CURRENT}",
+        "h5py>=3.9",
+        "SimpleITK>=2.2",
+        "scipy>=1.9",
+        "matplotlib>=3.6",
+        "pandas>=1.5",
+        "rich>=13",
+    ],
+    extras_require={
+        "addons": [f"tensorflow-addons==0.23.0; {REFERENCE}"],
+        "demo": ["nilearn>=0.10"],
+        "dev": [
+            f"tensorflow-addons==0.23.0; {REFERENCE}",
+            "nilearn>=0.10",
+            "pytest>=7",
+            "ruff>=0.5",
+        ],
+    },
+    entry_points={"console_scripts": ["rcn=rcn_tf.commands.main:main"]},
+)
