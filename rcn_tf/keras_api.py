@@ -13,7 +13,7 @@ try:
 except ModuleNotFoundError:
     keras = tf.keras
 
-if not keras.__version__.startswith("2."):
+if getattr(keras, "__version__", "2").startswith("3"):
     raise ImportError(
         f"rcn_tf needs the Keras 2 API but TensorFlow {tf.__version__} brings Keras "
         f"{keras.__version__}: install the `tf_keras` release that matches TensorFlow."

@@ -1,0 +1,122 @@
+"""`warp` and `compose`: checks and the choice of a backend.
+
+Conventions: channel k of a flow is the displacement in voxels along spatial axis k
+("ij"); sampling is a pull-back, `warped(x) = image(x + flow(x))`, trilinear between the
+eight neighbours (VTN, section III.A).
+"""
+
+import os
+
+import tensorflow as tf
+
+from custom_ops import python_backend
+
+_PADDINGS = ("border", "zeros")
+_CHOICES = ("auto", "native", "python")
+
+
+def warp(image, flow, padding="border", backend="auto"):
+    """Image looked up at x + flow(x), trilinearly.
+
+    Args:
+        image: [B, D, H, W, C] float16, bfloat16, float32 or float64.
+        flow: [B, D', H', W', 3] float32 or float64, voxels of `image`, axis order ij; the
+            output has the flow's spatial shape.
+        padding: "border": outside the volume the nearest border voxel; "zeros": zero, to
+            which the border falls off linearly within one voxel. Either way a coordinate
+            that is out of reach gives no gradient to its flow component.
+        backend: "auto", "native" or "python"; "auto" follows the environment variable
+            `RCN_OPS` and otherwise takes the fastest available.
+
+    Returns: [B, D', H', W', C], the image's dtype; coordinates and weights are computed
+        in the flow's dtype. A NaN in the flow gives NaN at that voxel.
+
+    Raises:
+        ValueError: if a rank, channel count or batch size is wrong, or a choice unknown.
+        TypeError: if a dtype is not supported.
+        ImportError: if the native backend is demanded but not available.
+    """
+    image, flow = tf.convert_to_tensor(image), tf.convert_to_tensor(flow)
+    if padding not in _PADDINGS:
+        raise ValueError(f"`padding` must be one of {_PADDINGS}; got {padding!r}.")
+    resolve_backend(backend)
+    _check_image(image)
+    _check_flow(flow, image)
+    return python_backend.warp(image, flow, padding)
+
+
+def compose(previous, update, backend="auto"):
+    """Flow that applies `update`, then looks up `previous` (VTN, eq. 3).
+
+    `compose(previous, update)(x) = update(x) + previous(x + update(x))`, so that warping
+    by the composed flow is warping by `previous`, then by `update`.
+
+    Args:
+        previous, update: [B, D, H, W, 3] float32 or float64, voxels, axis order ij.
+        backend: as in `warp`.
+
+    Returns: [B, D, H, W, 3], same dtype; samples outside clamp to the border.
+
+    Raises: ValueError: if the shapes differ. TypeError: if the dtypes differ.
+    """
+    previous, update = tf.convert_to_tensor(previous), tf.convert_to_tensor(update)
+    if not previous.shape.is_compatible_with(update.shape):
+        raise ValueError(
+            f"`update` must have shape {_shape(previous)} to match `previous`; "
+            f"got {_shape(update)}."
+        )
+    if previous.dtype != update.dtype:
+        raise TypeError(
+            f"`previous` and `update` must share a dtype; got {previous.dtype.name} and "
+            f"{update.dtype.name}."
+        )
+    return update + warp(previous, update, backend=backend)
+
+
+def available_backends():
+    """Names of the backends that can run here, fastest first."""
+    return ("python",)
+
+
+def resolve_backend(backend="auto"):
+    """Name of the backend that a call with `backend` runs on.
+
+    Args: backend: "auto" (the environment variable `RCN_OPS`, else the fastest),
+        "native" or "python".
+
+    Raises: ValueError: unknown name. ImportError: demanded but not available here.
+    """
+    source = "`backend`"
+    if backend == "auto":
+        backend, source = os.environ.get("RCN_OPS", "auto"), "RCN_OPS"
+    if backend not in _CHOICES:
+        raise ValueError(f"{source} must be one of {_CHOICES}; got {backend!r}.")
+    if backend == "auto":
+        return available_backends()[0]
+    if backend not in available_backends():
+        raise ImportError(
+            f"{source} asks for the {backend} warp op, which is not part of this version; "
+            f"available: {', '.join(available_backends())}."
+        )
+    return backend
+
+
+def _check_image(image):
+    if image.shape.rank != 5:
+        raise ValueError(f"`image` must have shape [B, D, H, W, C]; got {_shape(image)}.")
+    if not image.dtype.is_floating:
+        raise TypeError(f"`image` must be floating point; got {image.dtype.name}.")
+
+
+def _check_flow(flow, image):
+    batch = image.shape[0]
+    fits = flow.shape.rank == 5 and flow.shape[-1] == 3
+    if not fits or not tf.TensorShape([batch]).is_compatible_with(flow.shape[:1]):
+        wanted = (*image.shape[:-1].as_list(), 3)
+        raise ValueError(f"`flow` must have shape {wanted} to match `image`; got {_shape(flow)}.")
+    if flow.dtype not in (tf.float32, tf.float64):
+        raise TypeError(f"`flow` must be float32 or float64; got {flow.dtype.name}.")
+
+
+def _shape(tensor):
+    return tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else "unknown"

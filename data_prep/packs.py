@@ -1,0 +1,138 @@
+"""Writes HDF5 packs in the original RCN project's layout, plus attributes.
+
+Group per scan id: `volume` uint8 [D, H, W], optional `segmentation` (uint8; uint16 where ids
+exceed 255) and `point` (float32 [n, 3], voxels, axis order ij, -1 where missing). Attributes of
+a group: `spacing`, `origin`, `direction` ... of the grid (whatever `Grid.to_attributes` gives),
+`source`, `crop_box`, `checksum` (SHA-256 of the volume's bytes). The file carries
+`schema_version`. A pack appears under its name only when complete: until then the data lie in a
+temporary file beside it.
+"""
+
+import json
+import os
+import pathlib
+import tempfile
+
+import h5py
+import numpy as np
+
+from rcn_tf.data.packs import volume_checksum
+
+SCHEMA_VERSION = 1
+
+
+class PackWriter:
+    """Context manager that writes one pack.
+
+    Leaving the block normally renames the temporary file to `path` (replacing an older pack);
+    leaving it by an exception removes the temporary file and keeps the older pack.
+
+    Args: path: the pack to write. attributes: dict, attributes of the whole file.
+    Raises: FileNotFoundError: the folder does not exist.
+    """
+
+    def __init__(self, path, attributes=None):
+        self.path = pathlib.Path(path)
+        self._attributes = {"schema_version": SCHEMA_VERSION, **(attributes or {})}
+        self._file = None
+        self._temporary = None
+        self._ids = set()
+
+    def __enter__(self):
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"Folder {self.path.parent} does not exist.")
+        handle, name = tempfile.mkstemp(
+            dir=self.path.parent, prefix=f".{self.path.name}.", suffix=".partial"
+        )
+        os.close(handle)
+        self._temporary = pathlib.Path(name)
+        self._file = h5py.File(self._temporary, "w")
+        _set_attributes(self._file, self._attributes)
+        return self
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        try:
+            self._file.close()
+            if exc_type is None:
+                # mkstemp makes files private; a pack gets the usual permissions.
+                umask = os.umask(0)
+                os.umask(umask)
+                self._temporary.chmod(0o666 & ~umask)
+                self._temporary.replace(self.path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+        return False
+
+    def add(self, scan_id, volume, *, segmentation=None, points=None, attributes=None):
+        """Adds one scan.
+
+        Args:
+            scan_id: non-empty string, unique in the pack.
+            volume: uint8 [D, H, W].
+            segmentation: integers [D, H, W], 0..65535.
+            points: [n, 3] numbers in voxels, axis order ij; a row with NaN or -1 is missing.
+            attributes: dict; values that HDF5 cannot hold (dicts, None) are stored as JSON.
+        Raises: ValueError: an argument of the wrong shape, dtype or range, or a known id.
+        """
+        if not isinstance(scan_id, str) or not scan_id.strip("/"):
+            raise ValueError(f"A scan id must be a non-empty string; got {scan_id!r}.")
+        if scan_id in self._ids:
+            raise ValueError(f"Scan id {scan_id!r} occurs twice in pack {self.path}.")
+        volume = np.asarray(volume)
+        if volume.dtype != np.uint8 or volume.ndim != 3 or volume.size == 0:
+            raise ValueError(
+                f"`volume` of {scan_id!r} must be uint8 of shape (D, H, W); "
+                f"got {volume.dtype} {volume.shape}."
+            )
+        arrays = {"volume": volume}
+        if segmentation is not None:
+            arrays["segmentation"] = _checked_segmentation(scan_id, segmentation, volume.shape)
+        if points is not None:
+            arrays["point"] = _checked_points(scan_id, points)
+        group = self._file.create_group(scan_id)
+        for key, array in arrays.items():
+            # One chunk: a scan is always read whole.
+            options = {"chunks": array.shape, "compression": "gzip", "compression_opts": 2}
+            group.create_dataset(key, data=array, **(options if array.ndim == 3 else {}))
+        _set_attributes(group, {**(attributes or {}), "checksum": volume_checksum(volume)})
+        self._ids.add(scan_id)
+
+
+def to_uint8(array):
+    """Converts intensities in [0, 1] to uint8 0..255 (rounded, clipped).
+
+    Raises: ValueError: if a value is NaN or infinite.
+    """
+    if not np.isfinite(array).all():
+        raise ValueError("The image holds NaN or infinity.")
+    return np.clip(np.rint(np.asarray(array, np.float32) * 255), 0, 255).astype(np.uint8)
+
+
+def _checked_segmentation(scan_id, segmentation, shape):
+    segmentation = np.asarray(segmentation)
+    if segmentation.shape != shape or segmentation.dtype.kind not in "iu":
+        raise ValueError(
+            f"`segmentation` of {scan_id!r} must be integers of shape {shape}; "
+            f"got {segmentation.dtype} {segmentation.shape}."
+        )
+    low, high = int(segmentation.min()), int(segmentation.max())
+    if low < 0 or high > np.iinfo(np.uint16).max:
+        raise ValueError(f"`segmentation` of {scan_id!r} holds ids outside 0..65535: {low}..{high}.")
+    return segmentation.astype(np.uint8 if high <= 255 else np.uint16)
+
+
+def _checked_points(scan_id, points):
+    points = np.array(points, np.float32)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"`points` of {scan_id!r} must have shape (n, 3); got {points.shape}.")
+    points[np.isnan(points).any(axis=1)] = -1
+    if not np.isfinite(points).all():
+        raise ValueError(f"`points` of {scan_id!r} holds infinity.")
+    return points
+
+
+def _set_attributes(item, attributes):
+    for key, value in attributes.items():
+        plain = isinstance(value, (str, bytes, int, float, bool, np.ndarray, np.generic))
+        numbers = isinstance(value, (list, tuple)) and np.asarray(value).dtype.kind in "iufb"
+        item.attrs[key] = value if plain or numbers else json.dumps(value)

@@ -1,0 +1,181 @@
+"""Recursive cascade of registration networks (RCN, sections 3.1-3.3).
+
+Stage k sees the fixed image and the moving image as warped so far, and predicts a small
+flow; the total flow composes them all. The moving image itself is always warped once, by
+the total flow, so that interpolation does not blur it stage by stage.
+"""
+
+import importlib
+
+import tensorflow as tf
+
+from custom_ops import compose, warp
+from rcn_tf import fields
+from rcn_tf.keras_api import keras
+from rcn_tf.networks import BASES, AffineNetwork
+from rcn_tf.output import RegistrationOutput, StageOutput
+
+MIN_SIZE = 32
+
+
+class RecursiveCascade(keras.Model):
+    """An affine stage followed by `n_cascades` dense stages.
+
+    Args:
+        base: "vtn", "voxelmorph", another name in `rcn_tf.networks.BASES`, a factory
+            `f(channels=, flow_multiplier=, init=, name=) -> network`, or such a factory's
+            import path "package.module:name".
+        n_cascades: number of dense stages, each with its own weights.
+        volume_shape: (D, H, W), at least 32 per axis.
+        channels: width of the dense networks (their first convolution).
+        affine: False leaves the affine stage out (VTN's networks D, DD, DDD).
+        affine_channels: width of the affine network.
+        init: "gentle" starts every stage near the identity, "original" as the paper's
+            code does, with large random flows.
+
+    Raises: ValueError: for an unknown base or init, a volume that is too small, or a
+        cascade without any stage.
+    """
+
+    def __init__(
+        self,
+        base="vtn",
+        n_cascades=1,
+        volume_shape=(128, 128, 128),
+        channels=16,
+        *,
+        affine=True,
+        affine_channels=16,
+        init="gentle",
+        name="recursive_cascade",
+    ):
+        super().__init__(name=name)
+        self.volume_shape = _checked_shape(volume_shape)
+        if n_cascades < 0 or (n_cascades == 0 and not affine):
+            raise ValueError(
+                f"a cascade needs at least one stage; got n_cascades={n_cascades}, affine={affine}."
+            )
+        factory = _factory(base)
+        self._config = {
+            "base": base if isinstance(base, str) else f"{base.__module__}:{base.__qualname__}",
+            "n_cascades": n_cascades,
+            "volume_shape": self.volume_shape,
+            "channels": channels,
+            "affine": affine,
+            "affine_channels": affine_channels,
+            "init": init,
+        }
+        self.affine = None
+        if affine:
+            self.affine = AffineNetwork(self.volume_shape, channels=affine_channels, init=init)
+        self.dense = [
+            factory(
+                channels=channels,
+                flow_multiplier=1.0 / n_cascades,
+                init=init,
+                name=f"deform_stem_{k}",
+            )
+            for k in range(n_cascades)
+        ]
+        blank = tf.zeros((1, *self.volume_shape, 1))
+        for network in self.networks:  # creates the weights
+            network(blank, blank)
+        self.built = True
+
+    @property
+    def networks(self):
+        """The stages' networks in order, the affine one first where there is one."""
+        return ([self.affine] if self.affine is not None else []) + self.dense
+
+    def __call__(self, fixed, moving, n_repeats=1, training=False):
+        """Registers `moving` to `fixed`.
+
+        Args:
+            fixed, moving: [B, D, H, W, 1] float32 in [0, 1], of the model's volume shape.
+            n_repeats: times that each dense stage is applied in place with the same
+                weights (shared-weight cascading, RCN section 3.3).
+            training: passed on to layers that behave differently in training; the
+                papers' networks have none.
+
+        Returns: RegistrationOutput; stages[0] is the affine one where there is one, and
+            each repeat is a stage of its own.
+
+        Raises: ValueError: if a shape is wrong or n_repeats is below 1.
+        """
+        fixed, moving = self._checked(fixed, "fixed"), self._checked(moving, "moving")
+        if n_repeats < 1:
+            raise ValueError(f"`n_repeats` must be at least 1; got {n_repeats}.")
+        return super().__call__(fixed, moving, n_repeats=n_repeats, training=training)
+
+    def call(self, fixed, moving, n_repeats, training):
+        """What `__call__` runs once the inputs are checked."""
+        del training  # reaches the layers through Keras' call context
+        stages = []
+        if self.affine is not None:
+            stages.append(self._affine_stage(fixed, moving))
+        for network in self.dense:
+            for _ in range(n_repeats):
+                stages.append(_dense_stage(network, fixed, moving, stages))
+        return RegistrationOutput(stages[-1].total_flow, stages[-1].warped, tuple(stages))
+
+    def get_config(self):
+        """Arguments that make the same network again; JSON-serialisable."""
+        return dict(self._config)
+
+    def _affine_stage(self, fixed, moving):
+        matrix, offset = self.affine(fixed, moving)
+        flow = fields.affine_flow(matrix, offset, self.volume_shape)
+        return StageOutput(flow, flow, warp(moving, flow), matrix, offset)
+
+    def _checked(self, image, name):
+        image = tf.convert_to_tensor(image, tf.float32)
+        if not image.shape.is_compatible_with((None, *self.volume_shape, 1)):
+            raise ValueError(
+                f"`{name}` must have shape [B, {', '.join(map(str, self.volume_shape))}, 1] "
+                f"for this model; got {tuple(image.shape.as_list())}."
+            )
+        return image
+
+
+def _dense_stage(network, fixed, moving, stages):
+    current = stages[-1].warped if stages else moving
+    flow = network(fixed, current)
+    total = _total_flow(stages, flow)
+    return StageOutput(flow, total, warp(moving, total))
+
+
+def _total_flow(stages, flow):
+    """Composition with what came before; exact, without sampling, after an affine stage."""
+    if not stages:
+        return flow
+    previous = stages[-1]
+    if previous.matrix is not None:
+        moved = tf.einsum("bij,bdhwj->bdhwi", previous.matrix, flow) + flow
+        return moved + previous.flow
+    return compose(previous.total_flow, flow)
+
+
+def _checked_shape(volume_shape):
+    shape = tuple(int(size) for size in volume_shape)
+    if len(shape) != 3 or min(shape) < MIN_SIZE:
+        raise ValueError(
+            f"`volume_shape` must be three sizes of at least {MIN_SIZE}; got {volume_shape}."
+        )
+    return shape
+
+
+def _factory(base):
+    if callable(base):
+        return base
+    if base in BASES:
+        return BASES[base]
+    module, _, name = base.partition(":")
+    if not name:
+        raise ValueError(
+            f"`base` must be one of {tuple(BASES)}, a factory or 'package.module:factory'; "
+            f"got {base!r}."
+        )
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"`base` {base!r} cannot be imported: {error}.") from error

@@ -1,0 +1,1 @@
+"""Packs, dataset configs, pairs and the tf.data pipeline."""

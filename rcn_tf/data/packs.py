@@ -1,0 +1,166 @@
+"""Reads HDF5 packs: one group per scan, as in the data of the original RCN project.
+
+A group holds `volume` uint8 [D, H, W] (0..255), and optionally `segmentation` (integers
+[D, H, W]: 0/255 for the liver, label ids for brains) and `point` (float [n, 3], voxels, axis
+order ij, -1 in all three where a landmark is missing). Packs written by this project carry
+attributes as well (geometry, source, checksum: see `data_prep.packs`); none is needed here.
+Every error names the file and the key.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import threading
+from typing import Optional
+
+import h5py
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """One scan of a pack, as stored.
+
+    volume: uint8 [D, H, W]; segmentation: uint8 or uint16 [D, H, W] or None;
+    points: float32 [n, 3] in voxels, -1 where missing, or None; attributes: dict.
+    """
+
+    id: str
+    volume: np.ndarray
+    segmentation: Optional[np.ndarray] = None
+    points: Optional[np.ndarray] = None
+    attributes: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays."""
+        arrays = (self.volume, self.segmentation, self.points)
+        return sum(array.nbytes for array in arrays if array is not None)
+
+
+class PackReader:
+    """An open pack. Reads are serialised by a lock, so threads may share one reader.
+
+    Args: path: the HDF5 file.
+    Raises: FileNotFoundError: no such file. ValueError: the file is not HDF5.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self._lock = threading.Lock()
+        if not self.path.is_file():
+            raise FileNotFoundError(f"Pack {self.path} does not exist.")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise ValueError(f"Pack {self.path} cannot be read as HDF5: {error}.") from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    def close(self):
+        """Closes the file."""
+        with self._lock:
+            self._file.close()
+
+    def ids(self):
+        """Ids of all scans, sorted: the groups that hold a `volume`."""
+        found = []
+
+        def visit(name, item):
+            if isinstance(item, h5py.Group) and "volume" in item:
+                found.append(name)
+
+        with self._lock:
+            self._file.visititems(visit)
+        return sorted(found)
+
+    def contents(self, scan_id):
+        """Checks a scan's arrays without reading the voxels.
+
+        Returns: dict {"volume": shape, "segmentation": shape or None, "point": shape or None}.
+        Raises: KeyError: no such scan, or it has no volume. ValueError: wrong dtype or shape.
+        """
+        with self._lock:
+            group = self._group(scan_id)
+            self._check_header(scan_id, group)
+            return {
+                key: tuple(group[key].shape) if key in group else None
+                for key in ("volume", "segmentation", "point")
+            }
+
+    def read(self, scan_id, *, segmentation=True, points=True):
+        """Reads one scan.
+
+        Args: scan_id: the group's name. segmentation, points: read those too, where stored.
+        Returns: Scan.
+        Raises: as `contents`; ValueError also for landmarks that are not finite.
+        """
+        with self._lock:
+            group = self._group(scan_id)
+            self._check_header(scan_id, group)
+            labels = group["segmentation"][...] if segmentation and "segmentation" in group else None
+            landmarks = group["point"][...] if points and "point" in group else None
+            if landmarks is not None:
+                landmarks = landmarks.astype(np.float32)
+                if not np.isfinite(landmarks).all():
+                    raise ValueError(f"`point` of {self._name(scan_id)} holds NaN or infinity.")
+            attributes = dict(group.attrs)
+            return Scan(scan_id, group["volume"][...], labels, landmarks, attributes)
+
+    def verify_checksum(self, scan_id):
+        """True where the stored SHA-256 matches the volume; None where there is no checksum."""
+        scan = self.read(scan_id, segmentation=False, points=False)
+        stored = scan.attributes.get("checksum")
+        return None if stored is None else stored == volume_checksum(scan.volume)
+
+    def _group(self, scan_id):
+        group = self._file.get(scan_id)
+        if group is None:
+            raise KeyError(f"Pack {self.path} has no scan {scan_id!r}.")
+        if not isinstance(group, h5py.Group) or "volume" not in group:
+            raise KeyError(f"Scan {self._name(scan_id)} has no `volume`.")
+        return group
+
+    def _check_header(self, scan_id, group):
+        volume = group["volume"]
+        if volume.dtype != np.uint8:
+            raise ValueError(
+                f"`volume` of {self._name(scan_id)} must be uint8; got {volume.dtype}."
+            )
+        if volume.ndim != 3 or 0 in volume.shape:
+            raise ValueError(
+                f"`volume` of {self._name(scan_id)} must have shape (D, H, W); "
+                f"got {tuple(volume.shape)}."
+            )
+        labels = group.get("segmentation")
+        if labels is not None and labels.shape != volume.shape:
+            raise ValueError(
+                f"`segmentation` of {self._name(scan_id)} must have shape {tuple(volume.shape)}, "
+                f"that of `volume`; got {tuple(labels.shape)}."
+            )
+        if labels is not None and labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"`segmentation` of {self._name(scan_id)} must be integers; got {labels.dtype}."
+            )
+        points = group.get("point")
+        if points is not None and (points.ndim != 2 or points.shape[1] != 3):
+            raise ValueError(
+                f"`point` of {self._name(scan_id)} must have shape (n, 3); "
+                f"got {tuple(points.shape)}."
+            )
+        if points is not None and points.dtype.kind not in "iuf":
+            raise ValueError(
+                f"`point` of {self._name(scan_id)} must be numbers; got {points.dtype}."
+            )
+
+    def _name(self, scan_id):
+        return f"{scan_id!r} in {self.path}"
+
+
+def volume_checksum(volume):
+    """SHA-256 (hexadecimal) of the bytes of `volume` in C order."""
+    return hashlib.sha256(np.ascontiguousarray(volume).tobytes()).hexdigest()

@@ -1,0 +1,48 @@
+"""Files that are either the old or the new one, never half of each."""
+
+import contextlib
+import json
+import os
+import pathlib
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Temporary path beside `path`; it takes `path`'s place when the block succeeds.
+
+    The temporary name keeps the suffixes of `path`, from which writers choose a format. On
+    an error it is removed and an older `path` stays as it was.
+
+    Args: path: file to write; its folder must exist.
+    Yields: pathlib.Path to write to.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path, value):
+    """Writes `value` as indented JSON, replacing `path` in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path):
+    """Reads a JSON file that must hold an object.
+
+    Raises: FileNotFoundError: no such file. ValueError: not JSON, or not an object.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist.")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")
+    return value

@@ -1,0 +1,27 @@
+"""Metrics of a registration: overlap, landmarks, regularity, surfaces and similarity.
+
+For evaluation, in NumPy, per sample; they also take TensorFlow tensors. The differentiable
+terms that training minimises are in `rcn_tf.losses`.
+"""
+
+from rcn_tf.metrics.deformation import folding_fraction, jacobian_determinant, jacobian_std
+from rcn_tf.metrics.landmarks import landmark_distance, sample_flow
+from rcn_tf.metrics.overlap import dice, jaccard, mask_overlap, structures
+from rcn_tf.metrics.similarity import correlation
+from rcn_tf.metrics.surface import average_surface_distance, hausdorff, surface_distances
+
+__all__ = [
+    "average_surface_distance",
+    "correlation",
+    "dice",
+    "folding_fraction",
+    "hausdorff",
+    "jaccard",
+    "jacobian_determinant",
+    "jacobian_std",
+    "landmark_distance",
+    "mask_overlap",
+    "sample_flow",
+    "structures",
+    "surface_distances",
+]

@@ -1,0 +1,76 @@
+"""Landmark distance (RCN, section 4.2; VTN, section V-B).
+
+A landmark p of the fixed image maps to p + flow(p) in the moving image; the error is its
+distance to the corresponding landmark there. Coordinates are voxels of the network grid in
+array order (d, h, w), fractional; a landmark that was not found is stored as -1.
+"""
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+MISSING = -1
+
+
+def sample_flow(flow, points):
+    """Flow at fractional positions, trilinear.
+
+    The original's landmark sampler: the volume is surrounded by one voxel of zeros, so a
+    position outside fades to zero within one voxel and further out gets zero.
+
+    Args:
+        flow: [D, H, W, 3] or [B, D, H, W, 3], voxels, axis order ij.
+        points: [N, 3] or [B, N, 3], voxels.
+
+    Returns: float64, shape of `points`.
+    Raises: ValueError: if the shapes do not fit each other.
+    """
+    flow, points = np.asarray(flow), np.asarray(points, np.float64)
+    if flow.ndim == 5 and points.ndim == 3 and len(flow) == len(points):
+        return np.stack([sample_flow(f, p) for f, p in zip(flow, points)])
+    if flow.ndim != 4 or flow.shape[-1] != 3 or points.ndim != 2 or points.shape[-1] != 3:
+        raise ValueError(
+            "`flow` and `points` must have shapes [D, H, W, 3] and [N, 3], or "
+            f"[B, D, H, W, 3] and [B, N, 3]; got {flow.shape} and {points.shape}."
+        )
+    sampled = [
+        map_coordinates(
+            flow[..., axis], points.T, output=np.float64, order=1, mode="grid-constant", cval=0.0
+        )
+        for axis in range(3)
+    ]
+    return np.stack(sampled, axis=-1)
+
+
+def landmark_distance(flow, fixed_points, moving_points, spacing=None):
+    """Distance | p_fixed + flow(p_fixed) - p_moving | of each landmark.
+
+    Args:
+        flow: [D, H, W, 3] or [B, D, H, W, 3], voxels; None for no registration at all.
+        fixed_points, moving_points: [N, 3] or [B, N, 3], voxels; -1 where missing.
+        spacing: millimetres per voxel of the moving image's grid along each array axis, [3]
+            or [B, 3]; None for distances in voxels. The moving grid's, because the distance
+            is measured between two positions in the moving image.
+
+    Returns: float64 [N] or [B, N], voxels or mm; NaN where either landmark is missing.
+    Raises: ValueError: if the shapes do not fit each other.
+    """
+    fixed_points = np.asarray(fixed_points, np.float64)
+    moving_points = np.asarray(moving_points, np.float64)
+    if fixed_points.shape != moving_points.shape:
+        raise ValueError(
+            "`fixed_points` and `moving_points` must have equal shapes; "
+            f"got {fixed_points.shape} and {moving_points.shape}."
+        )
+    mapped = fixed_points if flow is None else fixed_points + sample_flow(flow, fixed_points)
+    error = mapped - moving_points
+    if spacing is not None:
+        error = error * np.asarray(spacing, np.float64)[..., None, :]
+    distance = np.linalg.norm(error, axis=-1)
+    distance[is_missing(fixed_points) | is_missing(moving_points)] = np.nan
+    return distance
+
+
+def is_missing(points):
+    """True for each landmark of [..., N, 3] that is stored as -1 (or NaN)."""
+    points = np.asarray(points)
+    return np.all(points == MISSING, axis=-1) | np.any(np.isnan(points), axis=-1)

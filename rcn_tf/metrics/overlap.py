@@ -1,0 +1,106 @@
+"""Overlap of structures: Dice score and Jaccard coefficient (RCN, section 4.2).
+
+Label maps hold one integer per voxel, 0 being background. For each structure k, with A and
+B the voxels labelled k in either map:
+
+    Dice(A, B) = 2 |A n B| / (|A| + |B|),    Jaccard(A, B) = |A n B| / |A u B|
+
+A structure absent from both maps has no score (NaN, so that `numpy.nanmean` leaves it out);
+absent from one of them it scores 0. Computed in NumPy: evaluation goes pair by pair on host
+arrays. TensorFlow tensors are accepted.
+"""
+
+import numpy as np
+
+MASK_THRESHOLD = 128  # of the original's masks, stored as 0 and 255
+
+
+def structures(*label_maps):
+    """Sorted ids of the structures (labels other than 0) present in any of `label_maps`."""
+    found = [np.unique(np.asarray(labels)) for labels in label_maps]
+    ids = np.unique(np.concatenate(found))
+    return ids[ids != 0]
+
+
+def dice(a, b, labels=None):
+    """Dice score of each structure.
+
+    Args:
+        a, b: integer label maps [D, H, W] or [B, D, H, W]; boolean masks count as label 1.
+        labels: sequence of K structure ids; by default all that occur in `a` or `b`.
+
+    Returns: float64 [K] or [B, K] in [0, 1], in the order of `labels`.
+    Raises: ValueError: if the shapes differ, or the maps are not integers.
+    """
+    shared, size_a, size_b = _counts(a, b, labels)
+    return _ratio(2 * shared, size_a + size_b)
+
+
+def jaccard(a, b, labels=None):
+    """Jaccard coefficient (intersection over union) of each structure; see `dice`."""
+    shared, size_a, size_b = _counts(a, b, labels)
+    return _ratio(shared, size_a + size_b - shared)
+
+
+def mask_overlap(a, b, threshold=MASK_THRESHOLD):
+    """Dice and Jaccard of a single structure given as masks 0..255, as the original counts.
+
+    The moving mask is warped linearly, like an image, and both masks are then thresholded.
+
+    Args:
+        a, b: [D, H, W], [B, D, H, W] or [B, D, H, W, 1], any number type, 0..255.
+        threshold: a voxel belongs to the structure if its value is above.
+
+    Returns: (dice, jaccard), float64 scalars for [D, H, W], else [B].
+    Raises: ValueError: if the shapes differ.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    if a.ndim == 5 and a.shape[-1] == 1:
+        a, b = a[..., 0], b[..., 0]
+    counts = _counts(a > threshold, b > threshold, [1])
+    shared, size_a, size_b = (count[..., 0] for count in counts)
+    return _ratio(2 * shared, size_a + size_b), _ratio(shared, size_a + size_b - shared)
+
+
+def _counts(a, b, labels):
+    """Voxels of each label in both maps at once, in `a`, and in `b`: three arrays [..., K]."""
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape or a.ndim not in (3, 4):
+        raise ValueError(
+            "label maps must have equal shapes [D, H, W] or [B, D, H, W]; "
+            f"got {a.shape} and {b.shape}."
+        )
+    for array in (a, b):
+        if array.dtype.kind not in "biu":
+            raise ValueError(f"label maps must be integers; got {array.dtype}.")
+    labels = structures(a, b) if labels is None else np.asarray(labels)
+    if a.ndim == 4:
+        samples = [_counts_3d(x, y, labels) for x, y in zip(a, b)]
+        return tuple(np.stack(column) for column in zip(*samples))
+    return _counts_3d(a, b, labels)
+
+
+def _counts_3d(a, b, labels):
+    if labels.size == 0:
+        return (np.zeros(0),) * 3
+    a, b = _positions(a, labels), _positions(b, labels)
+    k = labels.size
+    return (
+        np.bincount(a[a == b], minlength=k + 1)[:k],
+        np.bincount(a, minlength=k + 1)[:k],
+        np.bincount(b, minlength=k + 1)[:k],
+    )
+
+
+def _positions(label_map, labels):
+    """Position of each voxel's label within `labels`, or len(labels) for any other value."""
+    order = np.argsort(labels)
+    flat = label_map.ravel()
+    nearest = np.minimum(np.searchsorted(labels, flat, sorter=order), labels.size - 1)
+    position = order[nearest]
+    return np.where(labels[position] == flat, position, labels.size)
+
+
+def _ratio(numerator, denominator):
+    with np.errstate(invalid="ignore"):
+        return np.true_divide(numerator, denominator)

@@ -1,0 +1,68 @@
+"""VTN's affine subnetwork (VTN, section IV.B and Figure 3)."""
+
+import tensorflow as tf
+
+from rcn_tf.keras_api import keras
+from rcn_tf.networks.layers import OriginalUniform, convolution, output_scale
+
+# Name, channels in units of `channels`, stride.
+_ENCODER = (
+    ("conv1", 1, 2),
+    ("conv2", 2, 2),
+    ("conv3", 4, 2),
+    ("conv3_1", 4, 1),
+    ("conv4", 8, 2),
+    ("conv4_1", 8, 1),
+    ("conv5", 16, 2),
+    ("conv5_1", 16, 1),
+    ("conv6", 32, 2),
+    ("conv6_1", 32, 1),
+)
+
+
+class AffineNetwork(keras.Model):
+    """Predicts an affine displacement A x + b from two images.
+
+    Ten convolutions down to 1/64 of the size, then one that spans what is left, with 12
+    outputs. It predicts A, the deviation from the identity, not I + A; x is measured from
+    the centre of the volume.
+
+    Args:
+        volume_shape: (D, H, W); the last kernels have the size that is left of it.
+        channels: of the first convolution; the others are multiples of it.
+        init: "gentle" or "original".
+    """
+
+    def __init__(self, volume_shape, *, channels=16, init="gentle", name="affine_stem"):
+        super().__init__(name=name)
+        self.encoder = [
+            convolution(factor * channels, 3, stride, name=layer)
+            for layer, factor, stride in _ENCODER
+        ]
+        remaining = tuple(-(-size // 64) for size in volume_shape)
+        scale = output_scale(init)
+        self.matrix_layer = _head(9, remaining, scale, "conv7_W")
+        self.offset_layer = _head(3, remaining, scale, "conv7_b")
+
+    def call(self, fixed, moving):
+        """Affine displacement that aligns `moving` to `fixed`.
+
+        Args: fixed, moving: [B, D, H, W, 1] float32 in [0, 1].
+        Returns: matrix [B, 3, 3] (A) and offset [B, 3] (b, voxels), float32.
+        """
+        x = tf.concat([fixed, moving], axis=-1)
+        for layer in self.encoder:
+            x = layer(x)
+        matrix = tf.reshape(self.matrix_layer(x), [-1, 3, 3])
+        offset = tf.reshape(self.offset_layer(x), [-1, 3])
+        return matrix, offset
+
+
+def _head(filters, kernel_size, scale, name):
+    return keras.layers.Conv3D(
+        filters,
+        kernel_size,
+        use_bias=False,
+        kernel_initializer=OriginalUniform(scale),
+        name=name,
+    )

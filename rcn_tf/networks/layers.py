@@ -1,0 +1,88 @@
+"""Layers shared by the networks: the original's convolutions and initialisation.
+
+Every convolution of the original is 'SAME'-padded, has a bias and, where it is followed by
+an activation, LeakyReLU with slope 0.1; transposed convolutions have no bias.
+"""
+
+import tensorflow as tf
+
+from rcn_tf.keras_api import keras
+
+LEAKY_SLOPE = 0.1
+GENTLE_SCALE = 0.02
+
+
+class OriginalUniform(keras.initializers.Initializer):
+    """The original's initialiser: uniform in +-sqrt(3 / m) * scale.
+
+    m is the product of all kernel dimensions but the last, in TensorFlow's layout; for a
+    transposed convolution, [k, k, k, out, in], that counts output channels.
+    """
+
+    def __init__(self, scale=1.0):
+        self.scale = scale
+
+    def __call__(self, shape, dtype=None, **_kwargs):
+        fan = 1
+        for size in shape[:-1]:
+            fan *= size
+        limit = self.scale * (3.0 / fan) ** 0.5
+        return tf.random.uniform(shape, -limit, limit, dtype or tf.float32)
+
+    def get_config(self):
+        return {"scale": self.scale}
+
+
+def output_scale(init):
+    """Factor on the initial weights of a network's last layer.
+
+    Args: init: "gentle" (start near the identity) or "original" (start with large random
+        flows, as the paper's code does).
+    Raises: ValueError: unknown choice.
+    """
+    scales = {"gentle": GENTLE_SCALE, "original": 1.0}
+    if init not in scales:
+        raise ValueError(f"`init` must be one of {tuple(scales)}; got {init!r}.")
+    return scales[init]
+
+
+def convolution(filters, kernel_size, strides=1, *, name, leaky=True):
+    """3D convolution with bias; `leaky` appends LeakyReLU."""
+    return keras.layers.Conv3D(
+        filters,
+        kernel_size,
+        strides,
+        padding="same",
+        activation=leaky_relu if leaky else None,
+        kernel_initializer=OriginalUniform(),
+        name=name,
+    )
+
+
+def transposed_convolution(filters, *, name, leaky=False, scale=1.0):
+    """3D transposed convolution, kernel 4, stride 2, no bias."""
+    return keras.layers.Conv3DTranspose(
+        filters,
+        4,
+        2,
+        padding="same",
+        use_bias=False,
+        activation=leaky_relu if leaky else None,
+        kernel_initializer=OriginalUniform(scale),
+        name=name,
+    )
+
+
+def leaky_relu(x):
+    return tf.nn.leaky_relu(x, LEAKY_SLOPE)
+
+
+def crop_like(x, reference):
+    """Leading corner of x [B, d, h, w, C] with the spatial shape of `reference`.
+
+    A stride-2 layer rounds odd sizes up, so what is up-sampled again may be one voxel
+    larger than its skip connection; the surplus is at the far end, as in a transposed
+    convolution that is told its output shape.
+    """
+    size = tf.shape(reference)
+    return x[:, : size[1], : size[2], : size[3]]

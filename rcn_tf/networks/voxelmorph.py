@@ -1,0 +1,127 @@
+"""VoxelMorph as the RCN paper cascades it, and the larger variants of its Table 4."""
+
+import tensorflow as tf
+
+from rcn_tf.keras_api import keras
+from rcn_tf.networks.layers import convolution, crop_like, output_scale
+
+_FLOW_STDDEV = 1e-5
+
+
+class VoxelMorph(keras.Model):
+    """U-Net of VoxelMorph: four stride-2 convolutions down, nearest up-sampling back.
+
+    The last convolution starts near zero (normal, standard deviation 1e-5), so that the
+    first flow is the identity; `init` is accepted for the factories' common signature.
+
+    Args:
+        channels: of the first and the two last convolutions; all others have twice as
+            many. 32 gives Table 4's "VM x2".
+        convolutions_per_level: 2 gives Table 4's "VM-double".
+        flow_multiplier: 1 / n_cascades in a cascade.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels=16,
+        convolutions_per_level=1,
+        flow_multiplier=1.0,
+        init="gentle",
+        name="voxelmorph",
+    ):
+        super().__init__(name=name)
+        output_scale(init)  # rejects unknown choices
+        self.scale = flow_multiplier
+        self.unet = UNet(channels, convolutions_per_level)
+        self.flow_layer = _flow_layer()
+
+    def call(self, fixed, moving):
+        """Flow that aligns `moving` to `fixed`.
+
+        Args: fixed, moving: [B, D, H, W, 1] float32 in [0, 1].
+        Returns: [B, D, H, W, 3] float32, voxels, axis order ij.
+        """
+        return self.flow_layer(self.unet(tf.concat([fixed, moving], axis=-1))) * self.scale
+
+
+class VoxelMorphTwice(keras.Model):
+    """Table 4's "VM xx2": encoder-decoder-encoder-decoder without a warp in between.
+
+    The first U-Net's features are passed to the second along with the images; the
+    arguments are VoxelMorph's.
+    """
+
+    def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vm_xx2"):
+        super().__init__(name=name)
+        output_scale(init)
+        self.scale = flow_multiplier
+        self.first = UNet(channels, name="first")
+        self.second = UNet(channels, name="second")
+        self.flow_layer = _flow_layer()
+
+    def call(self, fixed, moving):
+        """Flow that aligns `moving` to `fixed`; shapes as in VoxelMorph."""
+        images = tf.concat([fixed, moving], axis=-1)
+        features = self.first(images)
+        features = self.second(tf.concat([images, features], axis=-1))
+        return self.flow_layer(features) * self.scale
+
+
+class UNet(keras.layers.Layer):
+    """The encoder-decoder of VoxelMorph without its flow layer.
+
+    [B, D, H, W, C] -> [B, D, H, W, channels].
+    """
+
+    def __init__(self, channels, convolutions_per_level=1, name="unet"):
+        super().__init__(name=name)
+        wide = 2 * channels
+        extra = convolutions_per_level - 1
+
+        def level(layer_name, width, stride=1):
+            names = [layer_name] + [f"{layer_name}_extra{k + 1}" for k in range(extra)]
+            return [
+                convolution(width, 3, stride if k == 0 else 1, name=name)
+                for k, name in enumerate(names)
+            ]
+
+        widths = (channels, wide, wide, wide)
+        self.encoder = [level(f"conv{k}", width, 2) for k, width in enumerate(widths, start=1)]
+        self.decoder = [level(f"decode{k}", wide) for k in (4, 3, 2, 1)]
+        self.decoder[-1] += level("decode1_1", wide)
+        self.decoder.append(level("decode0", channels) + level("decode0_1", channels))
+        self.upsample = keras.layers.UpSampling3D(2)
+
+    def call(self, x):
+        skips = [x]
+        for convolutions in self.encoder:
+            x = _apply(convolutions, x)
+            skips.append(x)
+        x = _apply(self.decoder[0], x)
+        for convolutions, skip in zip(self.decoder[1:], skips[-2::-1]):
+            x = tf.concat([crop_like(self.upsample(x), skip), skip], axis=-1)
+            x = _apply(convolutions, x)
+        return x
+
+
+def vm_x2(*, channels=16, **kwargs):
+    """Table 4's "VM x2": twice the feature counts of every convolution."""
+    return VoxelMorph(channels=2 * channels, **kwargs)
+
+
+def vm_double(**kwargs):
+    """Table 4's "VM-double": twice the convolutions at each level."""
+    return VoxelMorph(convolutions_per_level=2, **kwargs)
+
+
+def _apply(layers, x):
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def _flow_layer():
+    layer = convolution(3, 3, name="flow", leaky=False)
+    layer.kernel_initializer = keras.initializers.RandomNormal(stddev=_FLOW_STDDEV)
+    return layer

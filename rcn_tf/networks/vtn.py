@@ -1,0 +1,71 @@
+"""VTN's dense deformable subnetwork (VTN, section IV.B and Figure 4)."""
+
+import tensorflow as tf
+
+from rcn_tf.keras_api import keras
+from rcn_tf.networks.layers import (
+    convolution,
+    crop_like,
+    output_scale,
+    transposed_convolution,
+)
+
+OUTPUT_FACTOR = 20.0
+
+
+class VTN(keras.Model):
+    """Encoder-decoder with flow predictions at every scale, each passed up to the next.
+
+    Level k halves the size k times; levels 1 and 2 have one convolution, levels 3 to 6
+    two. Going up, a level concatenates its encoder features, the up-sampled decoder
+    features and the up-sampled coarser flow. The last layer, at full resolution, is
+    multiplied by 20 x `flow_multiplier`.
+
+    Args:
+        channels: of level 1; level k has 2^(k-1) times as many.
+        flow_multiplier: 1 / n_cascades in a cascade.
+        init: "gentle" or "original".
+    """
+
+    def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vtn"):
+        super().__init__(name=name)
+        self.scale = OUTPUT_FACTOR * flow_multiplier
+        self.encoder = []
+        for level in range(1, 7):
+            width = channels * 2 ** (level - 1)
+            convolutions = [convolution(width, 3, 2, name=f"conv{level}")]
+            if level >= 3:
+                convolutions.append(convolution(width, 3, name=f"conv{level}_1"))
+            self.encoder.append(convolutions)
+        self.predictions = {}
+        self.upsampled_flows = {}
+        self.upsampled_features = {}
+        for level in range(6, 1, -1):
+            up = level - 1
+            self.predictions[str(level)] = convolution(3, 3, name=f"pred{level}", leaky=False)
+            self.upsampled_flows[str(level)] = transposed_convolution(
+                3, name=f"upsamp{level}to{up}"
+            )
+            self.upsampled_features[str(level)] = transposed_convolution(
+                channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True
+            )
+        self.output_layer = transposed_convolution(3, name="upsamp1to0", scale=output_scale(init))
+
+    def call(self, fixed, moving):
+        """Flow that aligns `moving` to `fixed`.
+
+        Args: fixed, moving: [B, D, H, W, 1] float32 in [0, 1].
+        Returns: [B, D, H, W, 3] float32, voxels, axis order ij.
+        """
+        x = tf.concat([fixed, moving], axis=-1)
+        skips = {}
+        for level, convolutions in enumerate(self.encoder, start=1):
+            for layer in convolutions:
+                x = layer(x)
+            skips[level] = x
+        for level in range(6, 1, -1):
+            skip, key = skips[level - 1], str(level)
+            features = crop_like(self.upsampled_features[key](x), skip)
+            flow = crop_like(self.upsampled_flows[key](self.predictions[key](x)), skip)
+            x = tf.concat([skip, features, flow], axis=-1)
+        return crop_like(self.output_layer(x), fixed) * self.scale

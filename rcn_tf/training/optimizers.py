@@ -1,0 +1,58 @@
+"""Optimisers by name, with the paper's step-wise learning rate."""
+
+from rcn_tf.keras_api import keras
+
+# TensorFlow 1's default, with which the papers trained; Keras' own is 1e-7.
+ADAM_EPSILON = 1e-8
+
+_ADDONS = {"rectified_adam": "RectifiedAdam", "lamb": "LAMB", "lookahead": "Lookahead"}
+
+
+def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None):
+    """Optimiser whose learning rate halves after given steps (RCN, section 4.1).
+
+    Args:
+        name: "adam", "adamw", or from tensorflow-addons "rectified_adam", "lamb",
+            "lookahead" (around Adam).
+        learning_rate: initial.
+        halve_at: increasing step numbers.
+        clip_norm: limit on the gradient's global norm, or None.
+
+    Returns: keras optimizer.
+
+    Raises:
+        ValueError: unknown name.
+        ImportError: tensorflow-addons is needed but cannot be imported.
+    """
+    rates = [learning_rate * 0.5**k for k in range(len(halve_at) + 1)]
+    schedule = rates[0]
+    if halve_at:
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay(list(halve_at), rates)
+    if name == "adam":
+        return keras.optimizers.Adam(
+            schedule, epsilon=ADAM_EPSILON, global_clipnorm=clip_norm, jit_compile=False
+        )
+    if name == "adamw":
+        return keras.optimizers.AdamW(schedule, global_clipnorm=clip_norm, jit_compile=False)
+    if name not in _ADDONS:
+        raise ValueError(
+            f"`optimizer.name` must be one of {('adam', 'adamw', *_ADDONS)}; got {name!r}."
+        )
+    addons = _import_addons(name)
+    if name == "lookahead":
+        inner = keras.optimizers.legacy.Adam(
+            schedule, epsilon=ADAM_EPSILON, global_clipnorm=clip_norm
+        )
+        return addons.Lookahead(inner)
+    return getattr(addons, _ADDONS[name])(schedule, global_clipnorm=clip_norm)
+
+
+def _import_addons(name):
+    try:
+        import tensorflow_addons.optimizers as addons
+    except Exception as error:  # on Keras 3 it fails with errors of many kinds
+        raise ImportError(
+            f"the optimiser {name!r} needs tensorflow-addons 0.23 (TensorFlow 2.15), which "
+            f"cannot be imported here: {error}."
+        ) from error
+    return addons

@@ -1,0 +1,147 @@
+"""Reading, checking and writing of 3D image files (NIfTI, MetaImage, NRRD, ...).
+
+SimpleITK does the work; this module adds one clear line for everything that can be wrong
+with a user's file. Images stay `SimpleITK.Image` with their own pixel type and geometry.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+import SimpleITK as sitk
+
+GEOMETRY_TOLERANCE = 1e-3
+"""Largest difference, in voxels, of two grids that count as the same."""
+
+
+def read_image(path):
+    """Reads one scalar 3D image.
+
+    Args: path: an image file of any format SimpleITK reads; 4D files with one frame pass.
+    Returns: SimpleITK.Image, 3D, one component, the file's pixel type.
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not readable as one scalar 3D image.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected one image file (for example .nii.gz)")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        _check_header(reader, path)
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+    return image[:, :, :, 0] if image.GetDimension() == 4 else image
+
+
+def write_image(image, path):
+    """Writes an image atomically: under a temporary name beside `path`, then renamed.
+
+    Args: image: SimpleITK.Image; path: file to write, its suffix chooses the format.
+    Raises:
+        ValueError: if SimpleITK cannot write the format.
+        OSError: if the folder does not exist or cannot be written.
+    """
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {path.parent}")
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    try:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+        temporary.replace(path)
+    except RuntimeError as error:
+        raise ValueError(f"cannot write {path}: {_reason(error)}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require_finite(image, name):
+    """Array of the image, after a check that every voxel is a finite number.
+
+    Args: image: SimpleITK.Image; name: what to call it in the error.
+    Returns: [D, H, W] array, the image's dtype.
+    Raises: ValueError: if there is a NaN or an infinity, or all voxels are equal.
+    """
+    array = sitk.GetArrayFromImage(image)
+    if np.issubdtype(array.dtype, np.floating):
+        bad = array.size - np.count_nonzero(np.isfinite(array))
+        if bad:
+            raise ValueError(f"{name} has {bad} NaN or infinite voxels; replace them first")
+    if array.min() == array.max():
+        raise ValueError(f"{name} is empty: every voxel is {array.flat[0]}")
+    return array
+
+
+def require_integers(image, name):
+    """Label ids of a label image as an integer array.
+
+    Args:
+        image: SimpleITK.Image, integer or floating point with whole numbers.
+        name: what to call it in the error.
+    Returns: [D, H, W] array; the image's own integer dtype, int32 for floating point.
+    Raises: ValueError: if a voxel is not a whole number.
+    """
+    array = sitk.GetArrayFromImage(image)
+    if np.issubdtype(array.dtype, np.integer):
+        return array
+    whole = np.isfinite(array) & (array == np.round(array))
+    if not whole.all():
+        value = array[~whole].flat[0]
+        raise ValueError(f"{name} must hold whole-number label ids; got {value}")
+    return array.astype(np.int32)
+
+
+def require_same_geometry(image, other, name, other_name):
+    """Checks that `other` (labels, mask) lies on the voxel grid of `image`.
+
+    Raises: ValueError: naming both and what differs: size, or the largest shift in voxels.
+    """
+    if image.GetSize() != other.GetSize():
+        raise ValueError(
+            f"{other_name} must have the size of {name}, {image.GetSize()}; got {other.GetSize()}"
+        )
+    # A grid is affine: where the far corners agree, all voxels do.
+    far = [n - 1 for n in image.GetSize()]
+    shift = 0.0
+    for corner in np.ndindex(2, 2, 2):
+        index = [float(n * on) for n, on in zip(far, corner)]
+        point = other.TransformContinuousIndexToPhysicalPoint(index)
+        found = image.TransformPhysicalPointToContinuousIndex(point)
+        shift = max(shift, float(np.max(np.abs(np.subtract(found, index)))))
+    if shift > GEOMETRY_TOLERANCE:
+        raise ValueError(
+            f"{other_name} must have the geometry (origin, spacing, direction) of {name}; "
+            f"its voxels lie up to {shift:.3g} voxels away"
+        )
+
+
+def _check_header(reader, path):
+    size = reader.GetSize()
+    expected = "expected one 3D image with one value per voxel"
+    if len(size) not in (3, 4) or (len(size) == 4 and size[3] != 1):
+        shown = " x ".join(map(str, size))
+        raise ValueError(f"{path} is {len(size)}D ({shown}); {expected}")
+    if min(size[:3]) < 2:
+        shown = " x ".join(map(str, size[:3]))
+        raise ValueError(f"{path} is a single slice ({shown}); {expected}")
+    if reader.GetNumberOfComponents() != 1:
+        raise ValueError(
+            f"{path} has {reader.GetNumberOfComponents()} values per voxel; {expected}"
+        )
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if "complex" in kind:
+        raise ValueError(f"{path} holds complex numbers; {expected}")
+
+
+def _reason(error):
+    """The last telling line of an ITK exception, which spans several."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    for mark in ("ITK ERROR:", "sitk::ERROR:"):
+        text = text.split(mark)[-1].strip()
+    return text
