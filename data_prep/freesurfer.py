@@ -96,8 +96,6 @@ def evaluated_structures(labels):
         away = ~np.isin(labels, _WHITE_MATTER)
         if away.all():
             return merged
-        nearest = ndimage.distance_transform_edt(
-            away, return_distances=False, return_indices=True
-        )
+        nearest = ndimage.distance_transform_edt(away, return_distances=False, return_indices=True)
         merged[parts] = labels[tuple(nearest[:, parts])]
     return merged

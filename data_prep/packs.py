@@ -8,15 +8,15 @@ a group: `spacing`, `origin`, `direction` ... of the grid (whatever `Grid.to_att
 temporary file beside it.
 """
 
+import contextlib
 import json
-import os
 import pathlib
-import tempfile
 
 import h5py
 import numpy as np
 
 from rcn_tf.data.packs import volume_checksum
+from rcn_tf.files import replacing
 
 SCHEMA_VERSION = 1
 
@@ -35,33 +35,23 @@ class PackWriter:
         self.path = pathlib.Path(path)
         self._attributes = {"schema_version": SCHEMA_VERSION, **(attributes or {})}
         self._file = None
-        self._temporary = None
+        self._output = None
+        self._stack = None
         self._ids = set()
 
     def __enter__(self):
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"Folder {self.path.parent} does not exist.")
-        handle, name = tempfile.mkstemp(
-            dir=self.path.parent, prefix=f".{self.path.name}.", suffix=".partial"
-        )
-        os.close(handle)
-        self._temporary = pathlib.Path(name)
-        self._file = h5py.File(self._temporary, "w")
-        _set_attributes(self._file, self._attributes)
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(replacing(self.path))
+            self._output = stack.enter_context(_Output(temporary))
+            self._file = stack.enter_context(h5py.File(self._output, "w"))
+            _set_attributes(self._file, self._attributes)
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, exc_type, exc_value, traceback):
-        try:
-            self._file.close()
-            if exc_type is None:
-                # mkstemp makes files private; a pack gets the usual permissions.
-                umask = os.umask(0)
-                os.umask(umask)
-                self._temporary.chmod(0o666 & ~umask)
-                self._temporary.replace(self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
-        return False
+    def __exit__(self, *exc_info):
+        return self._stack.__exit__(*exc_info)
 
     def add(self, scan_id, volume, *, segmentation=None, points=None, attributes=None):
         """Adds one scan.
@@ -72,7 +62,9 @@ class PackWriter:
             segmentation: integers [D, H, W], 0..65535.
             points: [n, 3] numbers in voxels, axis order ij; a row with NaN or -1 is missing.
             attributes: dict; values that HDF5 cannot hold (dicts, None) are stored as JSON.
-        Raises: ValueError: an argument of the wrong shape, dtype or range, or a known id.
+        Raises:
+            ValueError: an argument of the wrong shape, dtype or range, or a known id.
+            OSError: the file cannot be written (disk full).
         """
         if not isinstance(scan_id, str) or not scan_id.strip("/"):
             raise ValueError(f"A scan id must be a non-empty string; got {scan_id!r}.")
@@ -95,6 +87,7 @@ class PackWriter:
             options = {"chunks": array.shape, "compression": "gzip", "compression_opts": 2}
             group.create_dataset(key, data=array, **(options if array.ndim == 3 else {}))
         _set_attributes(group, {**(attributes or {}), "checksum": volume_checksum(volume)})
+        self._output.raise_failure()
         self._ids.add(scan_id)
 
 
@@ -108,6 +101,56 @@ def to_uint8(array):
     return np.clip(np.rint(np.asarray(array, np.float32) * 255), 0, 255).astype(np.uint8)
 
 
+class _Output:
+    """File for HDF5 to write to that reports a full disk as an OSError.
+
+    HDF5 itself cannot close a file whose last writes fail and crashes at the interpreter's end.
+    So a failed write is remembered, HDF5 goes on as if it had worked, and the error is raised
+    where Python code can handle it.
+    """
+
+    def __init__(self, path):
+        self._path = path
+        self._file = None
+        self._failure = None
+
+    def __enter__(self):
+        self._file = self._path.open("w+b", buffering=0)
+        return self
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        self._file.close()
+        if exc_type is None:
+            self.raise_failure()
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)  # read, readinto, seek, tell, flush
+
+    def write(self, data):
+        data = memoryview(data).cast("B")
+        self._attempt(self._write_all, data)
+        return len(data)
+
+    def truncate(self, size=None):
+        self._attempt(self._file.truncate, size)
+        return size
+
+    def raise_failure(self):
+        if self._failure is not None:
+            raise self._failure
+
+    def _write_all(self, data):
+        while data:
+            data = data[self._file.write(data) :]
+
+    def _attempt(self, action, argument):
+        if self._failure is None:
+            try:
+                action(argument)
+            except OSError as error:
+                self._failure = error
+
+
 def _checked_segmentation(scan_id, segmentation, shape):
     segmentation = np.asarray(segmentation)
     if segmentation.shape != shape or segmentation.dtype.kind not in "iu":
@@ -117,7 +160,9 @@ def _checked_segmentation(scan_id, segmentation, shape):
         )
     low, high = int(segmentation.min()), int(segmentation.max())
     if low < 0 or high > np.iinfo(np.uint16).max:
-        raise ValueError(f"`segmentation` of {scan_id!r} holds ids outside 0..65535: {low}..{high}.")
+        raise ValueError(
+            f"`segmentation` of {scan_id!r} holds ids outside 0..65535: {low}..{high}."
+        )
     return segmentation.astype(np.uint8 if high <= 255 else np.uint16)
 
 

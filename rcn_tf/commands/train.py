@@ -43,12 +43,10 @@ def run(args):
         def on_step(step, terms):
             nonlocal first
             first = step if first is None else first
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
             elapsed = progress.tasks[bar].elapsed or 0.0
             pairs = (step - first) * config["batch_size"] / elapsed if elapsed else 0.0
-            progress.update(
-                bar, completed=step, description="training", terms=f"{pairs:.2f} pairs/s  {shown}"
-            )
+            shown = f"{pairs:.2f} pairs/s  {_summary(terms)}"
+            progress.update(bar, completed=step, description="training", terms=shown)
 
         steps = train(
             config, args.out, resume=args.resume, on_step=on_step, should_stop=stop.requested
@@ -58,6 +56,16 @@ def run(args):
         return 130
     print(f"trained {steps} steps; model in {args.out}")
     return 0
+
+
+def _summary(terms):
+    """Loss terms in one line, each summed over the stages."""
+    sums = {}
+    for name, value in terms.items():
+        short = name.split("/")[-1]
+        sums[short] = sums.get(short, 0.0) + value
+    total = sums.pop("total")
+    return f"loss {total:.4f}  " + "  ".join(f"{name} {value:.4f}" for name, value in sums.items())
 
 
 def _progress():

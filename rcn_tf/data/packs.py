@@ -102,10 +102,11 @@ class PackReader:
         with self._lock:
             group = self._group(scan_id)
             self._check_header(scan_id, group)
-            labels = group["segmentation"][...] if segmentation and "segmentation" in group else None
-            landmarks = group["point"][...] if points and "point" in group else None
-            if landmarks is not None:
-                landmarks = landmarks.astype(np.float32)
+            labels = landmarks = None
+            if segmentation and "segmentation" in group:
+                labels = group["segmentation"][...]
+            if points and "point" in group:
+                landmarks = group["point"][...].astype(np.float32)
                 if not np.isfinite(landmarks).all():
                     raise ValueError(f"`point` of {self._name(scan_id)} holds NaN or infinity.")
             attributes = dict(group.attrs)

@@ -6,11 +6,12 @@ terms that training minimises are in `rcn_tf.losses`.
 
 from rcn_tf.metrics.deformation import folding_fraction, jacobian_determinant, jacobian_std
 from rcn_tf.metrics.landmarks import landmark_distance, sample_flow
-from rcn_tf.metrics.overlap import dice, jaccard, mask_overlap, structures
+from rcn_tf.metrics.overlap import MASK_THRESHOLD, dice, jaccard, mask_overlap, structures
 from rcn_tf.metrics.similarity import correlation
 from rcn_tf.metrics.surface import average_surface_distance, hausdorff, surface_distances
 
 __all__ = [
+    "MASK_THRESHOLD",
     "average_surface_distance",
     "correlation",
     "dice",

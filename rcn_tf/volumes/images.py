@@ -4,11 +4,15 @@ SimpleITK does the work; this module adds one clear line for everything that can
 with a user's file. Images stay `SimpleITK.Image` with their own pixel type and geometry.
 """
 
-import os
+import gzip
+import math
 import pathlib
+import zlib
 
 import numpy as np
 import SimpleITK as sitk
+
+from rcn_tf.files import replacing
 
 GEOMETRY_TOLERANCE = 1e-3
 """Largest difference, in voxels, of two grids that count as the same."""
@@ -33,6 +37,7 @@ def read_image(path):
     try:
         reader.ReadImageInformation()
         _check_header(reader, path)
+        _check_complete(reader, path)
         image = reader.Execute()
     except RuntimeError as error:
         raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
@@ -50,14 +55,11 @@ def write_image(image, path):
     path = pathlib.Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no such folder: {path.parent}")
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
     except RuntimeError as error:
         raise ValueError(f"cannot write {path}: {_reason(error)}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def require_finite(image, name):
@@ -136,6 +138,25 @@ def _check_header(reader, path):
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if "complex" in kind:
         raise ValueError(f"{path} holds complex numbers; {expected}")
+
+
+def _check_complete(reader, path):
+    """ITK reads a NIfTI file that was cut off without a word; find it out beforehand."""
+    if path.suffix not in (".gz", ".nii"):
+        return
+    bits = int(reader.GetMetaData("bitpix")) if reader.HasMetaDataKey("bitpix") else 0
+    needed = math.prod(reader.GetSize()) * bits // 8
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            found = sum(map(len, iter(lambda: file.read(1 << 20), b"")))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(
+            f"cannot read {path} as an image: the file is cut off or damaged"
+        ) from error
+    if found < needed:
+        raise ValueError(
+            f"cannot read {path} as an image: it holds {found} bytes, its header says {needed}"
+        )
 
 
 def _reason(error):

@@ -4,6 +4,8 @@ Linear interpolation with ITK's boundary rule: a sample whose index lies in [-0.
 on every axis is inside (its outermost half voxel repeats the border), any other is outside.
 """
 
+import itertools
+
 import numpy as np
 from scipy import ndimage
 
@@ -27,15 +29,61 @@ def sample(array, index, order=1, outside=None):
     Returns: [...] float64 where order is 1, the array's dtype where it is 0.
     """
     output = np.float64 if order else array.dtype
-    coordinates = np.moveaxis(index, -1, 0)
+    points = index.reshape(-1, 3)
     values = ndimage.map_coordinates(
-        array, coordinates, output=output, order=order, mode="nearest", prefilter=False
+        array, points.T, output=output, order=order, mode="nearest", prefilter=False
     )
     if outside is not None:
-        values[~inside(array.shape, index)] = outside
-    return values
+        values[~inside(array.shape, points)] = outside
+    return values.reshape(index.shape[:-1])
 
 
 def inside(shape, index):
     """Boolean [...]: which continuous indices [..., 3] lie inside an array of `shape`."""
     return ((index >= -0.5) & (index < np.asarray(shape) - 0.5)).all(axis=-1)
+
+
+def sample_labels(labels, index, outside=0):
+    """Samples a label map: each label's mask linearly, then the strongest one.
+
+    A trilinear sample sees only its eight surrounding voxels, so the argmax over one-hot
+    channels is a vote among eight weights and needs no channel per label.
+
+    Args:
+        labels: [D, H, W] integers.
+        index: [..., 3] float64 array indices (d, h, w).
+        outside: id of samples outside the array.
+    Returns: [...], dtype of `labels`; on a tie the smallest id.
+    """
+    last = np.asarray(labels.shape) - 1
+    position = np.clip(index.reshape(-1, 3), 0, last)
+    low = np.minimum(position.astype(np.intp), np.maximum(last - 1, 0))
+    high = np.minimum(low + 1, last)
+    corners = [
+        labels[tuple(np.where(side, high, low).T)] for side in itertools.product((0, 1), repeat=3)
+    ]
+    result = corners[0].copy()
+    mixed = np.flatnonzero(np.any([corner != result for corner in corners[1:]], axis=0))
+    if mixed.size:
+        fraction = (position - low)[mixed]
+        weights = [
+            np.prod(np.where(side, fraction, 1 - fraction), axis=1)
+            for side in itertools.product((0, 1), repeat=3)
+        ]
+        result[mixed] = _vote([corner[mixed] for corner in corners], weights)
+    result[~inside(labels.shape, index.reshape(-1, 3))] = outside
+    return result.reshape(index.shape[:-1])
+
+
+def _vote(corners, weights):
+    """The label of largest total weight among the corners of each sample, [N]."""
+    totals = [
+        sum(weight * (corner == other) for other, weight in zip(corners, weights))
+        for corner in corners
+    ]
+    # Totals of one label differ by rounding, and a tie must not depend on that.
+    best = np.max(totals, axis=0) - 1e-9
+    highest = np.iinfo(corners[0].dtype).max
+    return np.min(
+        [np.where(total >= best, corner, highest) for corner, total in zip(corners, totals)], axis=0
+    )

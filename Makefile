@@ -1,0 +1,32 @@
+# make demo | test | lint | bench: each makes .venv and installs what it needs into it.
+# VENV=/elsewhere puts the environment elsewhere; PYTHON=python3.12 chooses the interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TEST_ARGS ?=
+
+.PHONY: demo test lint bench clean
+
+# The package is installed editable, so that the checkout is what runs.
+$(VENV)/.installed: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py --out demo_output
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/cascade.py
+
+clean:
+	rm -rf .venv demo_output

@@ -1,0 +1,155 @@
+"""Measure a model on the pairs of a dataset: overlap, landmarks, folding, seconds.
+
+Prints, before registration and after every stage, mean and standard deviation across pairs,
+and writes every pair to `pairs.csv` and the means to `summary.json`.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+_HEADINGS = {  # metric: (heading, format)
+    "dice": ("Dice", ".3f"),
+    "jaccard": ("Jaccard", ".3f"),
+    "landmark_voxels": ("Landmarks (voxels)", ".2f"),
+    "landmark_mm": ("Landmarks (mm)", ".2f"),
+    "hd95_mm": ("HD95 (mm)", ".2f"),
+    "surface_mm": ("Surface (mm)", ".2f"),
+    "similarity": ("Similarity", ".3f"),
+    "jacobian_std": ("Std. Jacobian", ".3f"),
+    "folding_percent": ("Folding (%)", ".2f"),
+}
+_WIDTH = 160  # columns, where the output is not a terminal
+
+
+def add_arguments(parser):
+    """Declares the arguments of `rcn evaluate`."""
+    parser.add_argument("model", type=pathlib.Path, help="model folder")
+    parser.add_argument(
+        "--data", type=pathlib.Path, required=True, metavar="CONFIG", help="dataset config (JSON)"
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--subset", metavar="NAME", help="subset whose pairs are registered")
+    which.add_argument("--scheme", metavar="NAME", help="every subset of this scheme, one by one")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=1,
+        metavar="R",
+        help="apply each dense stage R times (shared-weight cascading; default 1)",
+    )
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="results go to DIR/SUBSET (default: evaluation/SUBSET in the model folder)",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a subset")
+    parser.add_argument(
+        "--hd95",
+        action="store_true",
+        help="also Hausdorff (95th percentile) and mean surface distances in mm (slower)",
+    )
+
+
+def run(args):
+    """Evaluates the model; everything that can be wrong with the input is checked first."""
+    from rcn_tf.data.dataset_config import load_dataset_config
+    from rcn_tf.data.pairs import subset_pairs
+    from rcn_tf.data.scans import ScanStore
+    from rcn_tf.model_folder import load_model
+
+    for option in ("repeats", "limit"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise ValueError(f"--{option} must be at least 1; got {value}.")
+    config = load_dataset_config(args.data)
+    subsets = [args.subset] if args.subset else list(config.scheme(args.scheme))
+    pairs = {
+        name: list(itertools.islice(subset_pairs(config, name), args.limit)) for name in subsets
+    }
+    model, _ = load_model(args.model)
+    if tuple(model.volume_shape) != config.image_size:
+        raise ValueError(
+            f"model {args.model} registers volumes of shape {tuple(model.volume_shape)}, but "
+            f"`image_size` of {args.data} is {config.image_size}."
+        )
+    with ScanStore(config) as store:
+        store.check(sorted({scan for group in pairs.values() for pair in group for scan in pair}))
+        for name in subsets:
+            _evaluate_subset(model, store, name, pairs[name], args)
+
+
+def _evaluate_subset(model, store, subset, pairs, args):
+    from rcn_tf.evaluation import evaluate, summarise, to_frame, write_results
+    from rcn_tf.model_folder import versions
+
+    def scans():
+        for pair in pairs:
+            yield tuple(dataclasses.replace(store.read(scan), id=scan) for scan in pair)
+
+    results = evaluate(
+        model,
+        scans(),
+        n_repeats=args.repeats,
+        structures=store.config.structures,
+        masks=store.config.image_type == "liver",
+        surfaces=args.hd95,
+    )
+    progress = Console(stderr=True)
+    rows = []
+    for pair_rows in track(
+        results,
+        total=len(pairs),
+        description=subset,
+        console=progress,
+        transient=True,
+        disable=not progress.is_terminal,
+    ):
+        rows += pair_rows
+    frame = to_frame(rows)
+    stages = summarise(frame)
+    folder = (args.out or args.model / "evaluation") / subset
+    summary = {
+        "model": str(args.model),
+        "data": str(args.data),
+        "subset": subset,
+        "repeats": args.repeats,
+        "pairs": len(pairs),
+        "stages": stages,
+        "versions": versions(),
+    }
+    write_results(folder, frame, summary)
+    _print_results(subset, len(pairs), stages, args.hd95)
+    print(f"Written: {folder / 'pairs.csv'}, {folder / 'summary.json'}")
+
+
+def _print_results(subset, n_pairs, stages, surfaces):
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    measured = [metric for metric in _HEADINGS if any(metric in stage for stage in stages)]
+    table = Table(title=f"{subset}: mean (std) across {n_pairs} pairs", title_justify="left")
+    table.add_column("")
+    for metric in measured:
+        table.add_column(_HEADINGS[metric][0], justify="right")
+    for stage in stages:
+        cells = [_cell(stage.get(metric), _HEADINGS[metric][1]) for metric in measured]
+        table.add_row(stage["stage"], *cells)
+    console.print(table)
+    seconds = _cell(stages[-1]["seconds"], ".3f")
+    console.print(f"Seconds per pair: {seconds}, without reading; a first, warming pass left out.")
+    if not {"dice", "landmark_voxels"} & set(measured):
+        console.print("No pair has segmentations or landmarks: only the images were compared.")
+    elif surfaces and "hd95_mm" not in measured:
+        console.print("No surface distances: they need segmentations and the pack's `spacing`.")
+
+
+def _cell(statistics, number_format):
+    if statistics is None:
+        return "-"
+    return f"{statistics['mean']:{number_format}} ({statistics['std']:{number_format}})"

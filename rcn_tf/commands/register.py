@@ -1,0 +1,175 @@
+"""Align one image to another: warped image, displacement fields, report and metrics."""
+
+import csv
+import os
+import pathlib
+import shutil
+import sys
+
+OUTPUTS = (
+    ("warped.nii.gz", "moving image on the fixed image's grid"),
+    ("warped_labels.nii.gz", "moving labels on the fixed image's grid"),
+    ("displacement.nii.gz", "displacement field on the fixed image's grid, mm"),
+    ("inverse_displacement.nii.gz", "its inverse, on the moving image's grid"),
+    ("report.html", "pictures and metrics; open it in a browser"),
+    ("overview.png", "before and after in one picture"),
+    ("metrics.json", "metrics, with settings"),
+    ("metrics.csv", "the same metrics as a table"),
+)
+
+
+def add_arguments(parser):
+    """Declares the arguments of `rcn register`."""
+    image = {"type": pathlib.Path, "metavar": "IMAGE"}
+    parser.add_argument(
+        "--fixed", required=True, help="image to align to (3D, any format)", **image
+    )
+    parser.add_argument("--moving", required=True, help="image to be aligned", **image)
+    parser.add_argument(
+        "--out", required=True, type=pathlib.Path, metavar="DIR", help="folder for the results"
+    )
+    parser.add_argument(
+        "--model",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="model folder of `rcn train` (default: the brain MRI model that comes with rcn)",
+    )
+    parser.add_argument("--moving-labels", help="structures of the moving image, to warp", **image)
+    parser.add_argument("--fixed-labels", help="structures of the fixed one, to compare", **image)
+    parser.add_argument("--fixed-mask", help="organ of interest (default: found)", **image)
+    parser.add_argument("--moving-mask", help="organ of interest (default: found)", **image)
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=1,
+        metavar="R",
+        help="apply each dense stage R times (shared-weight cascading; default 1)",
+    )
+
+
+def run(args):
+    """Registers the pair; nothing is left in DIR unless everything could be written."""
+    if args.out.exists() and not args.out.is_dir():
+        raise ValueError(f"--out {args.out} is a file; expected a folder")
+    if args.repeats < 1:
+        raise ValueError(f"--repeats must be at least 1; got {args.repeats}")
+    images = _read_images(args)
+    from rcn_tf.model_folder import DEFAULT_MODEL, load_model
+    from rcn_tf.register import register_images
+
+    with _Results(args.out) as partial:
+        _say(f"loading the model {args.model or 'that comes with rcn'}")
+        model, config = load_model(args.model or DEFAULT_MODEL)
+        result = register_images(model, config, **images, n_repeats=args.repeats, on_step=_say)
+        _say("writing the results")
+        metrics = {**result.metrics, "peak_memory_mb": _peak_memory_mb()}
+        _write(result, metrics, images["fixed"], args, partial)
+    _print_summary(metrics, args.out)
+
+
+def _read_images(args):
+    from rcn_tf.volumes.images import read_image
+
+    names = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
+    paths = {name: getattr(args, name) for name in names}
+    _say(f"reading {args.fixed.name} and {args.moving.name}")
+    return {name: read_image(path) for name, path in paths.items() if path is not None}
+
+
+class _Results:
+    """Folder to write into; its files move to `out` together, if nothing fails."""
+
+    def __init__(self, out):
+        self._out = out
+        self._partial = out / f".partial-{os.getpid()}"
+
+    def __enter__(self):
+        self._is_new = not self._out.exists()
+        self._out.mkdir(parents=True, exist_ok=True)
+        self._partial.mkdir()
+        return self._partial
+
+    def __exit__(self, kind, error, traceback):
+        if kind is None:
+            for name, _ in OUTPUTS:
+                if (self._partial / name).exists():
+                    (self._partial / name).replace(self._out / name)
+                else:  # of an earlier run with labels
+                    (self._out / name).unlink(missing_ok=True)
+        shutil.rmtree(self._partial)
+        if kind is not None and self._is_new:
+            self._out.rmdir()
+
+
+def _write(result, metrics, fixed, args, folder):
+    from rcn_tf import __version__
+    from rcn_tf.files import write_json
+    from rcn_tf.register_metrics import metrics_rows
+    from rcn_tf.report import write_report
+    from rcn_tf.report.figures import make_views
+    from rcn_tf.volumes.images import write_image
+
+    write_image(result.warped, folder / "warped.nii.gz")
+    write_image(result.displacement, folder / "displacement.nii.gz")
+    write_image(result.inverse_displacement, folder / "inverse_displacement.nii.gz")
+    if result.warped_labels is not None:
+        write_image(result.warped_labels, folder / "warped_labels.nii.gz")
+    facts = {
+        "fixed image": args.fixed,
+        "moving image": args.moving,
+        "model": args.model or "default",
+        "repeats": args.repeats,
+        "network grid": " x ".join(map(str, result.fixed.grid.shape)),
+        "rcn_tf": __version__,
+    }
+    settings = {name.replace(" ", "_"): str(value) for name, value in facts.items()}
+    write_json(folder / "metrics.json", {**metrics, "settings": settings})
+    rows = metrics_rows(metrics)
+    with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    write_report(make_views(result, fixed), metrics, facts, folder)
+
+
+def _print_summary(metrics, out):
+    def change(stages):
+        shown = [
+            "undefined" if stages[stage] is None else f"{stages[stage]:.3f}"
+            for stage in ("before", "initial", "after")
+        ]
+        return f"{shown[0]} by header, {shown[1]} boxes aligned, {shown[2]} registered"
+
+    print(f"correlation   {change(metrics['correlation'])}")
+    for name in ("dice", "jaccard"):
+        if name in metrics:
+            count = len(metrics[name]["structures"])
+            print(f"{name:<13} {change(metrics[name]['mean'])} (mean of {count} structures)")
+    print(f"folding       {metrics['folding_percent']:.3f} % of the volume")
+    seconds = sum(metrics["seconds"].values())
+    memory = metrics["peak_memory_mb"]
+    print(f"cost          {seconds:.1f} s" + (f", {memory:.0f} MB" if memory else ""))
+    for text in metrics["warnings"]:
+        print(f"warning: {text}")
+    print(f"\nresults in {out}:")
+    for name, meaning in OUTPUTS:
+        if (out / name).exists():
+            print(f"  {name:<28} {meaning}")
+    print(
+        "3D Slicer: add the fixed image, warped.nii.gz and (as a transform) "
+        "displacement.nii.gz with File > Add Data."
+    )
+
+
+def _peak_memory_mb():
+    """Largest resident memory of this process in MB; None on Windows."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+
+
+def _say(text):
+    print(f"rcn: {text} ...", file=sys.stderr, flush=True)

@@ -1,0 +1,71 @@
+"""Random deformation of the moving image (VTN, section V; RCN, section 4.1).
+
+A cubic B-spline field of 5 x 5 x 5 control points, each displacement u^3 a with u uniform in
+[-1, 1] and a = 0.4 times the control points' distance (a fourth of the axis): mostly small,
+sometimes large. Only the moving image is deformed. The field depends on (seed, step) alone,
+so that a resumed training sees the same one.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+import custom_ops
+from rcn_tf.bspline import free_form_flow
+from rcn_tf.labels import warp_labels
+from rcn_tf.metrics.landmarks import is_missing, sample_flow
+
+CONTROL_POINTS = 5
+STRENGTH = 0.4
+
+
+def random_flow(batch, shape, seed, step):
+    """Random free-form flow.
+
+    Args:
+        batch: number of samples. shape: (D, H, W) ints.
+        seed, step: integers (or scalar tensors) that determine the field.
+    Returns: [batch, D, H, W, 3] float32, voxels; below 0.4 n / 4 along an axis of n voxels.
+    """
+    return free_form_flow(random_control_points(batch, shape, seed, step), shape)
+
+
+def random_control_points(batch, shape, seed, step):
+    """Displacements [batch, 5, 5, 5, 3] of the control points, float32, voxels."""
+    key = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
+    size = [batch, CONTROL_POINTS, CONTROL_POINTS, CONTROL_POINTS, 3]
+    uniform = tf.random.stateless_uniform(size, key, -1.0, 1.0)
+    largest = [STRENGTH * n / (CONTROL_POINTS - 1) for n in shape]
+    return uniform**3 * tf.constant(largest, tf.float32)
+
+
+def augment_images(images, seed, step):
+    """Images [B, D, H, W, 1] under `random_flow`: result(x) = image(x + flow(x))."""
+    shape = images.shape[1:4]
+    return custom_ops.warp(images, random_flow(tf.shape(images)[0], shape, seed, step))
+
+
+def move_labels(labels, flow):
+    """Label maps under a flow, like the image: one-hot linear, then the strongest.
+
+    Args: labels: [B, D, H, W] integers; flow: [B, D, H, W, 3], voxels.
+    Returns: [B, D, H, W], dtype of `labels`.
+    """
+    return np.stack([warp_labels(one, field) for one, field in zip(labels, np.asarray(flow))])
+
+
+def move_landmarks(points, flow, iterations=50):
+    """Landmarks of the image, where the deformed image shows them.
+
+    A landmark p appears at the q with q + flow(q) = p, found by fixed-point iteration.
+
+    Args: points: [B, n, 3], voxels, -1 where missing; flow: [B, D, H, W, 3], voxels.
+    Returns: [B, n, 3] float32; missing ones stay -1, also those that leave the volume.
+    """
+    points, flow = np.asarray(points, np.float64), np.asarray(flow)
+    moved = points.copy()
+    limit = np.array(flow.shape[1:4]) - 1
+    for _ in range(iterations):
+        moved = points - sample_flow(flow, np.clip(moved, 0, limit))
+    gone = is_missing(points) | ((moved < -0.5) | (moved > limit + 0.5)).any(axis=-1)
+    moved[gone] = -1
+    return moved.astype(np.float32)

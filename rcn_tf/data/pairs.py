@@ -1,0 +1,105 @@
+"""Which scans are registered with which, and in which order training sees them.
+
+A subset of n scans gives a sequence of pairs (fixed id, moving id):
+all n (n - 1) ordered pairs of different scans ("liver"); with `paired`, scans 2k and 2k + 1 in
+both directions; with an atlas ("brain"), (atlas, scan) for every scan but the atlas.
+
+`TrainingOrder` is a pure function of (seed, draw number): a run that stops and resumes at any
+step sees exactly the pairs that an uninterrupted one would have seen.
+"""
+
+import collections.abc
+import functools
+
+import numpy as np
+
+_BLOCK = 1000  # draws within which subsets get their exact share
+
+
+class OrderedPairs(collections.abc.Sequence):
+    """All ordered pairs of different scans; computed, not stored."""
+
+    def __init__(self, scans):
+        self._scans = tuple(scans)
+
+    def __len__(self):
+        return len(self._scans) * (len(self._scans) - 1)
+
+    def __getitem__(self, index):
+        fixed, moving = divmod(range(len(self))[index], len(self._scans) - 1)
+        return self._scans[fixed], self._scans[moving + (moving >= fixed)]
+
+
+def subset_pairs(config, subset, paired=None):
+    """Pairs of a subset.
+
+    Args:
+        config: DatasetConfig. subset: name.
+        paired: whether scans 2k and 2k + 1 belong together; None as the config says.
+    Returns: sequence of (fixed id, moving id).
+    Raises: KeyError: no such subset. ValueError: it gives no pair.
+    """
+    scans = config.subset(subset)
+    if config.atlas is not None:
+        pairs = [(config.atlas, scan) for scan in scans if scan != config.atlas]
+    elif config.paired if paired is None else paired:
+        if len(scans) % 2:
+            raise ValueError(
+                f"{config.path}: `paired` needs an even number of scans; "
+                f"subset {subset!r} has {len(scans)}."
+            )
+        couples = zip(scans[::2], scans[1::2])
+        pairs = [pair for a, b in couples for pair in ((a, b), (b, a))]
+    else:
+        pairs = OrderedPairs(scans)
+    if not len(pairs):
+        raise ValueError(f"{config.path}: subset {subset!r} has too few scans to form a pair.")
+    return pairs
+
+
+def scheme_pairs(config, scheme):
+    """[(pairs, share)] of the scheme's subsets. Raises: as `subset_pairs`."""
+    shares = config.scheme(scheme)
+    return [(subset_pairs(config, subset), share) for subset, share in shares.items()]
+
+
+class TrainingOrder:
+    """Endless shuffled sequence of pairs.
+
+    Each subset is walked through in a fresh permutation per epoch, so that every pair is seen
+    once before any is seen again. With several subsets, each gets its share of every 1000
+    draws (to the nearest whole number), in random order.
+
+    Args: groups: [(sequence of pairs, share)]; seed: non-negative integer.
+    """
+
+    def __init__(self, groups, seed):
+        self._groups = [pairs for pairs, _ in groups]
+        self._seed = seed
+        shares = np.array([share for _, share in groups], np.float64)
+        ends = np.rint(np.cumsum(shares) / shares.sum() * _BLOCK).astype(int)
+        self._counts = np.diff(ends, prepend=0)
+        self._permutation = functools.lru_cache(maxsize=2 * len(groups))(self._permute)
+        self._schedule = functools.lru_cache(maxsize=4)(self._arrange)
+
+    def __getitem__(self, draw):
+        """Pair (fixed id, moving id) number `draw`, from 0."""
+        if len(self._groups) == 1:
+            group, position = 0, draw
+        else:
+            block, offset = divmod(draw, _BLOCK)
+            order = self._schedule(block)
+            group = int(order[offset])
+            before = int(np.count_nonzero(order[:offset] == group))
+            position = block * int(self._counts[group]) + before
+        pairs = self._groups[group]
+        epoch, index = divmod(position, len(pairs))
+        return pairs[int(self._permutation(group, epoch)[index])]
+
+    def _permute(self, group, epoch):
+        rng = np.random.default_rng([self._seed, 1, group, epoch])
+        return rng.permutation(len(self._groups[group]))
+
+    def _arrange(self, block):
+        rng = np.random.default_rng([self._seed, 0, block])
+        return rng.permutation(np.repeat(np.arange(len(self._groups)), self._counts))

@@ -1,0 +1,111 @@
+"""The scans of a dataset config, read on demand and kept in memory up to a limit."""
+
+import collections
+import threading
+
+import numpy as np
+
+from rcn_tf.data.packs import PackReader
+
+
+class ScanStore:
+    """Reads scans by id; the most recently used stay in memory as stored (uint8).
+
+    Threads may share a store. Close it, or use it as a context manager.
+
+    Args:
+        config: DatasetConfig.
+        cache_bytes: limit of the memory for arrays.
+    Raises: FileNotFoundError, ValueError: a pack is missing or is not HDF5 (files that no
+        subset uses are not opened).
+    """
+
+    def __init__(self, config, cache_bytes=2 << 30):
+        self.config = config
+        self._cache_bytes = cache_bytes
+        self._cache = collections.OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+        self._readers = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    def close(self):
+        """Closes the packs and forgets the scans."""
+        with self._lock:
+            for reader in self._readers.values():
+                reader.close()
+            self._readers.clear()
+            self._cache.clear()
+            self._size = 0
+
+    def read(self, scan_id):
+        """A scan with its segmentation and landmarks.
+
+        Returns: rcn_tf.data.packs.Scan (arrays are shared: do not write to them).
+        Raises: KeyError, ValueError: naming the file and the key.
+        """
+        with self._lock:
+            if scan_id in self._cache:
+                self._cache.move_to_end(scan_id)
+                return self._cache[scan_id]
+        reader, key = self._locate(scan_id)
+        scan = reader.read(key)
+        self._check_shape(scan_id, scan.volume.shape)
+        with self._lock:
+            if scan_id not in self._cache and scan.nbytes <= self._cache_bytes:
+                self._cache[scan_id] = scan
+                self._size += scan.nbytes
+                while self._size > self._cache_bytes:
+                    _, oldest = self._cache.popitem(last=False)
+                    self._size -= oldest.nbytes
+        return scan
+
+    def check(self, scan_ids):
+        """Checks, before any work, that all scans can be used.
+
+        Every volume must exist as uint8 of the config's `image_size` with more than one
+        intensity; segmentations and landmarks must fit (`PackReader.read`).
+
+        Returns: the largest number of landmarks of a scan.
+        Raises: FileNotFoundError, KeyError, ValueError: naming the file and the scan.
+        """
+        landmarks = 0
+        for scan_id in scan_ids:
+            scan = self.read(scan_id)
+            if scan.volume.min() == scan.volume.max():
+                alias, key = self.config.locate(scan_id)
+                raise ValueError(
+                    f"`volume` of {key!r} in {self.config.files[alias]} is empty: "
+                    f"every voxel is {scan.volume.flat[0]}."
+                )
+            if scan.points is not None:
+                landmarks = max(landmarks, len(scan.points))
+        return landmarks
+
+    def _locate(self, scan_id):
+        alias, key = self.config.locate(scan_id)
+        with self._lock:
+            if alias not in self._readers:
+                self._readers[alias] = PackReader(self.config.files[alias])
+            return self._readers[alias], key
+
+    def _check_shape(self, scan_id, shape):
+        if shape != self.config.image_size:
+            alias, key = self.config.locate(scan_id)
+            raise ValueError(
+                f"`volume` of {key!r} in {self.config.files[alias]} must have the shape "
+                f"{self.config.image_size} of `image_size`; got {shape}."
+            )
+
+
+def padded_points(points, count):
+    """Landmarks [count, 3] float32, filled up with -1 (missing); None gives all missing."""
+    result = np.full((count, 3), -1, np.float32)
+    if points is not None:
+        result[: len(points)] = points
+    return result

@@ -1,0 +1,70 @@
+"""Tables of an evaluation: one row per pair and stage, and their mean and std across pairs."""
+
+import pathlib
+
+import pandas as pd
+
+from rcn_tf.files import replacing, write_json
+
+# Columns of the table in their order; those of single structures ("dice:NAME") follow them.
+METRICS = (
+    "dice",
+    "jaccard",
+    "landmark_voxels",
+    "landmark_mm",
+    "hd95_mm",
+    "surface_mm",
+    "similarity",
+    "jacobian_std",
+    "folding_percent",
+    "seconds",
+)
+
+
+def to_frame(rows):
+    """Table of the rows of all pairs, columns in the order of `METRICS`, empty ones left out."""
+    frame = pd.DataFrame(rows)
+    columns = ["fixed", "moving", "stage", *(name for name in METRICS if name in frame)]
+    columns += sorted((name for name in frame if ":" in name), key=_structure_order)
+    return frame[columns].dropna(axis="columns", how="all")
+
+
+def summarise(frame):
+    """Mean and standard deviation across pairs, per stage.
+
+    Args: frame: from `to_frame`.
+    Returns: list, one dict per stage in order: {"stage": name, metric: {"mean", "std", "n"},
+        "structures": {name: {"dice": {...}, "jaccard": {...}}}}. Standard deviations are
+        those of the pairs at hand (divided by n); values that are missing do not count.
+    """
+    summary = []
+    for stage, rows in frame.groupby("stage", sort=False):
+        entry, structures = {"stage": stage}, {}
+        for column in rows.columns.drop(["fixed", "moving", "stage"]):
+            values = rows[column].dropna().to_numpy(float)
+            if not values.size:
+                continue
+            statistics = {"mean": values.mean(), "std": values.std(), "n": int(values.size)}
+            metric, _, structure = column.partition(":")
+            target = structures.setdefault(structure, {}) if structure else entry
+            target[metric] = statistics
+        summary.append({**entry, "structures": structures} if structures else entry)
+    return summary
+
+
+def write_results(folder, frame, summary):
+    """Writes `pairs.csv` and `summary.json`, each complete or not at all.
+
+    Args: folder: made if absent. frame: from `to_frame`. summary: JSON-serialisable.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "pairs.csv") as temporary:
+        frame.to_csv(temporary, index=False)
+    write_json(folder / "summary.json", summary)
+
+
+def _structure_order(column):
+    """Sorts "dice:2" before "dice:10", and all of one metric together."""
+    metric, _, structure = column.partition(":")
+    return METRICS.index(metric), not structure.isdigit(), structure.zfill(9)

@@ -1,0 +1,173 @@
+"""Registers one pair of images from file geometry to file geometry.
+
+prepare both images -> network -> transform in physical space -> warped image, labels and
+displacement fields at full resolution -> metrics. Three stages are compared on the fixed
+image's full-resolution grid: "before" (the moving image where its header puts it),
+"initial" (its crop box laid over the fixed one's, zero flow) and "after" (registered).
+"""
+
+import contextlib
+import dataclasses
+import time
+from typing import Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from rcn_tf.register_metrics import registration_metrics
+from rcn_tf.volumes import Grid, GridTransform, PreparedVolume, prepare_volume, warp_image
+from rcn_tf.volumes.images import require_integers, require_same_geometry
+from rcn_tf.volumes.warping import warp_labels
+
+PREPROCESSING = ("margin", "apply_mask")
+"""Keys of a model config's `preprocessing` section, passed on to `prepare_volume`."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RegistrationResult:
+    """What `register_images` found.
+
+    Args:
+        transform: GridTransform, fixed points -> moving points.
+        fixed, moving: PreparedVolume, what the network saw.
+        warped: SimpleITK.Image, registered moving image on the fixed image's grid.
+        before, initial: the same without registration; see the module.
+        displacement: vector image on the fixed image's grid, mm, LPS, float32.
+        inverse_displacement: the inverse on the moving image's grid.
+        warped_labels: SimpleITK.Image of label ids on the fixed image's grid, or None.
+        metrics: see `rcn_tf.register_metrics`, and `seconds` per step.
+    """
+
+    transform: GridTransform
+    fixed: PreparedVolume
+    moving: PreparedVolume
+    warped: sitk.Image
+    before: sitk.Image
+    initial: sitk.Image
+    displacement: sitk.Image
+    inverse_displacement: sitk.Image
+    warped_labels: Optional[sitk.Image]
+    metrics: dict
+
+
+def register_images(
+    model,
+    config,
+    fixed,
+    moving,
+    *,
+    fixed_labels=None,
+    moving_labels=None,
+    fixed_mask=None,
+    moving_mask=None,
+    n_repeats=1,
+    on_step=None,
+):
+    """Registers the moving image to the fixed one.
+
+    Args:
+        model: registration network with a `volume_shape`: RecursiveCascade or any callable
+            (fixed, moving, n_repeats, training) -> RegistrationOutput.
+        config: the model folder's config; its `preprocessing` section is used.
+        fixed, moving: SimpleITK.Image, 3D, scalar, any geometry.
+        fixed_labels, moving_labels: label images on the grids of their images, or None.
+            The moving ones are warped; with both, overlap is measured.
+        fixed_mask, moving_mask: images on the same grids whose non-zero voxels are the
+            foreground, or None to find it from the intensities.
+        n_repeats: times that each dense stage of the cascade is applied.
+        on_step: called with the description of each step as it starts.
+    Returns: RegistrationResult.
+    Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
+    """
+    steps = _Steps(on_step)
+    with steps("prepare", "preparing both images"):
+        _check_labels(fixed, fixed_labels, "the fixed image", "the fixed labels")
+        _check_labels(moving, moving_labels, "the moving image", "the moving labels")
+        if fixed_labels is not None and moving_labels is None:
+            raise ValueError("the fixed labels need moving labels to be compared with")
+        options = _preprocessing(config)
+        prepared = [
+            prepare_volume(image, model.volume_shape, mask=mask, name=name, **options)
+            for image, mask, name in (
+                (fixed, fixed_mask, "the fixed image"),
+                (moving, moving_mask, "the moving image"),
+            )
+        ]
+    shape = " x ".join(map(str, model.volume_shape))
+    with steps("network", f"running the network at {shape}"):
+        flow = _network_flow(model, *prepared, n_repeats)
+    with steps("transform", "computing the displacement at full resolution"):
+        grids = prepared[0].grid, prepared[1].grid
+        transform = GridTransform(*grids, flow)
+        displacement = transform.displacement_on(Grid.from_image(fixed))
+    with steps("warp", "warping the moving image"):
+        nothing = np.broadcast_to(np.float32(0), displacement.shape)
+        boxes = GridTransform(*grids, np.zeros_like(flow))
+        stages = {"before": nothing, "initial": boxes, "after": displacement}
+        images = {name: warp_image(moving, by, fixed) for name, by in stages.items()}
+        labels = {}
+        if moving_labels is not None:
+            labels = {name: warp_labels(moving_labels, by, fixed) for name, by in stages.items()}
+    with steps("inverse", "inverting the transform"):
+        inverse = transform.inverse()
+        inverse_displacement = inverse.displacement_on(Grid.from_image(moving))
+    with steps("metrics", "measuring"):
+        metrics = registration_metrics(transform, inverse, fixed, images, fixed_labels, labels)
+    return RegistrationResult(
+        transform=transform,
+        fixed=prepared[0],
+        moving=prepared[1],
+        warped=images["after"],
+        before=images["before"],
+        initial=images["initial"],
+        displacement=_vector_image(displacement, fixed),
+        inverse_displacement=_vector_image(inverse_displacement, moving),
+        warped_labels=labels.get("after"),
+        metrics={**metrics, "seconds": steps.seconds},
+    )
+
+
+class _Steps:
+    """Announces and times the steps."""
+
+    def __init__(self, on_step):
+        self.seconds = {}
+        self._on_step = on_step or (lambda text: None)
+
+    @contextlib.contextmanager
+    def __call__(self, name, text):
+        self._on_step(text)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def _check_labels(image, labels, image_name, name):
+    if labels is not None:
+        require_same_geometry(image, labels, image_name, name)
+        require_integers(labels, name)
+
+
+def _preprocessing(config):
+    options = dict(config.get("preprocessing", {}))
+    unknown = sorted(set(options) - set(PREPROCESSING))
+    if unknown:
+        raise ValueError(
+            f"the model's `preprocessing` may hold {', '.join(PREPROCESSING)}; got {unknown}"
+        )
+    return options
+
+
+def _network_flow(model, fixed, moving, n_repeats):
+    inputs = [volume.array[None, ..., None] for volume in (fixed, moving)]  # [1, D, H, W, 1]
+    output = model(*inputs, n_repeats=n_repeats, training=False)
+    flow = np.asarray(output.flow, np.float32)[0]
+    if not np.isfinite(flow).all():
+        raise ValueError("the network gave a flow with NaN or infinite values; check its weights")
+    return flow
+
+
+def _vector_image(displacement, like):
+    image = sitk.GetImageFromArray(displacement, isVector=True)
+    image.CopyInformation(like)
+    return image

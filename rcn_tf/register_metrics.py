@@ -1,0 +1,160 @@
+"""Numbers that say whether a registration of one pair worked.
+
+Correlation within the fixed image's foreground box and overlap of structures, each "before",
+"initial" and "after" (see `rcn_tf.register`); regularity of the flow on the network grid; how
+well the inverse field inverts.
+"""
+
+import numpy as np
+import SimpleITK as sitk
+
+from rcn_tf.fields import jacobian_determinant
+from rcn_tf.metrics import correlation, dice, jaccard, structures
+from rcn_tf.volumes import Grid
+from rcn_tf.volumes.images import require_integers
+from rcn_tf.volumes.sampling import inside
+
+STAGES = ("before", "initial", "after")
+
+MAX_FOLDING = 1.0  # percent; papers of the field report about 0.05 to 0.5
+MAX_STRETCH = 1.5  # ratio of the boxes' extents beyond which they hardly hold the same organ
+
+
+def registration_metrics(transform, inverse, fixed, images, fixed_labels=None, labels=None):
+    """Metrics of one registered pair.
+
+    Args:
+        transform, inverse: GridTransform from fixed to moving, and back.
+        fixed: SimpleITK.Image, the fixed image.
+        images: dict stage -> SimpleITK.Image, moving image on the fixed grid.
+        fixed_labels: SimpleITK.Image, or None.
+        labels: dict stage -> SimpleITK.Image, moving labels on the fixed grid, or empty.
+    Returns:
+        dict, JSON-serialisable (None where a value is undefined): correlation {stage: r};
+        folding_percent; jacobian_std; displacement_mm {mean, max}, of the flow beyond the
+        alignment of the boxes; inverse_error_mm {mean, max} of a round trip; dice and
+        jaccard {mean: {stage: x}, structures: {id: {stage: x}}} if there are fixed labels;
+        warnings, a list of sentences.
+    """
+    region = box_slices(transform.fixed_grid, Grid.from_image(fixed))
+    fixed_array = sitk.GetArrayViewFromImage(fixed)[region]
+    similarity = {
+        stage: _number(correlation(fixed_array, sitk.GetArrayViewFromImage(images[stage])[region]))
+        for stage in STAGES
+    }
+    determinant = np.asarray(jacobian_determinant(transform.flow[None]), np.float64)
+    metrics = {
+        "correlation": similarity,
+        "folding_percent": 100 * float((determinant <= 0).mean()),
+        "jacobian_std": float(determinant.std()),
+        "displacement_mm": _lengths(transform.flow * transform.moving_grid.spacing),
+        "inverse_error_mm": _lengths(_round_trip_error(transform, inverse)),
+    }
+    if fixed_labels is not None and labels:
+        metrics.update(_overlap(fixed_labels, labels))
+    metrics["warnings"] = _warnings(metrics, transform)
+    return metrics
+
+
+def metrics_rows(metrics):
+    """The metrics as a flat table.
+
+    Returns: list of dicts metric, structure, before, initial, after; "" where none applies.
+    """
+    blank = dict.fromkeys(("metric", "structure", *STAGES), "")
+    rows = [{**blank, "metric": "correlation", **metrics["correlation"]}]
+    for name in ("dice", "jaccard"):
+        if name in metrics:
+            rows.append({**blank, "metric": name, "structure": "mean", **metrics[name]["mean"]})
+            for label, scores in metrics[name]["structures"].items():
+                rows.append({**blank, "metric": name, "structure": label, **scores})
+    for name in ("folding_percent", "jacobian_std"):
+        rows.append({**blank, "metric": name, "after": metrics[name]})
+    for name in ("displacement_mm", "inverse_error_mm"):
+        for statistic, value in metrics[name].items():
+            rows.append({**blank, "metric": f"{name}_{statistic}", "after": value})
+    return rows
+
+
+def box_slices(network_grid, grid):
+    """Slices of `grid`'s array that hold the network grid's box.
+
+    Args: network_grid, grid: Grid, in the same physical space.
+    Returns: three slices, at least one voxel each.
+    """
+    ends = np.stack([[-0.5] * 3, np.subtract(network_grid.shape, 0.5)])
+    corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), axis=-1).reshape(8, 3)
+    index = grid.point_to_index(network_grid.index_to_point(corners))
+    slices = []
+    for low, high, size in zip(index.min(axis=0), index.max(axis=0), grid.shape):
+        start = min(max(int(np.ceil(low - 1e-6)), 0), size - 1)
+        slices.append(slice(start, min(max(int(high + 1e-6) + 1, start + 1), size)))
+    return tuple(slices)
+
+
+def _overlap(fixed_labels, labels):
+    fixed = require_integers(fixed_labels, "the fixed labels").astype(np.int64)
+    arrays = {
+        stage: sitk.GetArrayFromImage(image).astype(np.int64) for stage, image in labels.items()
+    }
+    ids = structures(fixed, *arrays.values())
+    result = {}
+    for name, score in (("dice", dice), ("jaccard", jaccard)):
+        scores = {stage: score(fixed, arrays[stage], ids) for stage in STAGES}
+        result[name] = {
+            "mean": {stage: _mean(values) for stage, values in scores.items()},
+            "structures": {
+                int(label): {stage: _number(scores[stage][k]) for stage in STAGES}
+                for k, label in enumerate(ids)
+            },
+        }
+    return result
+
+
+def _round_trip_error(transform, inverse):
+    """Where fixed -> moving -> fixed misses, [N, 3] mm, on every other network voxel.
+
+    Only points that land within the moving network grid count: beyond it the inverse flow
+    is a border value.
+    """
+    shape = transform.fixed_grid.shape
+    index = np.stack(np.meshgrid(*[np.arange(0, n, 2) for n in shape], indexing="ij"), axis=-1)
+    points = transform.fixed_grid.index_to_point(index)
+    moved = transform.transform_points(points)
+    landed = inside(shape, transform.moving_grid.point_to_index(moved))
+    return inverse.transform_points(moved[landed]) - points[landed]
+
+
+def _warnings(metrics, transform):
+    found = []
+    similarity = metrics["correlation"]
+    if similarity["after"] is None:
+        found.append("the warped image is constant within the fixed image's foreground")
+    elif similarity["after"] < max(similarity[stage] or -1 for stage in ("before", "initial")):
+        found.append("the correlation did not rise: look at the pictures before using the result")
+    if metrics["folding_percent"] > MAX_FOLDING:
+        found.append(f"{metrics['folding_percent']:.1f} % of the volume folds")
+    extents = [grid.spacing * grid.shape for grid in (transform.fixed_grid, transform.moving_grid)]
+    stretch = np.exp(np.abs(np.log(extents[0] / extents[1])).max())
+    if stretch > MAX_STRETCH:
+        found.append(
+            f"the foreground boxes of the images differ {stretch:.1f}-fold in size: they may "
+            "show different parts of the body; masks of the same organ help"
+        )
+    return found
+
+
+def _lengths(vectors):
+    length = np.linalg.norm(vectors, axis=-1)
+    if not length.size:
+        return {"mean": None, "max": None}
+    return {"mean": float(length.mean()), "max": float(length.max())}
+
+
+def _mean(values):
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else None
+
+
+def _number(value):
+    return float(value) if np.isfinite(value) else None

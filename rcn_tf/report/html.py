@@ -1,0 +1,135 @@
+"""`report.html`: one self-contained page, images embedded, nothing fetched from a network."""
+
+import base64
+import html
+
+from rcn_tf.files import replacing
+from rcn_tf.register_metrics import STAGES, metrics_rows
+from rcn_tf.report import figures
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1250px;
+       padding: 0 1em; color: #222; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
+img { max-width: 100%; } p.note { color: #555; max-width: 60em; }
+table { border-collapse: collapse; } td, th { padding: .2em .9em; text-align: right; }
+td:first-child, th:first-child, td:nth-child(2), th:nth-child(2) { text-align: left; }
+thead th { border-bottom: 2px solid #888; } tbody tr:nth-child(even) { background: #f4f4f4; }
+.warning { background: #fff1d6; border-left: 4px solid #e0a000; padding: .5em 1em; }
+dl { display: grid; grid-template-columns: max-content auto; gap: .1em 1em; }
+dt { color: #555; } dd { margin: 0; }
+"""
+
+_SECTIONS = (
+    (
+        "Slices",
+        "Radiological display: the patient's right is on the picture's left in axial and "
+        "coronal slices. Slices run through the middle of the fixed image's foreground box.",
+        figures.slices_figure,
+    ),
+    (
+        "Checkerboard",
+        "Tiles of the fixed image alternate with tiles of the moving one: edges should run "
+        "on from tile to tile.",
+        figures.checkerboard_figure,
+    ),
+    (
+        "Difference",
+        "Moving minus fixed, each scaled to its own intensity range: blue where the moving "
+        "image is darker, red where it is brighter.",
+        figures.difference_figure,
+    ),
+    (
+        "Deformation",
+        "On the network grid, beyond the alignment of the boxes. White in the coloured flow "
+        "means no displacement. The determinant is the moving image's local volume per fixed "
+        "volume: above 1 (blue) the tissue is larger in the moving image, below 1 (red) "
+        "smaller, and at 0 or less the transform folds.",
+        figures.deformation_figure,
+    ),
+)
+
+_NAMES = {
+    "correlation": "Correlation",
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "folding_percent": "Folding (% of volume)",
+    "jacobian_std": "Standard deviation of det J",
+    "displacement_mm_mean": "Displacement, mean (mm)",
+    "displacement_mm_max": "Displacement, largest (mm)",
+    "inverse_error_mm_mean": "Error of the inverse, mean (mm)",
+    "inverse_error_mm_max": "Error of the inverse, largest (mm)",
+}
+
+
+def render_report(views, metrics, facts):
+    """The page as text.
+
+    Args:
+        views: rcn_tf.report.figures.Views.
+        metrics: dict, of `rcn_tf.register.register_images`.
+        facts: dict of what to state at the top, such as file names.
+    Returns: str, HTML.
+    """
+    warnings = "".join(
+        f'<p class="warning">Warning: {html.escape(text)}.</p>' for text in metrics["warnings"]
+    )
+    stated = "".join(
+        f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd>"
+        for name, value in facts.items()
+    )
+    sections = "".join(
+        f'<h2>{title}</h2><p class="note">{note}</p>{_image(draw(views), title)}'
+        for title, note, draw in _SECTIONS
+    )
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>Registration report</title><style>{_STYLE}</style></head><body>"
+        f"<h1>Registration report</h1>{warnings}<dl>{stated}</dl>"
+        f"<h2>Metrics</h2>{_table(metrics)}{_timing(metrics)}{sections}</body></html>\n"
+    )
+
+
+def write_report(views, metrics, facts, folder):
+    """Writes `report.html` and `overview.png` into an existing folder."""
+    with replacing(folder / "overview.png") as path:
+        path.write_bytes(figures.png(figures.overview_figure(views), dpi=120))
+    with replacing(folder / "report.html") as path:
+        path.write_text(render_report(views, metrics, facts), encoding="utf-8")
+
+
+def _image(figure, title):
+    data = base64.b64encode(figures.png(figure)).decode("ascii")
+    return f'<img alt="{title}" src="data:image/png;base64,{data}">'
+
+
+def _table(metrics):
+    head = "".join(f"<th>{name}</th>" for name in ("metric", "structure", *STAGES))
+    body = []
+    for row in metrics_rows(metrics):
+        name = _NAMES[row["metric"]]
+        cells = [name, row["structure"], *(_shown(row[stage]) for stage in STAGES)]
+        body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    note = (
+        "before: the moving image where its header puts it; initial: the foreground boxes "
+        "laid over each other; after: registered. Correlation is taken within the fixed "
+        "image's foreground box at full resolution."
+    )
+    return (
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+        f'<p class="note">{note}</p>'
+    )
+
+
+def _timing(metrics):
+    parts = [f"{name} {seconds:.1f} s" for name, seconds in metrics["seconds"].items()]
+    memory = metrics.get("peak_memory_mb")
+    if memory is not None:
+        parts.append(f"peak memory {memory:.0f} MB")
+    return f'<p class="note">{", ".join(parts)}</p>'
+
+
+def _shown(value):
+    if value == "":
+        return ""
+    return "undefined" if value is None else f"{value:.4g}"

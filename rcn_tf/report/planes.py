@@ -1,0 +1,75 @@
+"""Axial, coronal and sagittal slices of a volume, displayed as radiologists do.
+
+Volumes are first brought to LPS axes, where array axis 0 runs to the head, axis 1 to the
+back and axis 2 to the patient's left. Axial and coronal slices then show the patient's right
+on the picture's left; sagittal slices show the front on the left; the head is up.
+"""
+
+import dataclasses
+
+import numpy as np
+import SimpleITK as sitk
+
+
+@dataclasses.dataclass(frozen=True)
+class Plane:
+    """One way of slicing: the axis cut, and what the picture's sides are called."""
+
+    name: str
+    axis: int  # cut; the remaining two are the rows and the columns
+    flip_rows: bool  # rows run to the head, pictures downwards
+    sides: tuple  # left, right, top, bottom
+
+
+PLANES = (
+    Plane("axial", 0, False, ("R", "L", "A", "P")),
+    Plane("coronal", 1, True, ("R", "L", "S", "I")),
+    Plane("sagittal", 2, True, ("A", "P", "S", "I")),
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View:
+    """A volume on LPS axes, cut to the part worth showing.
+
+    Args: array: [D, H, W] or [D, H, W, C]; spacing: mm per array axis.
+    """
+
+    array: np.ndarray
+    spacing: tuple
+
+    def slice(self, plane, position=0.5):
+        """Picture [rows, columns(, C)] through `position` (0 to 1 along the cut axis)."""
+        size = self.array.shape[plane.axis]
+        picture = np.take(self.array, min(int(position * size), size - 1), axis=plane.axis)
+        return picture[::-1] if plane.flip_rows else picture
+
+    def extent(self, plane):
+        """(width, height) of the plane's pictures in mm."""
+        rows, columns = (axis for axis in range(3) if axis != plane.axis)
+        lengths = np.multiply(self.array.shape[:3], self.spacing)
+        return float(lengths[columns]), float(lengths[rows])
+
+
+def view_of_image(image, box=None):
+    """View of a SimpleITK image.
+
+    Args: image: 3D; box: three slices of the LPS-oriented array, or None for all.
+    """
+    canonical = sitk.DICOMOrient(image, "LPS")
+    array = sitk.GetArrayFromImage(canonical)
+    return View(array if box is None else array[box], canonical.GetSpacing()[::-1])
+
+
+def window(array):
+    """Intensities scaled to [0, 1] between the percentiles 0.5 and 99.5 of the picture's own.
+
+    Args: array: real, any shape. Returns: float32.
+    """
+    array = np.asarray(array, np.float32)
+    low, high = np.percentile(array, (0.5, 99.5))
+    if low == high:
+        low, high = float(array.min()), float(array.max())
+    if low == high:
+        return np.zeros_like(array)
+    return np.clip((array - low) / (high - low), 0, 1)

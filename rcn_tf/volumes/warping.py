@@ -1,0 +1,67 @@
+"""Resampling of the moving image and its labels on the fixed image's full-resolution grid.
+
+Every voxel centre p of the fixed grid is displaced by the transform and the moving image is
+sampled at p + displacement(p) in float64. The displacement is rounded to float32 first, as
+in the written field, so that the field file and any ITK program give the same image.
+"""
+
+import numpy as np
+import SimpleITK as sitk
+
+from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.images import require_integers
+from rcn_tf.volumes.sampling import sample, sample_labels, slabs
+
+
+def warp_image(moving, transform, fixed, background=None):
+    """Moving image on the fixed image's grid, trilinear.
+
+    Args:
+        moving: SimpleITK.Image, 3D, scalar.
+        transform: GridTransform; or its displacement on the fixed grid, [D, H, W, 3] mm,
+            where that is at hand.
+        fixed: SimpleITK.Image or Grid that gives the output geometry.
+        background: value outside the moving image; by default the moving image's minimum.
+    Returns: SimpleITK.Image; an integer moving image keeps its pixel type (values are
+        rounded to the nearest), any other gives float32.
+    """
+    array = sitk.GetArrayFromImage(moving)
+    if background is None:
+        background = array.min()
+    if not np.issubdtype(array.dtype, np.integer):
+        return _warp(array, np.dtype(np.float32), sample, moving, transform, fixed, background)
+
+    def sample_rounded(array, index, outside):
+        return np.rint(sample(array, index, outside=outside))
+
+    return _warp(array, array.dtype, sample_rounded, moving, transform, fixed, background)
+
+
+def warp_labels(labels, transform, fixed, background=0, name="moving labels"):
+    """Moving label map on the fixed image's grid: one-hot linear, then argmax.
+
+    Args: as of `warp_image`; `background` is the id outside; `name` is for errors.
+    Returns: SimpleITK.Image, the labels' integer pixel type (int32 for floating point); on
+        a tie the smallest id, never an id that is not in `labels` or the background.
+    Raises: ValueError: if the labels are not whole numbers.
+    """
+    array = require_integers(labels, name)
+    return _warp(array, array.dtype, sample_labels, labels, transform, fixed, background)
+
+
+def _warp(array, dtype, sampler, moving, transform, fixed, background):
+    grid = fixed if isinstance(fixed, Grid) else Grid.from_image(fixed)
+    moving_grid = Grid.from_image(moving)
+    result = np.empty(grid.shape, dtype)
+    for slab in slabs(grid.shape):
+        points = grid.points(slab)
+        if isinstance(transform, np.ndarray):
+            displacement = transform[slab]
+        else:
+            displacement = (transform.transform_points(points) - points).astype(np.float32)
+        index = moving_grid.point_to_index(points + displacement)
+        result[slab] = sampler(array, index, outside=background)
+    image = grid.to_image(result)
+    if grid is not fixed:
+        image.CopyInformation(fixed)
+    return image

@@ -1,0 +1,122 @@
+"""rcn_tf.data.dataset_config: the original's layout, and one clear line per mistake."""
+
+import json
+import pathlib
+
+import pytest
+
+from rcn_tf.data.dataset_config import load_dataset_config
+from tests.data.packs_for_tests import SHAPE, dataset_config, write_original_pack
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+
+
+def load(folder, config):
+    path = folder / "config.json"
+    path.write_text(json.dumps(config))
+    return load_dataset_config(path)
+
+
+def test_reads_all_keys(tmp_path):
+    config = load(
+        tmp_path,
+        dataset_config(
+            atlas="pack/d", image_type="brain", paired=True, segmentation_class_value={"liver": 255}
+        ),
+    )
+    assert config.image_size == SHAPE
+    assert config.files == {"pack": tmp_path / "pack.h5"}
+    assert config.scheme(1) == config.scheme("1") == {"train": 1.0}
+    assert config.subset("val") == ("pack/a", "pack/b")
+    assert (config.atlas, config.paired, config.structures) == ("pack/d", True, {"liver": 255})
+
+
+def test_one_number_is_a_cube(tmp_path):
+    assert load(tmp_path, dataset_config(image_size=64)).image_size == (64, 64, 64)
+
+
+def test_entry_without_alias_lies_in_the_root_file(tmp_path):
+    files = {"/": {"path": "root.h5"}, "pack": {"path": "pack.h5"}}
+    scans = {"train": ["hepaticvessel/1", "pack/a"], "val": ["plain"]}
+    config = load(tmp_path, dataset_config(files=files, subsets=scans))
+    assert config.locate("hepaticvessel/1") == ("/", "hepaticvessel/1")
+    assert config.locate("pack/a") == ("pack", "a")
+    assert config.locate("plain") == ("/", "plain")
+
+
+def test_paths_of_the_original_start_above_the_configs_folder(tmp_path):
+    """The original's datasets/brain.json says "datasets/adni.h5"."""
+    folder = tmp_path / "datasets"
+    folder.mkdir()
+    write_original_pack(folder / "adni.h5", "a")
+    files = {"pack": {"path": "datasets/adni.h5"}}
+    assert load(folder, dataset_config(files=files)).files["pack"].samefile(folder / "adni.h5")
+
+
+@pytest.mark.parametrize("name", ["liver", "brain"])
+def test_example_configs_load(name):
+    config = load_dataset_config(CONFIGS / f"{name}.json")
+    assert config.image_type == name
+    assert config.image_size == (128, 128, 128)
+    assert {"1", "2"} <= set(config.schemes)
+
+
+def test_missing_config(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
+        load_dataset_config(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize("key", ["files", "image_size", "image_type", "schemes", "subsets"])
+def test_missing_key(tmp_path, key):
+    with pytest.raises(KeyError, match=rf"config\.json: key `{key}` is missing"):
+        load(tmp_path, dataset_config(**{key: None}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": [64, 64]}, r"`image_size` must be .* got \[64, 64\]"),
+        ({"image_size": 64.0}, r"`image_size` must be"),
+        ({"image_type": "lung"}, r"`image_type` must be one of .* got 'lung'"),
+        ({"files": []}, r"`files` must be an object"),
+        ({"files": {"pack": "pack.h5"}}, r"`files\.pack` must be an object"),
+        ({"files": {"pack": {}}}, r"`files\.pack\.path` must be a string; got None"),
+        ({"schemes": {"1": {"train": 1.5}}}, r"`schemes\.1\.train` must lie in \(0, 1\]; got 1.5"),
+        ({"schemes": {"1": {"train": "1"}}}, r"`schemes\.1\.train` must lie in \(0, 1\]"),
+        ({"schemes": {"1": {"train": 0}}}, r"must lie in \(0, 1\]; got 0"),
+        ({"schemes": {"1": {}}}, r"`schemes\.1` is empty"),
+        ({"subsets": {"train": [], "val": ["pack/a"]}}, r"subset 'train' is empty"),
+        ({"subsets": {"train": "pack/a", "val": ["pack/a"]}}, r"`subsets\.train` must be a list"),
+        ({"subsets": {"train": [3], "val": ["pack/a"]}}, r"each entry` must be a string; got 3"),
+        ({"subsets": {"train": ["pack/a"] * 2, "val": ["pack/a"]}}, r"lists 'pack/a' twice"),
+        ({"paired": 1}, r"`paired` must be true or false; got 1"),
+        ({"atlas": 7}, r"`atlas` must be a string"),
+        ({"segmentation_class_value": {"liver": 0}}, r"value\.liver` must be a positive integer"),
+        ({"subset": {}}, r"unknown key 'subset'"),
+    ],
+)
+def test_wrong_values(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=rf"config\.json: .*{message}"):
+        load(tmp_path, dataset_config(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schemes": {"1": {"tain": 1}}}, r"scheme '1' names no known subset: 'tain'"),
+        ({"subsets": {"train": ["pak/a"], "val": ["pack/a"]}}, r"scan 'pak/a' names no file"),
+        ({"atlas": "pak/a"}, r"scan 'pak/a' names no file"),
+        ({"image_type": "brain"}, r"`atlas` is missing"),
+    ],
+)
+def test_names_that_lead_nowhere(tmp_path, changes, message):
+    with pytest.raises(KeyError, match=message):
+        load(tmp_path, dataset_config(**changes))
+
+
+def test_unknown_subset_and_scheme(tmp_path):
+    config = load(tmp_path, dataset_config())
+    with pytest.raises(KeyError, match=r"no subset 'test'; known: train, val"):
+        config.subset("test")
+    with pytest.raises(KeyError, match=r"no scheme '3'; known: 1, 2"):
+        config.scheme("3")

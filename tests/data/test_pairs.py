@@ -1,0 +1,82 @@
+"""rcn_tf.data.pairs: which pairs, and a training order that depends on nothing but the seed."""
+
+import collections
+import dataclasses
+import itertools
+import pathlib
+
+import pytest
+
+from rcn_tf.data.dataset_config import DatasetConfig
+from rcn_tf.data.pairs import OrderedPairs, TrainingOrder, scheme_pairs, subset_pairs
+
+CONFIG = DatasetConfig(
+    path=pathlib.Path("config.json"),
+    files={"/": pathlib.Path("pack.h5")},
+    image_size=(8, 8, 8),
+    image_type="liver",
+    schemes={"1": {"abcd": 0.5, "efg": 0.25}},
+    subsets={"abcd": tuple("abcd"), "efg": tuple("efg"), "a": ("a",)},
+)
+
+
+def test_all_ordered_pairs():
+    pairs = subset_pairs(CONFIG, "abcd")
+    assert len(pairs) == 12
+    assert list(pairs) == list(itertools.permutations("abcd", 2))
+
+
+def test_many_scans_cost_nothing():
+    pairs = OrderedPairs(range(1025))
+    assert len(pairs) == 1025 * 1024
+    assert pairs[-1] == (1024, 1023)
+    with pytest.raises(IndexError):
+        pairs[1025 * 1024]
+
+
+def test_adjacent_pairs():
+    expected = [("a", "b"), ("b", "a"), ("c", "d"), ("d", "c")]
+    assert subset_pairs(dataclasses.replace(CONFIG, paired=True), "abcd") == expected
+    assert subset_pairs(CONFIG, "abcd", paired=True) == expected
+    with pytest.raises(ValueError, match="even number of scans; subset 'efg' has 3"):
+        subset_pairs(CONFIG, "efg", paired=True)
+
+
+def test_atlas_is_the_fixed_image_and_never_paired_with_itself():
+    config = dataclasses.replace(CONFIG, atlas="b")
+    assert subset_pairs(config, "abcd") == [("b", "a"), ("b", "c"), ("b", "d")]
+
+
+def test_one_scan_gives_no_pair():
+    with pytest.raises(ValueError, match="subset 'a' has too few scans"):
+        subset_pairs(CONFIG, "a")
+
+
+def test_each_epoch_visits_every_pair_once_in_another_order():
+    pairs = subset_pairs(CONFIG, "abcd")
+    order = TrainingOrder([(pairs, 1.0)], seed=3)
+    epochs = [[order[12 * epoch + k] for k in range(12)] for epoch in range(3)]
+    for epoch in epochs:
+        assert sorted(epoch) == sorted(pairs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert all(fixed != moving for epoch in epochs for fixed, moving in epoch)
+
+
+def test_order_is_a_function_of_seed_and_draw():
+    groups = scheme_pairs(CONFIG, "1")
+    forward = TrainingOrder(groups, seed=5)
+    first = [forward[k] for k in range(2500)]
+    backward = TrainingOrder(groups, seed=5)
+    assert [backward[k] for k in reversed(range(2500))] == first[::-1]
+    other = TrainingOrder(groups, seed=6)
+    assert [other[k] for k in range(50)] != first[:50]
+
+
+def test_subsets_get_their_shares():
+    order = TrainingOrder(scheme_pairs(CONFIG, "1"), seed=0)
+    draws = [order[k] for k in range(3000)]
+    counts = collections.Counter("abcd" if fixed in "abcd" else "efg" for fixed, _ in draws)
+    assert counts == {"abcd": 2001, "efg": 999}
+    # Inside a subset too, every pair comes once before any comes again.
+    small = collections.Counter(pair for pair in draws if pair[0] in "efg")
+    assert max(small.values()) - min(small.values()) <= 1

@@ -1,0 +1,58 @@
+"""Jacobian statistics of fields whose determinant is known."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from rcn_tf import metrics
+
+SHAPE = (6, 9, 7)
+
+
+def _flow(function):
+    d, h, w = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
+    return np.stack(function(d, h, w), axis=-1)[None].astype(np.float32)
+
+
+def test_affine_field_has_one_determinant():
+    flow = _flow(lambda d, h, w: (0.5 * d, -0.2 * h + 0.4 * d, 0.1 * w))
+    det = np.asarray(metrics.jacobian_determinant(flow))
+    assert det.shape == (1, 5, 8, 6)
+    np.testing.assert_allclose(det, 1.5 * 0.8 * 1.1, rtol=1e-5)
+    np.testing.assert_allclose(metrics.jacobian_std(flow), [0], atol=1e-5)
+    np.testing.assert_array_equal(metrics.folding_fraction(flow), [0])
+
+
+def test_std_of_a_field_that_stretches_unevenly():
+    flow = _flow(lambda d, h, w: (0 * d, h * h / 10, 0 * w))  # det = 1 + (2 h + 1) / 10
+    expected = np.std(1 + (2 * np.arange(8) + 1) / 10)
+    np.testing.assert_allclose(metrics.jacobian_std(flow), [expected], rtol=1e-4)
+
+
+def test_folding_counts_negative_and_collapsed_voxels():
+    displaced = np.array([0, 0, -1, -3, -3, -3, -3])  # steps of x + flow: 1, 0, -1, 1, 1, 1
+    flow = _flow(lambda d, h, w: (0 * d, 0 * h, displaced[w]))
+    np.testing.assert_allclose(metrics.folding_fraction(flow), [2 / 6])
+
+
+def test_samples_are_separate():
+    smooth = _flow(lambda d, h, w: (0 * d, 0 * h, 0 * w))
+    folded = _flow(lambda d, h, w: (-3 * d, 0 * h, 0 * w))
+    both = np.concatenate([smooth, folded])
+    np.testing.assert_array_equal(metrics.folding_fraction(both), [0, 1])
+    assert metrics.jacobian_std(both).shape == (2,)
+
+
+def test_determinant_agrees_with_simpleitk_where_the_field_is_linear():
+    flow = _flow(lambda d, h, w: (0.1 * h - 0.2 * d, 0.3 * w, 0.2 * d + 0.1 * w))
+    field = sitk.GetImageFromArray(flow[0, ..., ::-1].astype(np.float64), isVector=True)
+    expected = sitk.GetArrayFromImage(sitk.DisplacementFieldJacobianDeterminant(field))
+    inside = np.asarray(metrics.jacobian_determinant(flow))[0, 1:, 1:, 1:]
+    np.testing.assert_allclose(inside, expected[1:-1, 1:-1, 1:-1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("metric", [metrics.jacobian_std, metrics.folding_fraction])
+def test_adding_a_translation_changes_nothing(metric):
+    flow = np.random.default_rng(0).normal(0, 0.4, (1, *SHAPE, 3)).astype(np.float32)
+    assert metric(flow)[0] > 0
+    np.testing.assert_allclose(metric(flow + [3, -2, 1]), metric(flow), rtol=1e-4)

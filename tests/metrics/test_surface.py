@@ -1,0 +1,82 @@
+"""Surface distances against SimpleITK and hand-worked boxes."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from rcn_tf import metrics
+
+SPACING = (2.0, 0.5, 1.25)
+
+
+def _box(lo, hi, shape=(12, 16, 10)):
+    mask = np.zeros(shape, np.uint8)
+    mask[tuple(map(slice, lo, hi))] = 1
+    return mask
+
+
+def _image(mask):
+    image = sitk.GetImageFromArray(mask)
+    image.SetSpacing(SPACING[::-1])
+    return image
+
+
+@pytest.fixture
+def masks():
+    return _box((2, 3, 1), (7, 11, 6)), _box((3, 5, 2), (10, 12, 8))
+
+
+def test_hausdorff_agrees_with_simpleitk(masks):
+    measure = sitk.HausdorffDistanceImageFilter()
+    measure.Execute(*map(_image, masks))
+    assert metrics.hausdorff(*masks, SPACING) == pytest.approx(measure.GetHausdorffDistance())
+
+
+def test_shift_by_two_voxels():
+    a, b = _box((2, 3, 1), (7, 11, 6)), _box((4, 3, 1), (9, 11, 6))
+    assert metrics.hausdorff(a, b, SPACING) == pytest.approx(4.0)
+
+
+def test_single_voxels():
+    a, b = _box((1, 1, 1), (2, 2, 2)), _box((2, 5, 1), (3, 6, 2))
+    distance = np.hypot(2.0, 4 * 0.5)
+    assert metrics.hausdorff(a, b, SPACING) == pytest.approx(distance)
+    assert metrics.average_surface_distance(a, b, SPACING) == pytest.approx(distance)
+
+
+def test_solid_and_hollow_box_share_the_outer_surface():
+    solid = _box((1, 1, 1), (10, 10, 9))
+    hollow = solid - _box((5, 5, 5), (6, 6, 6))
+    to_hollow, to_solid = metrics.surface_distances(solid, hollow)
+    assert to_hollow.max() == 0
+    assert np.count_nonzero(to_solid) == 6  # the six face neighbours of the hole
+
+
+def test_average_pools_both_directions():
+    a = _box((0, 0, 0), (1, 1, 1), (1, 1, 5))
+    b = a + _box((0, 0, 3), (1, 1, 4), (1, 1, 5))  # one more voxel, 3 away
+    assert metrics.average_surface_distance(a, b) == pytest.approx((0 + 0 + 3) / 3)
+    assert metrics.hausdorff(a, b) == 3
+
+
+def test_percentile_95_ignores_an_outlier():
+    plate = _box((0, 0, 0), (1, 30, 30), (20, 30, 30))
+    outlier = plate + _box((15, 4, 4), (16, 5, 5), plate.shape)
+    assert metrics.hausdorff(plate, outlier) == 15
+    assert metrics.hausdorff(plate, outlier, percentile=95) == 0
+
+
+def test_identical_masks(masks):
+    assert metrics.hausdorff(masks[0], masks[0], SPACING) == 0
+    assert metrics.average_surface_distance(masks[0], masks[0], SPACING) == 0
+
+
+def test_empty_masks_are_nan(masks):
+    empty = np.zeros_like(masks[0])
+    assert np.isnan(metrics.hausdorff(masks[0], empty))
+    assert np.isnan(metrics.average_surface_distance(empty, empty))
+
+
+def test_shapes_must_agree(masks):
+    with pytest.raises(ValueError, match=r"\[D, H, W\]; got \(12, 16, 10\) and \(11, 16, 10\)"):
+        metrics.hausdorff(masks[0], masks[1][1:])

@@ -1,0 +1,98 @@
+"""Every network: its size, its shapes on odd volumes, and what its options do."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rcn_tf.networks import BASES, AffineNetwork, VoxelMorph
+from rcn_tf.networks.layers import OriginalUniform, crop_like
+
+ODD = (1, 35, 40, 33, 1)
+
+# Parameters of the original's networks, and of the variants of RCN, Table 4.
+PARAMETERS = {
+    "vtn": 28_252_203,
+    "voxelmorph": 300_547,
+    "vm_x2": 1_195_523,
+    "vm_double": 542_771,
+    "vm_xx2": 613_619,
+}
+
+
+@pytest.fixture
+def images(rng):
+    return [rng.uniform(size=ODD).astype("float32") for _ in range(2)]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_parameter_counts(base):
+    network = BASES[base]()
+    network(tf.zeros((1, 32, 32, 32, 1)), tf.zeros((1, 32, 32, 32, 1)))
+    assert network.count_params() == PARAMETERS[base]
+
+
+def test_table_4_variants_are_of_the_size_the_paper_says():
+    """x2 has four times the parameters of VM, the others about twice."""
+    vm = PARAMETERS["voxelmorph"]
+    assert PARAMETERS["vm_x2"] / vm == pytest.approx(4, rel=0.02)
+    assert 1.7 < PARAMETERS["vm_double"] / vm < 2.1
+    assert 1.9 < PARAMETERS["vm_xx2"] / vm < 2.1
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_any_volume_shape(base, images):
+    flow = BASES[base](channels=2)(*images)
+    assert flow.shape == (*ODD[:4], 3)
+    assert np.isfinite(flow).all()
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_flow_multiplier_scales_the_flow(base, images):
+    tf.random.set_seed(1)
+    whole = BASES[base](channels=2)
+    third = BASES[base](channels=2, flow_multiplier=1 / 3)
+    expected = whole(*images) / 3
+    third(*images)
+    third.set_weights(whole.get_weights())
+    np.testing.assert_allclose(third(*images), expected, rtol=1e-5)
+    assert abs(expected.numpy()).max() > 0
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_gentle_start_is_near_the_identity(base, images):
+    assert abs(BASES[base](init="gentle")(*images).numpy()).max() < 1.0
+
+
+@pytest.mark.parametrize("make", [*BASES.values(), lambda init: AffineNetwork(ODD[1:4], init=init)])
+def test_unknown_init_is_named(make):
+    with pytest.raises(ValueError, match="`init` must be one of"):
+        make(init="zeros")
+
+
+def test_affine_head_adapts_to_the_volume(rng):
+    shape = (65, 32, 130)
+    network = AffineNetwork(shape, channels=2)
+    fixed, moving = (rng.uniform(size=(2, *shape, 1)).astype("float32") for _ in range(2))
+    matrix, offset = network(fixed, moving)
+    assert matrix.shape == (2, 3, 3)
+    assert offset.shape == (2, 3)
+    assert network.matrix_layer.kernel.shape == (2, 1, 3, 64, 9)
+
+
+def test_initialiser_counts_all_kernel_dimensions_but_the_last():
+    shape = (4, 4, 4, 3, 35)
+    limit = np.sqrt(3 / (4 * 4 * 4 * 3))
+    values = OriginalUniform()(shape).numpy()
+    assert abs(values).max() <= limit
+    assert values.std() == pytest.approx(limit / np.sqrt(3), rel=0.05)
+    assert abs(OriginalUniform(0.02)(shape).numpy()).max() <= 0.02 * limit
+
+
+def test_voxelmorph_starts_at_the_identity(images):
+    assert abs(VoxelMorph()(*images).numpy()).max() < 1e-3
+
+
+def test_crop_keeps_the_near_corner():
+    x = tf.reshape(tf.range(4 * 4 * 4), (1, 4, 4, 4, 1))
+    cropped = crop_like(x, tf.zeros((1, 3, 4, 2, 9)))
+    np.testing.assert_array_equal(cropped, x.numpy()[:, :3, :, :2])

@@ -1,0 +1,211 @@
+"""Training end to end on a tiny pack: resuming, stopping, divergence, and what is written."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.ndimage import gaussian_filter
+
+from rcn_tf.commands.main import main as rcn
+from rcn_tf.keras_api import keras
+from rcn_tf.model_folder import load_model
+from rcn_tf.training.config import load_training_config
+from rcn_tf.training.loop import TrainingDivergedError, train
+
+SHAPE = (32, 36, 34)
+
+
+class Exploding(keras.Model):
+    """A base network whose flow is NaN wherever the moving image is white at the corner."""
+
+    def __init__(self, *, channels, flow_multiplier, init, name):
+        super().__init__(name=name)
+        del channels, flow_multiplier, init
+
+    def build(self, _shape):
+        self.scale = self.add_weight(name="scale", shape=(), initializer="ones")
+
+    def call(self, fixed, moving):
+        bad = moving[:, :1, :1, :1] > 0.9
+        return self.scale * tf.where(bad, np.nan, tf.zeros_like(fixed)) * tf.ones((1, 1, 1, 1, 3))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A pack of four smooth random scans and its dataset config."""
+    folder = tmp_path_factory.mktemp("pack")
+    rng = np.random.default_rng(0)
+    with h5py.File(folder / "scans.h5", "w") as pack:
+        for k in range(4):
+            volume = gaussian_filter(rng.standard_normal(SHAPE), 3)
+            volume = 250 * (volume - volume.min()) / np.ptp(volume)
+            volume[0, 0, 0] = 255 if k == 3 else 0
+            pack[f"s{k}/volume"] = volume.astype("uint8")
+    config = {
+        "files": {"/": {"path": "scans.h5"}},
+        "image_size": list(SHAPE),
+        "image_type": "liver",
+        "schemes": {"1": {"train": 1.0}},
+        "subsets": {"train": [f"s{k}" for k in range(4)]},
+    }
+    (folder / "data.json").write_text(json.dumps(config))
+    training = {
+        "data": {"config": "data.json"},
+        "network": {"n_cascades": 1, "channels": 2, "affine_channels": 2},
+        "optimizer": {"learning_rate": 1e-3},
+        "steps": 6,
+        "halve_at": [4],
+        "batch_size": 2,
+        "log_every": 1,
+        "images_every": 3,
+        "checkpoint_every": 2,
+    }
+    (folder / "train.json").write_text(json.dumps(training))
+    return folder
+
+
+@pytest.fixture
+def config(data):
+    return load_training_config(data / "train.json")
+
+
+def losses_of(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["total"] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """An uninterrupted run."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    assert train(load_training_config(data / "train.json"), folder) == 6
+    return folder
+
+
+def test_writes_model_records_and_checkpoints(finished):
+    model, config = load_model(finished)
+    assert model.volume_shape == SHAPE
+    assert config["training"]["steps"] == 6
+    assert len(losses_of(finished)) == 6
+    assert sorted(p.name for p in finished.iterdir()) == [
+        "checkpoints",
+        "config.json",
+        "logs",
+        "metrics.jsonl",
+        "training.json",
+        "weights.h5",
+    ]
+    assert len(list((finished / "checkpoints").glob("*.index"))) == 3
+
+
+def test_tensorboard_has_scalars_and_slices(finished):
+    tags = set()
+    for path in (finished / "logs").iterdir():
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            tags |= {value.tag for value in event.summary.value}
+    assert {"total", "final/similarity", "learning_rate", "pairs_per_second"} <= tags
+    assert {f"{name}/axis_{k}" for name in ("fixed", "moving", "warped") for k in range(3)} <= tags
+
+
+def test_resumed_run_has_the_losses_of_an_uninterrupted_one(config, finished, tmp_path):
+    steps = []
+
+    def stop_after_three():
+        return len(steps) == 3
+
+    folder = tmp_path / "run"
+    first = train(
+        config, folder, on_step=lambda s, _: steps.append(s), should_stop=stop_after_three
+    )
+    assert first == 3
+    assert train(config, folder, resume=True) == 6
+    np.testing.assert_allclose(losses_of(folder), losses_of(finished), rtol=1e-5)
+    again, whole = load_model(folder)[0], load_model(finished)[0]
+    for a, b in zip(again.get_weights(), whole.get_weights()):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_learning_rate_schedule_survives_resuming(config, finished, tmp_path):
+    rates = [
+        json.loads(line)["learning_rate"]
+        for line in (finished / "metrics.jsonl").read_text().splitlines()
+    ]
+    np.testing.assert_allclose(rates, [1e-3] * 5 + [5e-4], rtol=1e-5)
+
+
+def test_nan_stops_with_the_pair_and_keeps_the_last_checkpoint(config, tmp_path):
+    config["network"] = {
+        "base": "tests.training.test_loop:Exploding",
+        "n_cascades": 1,
+        "affine": False,
+    }
+    config.update(batch_size=1, augment=False, checkpoint_every=1, steps=50)
+    folder = tmp_path / "run"
+    with pytest.raises(
+        TrainingDivergedError, match=r"not finite at step \d+ for s\d <- s3"
+    ) as info:
+        train(config, folder)
+    step = int(str(info.value).split("at step ")[1].split()[0])
+    if step > 1:
+        model, saved = load_model(folder)
+        assert saved["training"]["steps"] == step - 1
+        assert np.isfinite(model.get_weights()[0]).all()
+
+
+def test_folder_mistakes_are_named(config, finished, tmp_path):
+    with pytest.raises(ValueError, match="already holds a training run"):
+        train(config, finished)
+    with pytest.raises(FileNotFoundError, match="no training run to resume"):
+        train(config, tmp_path / "new", resume=True)
+    config["network"]["channels"] = 4
+    with pytest.raises(ValueError, match="cannot resume .* `network` was"):
+        train(config, finished, resume=True)
+
+
+def test_bad_data_is_named_before_anything_is_written(data, tmp_path):
+    config = load_training_config(data / "train.json", ["data.scheme=7"])
+    with pytest.raises((KeyError, ValueError), match="7"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_command_trains_and_reports(data, tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = ["train", str(data / "train.json"), "--out", str(out)]
+    assert rcn([*arguments, "--set", "steps=2"]) == 0
+    assert "trained 2 steps" in capsys.readouterr().out
+    assert rcn([*arguments, "--set", "steps=4", "--resume"]) == 0
+    assert load_model(out)[1]["training"]["steps"] == 4
+    assert rcn(arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert "already holds a training run" in error[0]
+
+
+def test_interrupted_command_saves_and_says_so(data, tmp_path):
+    """SIGINT to a real process."""
+    import signal
+    import subprocess
+    import sys
+
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "rcn_tf.commands.main", "train", str(data / "train.json")]
+    process = subprocess.Popen(
+        [*command, "--out", str(out), "--set", "steps=100000", "--set", "checkpoint_every=100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(600):
+        if (out / "metrics.jsonl").exists():
+            break
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped and saved at step" in error
+    assert load_model(out)[1]["training"]["steps"] == len(losses_of(out))

@@ -1,0 +1,69 @@
+"""One optimiser step: it learns, and its loss counts samples as the config says."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.ndimage import gaussian_filter, shift
+
+import rcn_tf
+from rcn_tf.keras_api import keras
+from rcn_tf.objective import RCN_WEIGHTS
+from rcn_tf.training.optimizers import make_optimizer
+from rcn_tf.training.step import default_strategy, make_train_step
+
+SHAPE = (32, 36, 34)
+
+
+@pytest.fixture
+def pair(rng):
+    """An image and its copy displaced by a different amount along each axis."""
+    fixed = gaussian_filter(rng.standard_normal(SHAPE), 4)
+    fixed = (fixed - fixed.min()) / np.ptp(fixed)
+    moving = shift(fixed, (2.0, -1.0, 3.0), order=1, mode="nearest")
+    return [image[None, ..., None].astype("float32") for image in (fixed, moving)]
+
+
+def make(weights, rate=3e-3, batch_size=1, **kwargs):
+    keras.utils.set_random_seed(0)
+    strategy = default_strategy()
+    with strategy.scope():
+        model = rcn_tf.RecursiveCascade("vtn", 1, SHAPE, channels=4, affine_channels=2)
+        optimizer = make_optimizer("adam", rate)
+    step = make_train_step(
+        strategy, model, optimizer, weights=weights, batch_size=batch_size, **kwargs
+    )
+    return model, step
+
+
+def test_one_pair_is_learnt(pair):
+    """After a few steps the flow points along the known displacement."""
+    model, step = make(RCN_WEIGHTS)
+    first = float(step(*pair)["final/similarity"][0])
+    for _ in range(60):
+        last = float(step(*pair)["final/similarity"][0])
+    assert last < 0.25 * first
+    inside = model(*pair).flow.numpy()[0, 8:-8, 8:-8, 8:-8].mean((0, 1, 2))
+    np.testing.assert_allclose(inside, (2.0, -1.0, 3.0), atol=0.7)
+
+
+def test_invertibility_registers_the_reversed_pair_too(pair):
+    weights = {**RCN_WEIGHTS, "final": {"similarity": 1.0, "invertibility": 1e-3}}
+    _, step = make(weights)
+    terms = [float(step(*pair)["final/invertibility"][0]) for _ in range(3)]
+    assert all(term > 0 for term in terms)
+
+
+def test_gradient_is_the_mean_over_the_global_batch(pair):
+    """A batch of two equal pairs moves the weights like one of them."""
+    single, single_step = make(RCN_WEIGHTS)
+    double, double_step = make(RCN_WEIGHTS, batch_size=2)
+    single_step(*pair)
+    terms = double_step(*(tf.repeat(image, 2, axis=0) for image in pair))
+    assert terms["total"].shape == (2,)
+    for a, b in zip(single.get_weights(), double.get_weights()):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+def test_repeats_in_training_add_stages(pair):
+    _, step = make(RCN_WEIGHTS, n_repeats=2)
+    assert "dense_2/smoothness" in step(*pair)
