@@ -110,7 +110,7 @@ def build(data, out, *, shape, renderings, seed=0, workers=2, progress=None):
     config = {
         "files": {name: {"path": f"{name}.h5", "type": "HDF5"} for name in subsets},
         "image_size": list(shape),
-        "image_type": "liver",  # in the original's terms: all ordered pairs of a subset
+        "image_type": "brain",  # without an atlas: all ordered pairs of a subset
         "segmentation_class_value": {str(label): label for label in freesurfer.EVALUATED},
         "schemes": {"1": {"train": 1.0}, "2": {"test": 1.0}},
         "subsets": subsets,

@@ -17,6 +17,7 @@ from rcn_tf.files import write_json
 from rcn_tf.volumes.images import read_image, require_same_geometry
 from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
 
+_MASK = 255  # the only id of a segmentation in the manner of the original's livers
 _DOUBLE_SUFFIXES = (".gz", ".bz2", ".zst")
 
 
@@ -160,7 +161,7 @@ def _config(out, config, shape, ids, subset, atlas, structures):
     result = {
         "files": {alias: {"path": path, "type": "HDF5"}},
         "image_size": list(shape),
-        "image_type": "liver" if atlas is None else "brain",
+        "image_type": "liver" if structures == {_MASK} else "brain",
         "schemes": {"1": {subset: 1.0}, "2": {subset: 1.0}},
         "subsets": {subset: [f"{alias}/{scan_id}" for scan_id in ids]},
     }

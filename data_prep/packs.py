@@ -161,7 +161,7 @@ def _checked_segmentation(scan_id, segmentation, shape):
     low, high = int(segmentation.min()), int(segmentation.max())
     if low < 0 or high > np.iinfo(np.uint16).max:
         raise ValueError(
-            f"`segmentation` of {scan_id!r} holds ids outside 0..65535: {low}..{high}."
+            f"`segmentation` of {scan_id!r} must hold ids 0..65535; got {low}..{high}."
         )
     return segmentation.astype(np.uint8 if high <= 255 else np.uint16)
 

@@ -1,24 +1,36 @@
 """Unsupervised deformable registration of 3D medical images with recursive cascades.
 
-model = rcn_tf.RecursiveCascade(base="vtn", n_cascades=3, volume_shape=(128, 128, 128))
-out = model(fixed, moving)                       # images [B, D, H, W, 1] in [0, 1]
-losses = rcn_tf.registration_losses(out, fixed)  # per-sample terms and "total"
+    model = rcn_tf.RecursiveCascade(base="vtn", n_cascades=3, volume_shape=(128, 128, 128))
+    out = model(fixed, moving)                       # images [B, D, H, W, 1] in [0, 1]
+    losses = rcn_tf.registration_losses(out, fixed)  # per-sample terms and "total"
+
+Names are imported when they are first used, so that what needs no TensorFlow (`rcn --help`,
+reading images) does not wait for it.
 """
 
-from rcn_tf import fields, metrics
-from rcn_tf.cascade import RecursiveCascade
-from rcn_tf.objective import registration_losses
-from rcn_tf.output import RegistrationOutput, StageOutput
-from rcn_tf.weights import load_original_weights
+import importlib
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "RecursiveCascade",
-    "RegistrationOutput",
-    "StageOutput",
-    "fields",
-    "load_original_weights",
-    "metrics",
-    "registration_losses",
-]
+_HOMES = {
+    "RecursiveCascade": "rcn_tf.cascade",
+    "RegistrationOutput": "rcn_tf.output",
+    "StageOutput": "rcn_tf.output",
+    "load_original_weights": "rcn_tf.weights",
+    "registration_losses": "rcn_tf.objective",
+}
+_MODULES = ("fields", "losses", "metrics")
+
+__all__ = [*_HOMES, *_MODULES]
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"rcn_tf.{name}")
+    raise AttributeError(f"module 'rcn_tf' has no attribute {name!r}")
+
+
+def __dir__():
+    return [*globals(), *__all__]

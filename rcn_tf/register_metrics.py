@@ -134,6 +134,14 @@ def _warnings(metrics, transform):
         found.append("the correlation did not rise: look at the pictures before using the result")
     if metrics["folding_percent"] > MAX_FOLDING:
         found.append(f"{metrics['folding_percent']:.1f} % of the volume folds")
+    if "dice" in metrics:
+        scores = metrics["dice"]["structures"].values()
+        absent = sum(not any(stages.values()) for stages in scores)
+        if absent:
+            found.append(
+                f"{absent} of {len(scores)} structures never overlap: both label images must "
+                "use the same ids"
+            )
     extents = [grid.spacing * grid.shape for grid in (transform.fixed_grid, transform.moving_grid)]
     stretch = np.exp(np.abs(np.log(extents[0] / extents[1])).max())
     if stretch > MAX_STRETCH:

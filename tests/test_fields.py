@@ -58,6 +58,15 @@ def test_inverse_round_trips_both_ways_and_flags_folds(rng):
     assert fields.invert(folded)[1].numpy().max() > 1.0
 
 
+def test_inverse_of_a_threefold_stretch():
+    """Where full fixed-point steps would swing ever farther."""
+    stretch = linear_flow(np.diag([2.0, 0.0, 0.0]), offset=(-9.0, 0.0, 0.0))
+    inverse, residual = fields.invert(stretch)
+    expected = linear_flow(np.diag([-2 / 3, 0.0, 0.0]), offset=(3.0, 0.0, 0.0))
+    np.testing.assert_allclose(inverse.numpy()[INSIDE], expected[INSIDE], atol=5e-3)
+    assert residual.numpy()[INSIDE].max() < 5e-3
+
+
 def test_integrating_a_linear_velocity_gives_the_matrix_exponential():
     from scipy.linalg import expm
 

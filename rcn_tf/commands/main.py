@@ -16,7 +16,8 @@ _ERRORS = (ValueError, KeyError, OSError, ImportError)
 
 def main(argv=None):
     """Runs `rcn ARGV...` and returns the exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow's own messages, even harmless ones at its level "error", bury ours.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser, modules = _parser()
     args = parser.parse_args(argv)
     try:

@@ -37,13 +37,15 @@ def _add_images(parser):
 
 
 def _run_images(args):
+    from rich.console import Console
     from rich.progress import Progress
 
     from data_prep.generic import build_pack
 
     if min(args.shape) < 1:
         raise ValueError(f"--shape must be three positive sizes; got {args.shape}.")
-    with Progress(transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("preparing", total=len(args.images))
         build_pack(
             args.images,

@@ -4,10 +4,10 @@ The format is the original RCN project's:
 
     {"files": {"lpba": {"path": "lpba_val.h5"}, "/": {"path": "msd_dataset.h5"}},
      "image_size": [128, 128, 128],             or one number for a cube
-     "image_type": "liver" | "brain",           which pairs (see `rcn_tf.data.pairs`)
+     "image_type": "liver" | "brain",           segmentations: 0/255 masks, or label ids
      "schemes": {"1": {"combine-train": 1.0}, "2": {"lpba-val": 1.0}},
      "subsets": {"combine-train": ["adni/1", ...], "lpba-val": ["lpba/S02", ...]},
-     "atlas": "lpba/S01",                       optional: every scan is paired with it
+     "atlas": "lpba/S01",                       optional: the fixed image of all pairs
      "paired": true,                            optional: scans 2k and 2k + 1 belong together
      "segmentation_class_value": {"21": 21}}    optional: structures to evaluate
 
@@ -196,5 +196,3 @@ def _check_references(config):
             config.locate(scan)
     if config.atlas is not None:
         config.locate(config.atlas)
-    if config.image_type == "brain" and config.atlas is None:
-        raise KeyError(f"{config.path}: key `atlas` is missing; `image_type` brain needs it.")

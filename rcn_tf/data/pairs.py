@@ -1,8 +1,8 @@
 """Which scans are registered with which, and in which order training sees them.
 
 A subset of n scans gives a sequence of pairs (fixed id, moving id):
-all n (n - 1) ordered pairs of different scans ("liver"); with `paired`, scans 2k and 2k + 1 in
-both directions; with an atlas ("brain"), (atlas, scan) for every scan but the atlas.
+with an atlas, (atlas, scan) for every scan but the atlas; with `paired`, scans 2k and 2k + 1 in
+both directions; else all n (n - 1) ordered pairs of different scans.
 
 `TrainingOrder` is a pure function of (seed, draw number): a run that stops and resumes at any
 step sees exactly the pairs that an uninterrupted one would have seen.

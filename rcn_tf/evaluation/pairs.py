@@ -8,6 +8,7 @@ import tensorflow as tf
 from custom_ops import warp
 from rcn_tf import metrics
 from rcn_tf.labels import warp_labels
+from rcn_tf.metrics import surface
 
 BEFORE = "before"
 
@@ -132,9 +133,12 @@ class _PairScores:
         columns = {"dice": dice, "jaccard": dice / (2 - dice)}  # an identity of the two
         spacing = self._fixed_spacing
         if self._surfaces and spacing is not None:
-            pairs = [(fixed == label, warped == label) for label in self._labels]
-            columns["hd95_mm"] = [metrics.hausdorff(*p, spacing, percentile=95) for p in pairs]
-            columns["surface_mm"] = [metrics.average_surface_distance(*p, spacing) for p in pairs]
+            distances = [
+                surface.surface_distances(fixed == label, warped == label, spacing)
+                for label in self._labels
+            ]
+            columns["hd95_mm"] = [surface.directed_maximum(*d, 95) for d in distances]
+            columns["surface_mm"] = [surface.pooled_mean(*d) for d in distances]
         row = {}
         for metric, values in columns.items():
             row[metric] = _mean(values)

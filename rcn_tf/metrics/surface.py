@@ -6,7 +6,8 @@ one mask to the nearest surface voxel of the other, in both directions.
 """
 
 import numpy as np
-from scipy.ndimage import binary_erosion, distance_transform_edt
+from scipy.ndimage import binary_erosion
+from scipy.spatial import KDTree
 
 
 def hausdorff(a, b, spacing=(1.0, 1.0, 1.0), percentile=100):
@@ -20,10 +21,7 @@ def hausdorff(a, b, spacing=(1.0, 1.0, 1.0), percentile=100):
     Returns: float, mm; NaN if either mask is empty.
     Raises: ValueError: if the shapes differ.
     """
-    to_b, to_a = surface_distances(a, b, spacing)
-    if not to_b.size:
-        return np.nan
-    return float(max(np.percentile(to_b, percentile), np.percentile(to_a, percentile)))
+    return directed_maximum(*surface_distances(a, b, spacing), percentile)
 
 
 def average_surface_distance(a, b, spacing=(1.0, 1.0, 1.0)):
@@ -32,8 +30,7 @@ def average_surface_distance(a, b, spacing=(1.0, 1.0, 1.0)):
     Args and Raises: as `hausdorff`.
     Returns: float, mm; NaN if either mask is empty.
     """
-    to_b, to_a = surface_distances(a, b, spacing)
-    return float(np.concatenate([to_b, to_a]).mean()) if to_b.size else np.nan
+    return pooled_mean(*surface_distances(a, b, spacing))
 
 
 def surface_distances(a, b, spacing=(1.0, 1.0, 1.0)):
@@ -47,22 +44,25 @@ def surface_distances(a, b, spacing=(1.0, 1.0, 1.0)):
         raise ValueError(f"masks must have the same shape [D, H, W]; got {a.shape} and {b.shape}.")
     if not (a.any() and b.any()):
         return np.empty(0), np.empty(0)
-    box = _bounding_box(a | b)  # holds both surfaces, hence all the distances
-    a, b = _surface(a[box]), _surface(b[box])
+    points_a, points_b = _surface_points(a, spacing), _surface_points(b, spacing)
     return (
-        distance_transform_edt(~b, sampling=spacing)[a],
-        distance_transform_edt(~a, sampling=spacing)[b],
+        KDTree(points_b).query(points_a)[0],
+        KDTree(points_a).query(points_b)[0],
     )
 
 
-def _surface(mask):
-    return mask & ~binary_erosion(mask)
+def directed_maximum(to_b, to_a, percentile):
+    """The larger of the two directed percentiles of `surface_distances`; NaN if empty."""
+    if not to_b.size:
+        return np.nan
+    return float(max(np.percentile(to_b, percentile), np.percentile(to_a, percentile)))
 
 
-def _bounding_box(mask):
-    extents = []
-    for axis in range(mask.ndim):
-        others = tuple(k for k in range(mask.ndim) if k != axis)
-        inside = np.flatnonzero(mask.any(axis=others))
-        extents.append(slice(inside[0], inside[-1] + 1))
-    return tuple(extents)
+def pooled_mean(to_b, to_a):
+    """Mean over both directions of `surface_distances` together; NaN if empty."""
+    return float(np.concatenate([to_b, to_a]).mean()) if to_b.size else np.nan
+
+
+def _surface_points(mask, spacing):
+    """Positions of the surface voxels in mm, [N, 3]."""
+    return np.argwhere(mask & ~binary_erosion(mask)) * np.asarray(spacing, float)

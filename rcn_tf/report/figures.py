@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from rcn_tf.fields import jacobian_determinant
 from rcn_tf.register_metrics import box_slices
-from rcn_tf.report.planes import PLANES, View, view_of_image, window
+from rcn_tf.report.planes import PLANES, View, view_of_image, window, window_range
 from rcn_tf.volumes import Grid
 
 CAPTIONS = {
@@ -54,9 +54,11 @@ def make_views(result, fixed):
         "after": result.warped,
     }
     views = {name: view_of_image(image, shown) for name, image in images.items()}
+    limits = dict.fromkeys(_STAGES, window_range(views["after"].array))
+    limits["fixed"] = window_range(views["fixed"].array)
     transform = result.transform
     return Views(
-        images={name: View(window(v.array), v.spacing) for name, v in views.items()},
+        images={name: View(window(v.array, limits[name]), v.spacing) for name, v in views.items()},
         flow=View(transform.flow, tuple(transform.fixed_grid.spacing)),
         moving_spacing=transform.moving_grid.spacing,
     )
@@ -104,7 +106,7 @@ def deformation_figure(views):
         folds[picture <= 0] = (*FOLDING_COLOUR, 1)
         _show(axes, folds, determinant, plane)
         if plane is PLANES[-1]:
-            bar = axes.inset_axes([0.05, -0.1, 0.9, 0.045])
+            bar = axes.inset_axes([0.05, -0.065, 0.9, 0.035])
             axes.figure.colorbar(drawn, cax=bar, orientation="horizontal").ax.tick_params(
                 labelsize=7
             )
@@ -117,7 +119,7 @@ def deformation_figure(views):
                 lambda axes, plane: _grid_lines(axes, flow, plane),
             ),
             (
-                f"|x|, |y|, |z| as red, green, blue off white\n(full colour: {scale:.1f} mm)",
+                f"|x|, |y|, |z| taken off red, green, blue\n(white: none; {scale:.1f} mm: all)",
                 lambda axes, plane: _show(axes, colours.slice(plane), colours, plane),
             ),
             ("Jacobian determinant\n(folding in magenta)", jacobian),
@@ -150,7 +152,8 @@ def _panels(like, columns):
     width = 2.6  # inches per column
     heights = [width * min(height / across, 1.6) for across, height in sizes]
     top, gap = 0.55, 0.12
-    total = top + sum(heights) + gap * len(heights) + 0.3
+    bottom = 0.35  # room for a colour bar
+    total = top + sum(heights) + gap * len(heights) + bottom
     figure = Figure(figsize=(width * len(columns) + 0.4, total), facecolor="white")
     grid = figure.add_gridspec(
         len(PLANES),
@@ -159,7 +162,7 @@ def _panels(like, columns):
         left=0.3 / (width * len(columns) + 0.4),
         right=0.995,
         top=1 - top / total,
-        bottom=0.35 / total,
+        bottom=bottom / total,
         wspace=0.04,
         hspace=gap / np.mean(heights),
     )
@@ -194,12 +197,23 @@ def _grey(view):
 
 def _difference(views, name):
     fixed, moving = views.images["fixed"], views.images[name]
+    slope, level = _intensity_fit(fixed.array, views.images["after"].array)
 
     def draw(axes, plane):
-        picture = moving.slice(plane) - fixed.slice(plane)
+        picture = slope * moving.slice(plane) + level - fixed.slice(plane)
         _show(axes, picture, fixed, plane, cmap="seismic", vmin=-1, vmax=1)
 
     return draw
+
+
+def _intensity_fit(fixed, warped):
+    """Slope and level that bring the warped image's intensities closest to the fixed one's."""
+    fixed, warped = fixed[::2, ::2, ::2].ravel(), warped[::2, ::2, ::2].ravel()
+    spread = np.var(warped, dtype=np.float64)
+    if spread == 0:
+        return 1.0, 0.0
+    slope = np.mean((warped - warped.mean()) * (fixed - fixed.mean()), dtype=np.float64) / spread
+    return slope, fixed.mean() - slope * warped.mean()
 
 
 def _tiles(view, plane):
@@ -224,7 +238,7 @@ def _grid_lines(axes, view, plane):
     y = (np.arange(shifts.shape[0]) + 0.5) * height / shifts.shape[0]
     for index, axis in ((rows, row_axis), (columns, column_axis)):
         step = max(view.array.shape[axis] / GRID_LINES, 1)
-        levels = np.arange(-2 * GRID_LINES, 3 * GRID_LINES) * step
+        levels = (np.arange(-2 * GRID_LINES, 3 * GRID_LINES) + 0.5) * step
         moved = index + shifts[..., axis]
         levels = levels[(levels > moved.min()) & (levels < moved.max())]
         if levels.size:
@@ -239,7 +253,7 @@ def _name_sides(axes, plane):
     style = {
         "transform": axes.transAxes,
         "fontsize": 7,
-        "color": "#e0a000",
+        "color": "#d07000",
         "ha": "center",
         "va": "center",
     }

@@ -35,8 +35,8 @@ _SECTIONS = (
     ),
     (
         "Difference",
-        "Moving minus fixed, each scaled to its own intensity range: blue where the moving "
-        "image is darker, red where it is brighter.",
+        "Moving minus fixed, after the linear change of intensity that fits the registered "
+        "image best: blue where the moving image is darker, red where it is brighter.",
         figures.difference_figure,
     ),
     (
@@ -86,7 +86,8 @@ def render_report(views, metrics, facts):
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         f"<title>Registration report</title><style>{_STYLE}</style></head><body>"
         f"<h1>Registration report</h1>{warnings}<dl>{stated}</dl>"
-        f"<h2>Metrics</h2>{_table(metrics)}{_timing(metrics)}{sections}</body></html>\n"
+        f"<h2>Metrics</h2>{_summary(metrics)}{_timing(metrics)}{sections}"
+        f"{_structures(metrics)}</body></html>\n"
     )
 
 
@@ -103,22 +104,32 @@ def _image(figure, title):
     return f'<img alt="{title}" src="data:image/png;base64,{data}">'
 
 
-def _table(metrics):
-    head = "".join(f"<th>{name}</th>" for name in ("metric", "structure", *STAGES))
-    body = []
-    for row in metrics_rows(metrics):
-        name = _NAMES[row["metric"]]
-        cells = [name, row["structure"], *(_shown(row[stage]) for stage in STAGES)]
-        body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+def _summary(metrics):
+    rows = [row for row in metrics_rows(metrics) if row["structure"] in ("", "mean")]
     note = (
         "before: the moving image where its header puts it; initial: the foreground boxes "
         "laid over each other; after: registered. Correlation is taken within the fixed "
         "image's foreground box at full resolution."
     )
+    return f'{_table(rows)}<p class="note">{note}</p>'
+
+
+def _structures(metrics):
+    rows = [row for row in metrics_rows(metrics) if row["structure"] not in ("", "mean")]
+    if not rows:
+        return ""
     return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-        f'<p class="note">{note}</p>'
+        f"<h2>Structures</h2><details open><summary>by label id</summary>{_table(rows)}</details>"
     )
+
+
+def _table(rows):
+    head = "".join(f"<th>{name}</th>" for name in ("metric", "structure", *STAGES))
+    body = []
+    for row in rows:
+        cells = [_NAMES[row["metric"]], row["structure"], *(_shown(row[k]) for k in STAGES)]
+        body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
 
 def _timing(metrics):
@@ -132,4 +143,6 @@ def _timing(metrics):
 def _shown(value):
     if value == "":
         return ""
-    return "undefined" if value is None else f"{value:.4g}"
+    if value is None:
+        return "undefined"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"

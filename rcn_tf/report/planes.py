@@ -61,15 +61,18 @@ def view_of_image(image, box=None):
     return View(array if box is None else array[box], canonical.GetSpacing()[::-1])
 
 
-def window(array):
-    """Intensities scaled to [0, 1] between the percentiles 0.5 and 99.5 of the picture's own.
+def window_range(array):
+    """Darkest and brightest intensity worth showing: the percentiles 0.5 and 99.5.
 
-    Args: array: real, any shape. Returns: float32.
+    Args: array: real, any shape. Returns: (low, high), low < high.
     """
-    array = np.asarray(array, np.float32)
     low, high = np.percentile(array, (0.5, 99.5))
     if low == high:
-        low, high = float(array.min()), float(array.max())
-    if low == high:
-        return np.zeros_like(array)
-    return np.clip((array - low) / (high - low), 0, 1)
+        low, high = float(np.min(array)), float(np.max(array))
+    return (low, high) if low < high else (low, low + 1)
+
+
+def window(array, limits):
+    """Intensities scaled from `limits` to [0, 1] and clipped, float32."""
+    low, high = limits
+    return np.clip((np.asarray(array, np.float32) - low) / (high - low), 0, 1)

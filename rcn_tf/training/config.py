@@ -18,6 +18,7 @@ from rcn_tf.objective import RCN_WEIGHTS, check_weights
 
 # RCN, section 4.1: Adam 1e-4, halved after 6e4 and 8e4 of 1e5 steps, batches of 4.
 DEFAULTS = {
+    "description": "",  # what the run reproduces, for people
     "data": {
         "config": None,  # dataset config (JSON), relative to this file
         "scheme": "1",

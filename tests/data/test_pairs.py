@@ -34,6 +34,11 @@ def test_many_scans_cost_nothing():
         pairs[1025 * 1024]
 
 
+def test_brains_without_an_atlas_are_paired_with_each_other():
+    config = dataclasses.replace(CONFIG, image_type="brain")
+    assert len(subset_pairs(config, "abcd")) == 12
+
+
 def test_adjacent_pairs():
     expected = [("a", "b"), ("b", "a"), ("c", "d"), ("d", "c")]
     assert subset_pairs(dataclasses.replace(CONFIG, paired=True), "abcd") == expected

@@ -1,0 +1,49 @@
+"""Makes the model that `rcn register` uses by default: study, training, float16 folder.
+
+    python examples/make_default_model.py --data SCANS --work build/default
+
+SCANS is a folder with brain/ as `data_prep.brain_study` describes it. The study goes to
+WORK/study, the run to WORK/run (continued if it was interrupted), and the model to
+rcn_tf/default_model. About half an hour on two cores.
+"""
+
+import argparse
+import pathlib
+import sys
+
+from data_prep import brain_study
+from rcn_tf.commands.main import main as rcn
+from rcn_tf.model_folder import DEFAULT_MODEL, load_model, save_model
+
+CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "brain_small.json"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--work", type=pathlib.Path, required=True)
+    args = parser.parse_args()
+    study, run = args.work / "study", args.work / "run"
+    if not (study / "brain_study.json").exists():
+        brain_study.main(["--data", str(args.data), "--out", str(study)])
+    command = ["train", str(CONFIG), "--out", str(run)]
+    command += ["--set", f"data.config={study / 'brain_study.json'}"]
+    if (run / "checkpoints").exists():
+        command.append("--resume")
+    code = rcn(command)
+    return code or ship(run)
+
+
+def ship(run):
+    """Copies a run's model to the package, half as large and without the run's paths."""
+    model, config = load_model(run)
+    training = config["training"]
+    training["config"]["data"]["config"] = pathlib.Path(training["config"]["data"]["config"]).name
+    save_model(model, DEFAULT_MODEL, dtype="float16", training=training)
+    size = sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir()) / 2**20
+    print(f"{DEFAULT_MODEL}: {size:.1f} MiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

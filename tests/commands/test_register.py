@@ -1,0 +1,238 @@
+"""`rcn register` end to end with a small real network, and one line for every fault."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from rcn_tf import RecursiveCascade
+from rcn_tf.commands.main import main
+from rcn_tf.model_folder import DEFAULT_MODEL, save_model
+from tests.test_register import blob, blob_labels
+from tests.volumes.test_warping import turned_copy
+
+FILES = {
+    "displacement.nii.gz",
+    "inverse_displacement.nii.gz",
+    "metrics.csv",
+    "metrics.json",
+    "overview.png",
+    "report.html",
+    "warped.nii.gz",
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with a fixed pair, a turned moving pair and a model that moves voxels."""
+    folder = tmp_path_factory.mktemp("register")
+    images = {"fixed": blob(), "fixed_labels": blob_labels()}
+    images["moving"] = turned_copy(sitk.DICOMOrient(blob() + 3, "LIA"))[0]
+    images["moving_labels"] = turned_copy(sitk.DICOMOrient(blob_labels(), "LIA"))[0]
+    for name, image in images.items():
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    network = RecursiveCascade(
+        n_cascades=1, volume_shape=(32, 32, 32), channels=2, affine_channels=2, init="original"
+    )
+    save_model(network, folder / "model", preprocessing={"margin": 0.05})
+    return folder
+
+
+def register(inputs, out, *more, fixed="fixed.nii.gz", moving="moving.nii.gz"):
+    return main(
+        [
+            "register",
+            "--fixed",
+            str(inputs / fixed),
+            "--moving",
+            str(inputs / moving),
+            "--model",
+            str(inputs / "model"),
+            "--out",
+            str(out),
+            *map(str, more),
+        ]
+    )
+
+
+def test_end_to_end(inputs, tmp_path, capsys):
+    out = tmp_path / "new" / "folder"
+    labels = [
+        "--fixed-labels",
+        inputs / "fixed_labels.nii.gz",
+        "--moving-labels",
+        inputs / "moving_labels.nii.gz",
+    ]
+    assert register(inputs, out, *labels) == 0
+    assert {path.name for path in out.iterdir()} == FILES | {"warped_labels.nii.gz"}
+    shown = capsys.readouterr()
+    assert "correlation" in shown.out
+    assert "3D Slicer" in shown.out
+    assert all(name in shown.out for name in FILES)
+    assert all(line.startswith("rcn: ") for line in shown.err.splitlines())
+
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["settings"]["network_grid"] == "32 x 32 x 32"
+    assert metrics["peak_memory_mb"] > 50
+    assert set(metrics["dice"]["structures"]) == {"2", "17", "300"}
+    with (out / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["after"]) == pytest.approx(metrics["correlation"]["after"])
+
+    # What was written is what SimpleITK makes of the field, to 1e-4 of 130 grey levels.
+    fixed, moving = (sitk.ReadImage(str(inputs / f"{name}.nii.gz")) for name in ("fixed", "moving"))
+    field = sitk.ReadImage(str(out / "displacement.nii.gz"), sitk.sitkVectorFloat64)
+    assert np.abs(sitk.GetArrayViewFromImage(field)).max() > 1
+    transform = sitk.DisplacementFieldTransform(field)
+    expected = sitk.Resample(moving, fixed, transform, sitk.sitkLinear, 3.0)
+    warped = sitk.ReadImage(str(out / "warped.nii.gz"))
+    assert warped.GetDirection() == fixed.GetDirection()
+    assert warped.GetOrigin() == fixed.GetOrigin()
+    assert warped.GetSpacing() == fixed.GetSpacing()
+    difference = np.abs(sitk.GetArrayFromImage(warped) - sitk.GetArrayFromImage(expected))
+    assert difference.max() < 1e-4
+
+    # A later run without labels leaves no labels of the earlier one.
+    assert register(inputs, out, "--repeats", 2) == 0
+    assert {path.name for path in out.iterdir()} == FILES
+
+
+@pytest.mark.skipif(not DEFAULT_MODEL.is_dir(), reason="the default model is not built yet")
+def test_default_model(inputs, tmp_path):
+    arguments = ["--fixed", inputs / "fixed.nii.gz", "--moving", inputs / "moving.nii.gz"]
+    arguments += ["--out", tmp_path / "out"]
+    assert main(["register", *map(str, arguments)]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+
+
+def spoilt(name, folder):
+    """Arguments that replace good ones, and what the error must say."""
+    image, path = blob(), folder / f"{name}.nrrd"
+    if name == "missing":
+        return {"fixed": path}, "missing.nrrd"
+    if name == "unreadable":
+        path.write_text("not an image")
+        return {"moving": path}, "cannot read"
+    made, argument, message = {
+        "flat": (image[:, :, 3], "fixed", "2D"),
+        "frames": (sitk.JoinSeries([image, image]), "moving", "4D"),
+        "empty": (image * 0, "moving", "the moving image is empty"),
+        "nan": (image / 0, "fixed", "the fixed image has"),
+        "shifted": (turned_copy(blob_labels())[0], "fixed-mask", "must have the geometry"),
+        "cut": (blob_labels()[1:], "moving-labels", "must have the size"),
+        "fractions": (image * 0.3, "moving-labels", "whole-number"),
+        "nothing": (blob_labels() * 0, "fixed-mask", "mask of the fixed image is empty"),
+        "alone": (blob_labels(), "fixed-labels", "need moving labels"),
+    }[name]
+    sitk.WriteImage(made, str(path))
+    return {argument: path}, message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "missing",
+        "unreadable",
+        "flat",
+        "frames",
+        "empty",
+        "nan",
+        "shifted",
+        "cut",
+        "fractions",
+        "nothing",
+        "alone",
+    ],
+)
+def test_bad_images_give_one_line_and_no_output(name, inputs, tmp_path, capsys):
+    changed, message = spoilt(name, tmp_path)
+    arguments = {"fixed": inputs / "fixed.nii.gz", "moving": inputs / "fixed.nii.gz", **changed}
+    arguments = {**arguments, "model": inputs / "model", "out": tmp_path / "out"}
+    flat = [str(part) for name, value in arguments.items() for part in (f"--{name}", value)]
+    assert_one_line(["register", *flat], message, capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_folders_and_settings(inputs, tmp_path, capsys):
+    good = ["--fixed", inputs / "fixed.nii.gz", "--moving", inputs / "moving.nii.gz"]
+    file = tmp_path / "file"
+    file.write_text("x")
+    for more, message in [
+        (["--out", file], "is a file; expected a folder"),
+        (["--out", file / "below"], "file"),
+        (["--out", tmp_path / "out", "--model", tmp_path / "absent"], "absent"),
+        (["--out", tmp_path / "out", "--model", tmp_path], "config.json"),
+        (["--out", tmp_path / "out", "--repeats", 0], "--repeats must be at least 1"),
+    ]:
+        assert_one_line(["register", *map(str, [*good, *more])], message, capsys)
+    assert file.read_text() == "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_folder_that_cannot_be_written(inputs, tmp_path, capsys, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(pathlib.Path, "mkdir", refuse)
+    arguments = ["--fixed", inputs / "fixed.nii.gz", "--moving", inputs / "moving.nii.gz"]
+    arguments = ["register", *map(str, [*arguments, "--out", tmp_path / "out"])]
+    assert_one_line(arguments, "Permission denied", capsys)
+
+
+def test_failure_while_writing_keeps_the_earlier_results(inputs, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "warped.nii.gz").write_text("earlier")
+
+    def fail(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("rcn_tf.report.write_report", fail)
+    assert register(inputs, out) == 2
+    assert "disk full" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["warped.nii.gz"]
+    assert (out / "warped.nii.gz").read_text() == "earlier"
+
+
+def assert_one_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    # Steps are announced on standard error too, as "rcn: ... ...".
+    errors = [line for line in shown.err.splitlines() if not line.startswith("rcn: ")]
+    assert len(errors) == 1, shown.err
+    assert errors[0].startswith("rcn register: error: ")
+    assert message in errors[0]
+    assert shown.out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+@pytest.mark.skipif(not DEFAULT_MODEL.is_dir(), reason="the default model is not built yet")
+@pytest.mark.parametrize(
+    ("fixed", "moving"),
+    [("mni152_t1", "colin27_t1_brain"), ("colin27_t1_brain", "subject_a_t1")],
+)
+def test_real_brains(shared_data, tmp_path, fixed, moving):
+    paths = [shared_data / "brain" / f"{name}.nii.gz" for name in (fixed, moving)]
+    arguments = ["--fixed", paths[0], "--moving", paths[1], "--out", tmp_path]
+    assert main(["register", *map(str, arguments)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    similarity = metrics["correlation"]
+    assert similarity["after"] > max(similarity["before"], similarity["initial"]) + 0.01
+    assert metrics["folding_percent"] < 1
+
+    field = sitk.ReadImage(str(tmp_path / "displacement.nii.gz"), sitk.sitkVectorFloat64)
+    expected = sitk.Resample(
+        sitk.Cast(sitk.ReadImage(str(paths[1])), sitk.sitkFloat64),
+        sitk.ReadImage(str(paths[0])),
+        sitk.DisplacementFieldTransform(field),
+        sitk.sitkLinear,
+        0.0,
+    )
+    # Both scans are 8-bit: warped values are rounded, so at most half a grey level apart.
+    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "warped.nii.gz")))
+    difference = np.abs(warped - sitk.GetArrayFromImage(expected))
+    assert difference.max() < 0.5 + 1e-4

@@ -1,0 +1,208 @@
+"""data_prep.generic and `rcn prepare images`: image files to packs that lie right in space."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from data_prep.generic import build_pack, prepare_scan, read_landmarks
+from rcn_tf.commands.main import main
+from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.packs import PackReader
+from rcn_tf.data.scans import ScanStore
+from rcn_tf.volumes.grids import Grid
+
+SHAPE = (14, 12, 16)
+BALLS = {7: (0.36, 0.4, 0.55), 301: (0.66, 0.6, 0.4)}  # id: centre as a fraction of the image
+
+
+def write_scan(folder, name, *, orientation="LPS", suffix=".nii.gz", seed=0):
+    """Ellipsoid with two labelled balls, their centres as landmarks, turned and oblique."""
+    size = np.array([40, 34, 30])  # x, y, z
+    grid = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), axis=-1) / (size - 1)
+    radius = np.linalg.norm((grid - 0.5) / 0.42, axis=-1)
+    array = np.where(radius < 1, 300 - 150 * radius, 0)
+    labels = np.zeros(array.shape, np.uint16)
+    for label, centre in BALLS.items():
+        ball = np.linalg.norm((grid - centre) * size, axis=-1) < 4
+        array[ball], labels[ball] = 400, label
+    array += np.random.default_rng(seed).normal(0, 2, array.shape) * (radius < 1)
+    turn = [np.cos(0.2), -np.sin(0.2), 0, np.sin(0.2), np.cos(0.2), 0, 0, 0, 1]
+    paths = {"image": folder / f"{name}{suffix}", "labels": folder / f"{name}_labels{suffix}"}
+    for path, values in zip(paths.values(), (array.astype(np.float32), labels)):
+        image = sitk.GetImageFromArray(np.ascontiguousarray(values.transpose(2, 1, 0)))
+        image.SetSpacing((1.1, 1.3, 2.0))
+        image.SetOrigin((-20.0, 13.0, 7.0))
+        image.SetDirection(turn)
+        sitk.WriteImage(sitk.DICOMOrient(image, orientation), str(path))
+    points = [
+        image.TransformContinuousIndexToPhysicalPoint((np.array(centre) * (size - 1)).tolist())
+        for centre in BALLS.values()
+    ]
+    paths["landmarks"] = folder / f"{name}.csv"
+    rows = [f"{k},{x},{y},{z}" for k, (x, y, z) in zip(BALLS, points)]
+    paths["landmarks"].write_text("\n".join(["name,x,y,z", *rows, "none,,,"]) + "\n")
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("orientation", "suffix"), [("LPS", ".nii.gz"), ("RIA", ".mha"), ("ASL", ".nrrd")]
+)
+def test_labels_and_landmarks_lie_on_the_image(tmp_path, orientation, suffix):
+    paths = write_scan(tmp_path, "scan", orientation=orientation, suffix=suffix)
+    scan = prepare_scan(**paths, shape=SHAPE)
+    volume, labels, points = scan["volume"], scan["segmentation"], scan["points"]
+    assert volume.shape == labels.shape == SHAPE
+    assert (volume.dtype, volume.min()) == (np.uint8, 0)
+    assert volume.max() > 245
+    grid = Grid.from_attributes(scan["attributes"])
+    for (label, _), point in zip(BALLS.items(), points):
+        index = np.argwhere(labels == label)
+        np.testing.assert_allclose(index.mean(axis=0), point, atol=0.5)
+        assert volume[labels == label].mean() > 200
+        assert volume[tuple(np.rint(point).astype(int))] > 220
+    assert np.isnan(points[2]).all()
+    expected = read_landmarks(paths["landmarks"])
+    np.testing.assert_allclose(grid.index_to_point(points)[:2], expected[:2], atol=1e-6)
+    image = sitk.ReadImage(str(paths["image"]))
+    inside = image.TransformPhysicalPointToIndex(grid.index_to_point(points[0]).tolist())
+    assert image[inside] == pytest.approx(400, abs=10)
+
+
+@pytest.fixture
+def scans(tmp_path):
+    return [write_scan(tmp_path, name, seed=k) for k, name in enumerate(("one", "two"))]
+
+
+def arguments(scans, folder, **changes):
+    """Command line of `rcn prepare images` for these scans."""
+    options = {
+        "images": [scan["image"] for scan in scans],
+        "labels": [scan["labels"] for scan in scans],
+        "landmarks": [scan["landmarks"] for scan in scans],
+        "shape": SHAPE,
+        "out": [folder / "pack.h5"],
+        "config": [folder / "dataset.json"],
+    }
+    options.update(changes)
+    words = ["prepare", "images"]
+    for name, values in options.items():
+        if values is not None:
+            words += [f"--{name}", *map(str, values)]
+    return words
+
+
+def test_command_writes_pack_and_config(tmp_path, scans, capsys):
+    assert main(arguments(scans, tmp_path, subset=["mine"])) == 0
+    assert "2 scans in" in capsys.readouterr().out
+    config = load_dataset_config(tmp_path / "dataset.json")
+    assert config.image_size == SHAPE
+    assert config.subset("mine") == ("pack/one", "pack/two")
+    assert config.structures == {"7": 7, "301": 301}
+    with ScanStore(config) as store:
+        assert store.check(config.subset("mine")) == 3
+        scan = store.read("pack/one")
+    assert scan.attributes["source"] == "one.nii.gz"
+    np.testing.assert_array_equal(scan.points[2], [-1, -1, -1])
+    with PackReader(tmp_path / "pack.h5") as reader:
+        assert reader.verify_checksum("two") is True
+
+
+def test_ids_atlas_and_another_folder(tmp_path, scans):
+    (tmp_path / "sub").mkdir()
+    build_pack(
+        [scan["image"] for scan in scans],
+        tmp_path / "pack.h5",
+        tmp_path / "sub" / "dataset.json",
+        shape=SHAPE,
+        ids=["x", "y"],
+        atlas="y",
+    )
+    config = load_dataset_config(tmp_path / "sub" / "dataset.json")
+    assert config.files["pack"].samefile(tmp_path / "pack.h5")
+    assert (config.image_type, config.atlas) == ("brain", "pack/y")
+
+
+def test_masks_in_the_originals_manner_are_recognised(tmp_path, scans):
+    labels = sitk.ReadImage(str(scans[0]["labels"]))
+    sitk.WriteImage(sitk.Cast(labels == 7, sitk.sitkUInt8) * 255, str(tmp_path / "liver.mha"))
+    assert main(arguments(scans[:1], tmp_path, labels=[tmp_path / "liver.mha"])) == 0
+    config = load_dataset_config(tmp_path / "dataset.json")
+    assert (config.image_type, config.structures) == ("liver", {"255": 255})
+
+
+def test_mask_places_the_box(tmp_path, scans):
+    labels = sitk.ReadImage(str(scans[0]["labels"]))
+    sitk.WriteImage(sitk.Cast(labels == 7, sitk.sitkUInt8), str(tmp_path / "mask.mha"))
+    whole = prepare_scan(scans[0]["image"], shape=SHAPE)
+    part = prepare_scan(scans[0]["image"], mask=tmp_path / "mask.mha", shape=SHAPE)
+    extents = [np.ptp(scan["attributes"]["crop_box"], axis=1) for scan in (whole, part)]
+    assert (extents[1] < 0.5 * extents[0]).all()
+
+
+def _shifted_labels(scans, folder):
+    labels = sitk.ReadImage(str(scans[1]["labels"]))
+    labels.SetOrigin((0, 0, 0))
+    sitk.WriteImage(labels, str(folder / "shifted.nii.gz"))
+    return {"labels": [scans[0]["labels"], folder / "shifted.nii.gz"]}
+
+
+def _unreadable_image(scans, folder):
+    (folder / "bad.nii.gz").write_bytes(b"this is no image")
+    return {"images": [scans[0]["image"], folder / "bad.nii.gz"]}
+
+
+def _nan_image(scans, folder):
+    image = sitk.ReadImage(str(scans[1]["image"]))
+    image[5, 5, 5] = float("nan")
+    sitk.WriteImage(image, str(folder / "nan.mha"))
+    return {"images": [scans[0]["image"], folder / "nan.mha"]}
+
+
+def _csv(text):
+    def change(scans, folder):
+        (folder / "bad.csv").write_text(text)
+        return {"landmarks": [scans[0]["landmarks"], folder / "bad.csv"]}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s, f: {"labels": [s[0]["labels"]]}, "2 images but 1 labels: give one for each"),
+        (lambda s, f: {"ids": ["a", "a"]}, "Scan id 'a' occurs twice"),
+        (lambda s, f: {"images": [s[0]["image"]] * 2}, "Scan id 'one' occurs twice"),
+        (lambda s, f: {"ids": ["a", "b/c"]}, "must be a name without '/'; got 'b/c'"),
+        (lambda s, f: {"atlas": ["q"]}, "The atlas 'q' is none of the scan ids"),
+        (lambda s, f: {"images": [s[0]["image"], f / "gone.nii"]}, "no such file: "),
+        (lambda s, f: {"shape": (8, 0, 8)}, "--shape must be three positive sizes"),
+        (lambda s, f: {"config": [f / "gone" / "d.json"]}, "gone does not exist"),
+        (_shifted_labels, "shifted.nii.gz must have the geometry"),
+        (_unreadable_image, "bad.nii.gz"),
+        (_nan_image, "nan.mha has 1 NaN"),
+        (_csv("1,2,3\n"), "bad.csv must begin with a header line naming x, y and z"),
+        (_csv(""), "bad.csv must begin with a header line"),
+        (_csv("x,y,z\n1,2,3\n1,b,3\n"), "bad.csv, line 3: not three numbers"),
+        (_csv("x,y,z\n1,2\n"), "bad.csv, line 2: not three numbers"),
+    ],
+)
+def test_errors_are_one_line_and_keep_the_old_pack(tmp_path, scans, capsys, change, message):
+    for name in ("pack.h5", "dataset.json"):
+        (tmp_path / name).write_text("old")
+    changes = change(scans, tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert main(arguments(scans, tmp_path, **changes)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("rcn prepare: error: ")
+    assert message in lines[0]
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "pack.h5").read_text() == (tmp_path / "dataset.json").read_text() == "old"
+
+
+def test_config_holds_a_relative_path(tmp_path, scans):
+    assert main(arguments(scans, tmp_path)) == 0
+    raw = json.loads((tmp_path / "dataset.json").read_text())
+    assert raw["files"]["pack"]["path"] == "pack.h5"

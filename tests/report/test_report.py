@@ -1,0 +1,81 @@
+"""Figures and page: flow colours, folding marks and nothing fetched from outside."""
+
+import base64
+import re
+
+import numpy as np
+import pytest
+
+from rcn_tf.register import register_images
+from rcn_tf.report import figures as fig
+from rcn_tf.report import render_report, write_report
+from rcn_tf.report.planes import PLANES
+from tests.test_register import SHAPE, KnownNetwork, blob
+
+
+@pytest.fixture(scope="module")
+def result():
+    flow = np.zeros((*SHAPE, 3), np.float32)
+    flow[:, :, SHAPE[2] // 2 :, 2] = -2  # along x only; folds where it sets in
+    return register_images(KnownNetwork(flow), {}, blob(), blob())
+
+
+@pytest.fixture(scope="module")
+def views(result):
+    return fig.make_views(result, blob())
+
+
+def panels(figure):
+    """Arrays drawn, [row][column], of the axes that show pictures."""
+    drawn = [axes.images for axes in figure.axes if axes.get_subplotspec() is not None]
+    columns = len(drawn) // len(PLANES)
+    return [drawn[k : k + columns] for k in range(0, len(drawn), columns)]
+
+
+def test_flow_colours_are_white_for_none_and_lack_red_along_x(views):
+    # |x| takes away red: channel k is 1 - |d_k| / largest.
+    (_, (colours,), _), *_ = panels(fig.deformation_figure(views))
+    picture = np.asarray(colours.get_array())
+    np.testing.assert_array_equal(picture[5, 2], [1, 1, 1])
+    np.testing.assert_allclose(picture[5, -3], [0, 1, 1], atol=1e-6)
+
+
+def test_folding_is_marked(views):
+    (_, _, (determinant, folds)), *_ = panels(fig.deformation_figure(views))
+    values, marks = np.asarray(determinant.get_array()), np.asarray(folds.get_array())
+    assert (values <= 0).any()
+    np.testing.assert_array_equal(marks[..., 3] > 0, values <= 0)
+
+
+def test_difference_of_equal_images_is_zero(views):
+    initial = panels(fig.difference_figure(views))[0][1][0]
+    after = panels(fig.difference_figure(views))[0][2][0]
+    # The intensity fit comes from the (wrongly) registered image, so it is not exactly 0.
+    assert np.abs(initial.get_array()).mean() < 0.5 * np.abs(after.get_array()).mean()
+
+
+def test_checkerboard_of_equal_images_is_the_image(views):
+    board = panels(fig.checkerboard_figure(views))[1][1][0]
+    expected = views.images["fixed"].slice(PLANES[1])
+    np.testing.assert_allclose(board.get_array(), expected, atol=0.01)  # windows differ a little
+    moved = panels(fig.checkerboard_figure(views))[0][2][0]
+    assert np.abs(moved.get_array() - views.images["fixed"].slice(PLANES[0])).max() > 0.2
+
+
+def test_page_is_self_contained(result, views):
+    metrics = {**result.metrics, "peak_memory_mb": 12.0}
+    page = render_report(views, metrics, {"fixed image": "<a & b>.nii"})
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == 4
+    assert all(base64.b64decode(data).startswith(b"\x89PNG") for data in pictures)
+    assert len(re.findall(r"(?:src|href)=", page)) == 4
+    assert "http" not in re.sub(r"base64,[^\"]+", "", page)
+    assert "&lt;a &amp; b&gt;.nii" in page
+    assert page.count("Warning:") == len(metrics["warnings"]) >= 1
+    assert "peak memory 12 MB" in page
+
+
+def test_files(result, views, tmp_path):
+    write_report(views, result.metrics, {}, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["overview.png", "report.html"]
+    assert (tmp_path / "overview.png").read_bytes().startswith(b"\x89PNG")
