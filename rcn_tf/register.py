@@ -107,7 +107,8 @@ def register_images(
         images = {name: warp_image(moving, by, fixed) for name, by in stages.items()}
         labels = {}
         if moving_labels is not None:
-            labels = {name: warp_labels(moving_labels, by, fixed) for name, by in stages.items()}
+            wanted = stages if fixed_labels is not None else ["after"]  # what is compared
+            labels = {name: warp_labels(moving_labels, stages[name], fixed) for name in wanted}
     with steps("inverse", "inverting the transform"):
         inverse = transform.inverse()
         inverse_displacement = inverse.displacement_on(Grid.from_image(moving))
