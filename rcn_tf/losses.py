@@ -48,9 +48,10 @@ def determinant(matrix):
     """Half the squared deviation of det(I + A) from 1 (VTN, eq. 10, halved as in the code).
 
     Args: matrix: [B, 3, 3] float, A.
-    Returns: [B].
+    Returns: [B], same dtype; computed in float64, since near 0 the terms cancel.
     """
-    return 0.5 * tf.square(_determinant(_plus_identity(matrix)) - 1.0)
+    linear = _plus_identity(tf.cast(matrix, tf.float64))
+    return tf.cast(0.5 * tf.square(_determinant(linear) - 1.0), matrix.dtype)
 
 
 def orthogonality(matrix):
