@@ -7,25 +7,25 @@ general to install.
 """
 
 import pathlib
+import re
 
 from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rcn_tf/__init__.py").read_text())[1]
 REFERENCE = 'python_version < "3.12"'
 CURRENT = 'python_version >= "3.12"'
 
 setup(
     name="rcn-tf",
-    version="0.1.0",
+    version=VERSION,
     description="Recursive cascaded networks for 3D medical image registration in TensorFlow 2",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.9,<3.14",
     packages=find_packages(include=["rcn_tf*", "custom_ops*", "data_prep*"]),
-    package_data={
-        "rcn_tf": ["default_model/*", "presets/*.json", "report/*.html"],
-    },
+    package_data={"rcn_tf": ["default_model/*"]},
     install_requires=[
         f"tensorflow==2.15.1; {REFERENCE}",
         f"numpy>=1.23,<2; {REFERENCE}",

@@ -64,7 +64,7 @@ def measure(n_cascades, size, repeats):
 
 def timed(function, *args):
     start = time.perf_counter()
-    function(*args)
+    tf.nest.map_structure(lambda result: result.numpy(), function(*args))
     return time.perf_counter() - start
 
 

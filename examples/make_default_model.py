@@ -28,7 +28,7 @@ def main():
         brain_study.main(["--data", str(args.data), "--out", str(study)])
     command = ["train", str(CONFIG), "--out", str(run)]
     command += ["--set", f"data.config={study / 'brain_study.json'}"]
-    if (run / "checkpoints").exists():
+    if (run / "checkpoints" / "checkpoint").exists():
         command.append("--resume")
     code = rcn(command)
     return code or ship(run)
@@ -39,7 +39,13 @@ def ship(run):
     model, config = load_model(run)
     training = config["training"]
     training["config"]["data"]["config"] = pathlib.Path(training["config"]["data"]["config"]).name
-    save_model(model, DEFAULT_MODEL, dtype="float16", training=training)
+    save_model(
+        model,
+        DEFAULT_MODEL,
+        dtype="float16",
+        preprocessing=config["preprocessing"],
+        training=training,
+    )
     size = sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir()) / 2**20
     print(f"{DEFAULT_MODEL}: {size:.1f} MiB")
     return 0

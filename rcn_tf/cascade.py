@@ -57,7 +57,7 @@ class RecursiveCascade(keras.Model):
             )
         factory = _factory(base)
         self._config = {
-            "base": base if isinstance(base, str) else f"{base.__module__}:{base.__qualname__}",
+            "base": base if isinstance(base, str) else _import_path(base),
             "n_cascades": n_cascades,
             "volume_shape": self.volume_shape,
             "channels": channels,
@@ -119,7 +119,10 @@ class RecursiveCascade(keras.Model):
         return RegistrationOutput(stages[-1].total_flow, stages[-1].warped, tuple(stages))
 
     def get_config(self):
-        """Arguments that make the same network again; JSON-serialisable."""
+        """Arguments that make the same network again; JSON-serialisable.
+
+        `base` is None for a factory that cannot be imported by name (a lambda, say).
+        """
         return dict(self._config)
 
     def _affine_stage(self, fixed, moving):
@@ -167,15 +170,29 @@ def _checked_shape(volume_shape):
 def _factory(base):
     if callable(base):
         return base
-    if base in BASES:
-        return BASES[base]
-    module, _, name = base.partition(":")
-    if not name:
+    if not isinstance(base, str) or (base not in BASES and ":" not in base):
         raise ValueError(
             f"`base` must be one of {tuple(BASES)}, a factory or 'package.module:factory'; "
             f"got {base!r}."
         )
+    return BASES[base] if base in BASES else _imported(base)
+
+
+def _imported(path):
+    module, _, name = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"`base` {base!r} cannot be imported: {error}.") from error
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"`base` {path!r} cannot be imported: {error}.") from error
+    if not callable(factory):
+        raise ValueError(f"`base` {path!r} is not a factory of networks.")
+    return factory
+
+
+def _import_path(factory):
+    """ "package.module:name" of a factory, or None where that does not lead back to it."""
+    path = f"{getattr(factory, '__module__', '')}:{getattr(factory, '__qualname__', '')}"
+    try:
+        return path if _imported(path) is factory else None
+    except ValueError:
+        return None

@@ -29,8 +29,16 @@ def save_model(model, folder, *, dtype="float32", **sections):
         folder: created if it is missing.
         dtype: of the weights on disk, "float32" or "float16".
         sections: further JSON-serialisable entries of `config.json`, such as `training`.
+
+    Raises: ValueError: the network's factory cannot be imported again by name.
+        OSError: it cannot be written.
     """
     folder = pathlib.Path(folder)
+    if model.get_config()["base"] is None:
+        raise ValueError(
+            "the model's base network cannot be imported by name: to save it, make its factory "
+            "a module-level class or function."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "weights.h5") as temporary, h5py.File(temporary, "w") as file:
         for name, variable in named_weights(model).items():
@@ -63,7 +71,11 @@ def load_model(folder):
         model = RecursiveCascade(**config["network"])
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'config.json'}: bad `network`: {error}") from error
-    load_original_weights(model, _read_weights(folder / "weights.h5"))
+    path = folder / "weights.h5"
+    try:
+        load_original_weights(model, _read_weights(path))
+    except (KeyError, ValueError) as error:
+        raise type(error)(f"{path}: {error.args[0]}") from error
     return model, config
 
 
@@ -108,12 +120,16 @@ def _read_weights(path):
         with h5py.File(path, "r") as file:
             file.visititems(collect)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read as HDF5: {error}.") from error
+        raise ValueError(f"cannot be read as HDF5: {error}.") from error
     return arrays
 
 
 def _git_commit():
-    command = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "HEAD"]
+    """Commit of the checkout that runs, with "-dirty" if it has changes; None if installed."""
+    root = pathlib.Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -20,17 +20,6 @@ RCN_WEIGHTS = {
     "final": {"similarity": 1.0},
 }
 
-# VTN, Table I (the network ADDD).
-VTN_ADDD_WEIGHTS = {
-    "affine": {"similarity": 1.0, "determinant": 0.1, "orthogonality": 0.1},
-    "dense": [
-        {"smoothness": 1.0},
-        {"similarity": 0.05, "smoothness": 1.0},
-        {"similarity": 1.0, "smoothness": 1.0},
-    ],
-    "final": {},
-}
-
 _ALLOWED = {
     "affine": ("similarity", "determinant", "orthogonality"),
     "dense": ("similarity", "smoothness"),
@@ -74,17 +63,24 @@ def registration_losses(output, fixed, weights=None, *, backward=None, reference
 
 
 def check_weights(weights):
-    """Raises ValueError if `weights` names an unknown part or term."""
+    """Raises ValueError if `weights` is not of the form in the module's docstring."""
     for part, value in weights.items():
         if part not in _ALLOWED:
             raise ValueError(f"loss weights: unknown part {part!r}; known: {tuple(_ALLOWED)}.")
-        for entry in value if isinstance(value, list) else [value]:
-            unknown = set(entry) - set(_ALLOWED[part])
-            if unknown:
-                raise ValueError(
-                    f"loss weights: unknown term {sorted(unknown)[0]!r} in {part!r}; "
-                    f"known: {_ALLOWED[part]}."
-                )
+        for entry in value if isinstance(value, list) and part == "dense" else [value]:
+            _check_terms(part, entry)
+
+
+def _check_terms(part, entry):
+    if not isinstance(entry, dict):
+        raise ValueError(f"loss weights: {part!r} must map terms to numbers; got {entry!r}.")
+    for term, weight in entry.items():
+        if term not in _ALLOWED[part]:
+            raise ValueError(
+                f"loss weights: unknown term {term!r} in {part!r}; known: {_ALLOWED[part]}."
+            )
+        if not isinstance(weight, (int, float)) or isinstance(weight, bool):
+            raise ValueError(f"loss weights: {part}.{term} must be a number; got {weight!r}.")
 
 
 def _weighted_stages(output, weights):

@@ -17,10 +17,8 @@ import SimpleITK as sitk
 from rcn_tf.register_metrics import registration_metrics
 from rcn_tf.volumes import Grid, GridTransform, PreparedVolume, prepare_volume, warp_image
 from rcn_tf.volumes.images import require_integers, require_same_geometry
+from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
 from rcn_tf.volumes.warping import warp_labels
-
-PREPROCESSING = ("margin", "apply_mask")
-"""Keys of a model config's `preprocessing` section, passed on to `prepare_volume`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -151,10 +149,10 @@ def _check_labels(image, labels, image_name, name):
 
 def _preprocessing(config):
     options = dict(config.get("preprocessing", {}))
-    unknown = sorted(set(options) - set(PREPROCESSING))
+    unknown = sorted(set(options) - set(DEFAULT_OPTIONS))
     if unknown:
         raise ValueError(
-            f"the model's `preprocessing` may hold {', '.join(PREPROCESSING)}; got {unknown}"
+            f"the model's `preprocessing` may hold {', '.join(DEFAULT_OPTIONS)}; got {unknown}"
         )
     return options
 

@@ -1,12 +1,16 @@
 """Weights as data: which stage carries which term."""
 
+import json
+import pathlib
+
 import numpy as np
 import pytest
 
 import rcn_tf
 from rcn_tf import losses
-from rcn_tf.objective import RCN_WEIGHTS, VTN_ADDD_WEIGHTS, registration_losses
+from rcn_tf.objective import RCN_WEIGHTS, registration_losses
 
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 SHAPE = (6, 8, 7)
 
 
@@ -54,7 +58,8 @@ def test_rcn_counts_the_last_similarity_only(fixed, make_output):
 
 def test_vtn_table_1(fixed, make_output):
     out = make_output(3)
-    terms = registration_losses(out, fixed, VTN_ADDD_WEIGHTS)
+    weights = json.loads((CONFIGS / "vtn_addd.json").read_text())["loss"]
+    terms = registration_losses(out, fixed, weights)
     similarity = [losses.similarity(fixed, stage.warped) for stage in out.stages]
     expected = similarity[0] + 0.05 * similarity[2] + similarity[3]
     expected += 0.1 * (terms["affine/determinant"] + terms["affine/orthogonality"])
@@ -100,4 +105,8 @@ def test_weights_that_do_not_fit_are_named(fixed, make_output, weights, message)
 
 
 def test_default_weights_are_the_papers():
-    assert RCN_WEIGHTS["affine"] == {"determinant": 0.1, "orthogonality": 0.1}
+    assert RCN_WEIGHTS == {
+        "affine": {"determinant": 0.1, "orthogonality": 0.1},
+        "dense": {"smoothness": 1.0},
+        "final": {"similarity": 1.0},
+    }

@@ -1,5 +1,6 @@
 """The original's variable names, checkpoints and model folders."""
 
+import functools
 import json
 
 import h5py
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 import rcn_tf
 from rcn_tf.model_folder import load_model, save_model
+from rcn_tf.networks import VoxelMorph
 from rcn_tf.weights import named_weights
 from tests.conftest import GOLDEN
 from tests.test_cascade import ConstantFlow
@@ -91,6 +93,14 @@ def test_model_folder_of_a_custom_network(tmp_path):
     np.testing.assert_array_equal(load_model(tmp_path / "m")[0].dense[1].flow, [1, 2, 3])
 
 
+def test_a_network_that_cannot_be_found_again_is_not_saved(tmp_path):
+    factory = functools.partial(VoxelMorph, convolutions_per_level=2)
+    model = rcn_tf.RecursiveCascade(factory, 1, SHAPE, channels=2, affine=False)
+    with pytest.raises(ValueError, match="cannot be imported by name"):
+        save_model(model, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
 def test_damaged_model_folders_are_named(model, tmp_path):
     folder = tmp_path / "m"
     with pytest.raises(FileNotFoundError, match="does not exist"):
@@ -107,11 +117,11 @@ def test_damaged_model_folders_are_named(model, tmp_path):
     with pytest.raises(ValueError, match="not a model config of format 1"):
         load_model(folder)
     (folder / "config.json").write_text(config.replace('"n_cascades": 2', '"n_cascades": 3'))
-    with pytest.raises(KeyError, match="weights are missing"):
+    with pytest.raises(KeyError, match="weights.h5: .* weights are missing"):
         load_model(folder)
     (folder / "config.json").write_text(config)
     (folder / "weights.h5").write_bytes(b"not an HDF5 file")
-    with pytest.raises(ValueError, match="cannot be read as HDF5"):
+    with pytest.raises(ValueError, match="weights.h5: cannot be read as HDF5"):
         load_model(folder)
     (folder / "weights.h5").unlink()
     with pytest.raises(FileNotFoundError, match="weights.h5 does not exist"):

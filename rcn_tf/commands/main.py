@@ -22,8 +22,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         return modules[args.command].run(args) or 0
-    except _ERRORS as error:
-        if os.environ.get("RCN_DEBUG"):
+    except Exception as error:
+        if os.environ.get("RCN_DEBUG") or not _is_about_the_input(error):
             raise
         print(f"rcn {args.command}: error: {_one_line(error)}", file=sys.stderr)
         return 2
@@ -46,6 +46,11 @@ def _parser():
         subparser = subparsers.add_parser(name, help=help_text, description=help_text)
         modules[name].add_arguments(subparser)
     return parser, modules
+
+
+def _is_about_the_input(error):
+    """Whether an error is for the user; TensorFlow's count (disk full, out of memory)."""
+    return isinstance(error, _ERRORS) or type(error).__module__.startswith("tensorflow.")
 
 
 def _one_line(error):

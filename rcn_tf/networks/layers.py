@@ -33,6 +33,19 @@ class OriginalUniform(keras.initializers.Initializer):
         return {"scale": self.scale}
 
 
+class SmallNormal(keras.initializers.Initializer):
+    """Normal with a small standard deviation, drawn from TensorFlow's global generator."""
+
+    def __init__(self, stddev):
+        self.stddev = stddev
+
+    def __call__(self, shape, dtype=None, **_kwargs):
+        return tf.random.normal(shape, stddev=self.stddev, dtype=dtype or tf.float32)
+
+    def get_config(self):
+        return {"stddev": self.stddev}
+
+
 def output_scale(init):
     """Factor on the initial weights of a network's last layer.
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
-from rcn_tf.networks.layers import convolution, crop_like, output_scale
+from rcn_tf.networks.layers import SmallNormal, convolution, crop_like, output_scale
 
 _FLOW_STDDEV = 1e-5
 
@@ -123,5 +123,5 @@ def _apply(layers, x):
 
 def _flow_layer():
     layer = convolution(3, 3, name="flow", leaky=False)
-    layer.kernel_initializer = keras.initializers.RandomNormal(stddev=_FLOW_STDDEV)
+    layer.kernel_initializer = SmallNormal(_FLOW_STDDEV)
     return layer

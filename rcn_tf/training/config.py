@@ -11,6 +11,7 @@ Whatever is left out keeps its default; an unknown key is an error. `set_value` 
 
 import copy
 import json
+import math
 import pathlib
 
 from rcn_tf.files import read_json
@@ -69,18 +70,19 @@ def load_training_config(path, settings=()):
         settings: strings "key.subkey=value"; the value is JSON, or else a plain string.
             `data.config` set here is relative to the working directory.
 
-    Returns: dict with every key of `DEFAULTS`; `data.config` is a usable path.
+    Returns: dict with every key of `DEFAULTS`; `data.config` is an absolute path.
 
     Raises: FileNotFoundError, ValueError: naming the file and key.
     """
     path = pathlib.Path(path)
     given = read_json(path)
     config = _merged(DEFAULTS, given, str(path))
-    if config["data"]["config"]:
+    if isinstance(config["data"]["config"], str):
         config["data"]["config"] = str(path.parent / config["data"]["config"])
     for setting in settings:
         set_value(config, setting)
     _check(config, path)
+    config["data"]["config"] = str(pathlib.Path(config["data"]["config"]).resolve())
     return config
 
 
@@ -99,6 +101,9 @@ def set_value(config, setting):
     free = parents[:1] and parents[0] in _FREE
     if not isinstance(target, dict) or (last not in target and not free):
         raise ValueError(f"--set: unknown key {key!r}.")
+    if isinstance(target.get(last), str):  # so that data.scheme=1 is the name "1"
+        target[last] = text
+        return
     try:
         target[last] = json.loads(text)
     except json.JSONDecodeError:
@@ -122,13 +127,43 @@ def _merged(defaults, given, where):
 def _check(config, path):
     if not config["data"]["config"]:
         raise ValueError(f"{path}: `data.config` must name a dataset config (JSON).")
+    _check_types(config, {**DEFAULTS, "data": {"config": "", "scheme": ""}}, str(path), "")
     for key in _POSITIVE:
-        value = config[key]
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{path}: `{key}` must be a positive integer; got {value!r}.")
-    rate = config["optimizer"]["learning_rate"]
-    if not isinstance(rate, (int, float)) or rate <= 0:
-        raise ValueError(f"{path}: `optimizer.learning_rate` must be positive; got {rate!r}.")
+        if config[key] < 1:
+            raise ValueError(f"{path}: `{key}` must be a positive integer; got {config[key]!r}.")
+    for key in ("learning_rate", "clip_norm"):
+        value = config["optimizer"][key]
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{path}: `optimizer.{key}` must be positive; got {value!r}.")
+    halve_at = config["halve_at"]
+    whole = all(type(step) is int and step > 0 for step in halve_at)
+    if not whole or sorted(set(halve_at)) != halve_at:
+        raise ValueError(f"{path}: `halve_at` must be increasing step numbers; got {halve_at!r}.")
+    _check_loss(config, path)
+
+
+def _check_loss(config, path):
     check_weights(config["loss"])
     if config["loss"].get("final", {}).get("endpoint_error"):
         raise ValueError(f"{path}: `endpoint_error` needs reference flows; packs hold none.")
+    dense, cascades = config["loss"].get("dense"), config["network"]["n_cascades"]
+    if isinstance(dense, list) and len(dense) != cascades:
+        raise ValueError(f"{path}: `loss.dense` has {len(dense)} entries for {cascades} cascades.")
+
+
+def _check_types(values, defaults, where, prefix):
+    """Every value has its default's type; a number may be whole, what may be null is a number."""
+    names = {bool: "true or false", int: "a whole number", str: "a string", list: "a list"}
+    for key, default in defaults.items():
+        value, name = values[key], f"{prefix}{key}"
+        if isinstance(default, dict):
+            if not isinstance(value, dict):
+                raise ValueError(f"{where}: `{name}` must be an object; got {value!r}.")
+            if key not in _FREE:
+                _check_types(value, default, where, f"{name}.")
+        elif default is None or isinstance(default, float):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number and not (default is None and value is None):
+                raise ValueError(f"{where}: `{name}` must be a number; got {value!r}.")
+        elif type(value) is not type(default):
+            raise ValueError(f"{where}: `{name}` must be {names[type(default)]}; got {value!r}.")

@@ -12,16 +12,27 @@ from rcn_tf.files import read_json, write_json
 from rcn_tf.keras_api import keras
 from rcn_tf.model_folder import save_model
 from rcn_tf.training.checkpoints import Checkpoints
-from rcn_tf.training.optimizers import make_optimizer
+from rcn_tf.training.optimizers import Halving, make_optimizer
 from rcn_tf.training.records import Records
 from rcn_tf.training.step import default_strategy, make_train_step
+from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
+from rcn_tf.weights import named_weights
 
 # What must not change between the parts of one run.
-_FIXED_KEYS = ("network", "loss", "batch_size", "seed", "augment", "n_repeats", "data")
+_FIXED_KEYS = (
+    "network",
+    "loss",
+    "batch_size",
+    "seed",
+    "augment",
+    "n_repeats",
+    "data",
+    "optimizer.name",
+)
 
 
 class TrainingDivergedError(ValueError):
-    """The loss is not finite; the message names the step and the pairs."""
+    """The loss or a weight is not finite; the message names the step and the pairs or weight."""
 
 
 def train(config, folder, *, resume=False, strategy=None, on_step=None, should_stop=None):
@@ -62,6 +73,8 @@ def train(config, folder, *, resume=False, strategy=None, on_step=None, should_s
     with strategy.scope():
         model = RecursiveCascade(volume_shape=source.volume_shape, **config["network"])
         optimizer = make_optimizer(halve_at=config["halve_at"], **config["optimizer"])
+        if hasattr(optimizer, "build"):  # Keras' own; tensorflow-addons' build when restored
+            optimizer.build(model.trainable_variables)
     checkpoints = Checkpoints(folder / "checkpoints", model, optimizer, config["keep_checkpoints"])
     if resume:
         checkpoints.restore()
@@ -78,10 +91,10 @@ class _Run:
         self.config = config
         self.folder = folder
         self.model = model
-        self.optimizer = optimizer
+        self.schedule = Halving(config["optimizer"]["learning_rate"], config["halve_at"])
         self.checkpoints = checkpoints
         self.strategy = strategy
-        self.records = Records(folder)
+        self.records = Records(folder, checkpoints.step)
         self.step_function = make_train_step(
             strategy,
             model,
@@ -112,6 +125,8 @@ class _Run:
                     break
         if step > saved or not self.checkpoints.exist():
             self._save()
+        else:  # a kill may have come between checkpoint and model
+            self._save_model()
         self.records.close()
         return step
 
@@ -142,9 +157,10 @@ class _Run:
         last_step, last_time = logged
         now = time.monotonic()
         pairs = (step - last_step) * self.config["batch_size"]
-        rate = self.optimizer.learning_rate
         self.records.log(
-            step, pairs_per_second=pairs / (now - last_time), learning_rate=float(rate)
+            step,
+            pairs_per_second=pairs / (now - last_time),
+            learning_rate=float(self.schedule(step - 1)),
         )
         return step, now
 
@@ -157,28 +173,47 @@ class _Run:
         self.records.images(step, fixed=fixed, moving=moving, warped=warped)
 
     def _save(self):
+        self._check_weights()
         self.checkpoints.save()
+        self._save_model()
+
+    def _save_model(self):
         save_model(
             self.model,
             self.folder,
+            preprocessing=DEFAULT_OPTIONS,
             training={"steps": self.checkpoints.step, "config": self.config},
         )
 
+    def _check_weights(self):
+        """A finite loss may have had a gradient that is not: never save what came of it."""
+        for name, variable in named_weights(self.model).items():
+            if not tf.reduce_all(tf.math.is_finite(variable)):
+                raise TrainingDivergedError(
+                    f"weight {name} is not finite at step {self.checkpoints.step}; the last "
+                    f"checkpoint is of step {self._last_saved()}."
+                )
+
 
 def _check_folder(folder, config, resume):
-    started = (folder / "training.json").exists()
+    started = (folder / "checkpoints" / "checkpoint").exists()
     if started and not resume:
         raise ValueError(f"{folder} already holds a training run: continue it with --resume.")
     if not resume:
         return
     if not started:
-        raise FileNotFoundError(f"{folder} holds no training run to resume.")
+        raise FileNotFoundError(f"{folder} holds no checkpoint to resume from.")
     before = read_json(folder / "training.json")
     for key in _FIXED_KEYS:
-        if before.get(key) != config[key]:
-            raise ValueError(
-                f"cannot resume {folder}: `{key}` was {before.get(key)!r}, is {config[key]!r}."
-            )
+        old, new = _lookup(before, key), _lookup(config, key)
+        if old != new:
+            raise ValueError(f"cannot resume {folder}: `{key}` was {old!r}, is {new!r}.")
+
+
+def _lookup(config, key):
+    for part in key.split("."):
+        config = config.get(part, {})
+    return config
 
 
 def _ignore(_step, _terms):

@@ -1,11 +1,29 @@
 """Optimisers by name, with the paper's step-wise learning rate."""
 
+import tensorflow as tf
+
 from rcn_tf.keras_api import keras
 
 # TensorFlow 1's default, with which the papers trained; Keras' own is 1e-7.
 ADAM_EPSILON = 1e-8
 
 _ADDONS = {"rectified_adam": "RectifiedAdam", "lamb": "LAMB", "lookahead": "Lookahead"}
+
+
+@keras.utils.register_keras_serializable("rcn_tf")
+class Halving(keras.optimizers.schedules.LearningRateSchedule):
+    """Learning rate that halves once `halve_at` steps are done, for each entry of it."""
+
+    def __init__(self, learning_rate, halve_at=()):
+        self.learning_rate = learning_rate
+        self.halve_at = tuple(halve_at)
+
+    def __call__(self, step):
+        halvings = sum(tf.cast(step >= boundary, tf.float32) for boundary in self.halve_at)
+        return self.learning_rate * 0.5 ** tf.convert_to_tensor(halvings, tf.float32)
+
+    def get_config(self):
+        return {"learning_rate": self.learning_rate, "halve_at": self.halve_at}
 
 
 def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None):
@@ -24,10 +42,7 @@ def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None):
         ValueError: unknown name.
         ImportError: tensorflow-addons is needed but cannot be imported.
     """
-    rates = [learning_rate * 0.5**k for k in range(len(halve_at) + 1)]
-    schedule = rates[0]
-    if halve_at:
-        schedule = keras.optimizers.schedules.PiecewiseConstantDecay(list(halve_at), rates)
+    schedule = Halving(learning_rate, halve_at)
     if name == "adam":
         return keras.optimizers.Adam(
             schedule, epsilon=ADAM_EPSILON, global_clipnorm=clip_norm, jit_compile=False
@@ -40,10 +55,8 @@ def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None):
         )
     addons = _import_addons(name)
     if name == "lookahead":
-        inner = keras.optimizers.legacy.Adam(
-            schedule, epsilon=ADAM_EPSILON, global_clipnorm=clip_norm
-        )
-        return addons.Lookahead(inner)
+        inner = keras.optimizers.legacy.Adam(schedule, epsilon=ADAM_EPSILON)
+        return addons.Lookahead(inner, global_clipnorm=clip_norm)
     return getattr(addons, _ADDONS[name])(schedule, global_clipnorm=clip_norm)
 
 

@@ -6,18 +6,24 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from rcn_tf.files import replacing
+
 
 class Records:
     """Averages of the loss terms since the last log line, and slices of the images.
 
-    Args: folder: of the run; events go to `logs/`, lines to `metrics.jsonl`.
+    Args:
+        folder: of the run; events go to `logs/`, lines to `metrics.jsonl`.
+        step: at which the run starts or resumes; later lines, of steps that a kill has
+            undone, are dropped.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, step=0):
         folder = pathlib.Path(folder)
         self._writer = tf.summary.create_file_writer(str(folder / "logs"))
         self._lines = folder / "metrics.jsonl"
         self._window = []
+        _drop_lines_after(self._lines, step)
 
     def add(self, terms):
         """Notes the terms of one step, a dict {name: mean over the batch}."""
@@ -46,3 +52,11 @@ class Records:
 
     def close(self):
         self._writer.close()
+
+
+def _drop_lines_after(path, step):
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        with replacing(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")

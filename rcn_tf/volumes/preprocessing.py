@@ -19,6 +19,9 @@ from rcn_tf.volumes.sampling import sample, slabs
 MARGIN = 0.03
 """Margin around the foreground, as a fraction of its extent along each axis."""
 
+DEFAULT_OPTIONS = {"margin": MARGIN, "apply_mask": False}
+"""What a model's config records as `preprocessing`: the options of `prepare_volume`."""
+
 PERCENTILES = (0.5, 99.5)
 """Percentiles of the foreground's intensities that become 0 and 1."""
 

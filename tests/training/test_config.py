@@ -1,6 +1,7 @@
 """Training configs: defaults, overrides, and what is refused."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -47,9 +48,14 @@ def test_given_values_and_settings_win(write, tmp_path):
     assert DEFAULTS["loss"]["final"]["similarity"] == 1.0
 
 
+def test_a_text_stays_a_text(write):
+    config = load_training_config(write({}), ["data.config=d", "data.scheme=2"])
+    assert config["data"]["scheme"] == "2"
+
+
 def test_data_config_on_the_command_line_is_relative_to_the_working_directory(write):
     config = load_training_config(write({}), ["data.config=here.json"])
-    assert config["data"]["config"] == "here.json"
+    assert config["data"]["config"] == str(pathlib.Path("here.json").resolve())
 
 
 @pytest.mark.parametrize(
@@ -63,8 +69,27 @@ def test_data_config_on_the_command_line_is_relative_to_the_working_directory(wr
         ({"network": 3}, [], "`network` must be an object"),
         ({}, ["steps"], "--set needs key=value"),
         ({}, ["network.cascades=3"], "unknown key 'network.cascades'"),
+        ({}, ["data.config=5"], "`data.config` must be a string"),
+        ({}, ["data.config=d", "network.n_cascades=two"], "`network.n_cascades` must be a whole"),
+        ({}, ["data.config=d", "augment=no"], "`augment` must be true or false"),
+        ({}, ["data.config=d", "halve_at=5"], "`halve_at` must be a list"),
+        ({}, ["data.config=d", "halve_at=[2,1]"], "`halve_at` must be increasing"),
+        ({}, ["data.config=d", "optimizer.learning_rate=NaN"], "must be positive; got nan"),
+        (
+            {},
+            ["data.config=d", "optimizer.clip_norm=abc"],
+            "`optimizer.clip_norm` must be a number",
+        ),
+        ({}, ["data.config=d", "loss=5"], "`loss` must be an object"),
+        ({}, ["data.config=d", "loss.final=3"], "'final' must map terms to numbers"),
+        ({}, ["data.config=d", "loss.final.similarity=high"], "final.similarity must be a number"),
+        (
+            {"network": {"n_cascades": 1}, "loss": {"dense": [{}, {}]}},
+            ["data.config=d"],
+            "`loss.dense` has 2 entries for 1 cascades",
+        ),
         ({}, ["data.config=d", "steps=0"], "`steps` must be a positive integer"),
-        ({}, ["data.config=d", "batch_size=2.5"], "`batch_size` must be a positive integer"),
+        ({}, ["data.config=d", "batch_size=2.5"], "`batch_size` must be a whole number"),
         ({}, ["data.config=d", "optimizer.learning_rate=-1"], "must be positive"),
         ({}, ["data.config=d", "loss.final.dice=1"], "unknown term 'dice'"),
         ({}, ["data.config=d", "loss.final.endpoint_error=1"], "needs reference flows"),

@@ -1,6 +1,7 @@
 """Training end to end on a tiny pack: resuming, stopping, divergence, and what is written."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -18,7 +19,7 @@ SHAPE = (32, 36, 34)
 
 
 class Exploding(keras.Model):
-    """A base network whose flow is NaN wherever the moving image is white at the corner."""
+    """One weight; the flow is NaN for a moving image that is white at the corner."""
 
     def __init__(self, *, channels, flow_multiplier, init, name):
         super().__init__(name=name)
@@ -29,7 +30,15 @@ class Exploding(keras.Model):
 
     def call(self, fixed, moving):
         bad = moving[:, :1, :1, :1] > 0.9
-        return self.scale * tf.where(bad, np.nan, tf.zeros_like(fixed)) * tf.ones((1, 1, 1, 1, 3))
+        flow = tf.where(bad, np.nan, 0.1 * tf.ones_like(fixed))
+        return self.scale * flow * tf.ones((1, 1, 1, 1, 3))
+
+
+BLANK_NETWORK = {
+    "base": "tests.training.test_loop:Exploding",
+    "n_cascades": 1,
+    "affine": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -128,20 +137,60 @@ def test_resumed_run_has_the_losses_of_an_uninterrupted_one(config, finished, tm
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_learning_rate_schedule_survives_resuming(config, finished, tmp_path):
-    rates = [
-        json.loads(line)["learning_rate"]
-        for line in (finished / "metrics.jsonl").read_text().splitlines()
-    ]
-    np.testing.assert_allclose(rates, [1e-3] * 5 + [5e-4], rtol=1e-5)
+def test_learning_rate_schedule_survives_resuming(config, tmp_path):
+    folder = tmp_path / "run"
+    train({**config, "steps": 3}, folder)
+    train({**config, "steps": 5}, folder, resume=True)
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    rates = [json.loads(line)["learning_rate"] for line in lines]
+    np.testing.assert_allclose(rates, [1e-3] * 4 + [5e-4], rtol=1e-5)
+
+
+def test_steps_that_a_kill_undid_are_run_and_logged_again(config, finished, tmp_path):
+    """As after a kill -9 past step 5: newest checkpoint of step 4, the log further on."""
+    folder = tmp_path / "run"
+    train({**config, "steps": 5}, folder)
+    (folder / "weights.h5").unlink()
+    for path in (folder / "checkpoints").glob("ckpt-5*"):
+        path.unlink()
+    state = folder / "checkpoints" / "checkpoint"
+    lines = [line for line in state.read_text().splitlines() if "ckpt-5" not in line]
+    state.write_text('model_checkpoint_path: "ckpt-4"\n' + "\n".join(lines[1:]))
+    assert train(config, folder, resume=True) == 6
+    np.testing.assert_allclose(losses_of(folder), losses_of(finished), rtol=1e-5)
+    assert load_model(folder)[1]["training"]["steps"] == 6
+
+
+def test_resuming_a_finished_run_restores_its_model_folder(config, finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "weights.h5").unlink()
+    assert train(config, folder, resume=True) == 6
+    whole = load_model(finished)[0].get_weights()
+    for a, b in zip(load_model(folder)[0].get_weights(), whole):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb", "lookahead"])
+def test_other_optimisers_train_and_resume(config, name, tmp_path):
+    if name != "adamw":
+        pytest.importorskip("tensorflow_addons.optimizers")
+    config = {**config, "optimizer": {**config["optimizer"], "name": name, "clip_norm": 1.0}}
+    config = {**config, "network": BLANK_NETWORK, "augment": False}
+    train({**config, "steps": 2}, tmp_path / "run")
+    assert train({**config, "steps": 4}, tmp_path / "run", resume=True) == 4
+
+
+def test_a_gradient_that_is_not_finite_is_never_saved(config, tmp_path):
+    config = {**config, "network": BLANK_NETWORK, "augment": False, "checkpoint_every": 1}
+    config["optimizer"] = {**config["optimizer"], "learning_rate": float("nan")}
+    with pytest.raises(TrainingDivergedError, match="deform_stem_0/scale is not finite at step 1"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "weights.h5").exists()
 
 
 def test_nan_stops_with_the_pair_and_keeps_the_last_checkpoint(config, tmp_path):
-    config["network"] = {
-        "base": "tests.training.test_loop:Exploding",
-        "n_cascades": 1,
-        "affine": False,
-    }
+    config["network"] = BLANK_NETWORK
     config.update(batch_size=1, augment=False, checkpoint_every=1, steps=50)
     folder = tmp_path / "run"
     with pytest.raises(
@@ -158,7 +207,7 @@ def test_nan_stops_with_the_pair_and_keeps_the_last_checkpoint(config, tmp_path)
 def test_folder_mistakes_are_named(config, finished, tmp_path):
     with pytest.raises(ValueError, match="already holds a training run"):
         train(config, finished)
-    with pytest.raises(FileNotFoundError, match="no training run to resume"):
+    with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
         train(config, tmp_path / "new", resume=True)
     config["network"]["channels"] = 4
     with pytest.raises(ValueError, match="cannot resume .* `network` was"):

@@ -6,17 +6,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rcn_tf.training.optimizers import ADAM_EPSILON, make_optimizer
+from rcn_tf.training.optimizers import ADAM_EPSILON, Halving, make_optimizer
 
 
-def test_learning_rate_halves_after_the_given_steps():
-    optimizer = make_optimizer("adam", 1e-4, halve_at=[2, 4])
-    variable = tf.Variable([1.0])
-    rates = []
-    for _ in range(6):
-        optimizer.apply_gradients([(tf.constant([1.0]), variable)])
-        rates.append(float(optimizer.learning_rate))
-    np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-4, 5e-5, 5e-5, 2.5e-5], rtol=1e-6)
+def test_learning_rate_halves_once_the_given_steps_are_done():
+    rates = [float(Halving(1e-4, [2, 4])(step)) for step in range(6)]
+    np.testing.assert_allclose(rates, [1e-4, 1e-4, 5e-5, 5e-5, 2.5e-5, 2.5e-5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rectified_adam", "lamb", "lookahead"])
+def test_the_schedule_reaches_the_optimiser(name):
+    """From step 1 on the rate is next to nothing: the second update does not move."""
+    if name not in ("adam", "adamw"):
+        pytest.importorskip("tensorflow_addons.optimizers")
+    optimizer = make_optimizer(name, 0.1, halve_at=[1] * 40)
+    variable = tf.Variable([1.0, -2.0])
+    values = [variable.numpy()]
+    for gradient in ([1.0, 2.0], [3.0, -1.0]):
+        optimizer.apply_gradients([(tf.constant(gradient), variable)])
+        values.append(variable.numpy())
+    assert abs(values[1] - values[0]).max() > 1e-3
+    assert abs(values[2] - values[1]).max() < 1e-6
 
 
 def test_adam_is_the_published_rule(rng):
@@ -33,13 +43,30 @@ def test_adam_is_the_published_rule(rng):
     np.testing.assert_allclose(variable, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_clip_norm_limits_the_global_norm():
-    variables = [tf.Variable([0.0, 0.0]), tf.Variable([0.0])]
-    optimizer = make_optimizer("adam", 1.0, clip_norm=0.5)
-    clipped = optimizer._clip_gradients([tf.constant([3.0, 0.0]), tf.constant([4.0])])
-    np.testing.assert_allclose(clipped[0], [0.3, 0.0], rtol=1e-6)
-    np.testing.assert_allclose(clipped[1], [0.4], rtol=1e-6)
-    assert len(variables) == 2
+@pytest.mark.parametrize("name", ["adam", "adamw", "rectified_adam", "lamb", "lookahead"])
+def test_clip_norm_limits_the_global_norm(name):
+    """A gradient of norm 5 clipped to 0.5 moves the weights like a tenth of it."""
+    if name not in ("adam", "adamw"):
+        pytest.importorskip("tensorflow_addons.optimizers")
+
+    def updated(scale, clip_norm):
+        variables = [tf.Variable([1.0, 2.0]), tf.Variable([3.0])]
+        gradients = [scale * tf.constant([3.0, 0.0]), scale * tf.constant([4.0])]
+        optimizer = make_optimizer(name, 1e-3, clip_norm=clip_norm)
+        # Adam's update of a constant gradient does not depend on its size: vary it.
+        optimizer.apply_gradients(zip(gradients, variables))
+        optimizer.apply_gradients(zip([0.01 * scale * v for v in variables], variables))
+        return np.concatenate([v.numpy() for v in variables])
+
+    clipped = updated(1.0, 0.5)
+    optimizer_sees = [tf.Variable([1.0, 2.0]), tf.Variable([3.0])]
+    optimizer = make_optimizer(name, 1e-3)
+    optimizer.apply_gradients(zip([tf.constant([0.3, 0.0]), tf.constant([0.4])], optimizer_sees))
+    optimizer.apply_gradients(zip([0.01 * v for v in optimizer_sees], optimizer_sees))
+    np.testing.assert_allclose(
+        clipped, np.concatenate([v.numpy() for v in optimizer_sees]), rtol=1e-6
+    )
+    assert abs(clipped - updated(1.0, None)).max() > 1e-6
 
 
 @pytest.mark.parametrize("name", ["adamw", "rectified_adam", "lamb", "lookahead"])
