@@ -60,6 +60,8 @@ def build_pack(
     for path in [*images, *(labels or ()), *(landmarks or ()), *(masks or ())]:
         if not pathlib.Path(path).is_file():
             raise FileNotFoundError(f"no such file: {path}")
+    if out.resolve() == config.resolve():
+        raise ValueError(f"the pack and the dataset config must be two files; got {out} twice.")
     if not config.parent.is_dir():
         raise FileNotFoundError(f"Folder {config.parent} does not exist.")
 

@@ -50,6 +50,12 @@ def add_arguments(parser):
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a subset")
     parser.add_argument(
+        "--augment-seed",
+        type=int,
+        metavar="S",
+        help="deform the moving scans, labels and landmarks as training does, from this seed",
+    )
+    parser.add_argument(
         "--hd95",
         action="store_true",
         help="also Hausdorff (95th percentile) and mean surface distances in mm (slower)",
@@ -85,12 +91,16 @@ def run(args):
 
 
 def _evaluate_subset(model, store, subset, pairs, args):
+    from rcn_tf.data.augmentation import augment_scan
     from rcn_tf.evaluation import evaluate, summarise, to_frame, write_results
     from rcn_tf.model_folder import versions
 
     def scans():
-        for pair in pairs:
-            yield tuple(dataclasses.replace(store.read(scan), id=scan) for scan in pair)
+        for number, pair in enumerate(pairs):
+            fixed, moving = (dataclasses.replace(store.read(scan), id=scan) for scan in pair)
+            if args.augment_seed is not None:
+                moving = augment_scan(moving, args.augment_seed, number)
+            yield fixed, moving
 
     results = evaluate(
         model,
@@ -119,6 +129,7 @@ def _evaluate_subset(model, store, subset, pairs, args):
         "data": str(args.data),
         "subset": subset,
         "repeats": args.repeats,
+        "augment_seed": args.augment_seed,
         "pairs": len(pairs),
         "stages": stages,
         "versions": versions(),

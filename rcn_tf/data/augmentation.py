@@ -6,6 +6,8 @@ sometimes large. Only the moving image is deformed. The field depends on (seed, 
 so that a resumed training sees the same one.
 """
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
@@ -44,13 +46,21 @@ def augment_images(images, seed, step):
     return custom_ops.warp(images, random_flow(tf.shape(images)[0], shape, seed, step))
 
 
-def move_labels(labels, flow):
-    """Label maps under a flow, like the image: one-hot linear, then the strongest.
+def augment_scan(scan, seed, step):
+    """A scan deformed as a whole, for evaluating what a model makes of the augmentation.
 
-    Args: labels: [B, D, H, W] integers; flow: [B, D, H, W, 3], voxels.
-    Returns: [B, D, H, W], dtype of `labels`.
+    Args: scan: rcn_tf.data.packs.Scan. seed, step: integers that determine the field.
+    Returns: Scan: the volume like `augment_images` (rounded to uint8), the segmentation
+        one-hot linear with an argmax, landmarks where the deformed volume shows them.
     """
-    return np.stack([warp_labels(one, field) for one, field in zip(labels, np.asarray(flow))])
+    flow = random_flow(1, scan.volume.shape, seed, step).numpy()
+    image = scan.volume[None, ..., None].astype(np.float32)
+    moved = {"volume": np.rint(custom_ops.warp(image, flow)[0, ..., 0]).astype(np.uint8)}
+    if scan.segmentation is not None:
+        moved["segmentation"] = warp_labels(scan.segmentation, flow[0])
+    if scan.points is not None:
+        moved["points"] = move_landmarks(scan.points[None], flow)[0]
+    return dataclasses.replace(scan, **moved)
 
 
 def move_landmarks(points, flow, iterations=50):

@@ -1,11 +1,9 @@
-"""tf.data pipelines of image pairs.
+"""tf.data pipeline of training pairs.
 
 Batches are dicts: `fixed`, `moving` float32 [B, D, H, W, 1] in [0, 1]; `fixed_id`, `moving_id`
-strings [B]. For evaluation also `fixed_labels`, `moving_labels` int32 [B, D, H, W] (0 where a
-scan has none) and `fixed_landmarks`, `moving_landmarks` float32 [B, n, 3] (voxels, -1 where
-missing). Scans are read in parallel and cached as uint8 (`rcn_tf.data.scans`); order and
-augmentation are functions of (seed, step) alone. Batches are global ones: a tf.distribute
-strategy splits them among its replicas.
+strings [B]. Background threads read ahead and scans are cached as uint8 (`rcn_tf.data.scans`);
+order and augmentation are functions of (seed, step) alone. Batches are global ones: a
+tf.distribute strategy splits them among its replicas.
 """
 
 import dataclasses
@@ -13,10 +11,10 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from rcn_tf.data.augmentation import augment_images, move_labels, move_landmarks, random_flow
+from rcn_tf.data.augmentation import augment_images
 from rcn_tf.data.dataset_config import load_dataset_config
-from rcn_tf.data.pairs import TrainingOrder, scheme_pairs, subset_pairs
-from rcn_tf.data.scans import ScanStore, padded_points
+from rcn_tf.data.pairs import TrainingOrder, scheme_pairs
+from rcn_tf.data.scans import ScanStore
 
 PARALLEL_READS = 4
 PREFETCH = 2
@@ -74,76 +72,9 @@ def training_dataset(config, scheme="1", *, batch_size, seed=0, augment=True, ca
     """
     config = load_dataset_config(config)
     groups = scheme_pairs(config, scheme)
-    store = ScanStore(config, cache_bytes)
+    store = ScanStore(config, cache_bytes, annotations=False)
     store.check(_scans_of(config, config.scheme(scheme)))
     return TrainingData(store, TrainingOrder(groups, seed), batch_size, seed, augment)
-
-
-def evaluation_dataset(
-    config,
-    subset,
-    *,
-    batch_size=1,
-    paired=None,
-    augment_seed=None,
-    first_pair=0,
-    cache_bytes=2 << 30,
-):
-    """All pairs of a subset once, in order, with labels and landmarks.
-
-    Args:
-        config: path of a dataset config. subset: its name.
-        paired: see `rcn_tf.data.pairs.subset_pairs`.
-        augment_seed: where given, moving images, labels and landmarks are deformed together
-            (evaluation of the augmentation); batch number takes the step's place.
-        first_pair: number of pairs to skip, unread.
-    Returns: tf.data.Dataset; the last batch may be smaller.
-    Raises: as `training_dataset`.
-    """
-    config = load_dataset_config(config)
-    pairs = subset_pairs(config, subset, paired)
-    store = ScanStore(config, cache_bytes)
-    landmarks = store.check(_scans_of(config, [subset]))
-
-    def read(index):
-        names = pairs[int(index)]
-        scans = [store.read(name) for name in names]
-        labels = [
-            np.zeros(config.image_size, np.int32)
-            if scan.segmentation is None
-            else scan.segmentation.astype(np.int32)
-            for scan in scans
-        ]
-        points = [padded_points(scan.points, landmarks) for scan in scans]
-        return (*_images(store, names), *names, *labels, *points)
-
-    specs = {
-        **_image_specs(config.image_size),
-        **dict.fromkeys(("fixed_labels", "moving_labels"), (tf.int32, config.image_size)),
-        **dict.fromkeys(("fixed_landmarks", "moving_landmarks"), (tf.float32, (landmarks, 3))),
-    }
-    dataset = tf.data.Dataset.range(first_pair, len(pairs)).map(
-        lambda index: _call(read, index, specs),
-        num_parallel_calls=PARALLEL_READS,
-        deterministic=True,
-    )
-    dataset = dataset.batch(batch_size).map(_as_float)
-    if augment_seed is not None:
-        dataset = dataset.enumerate().map(
-            lambda step, batch: _deform_moving(batch, augment_seed, step)
-        )
-    return _without_sharding(dataset.prefetch(PREFETCH))
-
-
-def _deform_moving(batch, seed, step):
-    """Moves image, labels and landmarks of the moving scan by one random flow."""
-    moving = batch["moving"]
-    flow = random_flow(tf.shape(moving)[0], moving.shape[1:4], seed, step)
-    deformed = {"moving": augment_images(moving, seed, step)}
-    for key, move in (("moving_labels", move_labels), ("moving_landmarks", move_landmarks)):
-        deformed[key] = tf.numpy_function(move, [batch[key], flow], batch[key].dtype)
-        deformed[key].set_shape(batch[key].shape)
-    return {**batch, **deformed}
 
 
 def _scans_of(config, subsets):

@@ -3,8 +3,6 @@
 import collections
 import threading
 
-import numpy as np
-
 from rcn_tf.data.packs import PackReader
 
 
@@ -16,12 +14,14 @@ class ScanStore:
     Args:
         config: DatasetConfig.
         cache_bytes: limit of the memory for arrays.
+        annotations: whether segmentations and landmarks are read too.
     Raises: FileNotFoundError, ValueError: a pack is missing or is not HDF5 (files that no
         subset uses are not opened).
     """
 
-    def __init__(self, config, cache_bytes=2 << 30):
+    def __init__(self, config, cache_bytes=2 << 30, annotations=True):
         self.config = config
+        self._annotations = annotations
         self._cache_bytes = cache_bytes
         self._cache = collections.OrderedDict()
         self._size = 0
@@ -44,7 +44,7 @@ class ScanStore:
             self._size = 0
 
     def read(self, scan_id):
-        """A scan with its segmentation and landmarks.
+        """A scan, with its segmentation and landmarks unless the store leaves them out.
 
         Returns: rcn_tf.data.packs.Scan (arrays are shared: do not write to them).
         Raises: KeyError, ValueError: naming the file and the key.
@@ -54,7 +54,7 @@ class ScanStore:
                 self._cache.move_to_end(scan_id)
                 return self._cache[scan_id]
         reader, key = self._locate(scan_id)
-        scan = reader.read(key)
+        scan = reader.read(key, segmentation=self._annotations, points=self._annotations)
         self._check_shape(scan_id, scan.volume.shape)
         with self._lock:
             if scan_id not in self._cache and scan.nbytes <= self._cache_bytes:
@@ -71,10 +71,8 @@ class ScanStore:
         Every volume must exist as uint8 of the config's `image_size` with more than one
         intensity; segmentations and landmarks must fit (`PackReader.read`).
 
-        Returns: the largest number of landmarks of a scan.
         Raises: FileNotFoundError, KeyError, ValueError: naming the file and the scan.
         """
-        landmarks = 0
         for scan_id in scan_ids:
             scan = self.read(scan_id)
             if scan.volume.min() == scan.volume.max():
@@ -83,9 +81,6 @@ class ScanStore:
                     f"`volume` of {key!r} in {self.config.files[alias]} is empty: "
                     f"every voxel is {scan.volume.flat[0]}."
                 )
-            if scan.points is not None:
-                landmarks = max(landmarks, len(scan.points))
-        return landmarks
 
     def _locate(self, scan_id):
         alias, key = self.config.locate(scan_id)
@@ -101,11 +96,3 @@ class ScanStore:
                 f"`volume` of {key!r} in {self.config.files[alias]} must have the shape "
                 f"{self.config.image_size} of `image_size`; got {shape}."
             )
-
-
-def padded_points(points, count):
-    """Landmarks [count, 3] float32, filled up with -1 (missing); None gives all missing."""
-    result = np.full((count, 3), -1, np.float32)
-    if points is not None:
-        result[: len(points)] = points
-    return result

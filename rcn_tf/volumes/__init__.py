@@ -9,7 +9,6 @@ from rcn_tf.volumes.preprocessing import (
     PreparedVolume,
     prepare_labels,
     prepare_volume,
-    sample_image,
 )
 from rcn_tf.volumes.transforms import GridTransform
 from rcn_tf.volumes.warping import warp_image, warp_labels
@@ -21,7 +20,6 @@ __all__ = [
     "prepare_labels",
     "prepare_volume",
     "read_image",
-    "sample_image",
     "warp_image",
     "warp_labels",
     "write_image",

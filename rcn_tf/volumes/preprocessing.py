@@ -85,7 +85,7 @@ def prepare_volume(
     np.clip(scaled, 0, 1, out=scaled)
     if apply_mask and mask is not None:
         scaled *= foreground
-    volume = _sample_array(scaled, Grid.from_image(canonical), grid, order=1, outside=None)
+    volume = sample_array(scaled, Grid.from_image(canonical), grid, order=1, outside=None)
     return PreparedVolume(volume.astype(np.float32), grid, box)
 
 
@@ -97,29 +97,32 @@ def prepare_labels(labels, grid, name="labels"):
     Raises: ValueError: if a voxel is not a whole number.
     """
     array = require_integers(labels, name)
-    return _sample_array(array, Grid.from_image(labels), grid, order=0, outside=0)
+    return sample_array(array, Grid.from_image(labels), grid, order=0, outside=0)
 
 
-def sample_image(image, grid, interpolation="linear", outside=None):
-    """An image sampled on another grid in the same physical space.
+def sample_array(array, source, target, *, order, outside):
+    """Samples an array on another grid in the same physical space.
 
     Linear sampling onto coarser voxels is preceded by Gaussian smoothing against aliasing.
 
     Args:
-        image: SimpleITK.Image, 3D, scalar.
-        grid: Grid to sample on.
-        interpolation: "linear" or "nearest".
-        outside: value of voxels outside the image; None repeats the border.
-    Returns: [D, H, W] array of the grid: float32 (linear), the image's dtype (nearest).
-    Raises: ValueError: for another interpolation.
+        array: of grid `source`.
+        source, target: Grid.
+        order: 1 linear, 0 nearest.
+        outside: value of voxels outside the array; None repeats the border.
+    Returns: array of grid `target`, same dtype.
     """
-    if interpolation not in ("linear", "nearest"):
-        raise ValueError(f"`interpolation` must be 'linear' or 'nearest'; got {interpolation!r}")
-    order = int(interpolation == "linear")
-    array = sitk.GetArrayFromImage(image)
+    matrix = np.linalg.inv(source.affine) @ target.affine  # target index -> source index
     if order:
-        array = array.astype(np.float32)
-    return _sample_array(array, Grid.from_image(image), grid, order=order, outside=outside)
+        step = np.linalg.norm(matrix[:3, :3], axis=1)  # source voxels per target voxel
+        sigma = np.maximum(step - 1, 0) / 2
+        if sigma.any():
+            array = ndimage.gaussian_filter(array, sigma, mode="nearest")
+    result = np.empty(target.shape, array.dtype)
+    for slab in slabs(target.shape):
+        index = source.point_to_index(target.points(slab))
+        result[slab] = sample(array, index, order=order, outside=outside)
+    return result
 
 
 def foreground_mask(array):
@@ -159,18 +162,3 @@ def _mask_array(mask, image, name):
     if not array.any():
         raise ValueError(f"{mask_name} is empty: every voxel is 0")
     return array
-
-
-def _sample_array(array, source, target, *, order, outside):
-    """Array on grid `source` -> its samples on grid `target`."""
-    matrix = np.linalg.inv(source.affine) @ target.affine  # target index -> source index
-    if order:
-        step = np.linalg.norm(matrix[:3, :3], axis=1)  # source voxels per target voxel
-        sigma = np.maximum(step - 1, 0) / 2
-        if sigma.any():
-            array = ndimage.gaussian_filter(array, sigma, mode="nearest")
-    result = np.empty(target.shape, array.dtype)
-    for slab in slabs(target.shape):
-        index = source.point_to_index(target.points(slab))
-        result[slab] = sample(array, index, order=order, outside=outside)
-    return result

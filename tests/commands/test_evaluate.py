@@ -96,6 +96,17 @@ def test_scheme_repeats_limit_and_surfaces(model_folder, data, tmp_path, capsys)
     assert list(pd.read_csv(tmp_path / "bare" / "pairs.csv").fixed.unique()) == ["bare1"]
 
 
+def test_augmentation_deforms_the_moving_scans(model_folder, data, tmp_path):
+    command = ["evaluate", model_folder, "--data", data, "--subset", "all", "--limit", "2"]
+    frames = []
+    for name, options in (("plain", []), ("moved", ["--augment-seed", "5"])):
+        assert main([*map(str, command), "--out", str(tmp_path / name), *options]) == 0
+        frame = pd.read_csv(tmp_path / name / "all" / "pairs.csv")
+        frames.append(frame[frame.stage == "before"])
+    assert (frames[0].similarity.values != frames[1].similarity.values).all()
+    assert (frames[0].landmark_voxels.values != frames[1].landmark_voxels.values).all()
+
+
 def test_wrong_names(model_folder, data, capsys):
     arguments = (model_folder, "--data", data)
     assert "known: all, bare, dark, gone" in _error(capsys, *arguments, "--subset", "nope")

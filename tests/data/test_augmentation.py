@@ -6,13 +6,16 @@ import tensorflow as tf
 from scipy import ndimage
 from scipy.interpolate import BSpline
 
+import custom_ops
 from rcn_tf.data.augmentation import (
     augment_images,
-    move_labels,
+    augment_scan,
     move_landmarks,
     random_control_points,
     random_flow,
 )
+from rcn_tf.data.packs import Scan
+from rcn_tf.labels import warp_labels
 
 SHAPE = (24, 20, 16)
 
@@ -71,10 +74,8 @@ def test_labels_and_landmarks_follow_the_image():
     flow[1] = flow[0]
     moved = move_landmarks(np.stack([points, points]), flow)
     assert np.abs(moved[0, :2] - points[:2]).max() > 0.5  # the test would see a sign error
-    from custom_ops import warp
-
-    warped = warp(images, flow).numpy()[..., 0]
-    new_labels = move_labels(labels, flow)
+    warped = custom_ops.warp(images, flow).numpy()[..., 0]
+    new_labels = np.stack([warp_labels(one, field) for one, field in zip(labels, flow)])
     assert set(np.unique(new_labels)) == {0, 7, 8}
     for k in range(2):
         centre = ndimage.center_of_mass(warped[k] ** 2)
@@ -83,6 +84,22 @@ def test_labels_and_landmarks_follow_the_image():
             moved[k, k], ndimage.center_of_mass(new_labels[k] == k + 7), atol=0.6
         )
     np.testing.assert_array_equal(moved[:, 2], -1)
+
+
+def test_a_scan_moves_as_a_whole(rng):
+    volume = ndimage.gaussian_filter(rng.uniform(0, 255, SHAPE), 1).astype(np.uint8)
+    labels = (volume > 128).astype(np.uint16) * 300
+    points = np.array([[12.0, 10.0, 8.0], [-1, -1, -1]], np.float32)
+    moved = augment_scan(Scan("a", volume, labels, points), seed=3, step=4)
+    flow = random_flow(1, SHAPE, 3, 4).numpy()
+    image = augment_images(tf.constant(volume[None, ..., None], tf.float32), 3, 4)
+    np.testing.assert_allclose(moved.volume, image[0, ..., 0], atol=0.5 + 1e-3)
+    np.testing.assert_array_equal(moved.segmentation, warp_labels(labels, flow[0]))
+    np.testing.assert_array_equal(moved.points, move_landmarks(points[None], flow)[0])
+    assert moved.id == "a"
+    bare = augment_scan(Scan("b", volume), seed=3, step=4)
+    assert bare.segmentation is None
+    assert bare.points is None
 
 
 def test_landmark_round_trip():

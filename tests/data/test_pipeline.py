@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rcn_tf.data.augmentation import random_flow
 from rcn_tf.data.dataset_config import load_dataset_config
-from rcn_tf.data.pipeline import evaluation_dataset, training_dataset
+from rcn_tf.data.pipeline import training_dataset
 from rcn_tf.data.scans import ScanStore
-from rcn_tf.labels import warp_labels
 from tests.data.packs_for_tests import SHAPE, write_dataset, write_original_pack
 
 
@@ -71,59 +69,6 @@ def test_strategy_receives_global_batches(tmp_path):
     distributed = strategy.experimental_distribute_dataset(data.batches())
     (expected,) = take(data.batches(), 1)
     np.testing.assert_array_equal(next(iter(distributed))["fixed"], expected["fixed"])
-
-
-@pytest.fixture
-def annotated(tmp_path):
-    """Scans a, b annotated (b with fewer landmarks), c not."""
-    path = write_dataset(
-        tmp_path,
-        subsets={"all": ["pack/a", "pack/b", "pack/c"]},
-        schemes={"2": {"all": 1}},
-    )
-    with h5py.File(tmp_path / "pack.h5", "a") as pack:
-        for number, name in enumerate("ab"):
-            labels = np.zeros(SHAPE, np.uint16)
-            labels[3:9, 3:7, 2 : 5 + number] = 300 + number
-            pack[name]["segmentation"] = labels
-            pack[name]["point"] = np.full((6 - number, 3), 4.0 + number)
-    return path
-
-
-def test_evaluation_visits_every_pair_in_order_with_a_partial_batch(annotated):
-    batches = take(evaluation_dataset(annotated, "all", batch_size=4), 9)
-    assert [len(b["fixed"]) for b in batches] == [4, 2]
-    fixed = b"".join(name[-1:] for b in batches for name in b["fixed_id"])
-    moving = b"".join(name[-1:] for b in batches for name in b["moving_id"])
-    assert (fixed, moving) == (b"aabbcc", b"bcacab")
-    labels, points = batches[0]["fixed_labels"], batches[0]["fixed_landmarks"]
-    assert labels.dtype == np.int32
-    assert labels[0].max() == 300
-    assert labels[2].max() == 301
-    assert batches[1]["fixed_labels"].max() == 0
-    assert points.shape == (4, 6, 3)
-    np.testing.assert_array_equal(points[2], [[5] * 3] * 5 + [[-1] * 3])
-    assert (batches[1]["fixed_landmarks"] == -1).all()
-
-
-def test_evaluation_of_the_augmentation_moves_everything(annotated):
-    plain = take(evaluation_dataset(annotated, "all", batch_size=2), 2)
-    moved = take(evaluation_dataset(annotated, "all", batch_size=2, augment_seed=9), 2)
-    for step, (a, b) in enumerate(zip(plain, moved)):
-        np.testing.assert_array_equal(a["fixed"], b["fixed"])
-        np.testing.assert_array_equal(a["fixed_labels"], b["fixed_labels"])
-        flow = random_flow(2, SHAPE, 9, step).numpy()
-        for k in range(2):
-            expected = warp_labels(a["moving_labels"][k], flow[k])
-            np.testing.assert_array_equal(b["moving_labels"][k], expected)
-        assert b["moving_landmarks"].shape == a["moving_landmarks"].shape
-    shift = moved[0]["moving_landmarks"][0] - plain[0]["moving_landmarks"][0]
-    assert 0.01 < np.abs(shift[:5]).max() < 2
-
-
-def test_evaluation_can_skip_pairs(annotated):
-    (batch,) = take(evaluation_dataset(annotated, "all", first_pair=5), 9)
-    assert (batch["fixed_id"], batch["moving_id"]) == (b"pack/c", b"pack/b")
 
 
 @pytest.mark.parametrize(

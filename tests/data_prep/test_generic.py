@@ -101,7 +101,7 @@ def test_command_writes_pack_and_config(tmp_path, scans, capsys):
     assert config.subset("mine") == ("pack/one", "pack/two")
     assert config.structures == {"7": 7, "301": 301}
     with ScanStore(config) as store:
-        assert store.check(config.subset("mine")) == 3
+        store.check(config.subset("mine"))
         scan = store.read("pack/one")
     assert scan.attributes["source"] == "one.nii.gz"
     np.testing.assert_array_equal(scan.points[2], [-1, -1, -1])
@@ -179,6 +179,7 @@ def _csv(text):
         (lambda s, f: {"images": [s[0]["image"], f / "gone.nii"]}, "no such file: "),
         (lambda s, f: {"shape": (8, 0, 8)}, "--shape must be three positive sizes"),
         (lambda s, f: {"config": [f / "gone" / "d.json"]}, "gone does not exist"),
+        (lambda s, f: {"config": [f / "pack.h5"]}, "must be two files"),
         (_shifted_labels, "shifted.nii.gz must have the geometry"),
         (_unreadable_image, "bad.nii.gz"),
         (_nan_image, "nan.mha has 1 NaN"),
