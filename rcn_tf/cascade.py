@@ -9,7 +9,7 @@ import importlib
 
 import tensorflow as tf
 
-from custom_ops import compose, warp
+from custom_ops import compose, resolve_backend, warp
 from rcn_tf import fields
 from rcn_tf.keras_api import keras
 from rcn_tf.networks import BASES, AffineNetwork
@@ -33,8 +33,10 @@ class RecursiveCascade(keras.Model):
         init: "gentle" starts every stage near the identity, "original" as the paper's
             code does, with large random flows.
 
-    Raises: ValueError: for an unknown base or init, a volume that is too small, or a
-        cascade without any stage.
+    Raises:
+        ValueError: for an unknown base or init, a volume that is too small, or a cascade
+            without any stage.
+        ImportError: if `RCN_OPS` demands a warp backend that is not available.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class RecursiveCascade(keras.Model):
         name="recursive_cascade",
     ):
         super().__init__(name=name)
+        resolve_backend()  # fails here rather than deep inside a training step
         self.volume_shape = _checked_shape(volume_shape)
         if n_cascades < 0 or (n_cascades == 0 and not affine):
             raise ValueError(

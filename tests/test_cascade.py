@@ -165,3 +165,9 @@ def test_wrong_inputs_are_named(images):
         model(images[0], images[1][:, :-1])
     with pytest.raises(ValueError, match="`n_repeats` must be at least 1; got 0"):
         model(*images, n_repeats=0)
+
+
+def test_backend_that_is_not_there_is_named_at_once(monkeypatch):
+    monkeypatch.setenv("RCN_OPS", "fast")
+    with pytest.raises(ValueError, match="^RCN_OPS must be one of"):
+        rcn_tf.RecursiveCascade("vtn", 1, SHAPE)
