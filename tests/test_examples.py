@@ -34,6 +34,9 @@ def test_demo_recovers_a_known_deformation(tmp_path):
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["correlation"]["after"] > metrics["correlation"]["initial"]
     assert (tmp_path / "report.html").stat().st_size > 100_000
+    moving = tmp_path / "inputs" / "mni152_deformed.nii.gz"
+    text = run("examples/apply_with_simpleitk.py", "--moving", moving, "--result", tmp_path)
+    assert float(re.search(r"largest difference ([\d.]+)", text)[1]) <= 0.501
 
 
 def test_default_model_is_small_and_says_how_it_was_trained():
