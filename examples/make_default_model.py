@@ -4,7 +4,7 @@
 
 SCANS is a folder with brain/ as `data_prep.brain_study` describes it. The study goes to
 WORK/study, the run to WORK/run (continued if it was interrupted), and the model to
-rcn_tf/default_model. About half an hour on two cores.
+rcn_tf/default_model. About 50 minutes on two cores.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from rcn_tf.commands.main import main as rcn
 from rcn_tf.model_folder import DEFAULT_MODEL, load_model, save_model
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "brain_small.json"
+RENDERINGS = ("--renderings", "48")
 
 
 def main():
@@ -25,7 +26,7 @@ def main():
     args = parser.parse_args()
     study, run = args.work / "study", args.work / "run"
     if not (study / "brain_study.json").exists():
-        brain_study.main(["--data", str(args.data), "--out", str(study)])
+        brain_study.main(["--data", str(args.data), "--out", str(study), *RENDERINGS])
     command = ["train", str(CONFIG), "--out", str(run)]
     command += ["--set", f"data.config={study / 'brain_study.json'}"]
     if (run / "checkpoints" / "checkpoint").exists():
