@@ -2,8 +2,7 @@
 
 Environment markers choose one of two stacks (Keras 2 API in both):
 Python 3.9-3.11 -> TensorFlow 2.15.1 + tensorflow-addons; Python 3.12+ -> TensorFlow
-2.18-2.21 + tf_keras. `eval/` runs from the checkout (`python -m eval`): its name is too
-general to install.
+2.18-2.21 + tf_keras.
 """
 
 import pathlib

@@ -85,6 +85,8 @@ def read_config(folder):
     Raises: FileNotFoundError, ValueError: missing, not JSON, or of another format.
     """
     path = pathlib.Path(folder) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json.")
     config = read_json(path)
     if config.get("format") != FORMAT_VERSION or not isinstance(config.get("network"), dict):
         raise ValueError(

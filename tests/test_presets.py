@@ -1,11 +1,12 @@
 """Every preset in configs/ loads, and says what the paper says."""
 
+import json
 import pathlib
 
 import pytest
 
 from rcn_tf.data.dataset_config import load_dataset_config
-from rcn_tf.training.config import load_training_config
+from rcn_tf.training.config import DEFAULTS, load_training_config
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 DATASETS = ("liver", "brain")
@@ -33,3 +34,8 @@ def test_inverse_preset_adds_the_invertibility_loss():
     )
     assert inverse["loss"] == {**plain["loss"], "final": {"invertibility": 1e-3}}
     assert {**inverse, "loss": 0, "description": 0} == {**plain, "loss": 0, "description": 0}
+
+
+def test_documented_defaults_are_the_defaults():
+    text = (CONFIGS / "README.md").read_text()
+    assert json.loads(text.split("```json")[1].split("```")[0]) == DEFAULTS

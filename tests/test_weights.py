@@ -106,7 +106,7 @@ def test_damaged_model_folders_are_named(model, tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load_model(folder)
     folder.mkdir()
-    with pytest.raises(FileNotFoundError, match="config.json does not exist"):
+    with pytest.raises(FileNotFoundError, match="is not a model folder: it has no config.json"):
         load_model(folder)
     save_model(model, folder)
     config = (folder / "config.json").read_text()

@@ -16,7 +16,9 @@ def run(args):
 def _add_images(parser):
     path = {"type": pathlib.Path, "metavar": "FILE"}
     parser.add_argument("--images", nargs="+", required=True, **path)
-    parser.add_argument("--labels", nargs="+", **path, help="label map of each image")
+    parser.add_argument(
+        "--labels", nargs="+", **path, help="label maps: one for each image, or none at all"
+    )
     parser.add_argument(
         "--landmarks",
         nargs="+",
@@ -30,8 +32,15 @@ def _add_images(parser):
     parser.add_argument(
         "--shape", type=int, nargs=3, required=True, metavar=("D", "H", "W"), help="grid (z y x)"
     )
-    parser.add_argument("--out", required=True, **path, help="pack to write (.h5)")
-    parser.add_argument("--config", required=True, **path, help="dataset config to write (.json)")
+    parser.add_argument(
+        "--out", required=True, **path, help="pack to write (.h5); an older one is replaced"
+    )
+    parser.add_argument(
+        "--config",
+        required=True,
+        **path,
+        help="dataset config to write (.json); an older one is replaced",
+    )
     parser.add_argument("--subset", default="all", metavar="NAME", help="name of the subset")
     parser.add_argument("--atlas", metavar="ID", help="pair every scan with this one only")
 

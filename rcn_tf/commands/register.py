@@ -35,7 +35,9 @@ def add_arguments(parser):
         help="model folder of `rcn train` (default: the brain MRI model that comes with rcn)",
     )
     parser.add_argument("--moving-labels", help="structures of the moving image, to warp", **image)
-    parser.add_argument("--fixed-labels", help="structures of the fixed one, to compare", **image)
+    parser.add_argument(
+        "--fixed-labels", help="the same structures of the fixed one, to compare", **image
+    )
     parser.add_argument("--fixed-mask", help="organ of interest (default: found)", **image)
     parser.add_argument("--moving-mask", help="organ of interest (default: found)", **image)
     parser.add_argument(
@@ -53,6 +55,8 @@ def run(args):
         raise ValueError(f"--out {args.out} is a file; expected a folder")
     if args.repeats < 1:
         raise ValueError(f"--repeats must be at least 1; got {args.repeats}")
+    if args.fixed_labels and not args.moving_labels:
+        raise ValueError("--fixed-labels needs --moving-labels, to be compared with")
     images = _read_images(args)
     from rcn_tf.model_folder import DEFAULT_MODEL, load_model
     from rcn_tf.register import register_images
@@ -148,7 +152,8 @@ def _print_summary(metrics, out):
     print(f"folding       {metrics['folding_percent']:.3f} % of the volume")
     seconds = sum(metrics["seconds"].values())
     memory = metrics["peak_memory_mb"]
-    print(f"cost          {seconds:.1f} s" + (f", {memory:.0f} MB" if memory else ""))
+    peak = f", {memory:.0f} MB" if memory else ""
+    print(f"cost          {seconds:.1f} s without reading and writing{peak}")
     for text in metrics["warnings"]:
         print(f"warning: {text}")
     print(f"\nresults in {out}:")

@@ -3,7 +3,9 @@
 import pathlib
 import signal
 import sys
+import time
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -35,27 +37,50 @@ def run(args):
     from rcn_tf.training.loop import train
 
     config = load_training_config(args.config, args.settings)
-    stop = _StopOnSignal()
-    with _progress() as progress, stop:
-        bar = progress.add_task("starting", total=config["steps"], terms="")
-        first = None
-
-        def on_step(step, terms):
-            nonlocal first
-            first = step if first is None else first
-            elapsed = progress.tasks[bar].elapsed or 0.0
-            pairs = (step - first) * config["batch_size"] / elapsed if elapsed else 0.0
-            shown = f"{pairs:.2f} pairs/s  {_summary(terms)}"
-            progress.update(bar, completed=step, description="training", terms=shown)
-
+    with _StopOnSignal() as stop, _Watcher(config) as watcher:
         steps = train(
-            config, args.out, resume=args.resume, on_step=on_step, should_stop=stop.requested
+            config, args.out, resume=args.resume, on_step=watcher, should_stop=stop.requested
         )
+    if not watcher.steps_seen and steps >= config["steps"]:
+        print(f"nothing to do: {args.out} already has {steps} steps")
+        return 0
     if steps < config["steps"]:
         print(f"stopped and saved at step {steps}; continue with --resume", file=sys.stderr)
         return 130
     print(f"trained {steps} steps; model in {args.out}")
     return 0
+
+
+class _Watcher:
+    """Shows the training: a bar on a terminal, else a line whenever `log_every` steps are done."""
+
+    def __init__(self, config):
+        self.steps_seen = 0
+        self._config = config
+        self._console = Console(stderr=True)
+        self._progress = _progress(self._console)
+        self._bar = None
+        self._start = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self._progress.stop()
+
+    def __call__(self, step, terms):
+        if self._bar is None:  # nothing is drawn over an error that comes before any step
+            self._progress.start()
+            total = self._config["steps"]
+            self._bar = self._progress.add_task("training", total=total, terms="")
+            self._start = time.monotonic()
+        seconds = time.monotonic() - self._start  # without the first step, which compiles
+        rate = self.steps_seen * self._config["batch_size"] / seconds if self.steps_seen else 0.0
+        self.steps_seen += 1
+        shown = f"{rate:.2f} pairs/s  {_summary(terms)}"
+        self._progress.update(self._bar, completed=step, terms=shown)
+        if not self._console.is_terminal and step % self._config["log_every"] == 0:
+            print(f"step {step}/{self._config['steps']}  {shown}", file=sys.stderr)
 
 
 def _summary(terms):
@@ -68,7 +93,7 @@ def _summary(terms):
     return f"loss {total:.4f}  " + "  ".join(f"{name} {value:.4f}" for name, value in sums.items())
 
 
-def _progress():
+def _progress(console):
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -76,6 +101,8 @@ def _progress():
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[terms]}"),
+        console=console,
+        disable=not console.is_terminal,
     )
 
 

@@ -124,10 +124,12 @@ def _structures(metrics):
 
 
 def _table(rows):
-    head = "".join(f"<th>{name}</th>" for name in ("metric", "structure", *STAGES))
+    structure = ["structure"] if any(row["structure"] for row in rows) else []
+    head = "".join(f"<th>{name}</th>" for name in ("metric", *structure, *STAGES))
     body = []
     for row in rows:
-        cells = [_NAMES[row["metric"]], row["structure"], *(_shown(row[k]) for k in STAGES)]
+        cells = [_NAMES[row["metric"]], *(row[k] for k in structure)]
+        cells += [_shown(row[k]) for k in STAGES]
         body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 

@@ -100,7 +100,8 @@ def set_value(config, setting):
         target = target.get(parent) if isinstance(target, dict) else None
     free = parents[:1] and parents[0] in _FREE
     if not isinstance(target, dict) or (last not in target and not free):
-        raise ValueError(f"--set: unknown key {key!r}.")
+        known = target if isinstance(target, dict) else config
+        raise ValueError(f"--set: unknown key {key!r}; known there: {', '.join(known)}.")
     if isinstance(target.get(last), str):  # so that data.scheme=1 is the name "1"
         target[last] = text
         return

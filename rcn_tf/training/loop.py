@@ -205,15 +205,23 @@ def _check_folder(folder, config, resume):
         raise FileNotFoundError(f"{folder} holds no checkpoint to resume from.")
     before = read_json(folder / "training.json")
     for key in _FIXED_KEYS:
-        old, new = _lookup(before, key), _lookup(config, key)
-        if old != new:
-            raise ValueError(f"cannot resume {folder}: `{key}` was {old!r}, is {new!r}.")
+        difference = _difference(key, _lookup(before, key), _lookup(config, key))
+        if difference:
+            raise ValueError(f"cannot resume {folder}: {difference}.")
 
 
 def _lookup(config, key):
     for part in key.split("."):
         config = config.get(part, {})
     return config
+
+
+def _difference(key, old, new):
+    """First difference of two settings in words, or None."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        parts = [_difference(f"{key}.{k}", old.get(k), new.get(k)) for k in {**old, **new}]
+        return next(filter(None, parts), None)
+    return None if old == new else f"`{key}` was {old!r}, is {new!r}"
 
 
 def _ignore(_step, _terms):

@@ -125,7 +125,7 @@ def spoilt(name, folder):
         "cut": (blob_labels()[1:], "moving-labels", "must have the size"),
         "fractions": (image * 0.3, "moving-labels", "whole-number"),
         "nothing": (blob_labels() * 0, "fixed-mask", "mask of the fixed image is empty"),
-        "alone": (blob_labels(), "fixed-labels", "need moving labels"),
+        "alone": (blob_labels(), "fixed-labels", "needs --moving-labels"),
     }[name]
     sitk.WriteImage(made, str(path))
     return {argument: path}, message

@@ -210,7 +210,7 @@ def test_folder_mistakes_are_named(config, finished, tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
         train(config, tmp_path / "new", resume=True)
     config["network"]["channels"] = 4
-    with pytest.raises(ValueError, match="cannot resume .* `network` was"):
+    with pytest.raises(ValueError, match="cannot resume .* `network.channels` was 2, is 4"):
         train(config, finished, resume=True)
 
 
@@ -225,9 +225,14 @@ def test_command_trains_and_reports(data, tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["train", str(data / "train.json"), "--out", str(out)]
     assert rcn([*arguments, "--set", "steps=2"]) == 0
-    assert "trained 2 steps" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "trained 2 steps" in printed.out
+    assert [line.split("  ")[0] for line in printed.err.splitlines()] == ["step 1/2", "step 2/2"]
+    assert rcn([*arguments, "--set", "steps=2", "--resume"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
     assert rcn([*arguments, "--set", "steps=4", "--resume"]) == 0
     assert load_model(out)[1]["training"]["steps"] == 4
+    capsys.readouterr()
     assert rcn(arguments) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1
