@@ -67,7 +67,7 @@ def run(args):
         result = register_images(model, config, **images, n_repeats=args.repeats, on_step=_say)
         _say("writing the results")
         metrics = {**result.metrics, "peak_memory_mb": _peak_memory_mb()}
-        _write(result, metrics, images["fixed"], args, partial)
+        _write(result, metrics, images, args, partial)
     _print_summary(metrics, args.out)
 
 
@@ -105,7 +105,7 @@ class _Results:
             self._out.rmdir()
 
 
-def _write(result, metrics, fixed, args, folder):
+def _write(result, metrics, images, args, folder):
     from rcn_tf import __version__
     from rcn_tf.files import write_json
     from rcn_tf.register_metrics import metrics_rows
@@ -133,7 +133,8 @@ def _write(result, metrics, fixed, args, folder):
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    write_report(make_views(result, fixed), metrics, facts, folder)
+    views = make_views(result, images["fixed"], images.get("fixed_labels"))
+    write_report(views, metrics, facts, folder)
 
 
 def _print_summary(metrics, out):

@@ -8,6 +8,7 @@ import io
 
 import numpy as np
 import SimpleITK as sitk
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -25,6 +26,7 @@ CAPTIONS = {
 MARGIN = 0.06  # of the box, shown around it
 GRID_LINES = 24  # along the longest side
 TILES = 6  # of the checkerboard, along the shorter side
+LABEL_OPACITY = 0.5
 FOLDING_COLOUR = (0.85, 0.0, 0.85)
 
 
@@ -35,17 +37,20 @@ class Views:
     Args:
         images: dict of fixed, before, initial, after -> View, windowed to [0, 1], on the
             fixed image's voxels around its foreground box.
+        labels: dict of what there is of fixed (the fixed labels) and after (the warped
+            moving ones) -> View of ids, on the same voxels.
         flow: View of the flow [D, H, W, 3] on the network grid, voxels.
         moving_spacing: mm per array axis of the moving network grid.
     """
 
     images: dict
+    labels: dict
     flow: View
     moving_spacing: np.ndarray
 
 
-def make_views(result, fixed):
-    """Views of a RegistrationResult and its fixed image."""
+def make_views(result, fixed, fixed_labels=None):
+    """Views of a RegistrationResult, its fixed image and, where given, the fixed labels."""
     shown = _box_with_margin(result, fixed)
     images = {
         "fixed": fixed,
@@ -57,7 +62,9 @@ def make_views(result, fixed):
     limits = dict.fromkeys(_STAGES, window_range(views["after"].array))
     limits["fixed"] = window_range(views["fixed"].array)
     transform = result.transform
+    labels = {"fixed": fixed_labels, "after": result.warped_labels}
     return Views(
+        labels={k: view_of_image(image, shown) for k, image in labels.items() if image is not None},
         images={name: View(window(v.array, limits[name]), v.spacing) for name, v in views.items()},
         flow=View(transform.flow, tuple(transform.fixed_grid.spacing)),
         moving_spacing=transform.moving_grid.spacing,
@@ -89,6 +96,21 @@ def checkerboard_figure(views):
 def difference_figure(views):
     """Moving minus fixed: blue where the moving image is darker, red where it is brighter."""
     return _panels(views.images["fixed"], [(CAPTIONS[k], _difference(views, k)) for k in _STAGES])
+
+
+def labels_figure(views):
+    """Structures in colour on the fixed image: the fixed labels, the warped moving labels."""
+    fixed = views.images["fixed"]
+    titles = {"fixed": "fixed labels", "after": "moving labels, registered"}
+
+    def overlay(labels):
+        def draw(axes, plane):
+            _show(axes, fixed.slice(plane), fixed, plane)
+            _show(axes, _label_colours(labels.slice(plane)), fixed, plane)
+
+        return draw
+
+    return _panels(fixed, [(titles[k], overlay(view)) for k, view in views.labels.items()])
 
 
 def deformation_figure(views):
@@ -204,6 +226,14 @@ def _difference(views, name):
         _show(axes, picture, fixed, plane, cmap="seismic", vmin=-1, vmax=1)
 
     return draw
+
+
+def _label_colours(labels):
+    """RGBA picture of a label picture: an id has one colour everywhere, 0 is transparent."""
+    palette = colormaps["tab20"]
+    colours = palette((labels.astype(np.int64) * 7) % palette.N)  # near ids, unlike colours
+    colours[..., 3] = np.where(labels > 0, LABEL_OPACITY, 0)
+    return colours
 
 
 def _intensity_fit(fixed, warped):

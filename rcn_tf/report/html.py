@@ -49,6 +49,12 @@ _SECTIONS = (
     ),
 )
 
+_LABELS = (
+    "Labels",
+    "Structures on the fixed image, one colour per id.",
+    figures.labels_figure,
+)
+
 _NAMES = {
     "correlation": "Correlation",
     "dice": "Dice",
@@ -80,7 +86,7 @@ def render_report(views, metrics, facts):
     )
     sections = "".join(
         f'<h2>{title}</h2><p class="note">{note}</p>{_image(draw(views), title)}'
-        for title, note, draw in _SECTIONS
+        for title, note, draw in (*_SECTIONS, *([_LABELS] if views.labels else []))
     )
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'

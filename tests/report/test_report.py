@@ -10,7 +10,7 @@ from rcn_tf.register import register_images
 from rcn_tf.report import figures as fig
 from rcn_tf.report import render_report, write_report
 from rcn_tf.report.planes import PLANES
-from tests.test_register import SHAPE, KnownNetwork, blob
+from tests.test_register import SHAPE, KnownNetwork, blob, blob_labels
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +79,26 @@ def test_files(result, views, tmp_path):
     write_report(views, result.metrics, {}, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["overview.png", "report.html"]
     assert (tmp_path / "overview.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_labels_have_one_colour_each_and_the_background_none():
+    ids = np.array([[0, 3], [4, 3]])
+    colours = fig._label_colours(ids)
+    assert colours[0, 0, 3] == 0
+    assert (colours[0, 1] == colours[1, 1]).all()
+    assert (colours[0, 1, :3] != colours[1, 0, :3]).any()
+    assert colours[1, 0, 3] == fig.LABEL_OPACITY
+
+
+def test_labels_are_shown_where_there_are_any(result):
+    flow = np.zeros((*SHAPE, 3), np.float32)
+    labels = blob_labels()
+    labelled = register_images(
+        KnownNetwork(flow), {}, blob(), blob(), fixed_labels=labels, moving_labels=labels
+    )
+    views = fig.make_views(labelled, blob(), labels)
+    assert list(views.labels) == ["fixed", "after"]
+    np.testing.assert_array_equal(views.labels["fixed"].array, views.labels["after"].array)
+    assert len(fig.labels_figure(views).axes) == 6
+    assert "<h2>Labels</h2>" in render_report(views, labelled.metrics, {})
+    assert not fig.make_views(result, blob()).labels
