@@ -44,7 +44,8 @@ def ship(run):
         model,
         DEFAULT_MODEL,
         dtype="float16",
-        preprocessing=config["preprocessing"],
+        # It knows brains without skull: a mask that is given strips what lies outside.
+        preprocessing={**config["preprocessing"], "apply_mask": True},
         training=training,
     )
     size = sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir()) / 2**20
