@@ -37,6 +37,7 @@ setup(
         "matplotlib>=3.6",
         "pandas>=1.5",
         "rich>=13",
+        "tensorboard>=2.15",
     ],
     extras_require={
         "addons": [f"tensorflow-addons==0.23.0; {REFERENCE}"],
