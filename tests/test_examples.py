@@ -59,6 +59,7 @@ def test_default_model_does_no_harm_to_equal_images():
     assert correlation(image, model(image, image).warped) > 0.99
 
 
+@pytest.mark.slow
 def test_benchmark_runs():
     text = run("benchmarks/cascade.py", "--size", 32, "--cascades", 1, "--repeats", 1)
     assert re.search(r"\| 1 \| [\d.]+ \| \d+% \| \d+% \|", text)

@@ -146,6 +146,7 @@ def test_learning_rate_schedule_survives_resuming(config, tmp_path):
     np.testing.assert_allclose(rates, [1e-3] * 4 + [5e-4], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_that_a_kill_undid_are_run_and_logged_again(config, finished, tmp_path):
     """As after a kill -9 past step 5: newest checkpoint of step 4, the log further on."""
     folder = tmp_path / "run"
@@ -171,6 +172,7 @@ def test_resuming_a_finished_run_restores_its_model_folder(config, finished, tmp
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "lamb", "lookahead"])
 def test_other_optimisers_train_and_resume(config, name, tmp_path):
     if name != "adamw":
