@@ -17,7 +17,7 @@ def evaluate(model, pairs, *, n_repeats=1, structures=None, masks=False, surface
     """Registers every pair and measures it before and after each stage.
 
     Args:
-        model: (fixed, moving) -> RegistrationOutput.
+        model: (fixed, moving, n_repeats, training) -> RegistrationOutput.
         pairs: iterable of (fixed, moving), each a `rcn_tf.data.packs.Scan`.
         n_repeats: shared-weight repeats of each dense stage.
         structures: {name: label}; by default every label of either scan, named by its id.
@@ -58,8 +58,7 @@ class _Registration:
 
         @tf.function
         def forward(fixed, moving):
-            repeats = {} if n_repeats == 1 else {"n_repeats": n_repeats}
-            out = model(fixed, moving, training=False, **repeats)
+            out = model(fixed, moving, n_repeats=n_repeats, training=False)
             self._names = _stage_names(out.stages, n_repeats)  # while tracing
             return [(stage.total_flow, stage.warped) for stage in out.stages]
 
