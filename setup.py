@@ -24,7 +24,10 @@ setup(
     license="MIT",
     python_requires=">=3.9,<3.14",
     packages=find_packages(include=["rcn_tf*", "custom_ops*", "data_prep*"]),
-    package_data={"rcn_tf": ["default_model/config.json", "default_model/weights.h5"]},
+    package_data={
+        "rcn_tf": ["default_model/config.json", "default_model/weights.h5"],
+        "custom_ops": ["cc/*"],  # compiled on the machine that uses them
+    },
     install_requires=[
         f"tensorflow==2.15.1; {REFERENCE}",
         f"numpy>=1.23,<2; {REFERENCE}",

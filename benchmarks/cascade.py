@@ -1,47 +1,123 @@
-"""Seconds of a registration with 1, 3 and 10 VTN cascades, and where they go.
+"""Seconds and peak memory of VTN cascades, with the native and the Python warp.
 
     python benchmarks/cascade.py [--size 128] [--cascades 1 3 10] [--repeats 5]
+        [--backends native python] [--only inference|training]
 
-Random weights; batch 1; the median of warm runs. The share of the warps (warping the
-moving image and composing flows) is measured by running the same network with the flows
-replaced by precomputed ones, so the rest is the networks' convolutions.
+Random weights, float32, batch 1; medians of warm runs. Every cell is measured in a process
+of its own, so that its peak memory is its own; the backends take turns. "Warps" is the
+share of the forward pass that is spent on warping the moving image and composing flows,
+measured by running these alone on precomputed flows. A training step is the one of
+`rcn train`: forward, losses, backward, Adam.
 """
 
 import argparse
+import json
+import os
 import resource
 import statistics
+import subprocess
+import sys
 import time
 
-import tensorflow as tf
-
-import custom_ops
-import rcn_tf
+GIB = 2**30
 
 
 def main():
+    args = parse()
+    if args.measure:
+        print(json.dumps(measure(*args.measure, args.size, args.repeats)))
+        return
+    kinds = [args.only] if args.only else ["inference", "training"]
+    for kind in kinds:
+        print(f"\n{kind}, VTN at {args.size}^3, {os.cpu_count()} cores\n", flush=True)
+        print("| cascades | warp | seconds | warps | peak GiB | of which at rest |")
+        print("|---|---|---|---|---|---|", flush=True)
+        for n in args.cascades:
+            rows = {backend: child(args, backend, kind, n) for backend in args.backends}
+            for backend, row in rows.items():
+                print(line(n, backend, row), flush=True)
+            print(ratios(n, rows), flush=True)
+
+
+def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--cascades", type=int, nargs="+", default=[1, 3, 10])
     parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args()
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or "all"
-    print(f"TensorFlow {tf.__version__}, {threads} threads, warp: {custom_ops.resolve_backend()}")
-    print("| cascades | seconds | convolutions | warps |")
-    print("|---|---|---|---|")
-    for n in args.cascades:
-        total, warps = measure(n, args.size, args.repeats)
-        print(f"| {n} | {total:.2f} | {1 - warps / total:.0%} | {warps / total:.0%} |")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory {peak:.1f} GB")
+    parser.add_argument("--backends", nargs="+", default=["native", "python"])
+    parser.add_argument("--only", choices=["inference", "training"])
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)  # kind, cascades
+    return parser.parse_args()
 
 
-def measure(n_cascades, size, repeats):
-    """(seconds of a registration, seconds of its warps alone), medians."""
-    model = rcn_tf.RecursiveCascade("vtn", n_cascades, (size, size, size), init="original")
+def child(args, backend, kind, n):
+    """Measures in a process of its own; None where it dies, as for want of memory."""
+    command = [sys.executable, __file__, "--size", str(args.size), "--repeats"]
+    command += [str(args.repeats), "--measure", kind, str(n)]
+    environment = {**os.environ, "RCN_OPS": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def line(n, backend, row):
+    if row is None:
+        return f"| {n} | {backend} | died | | | |"
+    share = f"{row['warps'] / row['seconds']:.0%}" if row["warps"] else ""
+    return (
+        f"| {n} | {backend} | {row['seconds']:.2f} | {share} | {row['peak'] / GIB:.2f} | "
+        f"{row['rest'] / GIB:.2f} |"
+    )
+
+
+def ratios(n, rows):
+    native, python = rows.get("native"), rows.get("python")
+    if not native or not python:
+        return f"| {n} | ratio | - | | - | |"
+    return (
+        f"| {n} | python : native | {python['seconds'] / native['seconds']:.2f} | | "
+        f"{python['peak'] / native['peak']:.2f} | |"
+    )
+
+
+def measure(kind, n_cascades, size, repeats):
+    """Seconds (median), seconds of the warps alone, bytes at rest and at the peak."""
+    import tensorflow as tf
+
+    import rcn_tf
+
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    with strategy.scope():
+        model = rcn_tf.RecursiveCascade("vtn", int(n_cascades), (size,) * 3, init="original")
     fixed, moving = (tf.random.uniform((1, size, size, size, 1)) for _ in range(2))
-    register = tf.function(lambda f, m: model(f, m).warped)
-    flows = [stage.flow for stage in model(fixed, moving).stages]
-    matrix = model(fixed, moving).stages[0].matrix
+    rest = resident_bytes()
+    if kind == "training":
+        step = training_step(strategy, model)
+    else:
+        step = tf.function(lambda f, m: model(f, m).warped)
+    seconds = statistics.median([timed(step, fixed, moving) for _ in range(repeats + 1)][1:])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    warps = seconds_of_warps(model, fixed, moving, repeats) if kind == "inference" else None
+    return {"seconds": seconds, "warps": warps, "rest": rest, "peak": peak}
+
+
+def training_step(strategy, model):
+    from rcn_tf.keras_api import keras
+    from rcn_tf.objective import RCN_WEIGHTS
+    from rcn_tf.training.step import make_train_step
+
+    with strategy.scope():
+        optimizer = keras.optimizers.Adam(1e-4)
+    return make_train_step(strategy, model, optimizer, weights=RCN_WEIGHTS, batch_size=1)
+
+
+def seconds_of_warps(model, fixed, moving, repeats):
+    """Median seconds of the forward pass' warps and compositions alone."""
+    import tensorflow as tf
+
+    import custom_ops
+
+    stages = model(fixed, moving).stages
+    matrix, flows = stages[0].matrix, [stage.flow for stage in stages]
 
     @tf.function
     def warps_only(image, flows):
@@ -55,17 +131,20 @@ def measure(n_cascades, size, repeats):
             results.append(custom_ops.warp(image, total))
         return results
 
-    times = [
-        (timed(register, fixed, moving), timed(warps_only, moving, flows))
-        for _ in range(repeats + 1)
-    ][1:]
-    return tuple(statistics.median(column) for column in zip(*times))
+    return statistics.median([timed(warps_only, moving, flows) for _ in range(repeats + 1)][1:])
 
 
 def timed(function, *args):
+    import tensorflow as tf
+
     start = time.perf_counter()
     tf.nest.map_structure(lambda result: result.numpy(), function(*args))
     return time.perf_counter() - start
+
+
+def resident_bytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 if __name__ == "__main__":

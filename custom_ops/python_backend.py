@@ -44,6 +44,11 @@ def warp(image, flow, padding):
     return tf.cast(sampled, dtype)
 
 
+def compose(previous, update):
+    """update(x) + previous(x + update(x)); see `custom_ops.compose`."""
+    return update + warp(previous, update, "border")
+
+
 def _neighbours(flow, shape, shift):
     """Lower neighbour's index [B, D, H, W, 3] int32 and weight of the upper one."""
     output = tf.shape(flow)[1:4]

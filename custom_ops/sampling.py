@@ -5,16 +5,18 @@ Conventions: channel k of a flow is the displacement in voxels along spatial axi
 eight neighbours (VTN, section III.A).
 """
 
+import importlib
 import os
 
 import tensorflow as tf
 
-from custom_ops import python_backend
+from custom_ops import loader
 
 _PADDINGS = ("border", "zeros")
 _CHOICES = ("auto", "native", "python")
 
 
+@tf.autograph.experimental.do_not_convert
 def warp(image, flow, padding="border", backend="auto"):
     """Image looked up at x + flow(x), trilinearly.
 
@@ -26,7 +28,8 @@ def warp(image, flow, padding="border", backend="auto"):
             which the border falls off linearly within one voxel. Either way a coordinate
             that is out of reach gives no gradient to its flow component.
         backend: "auto", "native" or "python"; "auto" follows the environment variable
-            `RCN_OPS` and otherwise takes the fastest available.
+            `RCN_OPS` and otherwise takes the fastest that runs on the devices here. The
+            native op is differentiable once, the Python one any number of times.
 
     Returns: [B, D', H', W', C], the image's dtype; coordinates and weights are computed
         in the flow's dtype. A NaN in the flow gives NaN at that voxel.
@@ -39,12 +42,12 @@ def warp(image, flow, padding="border", backend="auto"):
     image, flow = tf.convert_to_tensor(image), tf.convert_to_tensor(flow)
     if padding not in _PADDINGS:
         raise ValueError(f"`padding` must be one of {_PADDINGS}; got {padding!r}.")
-    resolve_backend(backend)
     _check_image(image)
     _check_flow(flow, image)
-    return python_backend.warp(image, flow, padding)
+    return _module(backend).warp(image, flow, padding)
 
 
+@tf.autograph.experimental.do_not_convert
 def compose(previous, update, backend="auto"):
     """Flow that applies `update`, then looks up `previous` (VTN, eq. 3).
 
@@ -70,12 +73,14 @@ def compose(previous, update, backend="auto"):
             f"`previous` and `update` must share a dtype; got {previous.dtype.name} and "
             f"{update.dtype.name}."
         )
-    return update + warp(previous, update, backend=backend)
+    _check_image(previous)
+    _check_flow(update, previous, "update", "previous")
+    return _module(backend).compose(previous, update)
 
 
 def available_backends():
-    """Names of the backends that can run here, fastest first."""
-    return ("python",)
+    """Names of the backends that can run here, fastest first; builds the native one."""
+    return ("native", "python") if loader.missing_because() is None else ("python",)
 
 
 def resolve_backend(backend="auto"):
@@ -92,13 +97,15 @@ def resolve_backend(backend="auto"):
     if backend not in _CHOICES:
         raise ValueError(f"{source} must be one of {_CHOICES}; got {backend!r}.")
     if backend == "auto":
-        return available_backends()[0]
-    if backend not in available_backends():
-        raise ImportError(
-            f"{source} asks for the {backend} warp op, which is not part of this version; "
-            f"available: {', '.join(available_backends())}."
-        )
+        return "native" if loader.serves_all_devices() else "python"
+    reason = loader.missing_because() if backend == "native" else None
+    if reason is not None:
+        raise ImportError(f"{source} asks for the native warp op: {reason}.")
     return backend
+
+
+def _module(backend):
+    return importlib.import_module(f"custom_ops.{resolve_backend(backend)}_backend")
 
 
 def _check_image(image):
@@ -108,14 +115,16 @@ def _check_image(image):
         raise TypeError(f"`image` must be floating point; got {image.dtype.name}.")
 
 
-def _check_flow(flow, image):
+def _check_flow(flow, image, flow_name="flow", image_name="image"):
     batch = image.shape[0]
     fits = flow.shape.rank == 5 and flow.shape[-1] == 3
     if not fits or not tf.TensorShape([batch]).is_compatible_with(flow.shape[:1]):
         wanted = (*image.shape[:-1].as_list(), 3)
-        raise ValueError(f"`flow` must have shape {wanted} to match `image`; got {_shape(flow)}.")
+        raise ValueError(
+            f"`{flow_name}` must have shape {wanted} to match `{image_name}`; got {_shape(flow)}."
+        )
     if flow.dtype not in (tf.float32, tf.float64):
-        raise TypeError(f"`flow` must be float32 or float64; got {flow.dtype.name}.")
+        raise TypeError(f"`{flow_name}` must be float32 or float64; got {flow.dtype.name}.")
 
 
 def _shape(tensor):

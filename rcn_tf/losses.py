@@ -34,14 +34,8 @@ def smoothness(flow):
     Args: flow: [B, D, H, W, 3] float, voxels.
     Returns: [B].
     """
-    differences = [
-        flow[:, 1:] - flow[:, :-1],
-        flow[:, :, 1:] - flow[:, :, :-1],
-        flow[:, :, :, 1:] - flow[:, :, :, :-1],
-    ]
-    total = tf.add_n([tf.reduce_sum(tf.square(d), axis=[1, 2, 3, 4]) for d in differences])
     elements = tf.reduce_prod(tf.shape(flow)[1:])
-    return 0.5 * total / tf.cast(elements, flow.dtype)
+    return 0.5 * _squared_differences(flow) / tf.cast(elements, flow.dtype)
 
 
 def determinant(matrix):
@@ -108,6 +102,45 @@ def endpoint_error(flow, reference):
 def _centred(image):
     flat = tf.reshape(image, [tf.shape(image)[0], -1])
     return flat - tf.reduce_mean(flat, axis=-1, keepdims=True)
+
+
+@tf.custom_gradient
+def _squared_differences(flow):
+    """Sum of the squared differences between neighbours along all axes, [B].
+
+    The gradient computes the differences again rather than keep three more flows from the
+    forward pass, and is one tensor: a cascade holds one for every stage.
+    """
+    batch = tf.shape(flow)[0]
+    sums = [
+        tf.reduce_sum(tf.reshape(tf.square(_differences(flow, axis)), [batch, -1]), axis=1)
+        for axis in (1, 2, 3)
+    ]
+
+    def gradient(upstream):
+        parts = []
+        for axis in (1, 2, 3):
+            difference = _differences(flow, axis)
+            upper = tf.pad(difference, [[0, 0], [1, 0], [0, 0]])
+            lower = tf.pad(difference, [[0, 0], [0, 1], [0, 0]])
+            parts.append(tf.reshape(upper - lower, tf.shape(flow)))
+        return 2 * upstream[:, None, None, None, None] * tf.add_n(parts)
+
+    return tf.add_n(sums), gradient
+
+
+def _differences(flow, axis):
+    """Forward differences along an axis, with the axes before and after it merged.
+
+    [outer, size - 1, inner]; slices of five axes are many times slower than of three.
+    """
+    shape = tf.shape(flow)
+    size = shape[axis]
+    outer, inner = tf.reduce_prod(shape[:axis]), tf.reduce_prod(shape[axis + 1 :])
+    merged = tf.reshape(flow, [outer, size, inner])
+    return tf.slice(merged, [0, 1, 0], [-1, -1, -1]) - tf.slice(
+        merged, [0, 0, 0], [-1, size - 1, -1]
+    )
 
 
 def _centre(field):

@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 
-COMMANDS = ("prepare", "train", "evaluate", "register", "info")
+COMMANDS = ("prepare", "train", "evaluate", "register", "build-ops", "info")
 
 _ERRORS = (ValueError, KeyError, OSError, ImportError)
 
@@ -41,7 +41,7 @@ def _parser():
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     modules = {}
     for name in COMMANDS:
-        modules[name] = importlib.import_module(f"rcn_tf.commands.{name}")
+        modules[name] = importlib.import_module(f"rcn_tf.commands.{name.replace('-', '_')}")
         help_text = modules[name].__doc__.splitlines()[0]
         subparser = subparsers.add_parser(name, help=help_text, description=help_text)
         modules[name].add_arguments(subparser)

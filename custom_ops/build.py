@@ -1,0 +1,128 @@
+"""Builds the native ops into a cache, once for all processes of this machine.
+
+    $RCN_CACHE, else $XDG_CACHE_HOME/rcn-tf, else ~/.cache/rcn-tf
+        ops/<plan>/librcn_ops.so, build.json
+
+A build happens in a folder of its own and is renamed into place when complete; a lock
+lets a second process wait for the first instead of compiling the same.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from custom_ops import toolchain
+from custom_ops.toolchain import BuildError
+
+LIBRARY = "librcn_ops.so"
+_RECORD = "build.json"
+
+logger = logging.getLogger(__name__)
+
+
+def build(plan, *, force=False):
+    """Path of the library for a plan, built unless the cache holds it intact.
+
+    Args:
+        plan: what `toolchain.plan` found.
+        force: build even where the cache holds it.
+
+    Raises: BuildError: if the compiler fails or the cache cannot be written.
+    """
+    folder = cache_folder() / plan.name
+    if is_intact(folder) and not force:
+        return folder / LIBRARY
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(folder.with_suffix(".lock")):
+            if force or not is_intact(folder):  # else another process has just built it
+                _build(plan, folder)
+    except OSError as error:
+        raise BuildError(f"the cache {folder.parent} cannot be written: {error}") from error
+    return folder / LIBRARY
+
+
+def cache_folder():
+    """Folder of all builds."""
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(os.environ.get("RCN_CACHE") or pathlib.Path(home) / "rcn-tf") / "ops"
+
+
+def is_intact(folder):
+    """Whether a build folder is complete and its library what was built there."""
+    try:
+        record = json.loads((folder / _RECORD).read_text())
+        return record["sha256"] == _checksum(folder / LIBRARY)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _build(plan, folder):
+    where = f"TensorFlow {plan.tensorflow}, {'CPU and CUDA' if plan.nvcc else 'CPU'}"
+    logger.warning("Building the native warp op for %s (once, under a minute) ...", where)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as work:
+        work = pathlib.Path(work)
+        result = work / "result"
+        result.mkdir()
+        commands, objects = plan.compile_commands(work)
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(run, commands))
+        run(plan.link_command(objects, result / LIBRARY))
+        record = {"sha256": _checksum(result / LIBRARY), "plan": dataclasses.asdict(plan)}
+        (result / _RECORD).write_text(json.dumps(record, indent=1))
+        if folder.exists():
+            shutil.rmtree(folder)
+        result.rename(folder)
+
+
+def run(command):
+    """Runs a compiler; BuildError names the first error that it reports."""
+    logger.info("%s", " ".join(command))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise BuildError(f"{command[0]} does not run: {error}") from error
+    output = done.stdout + done.stderr
+    if output.strip():
+        logger.info("%s", output.rstrip())
+    if done.returncode != 0:
+        lines = [line for line in output.splitlines() if "error" in line.lower()]
+        reason = (lines or output.splitlines() or [f"exit code {done.returncode}"])[0]
+        tool = pathlib.Path(command[0]).name
+        raise BuildError(f"{tool} failed: {reason} (`rcn build-ops --verbose` shows all)")
+
+
+@contextlib.contextmanager
+def _lock(path):
+    import fcntl  # not on Windows, where nothing is built
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _checksum(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def build_cuda_library(path, gpus=None):
+    """Builds the CUDA kernels alone, without TensorFlow, as a shared library.
+
+    Its functions are those of `cc/warp_cuda.h`. For tests and benchmarks on machines with
+    a GPU but no TensorFlow.
+
+    Raises: BuildError: if nvcc or a C++ compiler is missing or fails.
+    """
+    nvcc, compiler = toolchain.find_nvcc(), toolchain.find_compiler()
+    if nvcc is None or compiler is None:
+        raise BuildError("the CUDA library needs nvcc and a C++ compiler")
+    gpus = gpus or toolchain.known_gpus(nvcc)
+    run([*toolchain.cuda_command(nvcc, compiler, gpus), "-shared", "-o", str(path)])

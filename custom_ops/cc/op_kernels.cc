@@ -1,0 +1,197 @@
+// OpKernels: they check shapes at run time, allocate results and call the device's kernels.
+
+#define EIGEN_USE_THREADS
+#ifdef RCN_CUDA
+#define EIGEN_USE_GPU
+#endif
+
+#include <string>
+
+#include "launch_cpu.h"
+#ifdef RCN_CUDA
+#include "launch_cuda.h"
+#endif
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/tensor_shape.h"
+
+namespace rcn {
+namespace {
+
+using tensorflow::DEVICE_CPU;
+using tensorflow::DEVICE_GPU;
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+
+// "(2, 8, 8, 8, 3)", as the Python checks print shapes.
+std::string text(const TensorShape& shape) {
+  std::string result = "(";
+  for (int axis = 0; axis < shape.dims(); ++axis) {
+    result += (axis ? ", " : "") + std::to_string(shape.dim_size(axis));
+  }
+  return result + ")";
+}
+
+absl::Status mismatch(const std::string& name, const TensorShape& wanted,
+                      const std::string& other, const TensorShape& got) {
+  return absl::InvalidArgumentError("`" + name + "` must have shape " + text(wanted) +
+                                    " to match `" + other + "`; got " + text(got) + ".");
+}
+
+TensorShape with_channels(TensorShape shape, int64_t channels) {
+  shape.set_dim(4, channels);
+  return shape;
+}
+
+// Sizes of a call, once image and flow are known to fit.
+absl::Status measure(const TensorShape& image, const TensorShape& flow, Geometry* geometry) {
+  if (image.dims() != 5) {
+    return absl::InvalidArgumentError("`image` must have shape [B, D, H, W, C]; got " +
+                                      text(image) + ".");
+  }
+  if (flow.dims() != 5 || flow.dim_size(4) != 3 || flow.dim_size(0) != image.dim_size(0)) {
+    return mismatch("flow", with_channels(image, 3), "image", flow);
+  }
+  geometry->batch = image.dim_size(0);
+  geometry->channels = image.dim_size(4);
+  for (int axis = 0; axis < 3; ++axis) {
+    geometry->image[axis] = image.dim_size(axis + 1);
+    geometry->output[axis] = flow.dim_size(axis + 1);
+  }
+  if (geometry->image_voxels() == 0 && flow.num_elements() > 0) {
+    return absl::InvalidArgumentError("`image` has no voxel to look up; its shape is " +
+                                      text(image) + ".");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status check_upstream(const TensorShape& image, const TensorShape& flow,
+                            const TensorShape& upstream) {
+  const TensorShape wanted = with_channels(flow, image.dim_size(4));
+  return upstream == wanted ? absl::OkStatus() : mismatch("upstream", wanted, "flow", upstream);
+}
+
+// What the kernels below share: the padding, and whether the flow is added (composition).
+class WarpKernel : public OpKernel {
+ public:
+  explicit WarpKernel(OpKernelConstruction* context)
+      : OpKernel(context), composes_(!context->HasAttr("padding")) {
+    std::string padding = "border";
+    if (!composes_) OP_REQUIRES_OK(context, context->GetAttr("padding", &padding));
+    padding_ = padding == "zeros" ? Padding::kZeros : Padding::kBorder;
+  }
+
+ protected:
+  // Composition looks up a flow on the grid of the update.
+  absl::Status measure_inputs(const TensorShape& image, const TensorShape& flow,
+                              Geometry* geometry) const {
+    if (composes_ && image != flow) return mismatch("update", image, "previous", flow);
+    return measure(image, flow, geometry);
+  }
+
+  const bool composes_;
+  Padding padding_;
+};
+
+template <typename Device, typename T, typename Real>
+class Forward : public WarpKernel {
+ public:
+  using WarpKernel::WarpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor &image = context->input(0), &flow = context->input(1);
+    Geometry geometry;
+    OP_REQUIRES_OK(context, measure_inputs(image.shape(), flow.shape(), &geometry));
+    Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                0, with_channels(flow.shape(), geometry.channels), &out));
+    if (out->NumElements() == 0) return;
+    OP_REQUIRES_OK(context, (Launch<Device, T, Real>::forward(context, geometry, padding_, image,
+                                                              flow, composes_, out)));
+  }
+};
+
+template <typename Device, typename T, typename Real>
+class FlowGradient : public WarpKernel {
+ public:
+  using WarpKernel::WarpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor &image = context->input(0), &flow = context->input(1);
+    const Tensor& upstream = context->input(2);
+    Geometry geometry;
+    OP_REQUIRES_OK(context, measure_inputs(image.shape(), flow.shape(), &geometry));
+    OP_REQUIRES_OK(context, check_upstream(image.shape(), flow.shape(), upstream.shape()));
+    Tensor* gradient = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, flow.shape(), &gradient));
+    if (gradient->NumElements() == 0) return;
+    OP_REQUIRES_OK(context,
+                   (Launch<Device, T, Real>::flow_gradient(context, geometry, padding_, image,
+                                                           flow, upstream, composes_, gradient)));
+  }
+};
+
+template <typename Device, typename T, typename Real>
+class ImageGradient : public WarpKernel {
+ public:
+  using WarpKernel::WarpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor &flow = context->input(1), &upstream = context->input(2);
+    TensorShape image;
+    Geometry geometry;
+    const auto sizes = context->input(0).flat<int32_t>();
+    OP_REQUIRES_OK(context, tensorflow::TensorShapeUtils::MakeShape(sizes.data(), sizes.size(),
+                                                                    &image));
+    OP_REQUIRES_OK(context, measure(image, flow.shape(), &geometry));
+    OP_REQUIRES_OK(context, check_upstream(image, flow.shape(), upstream.shape()));
+    Tensor* gradient = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, image, &gradient));
+    if (gradient->NumElements() == 0) return;
+    OP_REQUIRES_OK(context, (Launch<Device, T, Real>::image_gradient(
+                                context, geometry, padding_, flow, upstream, gradient)));
+  }
+};
+
+#define REGISTER_WARP(KIND, D, T, Real)                                                 \
+  REGISTER_KERNEL_BUILDER(Name("RcnWarp")                                               \
+                              .Device(KIND)                                             \
+                              .TypeConstraint<T>("T")                                   \
+                              .TypeConstraint<Real>("Tflow"),                           \
+                          Forward<D, T, Real>);                                         \
+  REGISTER_KERNEL_BUILDER(Name("RcnWarpFlowGrad")                                       \
+                              .Device(KIND)                                             \
+                              .TypeConstraint<T>("T")                                   \
+                              .TypeConstraint<Real>("Tflow"),                           \
+                          FlowGradient<D, T, Real>);                                    \
+  REGISTER_KERNEL_BUILDER(Name("RcnWarpImageGrad")                                      \
+                              .Device(KIND)                                             \
+                              .HostMemory("image_shape")                                \
+                              .TypeConstraint<T>("T")                                   \
+                              .TypeConstraint<Real>("Tflow"),                           \
+                          ImageGradient<D, T, Real>)
+
+#define REGISTER_COMPOSE(KIND, D, T)                                                    \
+  REGISTER_KERNEL_BUILDER(Name("RcnCompose").Device(KIND).TypeConstraint<T>("T"),       \
+                          Forward<D, T, T>);                                            \
+  REGISTER_KERNEL_BUILDER(                                                              \
+      Name("RcnComposeUpdateGrad").Device(KIND).TypeConstraint<T>("T"),                 \
+      FlowGradient<D, T, T>)
+
+#define REGISTER_DEVICE(KIND, D)                                                        \
+  REGISTER_WARP(KIND, D, Eigen::half, float);                                           \
+  REGISTER_WARP(KIND, D, Eigen::bfloat16, float);                                       \
+  REGISTER_WARP(KIND, D, float, float);                                                 \
+  REGISTER_WARP(KIND, D, double, double);                                               \
+  REGISTER_COMPOSE(KIND, D, float);                                                     \
+  REGISTER_COMPOSE(KIND, D, double)
+
+REGISTER_DEVICE(DEVICE_CPU, CpuDevice);
+#ifdef RCN_CUDA
+REGISTER_DEVICE(DEVICE_GPU, GpuDevice);
+#endif
+
+}  // namespace
+}  // namespace rcn

@@ -1,0 +1,211 @@
+"""Compilers on this machine and how they are called to build the native ops.
+
+A `Plan` is everything that decides what a build produces: versions, flags, processor and
+sources. Its `name` is the build's folder in the cache, so whatever changes one of them
+builds anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import subprocess
+
+import tensorflow as tf
+
+SOURCES = pathlib.Path(__file__).parent / "cc"
+KERNELS = ("warp_cpu.cc", "image_gradient_cpu.cc")  # without TensorFlow's headers
+GLUE = ("ops.cc", "op_kernels.cc")
+CUDA = "warp_cuda.cu"
+OLDEST_GPU = 75
+
+_COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden")
+# Without contraction a*b+c rounds alike in vector and scalar code and on every processor.
+_KERNEL_FLAGS = ("-O3", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno")
+_GLUE_FLAGS = ("-O2",)
+
+
+class BuildError(RuntimeError):
+    """The native ops cannot be built here; the message says why in one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What one build depends on.
+
+    Attributes:
+        compiler, compiler_version: C++ compiler and the first line it says of itself.
+        nvcc, nvcc_version: the same for CUDA; None builds for the CPU alone.
+        gpus: compute capabilities, e.g. (75, 90).
+        tensorflow: its version.
+        compile_flags, link_flags: what TensorFlow asks of those who extend it.
+        processor: digest of the CPU's features, which `native` code relies on.
+        sources: digest of the sources.
+    """
+
+    compiler: str
+    compiler_version: str
+    nvcc: str | None
+    nvcc_version: str | None
+    gpus: tuple
+    tensorflow: str
+    compile_flags: tuple
+    link_flags: tuple
+    processor: str
+    sources: str
+
+    @property
+    def name(self):
+        """Folder name: TensorFlow's version, the devices and a digest of all of it."""
+        content = json.dumps([dataclasses.asdict(self), _commands_digest()], sort_keys=True)
+        kind = "cuda" if self.nvcc else "cpu"
+        return f"tf{self.tensorflow}-{kind}-{_digest(content.encode())}"
+
+    def compile_commands(self, folder):
+        """One command (list of strings) per object file, and the objects they make."""
+        headers = [flag for flag in self.compile_flags if not flag.startswith("-std=")]
+        commands = []
+        for source in KERNELS:
+            flags = (*_COMMON, *_KERNEL_FLAGS, _native_flag())
+            commands.append([self.compiler, *flags, "-c", str(SOURCES / source)])
+        for source in GLUE:
+            if self.nvcc:  # as driver of the C++ compiler, for CUDA's include folders
+                flags = ("-x", "c++", "-std=c++17", "-DRCN_CUDA", "-DGOOGLE_CUDA=1")
+                passed = ",".join(("-fPIC", "-fvisibility=hidden"))
+                start = [self.nvcc, "-ccbin", self.compiler, *flags, f"-Xcompiler={passed}"]
+            else:
+                start = [self.compiler, *_COMMON]
+            commands.append([*start, *_GLUE_FLAGS, *headers, "-c", str(SOURCES / source)])
+        if self.nvcc:
+            commands.append([*cuda_command(self.nvcc, self.compiler, self.gpus), "-c"])
+        objects = [str(folder / f"{k}.o") for k in range(len(commands))]
+        return [[*c, "-o", o] for c, o in zip(commands, objects)], objects
+
+    def link_command(self, objects, library):
+        """Command that links the object files to a shared library."""
+        driver = [self.nvcc, "-ccbin", self.compiler] if self.nvcc else [self.compiler]
+        return [*driver, "-shared", *objects, *self.link_flags, "-o", str(library)]
+
+
+def plan(cuda=None):
+    """Plan for this machine.
+
+    Args: cuda: True demands the CUDA kernels, False leaves them out, None builds them
+        where there is a GPU to run them and an nvcc.
+
+    Raises: BuildError: where a compiler or TensorFlow's headers are missing.
+    """
+    if os.name == "nt":
+        raise BuildError("building on Windows is not supported; use WSL 2")
+    compiler = find_compiler()
+    if compiler is None:
+        raise BuildError("no C++ compiler was found (g++, clang++ or the one named by CXX)")
+    include = pathlib.Path(tf.sysconfig.get_include()) / "tensorflow/core/framework/op.h"
+    if not include.exists():
+        raise BuildError(f"TensorFlow's headers are missing: {include}")
+    nvcc = find_nvcc() if cuda is not False else None
+    if cuda and nvcc is None:
+        raise BuildError("no nvcc was found (on PATH, in CUDA_HOME or named by NVCC)")
+    if cuda is None and not visible_gpus():
+        nvcc = None
+    return Plan(
+        compiler=compiler,
+        compiler_version=_version(compiler),
+        nvcc=nvcc,
+        nvcc_version=_version(nvcc) if nvcc else None,
+        gpus=gpus_to_build_for(nvcc) if nvcc else (),
+        tensorflow=tf.__version__,
+        compile_flags=tuple(tf.sysconfig.get_compile_flags()),
+        link_flags=tuple(tf.sysconfig.get_link_flags()),
+        processor=_processor(),
+        sources=_digest(b"".join(p.read_bytes() for p in sorted(SOURCES.iterdir()))),
+    )
+
+
+def find_compiler():
+    """Path of the C++ compiler: `CXX`, else c++, g++ or clang++; None where there is none."""
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def find_nvcc():
+    """Path of nvcc: `NVCC`, else on PATH or in CUDA_HOME; None where there is none."""
+    if os.environ.get("NVCC"):
+        return shutil.which(os.environ["NVCC"])
+    homes = [os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
+    places = [f"{home}/bin/nvcc" for home in homes if home]
+    return next(filter(None, map(shutil.which, ["nvcc", *places])), None)
+
+
+def cuda_command(nvcc, compiler, gpus):
+    """nvcc's command for the CUDA kernels, up to what it should produce."""
+    code = [f"-gencode=arch=compute_{gpu},code=sm_{gpu}" for gpu in gpus]
+    code.append(f"-gencode=arch=compute_{gpus[-1]},code=compute_{gpus[-1]}")  # for newer GPUs
+    flags = ["-std=c++17", "-O3", "--threads=0", "-Xcompiler=-fPIC"]
+    return [nvcc, "-ccbin", compiler, *flags, *code, str(SOURCES / CUDA)]
+
+
+def gpus_to_build_for(nvcc):
+    """Compute capabilities: those of the GPUs here, else all from 7.5 that nvcc knows."""
+    return visible_gpus() or known_gpus(nvcc)
+
+
+def known_gpus(nvcc):
+    """Compute capabilities from 7.5 on that this nvcc compiles for, ascending."""
+    listing = _run([nvcc, "--list-gpu-code"])
+    known = {int(number) for number in re.findall(r"^sm_(\d+)$", listing, re.MULTILINE)}
+    return tuple(sorted(number for number in known if number >= OLDEST_GPU))
+
+
+@functools.lru_cache(maxsize=1)
+def visible_gpus():
+    """Compute capabilities of the GPUs that TensorFlow sees, e.g. (90,)."""
+    found = set()
+    for device in tf.config.list_physical_devices("GPU"):
+        capability = tf.config.experimental.get_device_details(device).get("compute_capability")
+        if capability:
+            found.add(10 * capability[0] + capability[1])
+    return tuple(sorted(found))
+
+
+def _version(tool):
+    lines = _run([tool, "--version"]).strip().splitlines()
+    return " ".join(line for line in lines if "elease" in line) or lines[0]
+
+
+def _run(command):
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BuildError(f"`{' '.join(command)}` failed: {error}") from error
+
+
+def _native_flag():
+    """Option by which the compiler uses all instructions of this machine's processor."""
+    return "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+
+
+def _processor():
+    """Digest of the processor's features; without /proc its name must do."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    features = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    content = features[1] if features else platform.processor()
+    return f"{platform.machine()}-{_digest(content.encode())}"
+
+
+def _commands_digest():
+    return _digest(repr((_COMMON, _KERNEL_FLAGS, _GLUE_FLAGS, _native_flag())).encode())
+
+
+def _digest(content):
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,42 @@
+"""Build the native warp op, which otherwise happens at first use.
+
+The library lies in a cache and is built again when TensorFlow, the compiler, its flags,
+the processor or the sources change.
+"""
+
+import argparse
+import logging
+import time
+
+
+def add_arguments(parser):
+    """Declares the arguments of `rcn build-ops`."""
+    parser.add_argument(
+        "--cuda",
+        action=argparse.BooleanOptionalAction,
+        help="with or without the CUDA kernels; by default with, where TensorFlow sees a GPU "
+        "and nvcc is found",
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="show the compilers' commands and output"
+    )
+
+
+def run(args):
+    """Builds unless the cache holds it, and says what there is."""
+    from custom_ops import build, toolchain
+
+    if args.verbose:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("custom_ops").setLevel(logging.INFO)
+    start = time.perf_counter()
+    try:
+        plan = toolchain.plan(args.cuda)
+        path = build.build(plan)
+    except toolchain.BuildError as error:
+        raise ImportError(f"the native warp op cannot be built: {error}") from error
+    devices = "CPU"
+    if plan.nvcc:
+        devices += " and CUDA " + ", ".join(f"{gpu / 10:.1f}" for gpu in plan.gpus)
+    print(f"native warp op for TensorFlow {plan.tensorflow}, {devices}: {path}")
+    print(f"{plan.compiler_version}; {time.perf_counter() - start:.0f} s")
