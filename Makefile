@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TEST_ARGS ?=
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench ops clean
 
 # The package is installed editable, so that the checkout is what runs.
 $(VENV)/.installed: setup.py
@@ -15,17 +15,23 @@ $(VENV)/.installed: setup.py
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-demo: $(VENV)/.installed
+# Where it cannot be built, the reason is shown and the Python backend runs.
+ops: $(VENV)/.installed
+	-$(BIN)/rcn build-ops
+
+demo: ops
 	$(BIN)/python examples/demo.py --out demo_output
 
-test: $(VENV)/.installed
+test: ops
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror custom_ops/cc/*
 
-bench: $(VENV)/.installed
+bench: ops
+	$(BIN)/python benchmarks/warp.py
 	$(BIN)/python benchmarks/cascade.py
 
 clean:

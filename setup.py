@@ -47,6 +47,7 @@ setup(
         "demo": ["nilearn>=0.10"],
         "dev": [
             f"tensorflow-addons==0.23.0; {REFERENCE}",
+            "clang-format==23.1.5",
             "nilearn>=0.10",
             "pytest>=7",
             "ruff>=0.5",

@@ -13,6 +13,7 @@ measured by running these alone on precomputed flows. A training step is the one
 import argparse
 import json
 import os
+import pathlib
 import resource
 import statistics
 import subprocess
@@ -143,8 +144,7 @@ def timed(function, *args):
 
 
 def resident_bytes():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 if __name__ == "__main__":

@@ -3,10 +3,20 @@
     warp(image, flow)           image looked up at x + flow(x)
     compose(previous, update)   flow that applies `update`, then looks up `previous`
 
-Backends share one interface and one set of checks (`sampling.py`); `python_backend.py` is
-the reference in plain TensorFlow. `RCN_OPS=auto|native|python` chooses for a whole run.
+Backends share one interface and one set of checks (`sampling.py`): `native_backend.py`
+calls the ops in `cc/`, built at first use; `python_backend.py` is the reference in plain
+TensorFlow, and the fallback. `RCN_OPS=auto|native|python` chooses for a whole run.
 """
 
-from custom_ops.sampling import available_backends, compose, resolve_backend, warp
+import importlib
 
 __all__ = ["available_backends", "compose", "resolve_backend", "warp"]
+
+
+def __getattr__(name):
+    """Imports TensorFlow only once a function is used: `plain.py` works without it."""
+    if name not in __all__:
+        raise AttributeError(f"module 'custom_ops' has no attribute {name!r}")
+    value = getattr(importlib.import_module("custom_ops.sampling"), name)
+    globals()[name] = value
+    return value

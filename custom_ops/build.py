@@ -19,7 +19,6 @@ import shutil
 import subprocess
 import tempfile
 
-from custom_ops import toolchain
 from custom_ops.toolchain import BuildError
 
 LIBRARY = "librcn_ops.so"
@@ -111,18 +110,3 @@ def _lock(path):
 
 def _checksum(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def build_cuda_library(path, gpus=None):
-    """Builds the CUDA kernels alone, without TensorFlow, as a shared library.
-
-    Its functions are those of `cc/warp_cuda.h`. For tests and benchmarks on machines with
-    a GPU but no TensorFlow.
-
-    Raises: BuildError: if nvcc or a C++ compiler is missing or fails.
-    """
-    nvcc, compiler = toolchain.find_nvcc(), toolchain.find_compiler()
-    if nvcc is None or compiler is None:
-        raise BuildError("the CUDA library needs nvcc and a C++ compiler")
-    gpus = gpus or toolchain.known_gpus(nvcc)
-    run([*toolchain.cuda_command(nvcc, compiler, gpus), "-shared", "-o", str(path)])

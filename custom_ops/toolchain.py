@@ -2,7 +2,7 @@
 
 A `Plan` is everything that decides what a build produces: versions, flags, processor and
 sources. Its `name` is the build's folder in the cache, so whatever changes one of them
-builds anew.
+builds anew. TensorFlow is imported only to plan a build for it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ import platform
 import re
 import shutil
 import subprocess
-
-import tensorflow as tf
 
 SOURCES = pathlib.Path(__file__).parent / "cc"
 KERNELS = ("warp_cpu.cc", "image_gradient_cpu.cc")  # without TensorFlow's headers
@@ -73,8 +71,7 @@ class Plan:
         headers = [flag for flag in self.compile_flags if not flag.startswith("-std=")]
         commands = []
         for source in KERNELS:
-            flags = (*_COMMON, *_KERNEL_FLAGS, _native_flag())
-            commands.append([self.compiler, *flags, "-c", str(SOURCES / source)])
+            commands.append([self.compiler, *kernel_flags(), "-c", str(SOURCES / source)])
         for source in GLUE:
             if self.nvcc:  # as driver of the C++ compiler, for CUDA's include folders
                 flags = ("-x", "c++", "-std=c++17", "-DRCN_CUDA", "-DGOOGLE_CUDA=1")
@@ -102,6 +99,8 @@ def plan(cuda=None):
 
     Raises: BuildError: where a compiler or TensorFlow's headers are missing.
     """
+    import tensorflow as tf
+
     if os.name == "nt":
         raise BuildError("building on Windows is not supported; use WSL 2")
     compiler = find_compiler()
@@ -144,6 +143,11 @@ def find_nvcc():
     return next(filter(None, map(shutil.which, ["nvcc", *places])), None)
 
 
+def kernel_flags():
+    """Flags of the CPU kernels, which use all that this machine's processor has."""
+    return (*_COMMON, *_KERNEL_FLAGS, *_native_flags())
+
+
 def cuda_command(nvcc, compiler, gpus):
     """nvcc's command for the CUDA kernels, up to what it should produce."""
     code = [f"-gencode=arch=compute_{gpu},code=sm_{gpu}" for gpu in gpus]
@@ -167,6 +171,8 @@ def known_gpus(nvcc):
 @functools.lru_cache(maxsize=1)
 def visible_gpus():
     """Compute capabilities of the GPUs that TensorFlow sees, e.g. (90,)."""
+    import tensorflow as tf
+
     found = set()
     for device in tf.config.list_physical_devices("GPU"):
         capability = tf.config.experimental.get_device_details(device).get("compute_capability")
@@ -187,9 +193,13 @@ def _run(command):
         raise BuildError(f"`{' '.join(command)}` failed: {error}") from error
 
 
-def _native_flag():
-    """Option by which the compiler uses all instructions of this machine's processor."""
-    return "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+def _native_flags():
+    """Options by which the compiler uses all instructions of this machine's processor."""
+    if platform.machine() in ("arm64", "aarch64"):
+        return ("-mcpu=native",)
+    if platform.machine() in ("x86_64", "AMD64"):
+        return ("-march=native", "-mprefer-vector-width=512")
+    return ()
 
 
 def _processor():
@@ -204,7 +214,7 @@ def _processor():
 
 
 def _commands_digest():
-    return _digest(repr((_COMMON, _KERNEL_FLAGS, _GLUE_FLAGS, _native_flag())).encode())
+    return _digest(repr((kernel_flags(), _GLUE_FLAGS)).encode())
 
 
 def _digest(content):

@@ -31,7 +31,9 @@ Range reach_of_row(const Geometry& geometry, const Row& row, const Real* flow) {
   Range reach = {INT64_MAX, INT64_MIN};
   for_each_block(geometry, [&](int64_t x, int count) {
     Block<Real, Index> block;
-    locate_on_axis<padding>(block, 0, geometry, row, x, count, flow + 3 * (row.first + x));
+    alignas(64) Real component[kBlock];
+    for (int i = 0; i < count; ++i) component[i] = flow[3 * (row.first + x + i)];
+    locate_on_axis<padding>(block, 0, geometry, row, x, count, component);
     for (int i = 0; i < count; ++i) {
       const int64_t lower = block.lower[0][i], upper = block.upper[0][i];
       reach.begin = std::min(reach.begin, lower);
@@ -110,8 +112,7 @@ void warp_image_gradient(const Geometry& geometry, Padding padding, const Real* 
     std::vector<Range> reach(all_rows);
     workers.parallel_for(all_rows, geometry.output[2], [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        reach[row] =
-            reach_of_row<kPadding, Real, Index>(geometry, Row(geometry, row), flow);
+        reach[row] = reach_of_row<kPadding, Real, Index>(geometry, Row(geometry, row), flow);
       }
     });
 

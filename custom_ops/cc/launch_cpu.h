@@ -26,8 +26,8 @@ absl::Status widened(tensorflow::OpKernelContext* context, const tensorflow::Ten
   if constexpr (std::is_same_v<T, Real>) {
     *wide = tensor;
   } else {
-    TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DataTypeToEnum<Real>::value,
-                                              tensor.shape(), wide));
+    TF_RETURN_IF_ERROR(
+        context->allocate_temp(tensorflow::DataTypeToEnum<Real>::value, tensor.shape(), wide));
     wide->flat<Real>().device(context->eigen_cpu_device()) =
         tensor.flat<T>().template cast<Real>();
   }

@@ -29,9 +29,7 @@ struct Launch<GpuDevice, T, Real> {
   using Context = tensorflow::OpKernelContext;
   using Tensor = tensorflow::Tensor;
 
-  static void* stream(Context* context) {
-    return context->eigen_device<GpuDevice>().stream();
-  }
+  static void* stream(Context* context) { return context->eigen_device<GpuDevice>().stream(); }
 
   static absl::Status forward(Context* context, const Geometry& geometry, Padding padding,
                               const Tensor& image, const Tensor& flow, bool add_flow,
@@ -44,11 +42,11 @@ struct Launch<GpuDevice, T, Real> {
   static absl::Status flow_gradient(Context* context, const Geometry& geometry, Padding padding,
                                     const Tensor& image, const Tensor& flow,
                                     const Tensor& upstream, bool add_flow, Tensor* gradient) {
-    return status_of("flow gradient of warp",
-                     rcn_cuda_warp_flow_gradient(&geometry, static_cast<int>(padding),
-                                                 type_code<T>(), image.data(), flow.data(),
-                                                 upstream.data(), add_flow, gradient->data(),
-                                                 stream(context)));
+    return status_of(
+        "flow gradient of warp",
+        rcn_cuda_warp_flow_gradient(&geometry, static_cast<int>(padding), type_code<T>(),
+                                    image.data(), flow.data(), upstream.data(), add_flow,
+                                    gradient->data(), stream(context)));
   }
 
   static absl::Status image_gradient(Context* context, const Geometry& geometry,
@@ -57,13 +55,13 @@ struct Launch<GpuDevice, T, Real> {
     const bool deterministic = tensorflow::OpDeterminismRequired();
     Tensor scratch;
     TF_RETURN_IF_ERROR(context->allocate_temp(
-        tensorflow::DT_INT8,
-        {rcn_cuda_scratch_bytes(&geometry, type_code<T>(), deterministic)}, &scratch));
-    return status_of("image gradient of warp",
-                     rcn_cuda_warp_image_gradient(
-                         &geometry, static_cast<int>(padding), type_code<T>(), flow.data(),
-                         upstream.data(), deterministic, scratch.data(), gradient->data(),
-                         stream(context)));
+        tensorflow::DT_INT8, {rcn_cuda_scratch_bytes(&geometry, type_code<T>(), deterministic)},
+        &scratch));
+    return status_of(
+        "image gradient of warp",
+        rcn_cuda_warp_image_gradient(&geometry, static_cast<int>(padding), type_code<T>(),
+                                     flow.data(), upstream.data(), deterministic,
+                                     scratch.data(), gradient->data(), stream(context)));
   }
 };
 

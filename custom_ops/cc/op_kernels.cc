@@ -11,6 +11,7 @@
 #ifdef RCN_CUDA
 #include "launch_cuda.h"
 #endif
+#include "messages.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor_shape.h"
 
@@ -25,52 +26,24 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
-// "(2, 8, 8, 8, 3)", as the Python checks print shapes.
-std::string text(const TensorShape& shape) {
-  std::string result = "(";
-  for (int axis = 0; axis < shape.dims(); ++axis) {
-    result += (axis ? ", " : "") + std::to_string(shape.dim_size(axis));
-  }
-  return result + ")";
+Shape sizes(const TensorShape& shape) {
+  const auto dims = shape.dim_sizes();
+  return Shape(dims.begin(), dims.end());
 }
 
-absl::Status mismatch(const std::string& name, const TensorShape& wanted,
-                      const std::string& other, const TensorShape& got) {
-  return absl::InvalidArgumentError("`" + name + "` must have shape " + text(wanted) +
-                                    " to match `" + other + "`; got " + text(got) + ".");
-}
-
-TensorShape with_channels(TensorShape shape, int64_t channels) {
-  shape.set_dim(4, channels);
-  return shape;
-}
-
-// Sizes of a call, once image and flow are known to fit.
-absl::Status measure(const TensorShape& image, const TensorShape& flow, Geometry* geometry) {
-  if (image.dims() != 5) {
-    return absl::InvalidArgumentError("`image` must have shape [B, D, H, W, C]; got " +
-                                      text(image) + ".");
-  }
-  if (flow.dims() != 5 || flow.dim_size(4) != 3 || flow.dim_size(0) != image.dim_size(0)) {
-    return mismatch("flow", with_channels(image, 3), "image", flow);
-  }
-  geometry->batch = image.dim_size(0);
-  geometry->channels = image.dim_size(4);
+// Geometry of a call whose shapes are known to fit.
+absl::Status measure(const Shape& image, const Shape& flow, Geometry* geometry) {
+  geometry->batch = image[0];
+  geometry->channels = image[4];
   for (int axis = 0; axis < 3; ++axis) {
-    geometry->image[axis] = image.dim_size(axis + 1);
-    geometry->output[axis] = flow.dim_size(axis + 1);
+    geometry->image[axis] = image[axis + 1];
+    geometry->output[axis] = flow[axis + 1];
   }
-  if (geometry->image_voxels() == 0 && flow.num_elements() > 0) {
+  if (geometry->image_voxels() == 0 && geometry->output_voxels() > 0) {
     return absl::InvalidArgumentError("`image` has no voxel to look up; its shape is " +
                                       text(image) + ".");
   }
   return absl::OkStatus();
-}
-
-absl::Status check_upstream(const TensorShape& image, const TensorShape& flow,
-                            const TensorShape& upstream) {
-  const TensorShape wanted = with_channels(flow, image.dim_size(4));
-  return upstream == wanted ? absl::OkStatus() : mismatch("upstream", wanted, "flow", upstream);
 }
 
 // What the kernels below share: the padding, and whether the flow is added (composition).
@@ -84,10 +57,8 @@ class WarpKernel : public OpKernel {
   }
 
  protected:
-  // Composition looks up a flow on the grid of the update.
-  absl::Status measure_inputs(const TensorShape& image, const TensorShape& flow,
-                              Geometry* geometry) const {
-    if (composes_ && image != flow) return mismatch("update", image, "previous", flow);
+  absl::Status check(const Shape& image, const Shape& flow, Geometry* geometry) const {
+    TF_RETURN_IF_ERROR(composes_ ? check_compose(image, flow) : check_warp(image, flow));
     return measure(image, flow, geometry);
   }
 
@@ -103,13 +74,14 @@ class Forward : public WarpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor &image = context->input(0), &flow = context->input(1);
     Geometry geometry;
-    OP_REQUIRES_OK(context, measure_inputs(image.shape(), flow.shape(), &geometry));
+    OP_REQUIRES_OK(context, check(sizes(image.shape()), sizes(flow.shape()), &geometry));
+    TensorShape shape = flow.shape();
+    shape.set_dim(4, geometry.channels);
     Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, with_channels(flow.shape(), geometry.channels), &out));
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &out));
     if (out->NumElements() == 0) return;
-    OP_REQUIRES_OK(context, (Launch<Device, T, Real>::forward(context, geometry, padding_, image,
-                                                              flow, composes_, out)));
+    OP_REQUIRES_OK(context, (Launch<Device, T, Real>::forward(context, geometry, padding_,
+                                                              image, flow, composes_, out)));
   }
 };
 
@@ -122,14 +94,15 @@ class FlowGradient : public WarpKernel {
     const Tensor &image = context->input(0), &flow = context->input(1);
     const Tensor& upstream = context->input(2);
     Geometry geometry;
-    OP_REQUIRES_OK(context, measure_inputs(image.shape(), flow.shape(), &geometry));
-    OP_REQUIRES_OK(context, check_upstream(image.shape(), flow.shape(), upstream.shape()));
+    OP_REQUIRES_OK(context, check(sizes(image.shape()), sizes(flow.shape()), &geometry));
+    OP_REQUIRES_OK(context, check_upstream(sizes(image.shape()), sizes(flow.shape()),
+                                           sizes(upstream.shape())));
     Tensor* gradient = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, flow.shape(), &gradient));
     if (gradient->NumElements() == 0) return;
-    OP_REQUIRES_OK(context,
-                   (Launch<Device, T, Real>::flow_gradient(context, geometry, padding_, image,
-                                                           flow, upstream, composes_, gradient)));
+    OP_REQUIRES_OK(
+        context, (Launch<Device, T, Real>::flow_gradient(context, geometry, padding_, image,
+                                                         flow, upstream, composes_, gradient)));
   }
 };
 
@@ -139,14 +112,15 @@ class ImageGradient : public WarpKernel {
   using WarpKernel::WarpKernel;
 
   void Compute(OpKernelContext* context) override {
+    const auto image_sizes = context->input(0).flat<int32_t>();
     const Tensor &flow = context->input(1), &upstream = context->input(2);
     TensorShape image;
     Geometry geometry;
-    const auto sizes = context->input(0).flat<int32_t>();
-    OP_REQUIRES_OK(context, tensorflow::TensorShapeUtils::MakeShape(sizes.data(), sizes.size(),
-                                                                    &image));
-    OP_REQUIRES_OK(context, measure(image, flow.shape(), &geometry));
-    OP_REQUIRES_OK(context, check_upstream(image, flow.shape(), upstream.shape()));
+    OP_REQUIRES_OK(context, tensorflow::TensorShapeUtils::MakeShape(
+                                image_sizes.data(), image_sizes.size(), &image));
+    OP_REQUIRES_OK(context, check(sizes(image), sizes(flow.shape()), &geometry));
+    OP_REQUIRES_OK(context,
+                   check_upstream(sizes(image), sizes(flow.shape()), sizes(upstream.shape())));
     Tensor* gradient = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, image, &gradient));
     if (gradient->NumElements() == 0) return;
@@ -155,37 +129,34 @@ class ImageGradient : public WarpKernel {
   }
 };
 
-#define REGISTER_WARP(KIND, D, T, Real)                                                 \
-  REGISTER_KERNEL_BUILDER(Name("RcnWarp")                                               \
-                              .Device(KIND)                                             \
-                              .TypeConstraint<T>("T")                                   \
-                              .TypeConstraint<Real>("Tflow"),                           \
-                          Forward<D, T, Real>);                                         \
-  REGISTER_KERNEL_BUILDER(Name("RcnWarpFlowGrad")                                       \
-                              .Device(KIND)                                             \
-                              .TypeConstraint<T>("T")                                   \
-                              .TypeConstraint<Real>("Tflow"),                           \
-                          FlowGradient<D, T, Real>);                                    \
-  REGISTER_KERNEL_BUILDER(Name("RcnWarpImageGrad")                                      \
-                              .Device(KIND)                                             \
-                              .HostMemory("image_shape")                                \
-                              .TypeConstraint<T>("T")                                   \
-                              .TypeConstraint<Real>("Tflow"),                           \
+#define REGISTER_WARP(KIND, D, T, Real)                                                  \
+  REGISTER_KERNEL_BUILDER(                                                               \
+      Name("RcnWarp").Device(KIND).TypeConstraint<T>("T").TypeConstraint<Real>("Tflow"), \
+      Forward<D, T, Real>);                                                              \
+  REGISTER_KERNEL_BUILDER(Name("RcnWarpFlowGrad")                                        \
+                              .Device(KIND)                                              \
+                              .TypeConstraint<T>("T")                                    \
+                              .TypeConstraint<Real>("Tflow"),                            \
+                          FlowGradient<D, T, Real>);                                     \
+  REGISTER_KERNEL_BUILDER(Name("RcnWarpImageGrad")                                       \
+                              .Device(KIND)                                              \
+                              .HostMemory("image_shape")                                 \
+                              .TypeConstraint<T>("T")                                    \
+                              .TypeConstraint<Real>("Tflow"),                            \
                           ImageGradient<D, T, Real>)
 
-#define REGISTER_COMPOSE(KIND, D, T)                                                    \
-  REGISTER_KERNEL_BUILDER(Name("RcnCompose").Device(KIND).TypeConstraint<T>("T"),       \
-                          Forward<D, T, T>);                                            \
-  REGISTER_KERNEL_BUILDER(                                                              \
-      Name("RcnComposeUpdateGrad").Device(KIND).TypeConstraint<T>("T"),                 \
-      FlowGradient<D, T, T>)
+#define REGISTER_COMPOSE(KIND, D, T)                                                        \
+  REGISTER_KERNEL_BUILDER(Name("RcnCompose").Device(KIND).TypeConstraint<T>("T"),           \
+                          Forward<D, T, T>);                                                \
+  REGISTER_KERNEL_BUILDER(Name("RcnComposeUpdateGrad").Device(KIND).TypeConstraint<T>("T"), \
+                          FlowGradient<D, T, T>)
 
-#define REGISTER_DEVICE(KIND, D)                                                        \
-  REGISTER_WARP(KIND, D, Eigen::half, float);                                           \
-  REGISTER_WARP(KIND, D, Eigen::bfloat16, float);                                       \
-  REGISTER_WARP(KIND, D, float, float);                                                 \
-  REGISTER_WARP(KIND, D, double, double);                                               \
-  REGISTER_COMPOSE(KIND, D, float);                                                     \
+#define REGISTER_DEVICE(KIND, D)                  \
+  REGISTER_WARP(KIND, D, Eigen::half, float);     \
+  REGISTER_WARP(KIND, D, Eigen::bfloat16, float); \
+  REGISTER_WARP(KIND, D, float, float);           \
+  REGISTER_WARP(KIND, D, double, double);         \
+  REGISTER_COMPOSE(KIND, D, float);               \
   REGISTER_COMPOSE(KIND, D, double)
 
 REGISTER_DEVICE(DEVICE_CPU, CpuDevice);

@@ -1,38 +1,43 @@
 // Schemas of the ops and the shapes that they infer and reject.
 
-#include "tensorflow/core/framework/common_shape_fns.h"
+#include "messages.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 namespace {
 
-using tensorflow::shape_inference::DimensionHandle;
+using rcn::Shape;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-// Rejects an image or flow of the wrong rank and a flow that does not fit the image.
-absl::Status check(InferenceContext* c, int image_input, int flow_input) {
-  ShapeHandle image, flow;
-  DimensionHandle unused;
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(image_input), 5, &image));
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(flow_input), 5, &flow));
-  TF_RETURN_IF_ERROR(c->WithValue(c->Dim(flow, 4), 3, &unused));
-  return c->Merge(c->Dim(image, 0), c->Dim(flow, 0), &unused);
+// Shape of an input; false where not even the rank is known.
+bool known(InferenceContext* c, ShapeHandle handle, Shape* shape) {
+  if (!c->RankKnown(handle)) return false;
+  for (int axis = 0; axis < c->Rank(handle); ++axis) {
+    shape->push_back(c->Value(c->Dim(handle, axis)));
+  }
+  return true;
 }
 
 // [B, D', H', W', C] for an image [B, D, H, W, C] and a flow [B, D', H', W', 3].
 absl::Status warped_shape(InferenceContext* c) {
-  TF_RETURN_IF_ERROR(check(c, 0, 1));
+  Shape image, flow;
+  c->set_output(0, c->UnknownShapeOfRank(5));
+  if (!known(c, c->input(0), &image) || !known(c, c->input(1), &flow)) return absl::OkStatus();
+  TF_RETURN_IF_ERROR(rcn::check_warp(image, flow));
   ShapeHandle out;
   TF_RETURN_IF_ERROR(c->ReplaceDim(c->input(1), 4, c->Dim(c->input(0), 4), &out));
   c->set_output(0, out);
   return absl::OkStatus();
 }
 
-// The shape of the flow, which the flow to be looked up must have too.
+// The shape that both flows share.
 absl::Status composed_shape(InferenceContext* c) {
-  TF_RETURN_IF_ERROR(check(c, 0, 1));
+  Shape previous, update;
   ShapeHandle out;
+  if (known(c, c->input(0), &previous) && known(c, c->input(1), &update)) {
+    TF_RETURN_IF_ERROR(rcn::check_compose(previous, update));
+  }
   TF_RETURN_IF_ERROR(c->Merge(c->input(0), c->input(1), &out));
   c->set_output(0, out);
   return absl::OkStatus();
@@ -40,20 +45,28 @@ absl::Status composed_shape(InferenceContext* c) {
 
 // The shape of the flow, input 1, whose gradient it is.
 absl::Status flow_gradient_shape(InferenceContext* c) {
-  TF_RETURN_IF_ERROR(check(c, 0, 1));
-  TF_RETURN_IF_ERROR(check(c, 2, 1));
+  Shape image, flow, upstream;
   c->set_output(0, c->input(1));
-  return absl::OkStatus();
+  if (!known(c, c->input(0), &image) || !known(c, c->input(1), &flow) ||
+      !known(c, c->input(2), &upstream)) {
+    return absl::OkStatus();
+  }
+  TF_RETURN_IF_ERROR(rcn::check_warp(image, flow));
+  return rcn::check_upstream(image, flow, upstream);
 }
 
 // The shape that input 0 holds.
 absl::Status image_gradient_shape(InferenceContext* c) {
   ShapeHandle out;
-  TF_RETURN_IF_ERROR(check(c, 2, 1));
   TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(0, &out));
-  TF_RETURN_IF_ERROR(c->WithRank(out, 5, &out));
   c->set_output(0, out);
-  return absl::OkStatus();
+  Shape image, flow, upstream;
+  if (!known(c, out, &image) || !known(c, c->input(1), &flow) ||
+      !known(c, c->input(2), &upstream)) {
+    return absl::OkStatus();
+  }
+  TF_RETURN_IF_ERROR(rcn::check_warp(image, flow));
+  return rcn::check_upstream(image, flow, upstream);
 }
 
 }  // namespace

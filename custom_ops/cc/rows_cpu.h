@@ -45,11 +45,11 @@ inline int64_t rows(const Geometry& geometry) {
   return geometry.batch * geometry.output[0] * geometry.output[1];
 }
 
-// Taps along one axis of the voxels x .. x + count of a row; `flow` points at the flow of
-// voxel x.
+// Taps along one axis of the voxels x .. x + count of a row, given that axis' component of
+// their flow.
 template <Padding padding, typename Real, typename Index>
 void locate_on_axis(Block<Real, Index>& block, int axis, const Geometry& geometry,
-                    const Row& row, int64_t x, int count, const Real* flow) {
+                    const Row& row, int64_t x, int count, const Real* component) {
   const int64_t* shape = geometry.image;
   const int64_t strides[3] = {shape[1] * shape[2] * geometry.channels,
                               shape[2] * geometry.channels, geometry.channels};
@@ -60,7 +60,7 @@ void locate_on_axis(Block<Real, Index>& block, int axis, const Geometry& geometr
   const Real start = static_cast<Real>(starts[axis]);
   const Real step = axis == 2 ? Real(1) : Real(0);
   for (int i = 0; i < count; ++i) {
-    const Real coordinate = start + step * static_cast<Real>(i) + flow[3 * i + axis];
+    const Real coordinate = start + step * static_cast<Real>(i) + component[i];
     const auto found = taps<padding, Real, Index>(coordinate, size, stride, elements);
     block.lower[axis][i] = found.lower;
     block.upper[axis][i] = found.upper;
@@ -69,11 +69,22 @@ void locate_on_axis(Block<Real, Index>& block, int axis, const Geometry& geometr
   }
 }
 
+// The same along all axes; `flow` points at the flow of voxel x.
 template <Padding padding, typename Real, typename Index>
 void locate(Block<Real, Index>& block, const Geometry& geometry, const Row& row, int64_t x,
             int count, const Real* flow) {
+  // While this block is worked on, the flow of the one after the next comes from memory.
+  for (int k = 0; k < 3 * kBlock; k += 64 / sizeof(Real)) {
+    __builtin_prefetch(flow + 6 * kBlock + k);
+  }
+  alignas(64) Real component[3][kBlock];
+  for (int i = 0; i < count; ++i) {  // in one loop, which reads whole vectors of the flow
+    component[0][i] = flow[3 * i];
+    component[1][i] = flow[3 * i + 1];
+    component[2][i] = flow[3 * i + 2];
+  }
   for (int axis = 0; axis < 3; ++axis) {
-    locate_on_axis<padding>(block, axis, geometry, row, x, count, flow);
+    locate_on_axis<padding>(block, axis, geometry, row, x, count, component[axis]);
   }
 }
 

@@ -69,7 +69,8 @@ RCN_HOST_DEVICE void warp_voxel(const Geometry& geometry, const T* image, const 
   const Index channels = kChannels ? kChannels : static_cast<Index>(geometry.channels);
   const Sample<padding, Real, Index> sample(geometry, flow, voxel);
   for (Index c = 0; c < channels; ++c) {
-    Real value = sample.cell(image + c).sample(sample.d.weight, sample.h.weight, sample.w.weight);
+    Real value =
+        sample.cell(image + c).sample(sample.d.weight, sample.h.weight, sample.w.weight);
     if (add_flow) value += flow[3 * voxel + c];
     out[channels * voxel + c] = static_cast<T>(value);
   }
@@ -100,7 +101,8 @@ RCN_HOST_DEVICE void flow_gradient_voxel(const Geometry& geometry, const T* imag
 }
 
 // Calls add(offset, value) for all that the voxel sends to the gradient by the image.
-template <Padding padding, int kChannels, typename T, typename Real, typename Index, typename Add>
+template <Padding padding, int kChannels, typename T, typename Real, typename Index,
+          typename Add>
 RCN_HOST_DEVICE void image_gradient_voxel(const Geometry& geometry, const Real* flow,
                                           const T* upstream, Index voxel, const Add& add) {
   const Index channels = kChannels ? kChannels : static_cast<Index>(geometry.channels);

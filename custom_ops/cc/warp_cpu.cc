@@ -1,6 +1,7 @@
 #include "warp_cpu.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "rows_cpu.h"
 
@@ -12,10 +13,27 @@ template <typename Real>
 struct Corners {
   alignas(64) Real value[8][kBlock];  // corner 4 d + 2 h + w
 
-  // `image` points at the channel in the first voxel of the item. Reading and blanking
-  // what lies beyond the volume are loops of their own: only so do compilers vectorise both.
+  // `image` points at the channel in the first voxel of the item.
   template <Padding padding, typename Index>
-  void gather(const Block<Real, Index>& block, int count, const Real* image) {
+  void read(const Geometry& geometry, const Block<Real, Index>& block, int count,
+            const Real* image) {
+    if (padding == Padding::kBorder && geometry.channels == 1 && geometry.image[2] > 1) {
+      read_pairs(block, count, image);
+    } else {
+      read_singly<padding>(block, count, image);
+    }
+  }
+
+  Cell<Real> cell(int i) const {
+    return {{{{value[0][i], value[1][i]}, {value[2][i], value[3][i]}},
+             {{value[4][i], value[5][i]}, {value[6][i], value[7][i]}}}};
+  }
+
+ private:
+  // Reading and blanking what lies beyond the volume are loops of their own: only so do
+  // compilers vectorise both.
+  template <Padding padding, typename Index>
+  void read_singly(const Block<Real, Index>& block, int count, const Real* image) {
     for (int corner = 0; corner < 8; ++corner) {
       const Index* d = corner & 4 ? block.upper[0] : block.lower[0];
       const Index* h = corner & 2 ? block.upper[1] : block.lower[1];
@@ -32,9 +50,24 @@ struct Corners {
     }
   }
 
-  Cell<Real> cell(int i) const {
-    return {{{{value[0][i], value[1][i]}, {value[2][i], value[3][i]}},
-             {{value[4][i], value[5][i]}, {value[6][i], value[7][i]}}}};
+  // Where both neighbours along W lie side by side and inside the volume, one read of two
+  // values takes half the time of two reads.
+  template <typename Index>
+  void read_pairs(const Block<Real, Index>& block, int count, const Real* image) {
+    for (int pair = 0; pair < 4; ++pair) {
+      const Index* d = pair & 2 ? block.upper[0] : block.lower[0];
+      const Index* h = pair & 1 ? block.upper[1] : block.lower[1];
+      Index offset[kBlock];
+      for (int i = 0; i < count; ++i) offset[i] = d[i] + h[i] + block.lower[2][i];
+      Real both[2 * kBlock];
+      for (int i = 0; i < count; ++i)
+        std::memcpy(both + 2 * i, image + offset[i], 2 * sizeof(Real));
+      Real *lower = value[2 * pair], *upper = value[2 * pair + 1];
+      for (int i = 0; i < count; ++i) {
+        lower[i] = both[2 * i];
+        upper[i] = both[2 * i + 1];
+      }
+    }
   }
 };
 
@@ -50,7 +83,7 @@ void warp_row(const Geometry& geometry, const Row& row, const Real* image, const
     locate<padding>(block, geometry, row, x, count, displacement);
     for (int c = 0; c < channels; ++c) {
       Corners<Real> corners;
-      corners.template gather<padding>(block, count, image + c);
+      corners.template read<padding>(geometry, block, count, image + c);
       const auto sample = [&](int i) {
         return corners.cell(i).sample(block.weight[0][i], block.weight[1][i],
                                       block.weight[2][i]);
@@ -80,7 +113,7 @@ void flow_gradient_row(const Geometry& geometry, const Row& row, const Real* ima
     alignas(64) Real sum[3][kBlock] = {};
     for (int c = 0; c < channels; ++c) {
       Corners<Real> corners;
-      corners.template gather<padding>(block, count, image + c);
+      corners.template read<padding>(geometry, block, count, image + c);
       for (int i = 0; i < count; ++i) {
         const Real d = block.weight[0][i], h = block.weight[1][i], w = block.weight[2][i];
         const Cell<Real> cell = corners.cell(i);
@@ -110,8 +143,8 @@ void warp(const Geometry& geometry, Padding padding, const Real* image, const Re
     const int64_t cost = geometry.output[2] * (2 + 2 * geometry.channels);
     workers.parallel_for(rows(geometry), cost, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        warp_row<padding_constant.value, Real, decltype(index)>(
-            geometry, Row(geometry, row), image, flow, add_flow, out);
+        warp_row<padding_constant.value, Real, decltype(index)>(geometry, Row(geometry, row),
+                                                                image, flow, add_flow, out);
       }
     });
   });

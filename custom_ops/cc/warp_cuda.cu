@@ -95,7 +95,8 @@ __global__ void image_gradient_kernel(Geometry geometry, Index voxels,
                                       const Real* __restrict__ flow,
                                       const T* __restrict__ upstream, Real* sums) {
   for (Index v = first_unit<Index>(); v < voxels; v += unit_step<Index>()) {
-    image_gradient_voxel<padding, kChannels>(geometry, flow, upstream, v, AtomicSum<Real>{sums});
+    image_gradient_voxel<padding, kChannels>(geometry, flow, upstream, v,
+                                             AtomicSum<Real>{sums});
   }
 }
 
@@ -163,7 +164,9 @@ struct Instance {
   using Index = IndexT;
 };
 
-int64_t batch_voxels(const Geometry& geometry) { return geometry.batch * geometry.output_voxels(); }
+int64_t batch_voxels(const Geometry& geometry) {
+  return geometry.batch * geometry.output_voxels();
+}
 
 int64_t image_elements(const Geometry& geometry) {
   return geometry.batch * geometry.image_voxels() * geometry.channels;
@@ -237,8 +240,8 @@ cudaError_t add_atomically(Instance, const Geometry& geometry, const void* flow,
                  static_cast<const Real*>(flow), static_cast<const T*>(upstream), sums);
   if constexpr (!direct) {
     if (error != cudaSuccess) return error;
-    error = launch(narrow_kernel<T>, elements, stream, sums, elements,
-                   static_cast<T*>(gradient));
+    error =
+        launch(narrow_kernel<T>, elements, stream, sums, elements, static_cast<T*>(gradient));
   }
   return error;
 }
@@ -260,8 +263,8 @@ cudaError_t add_in_fixed_point(Instance, const Geometry& geometry, const void* f
   error = launch(largest_kernel<T>, voxels * geometry.channels, stream, arriving,
                  voxels * geometry.channels, false, largest);
   if (error != cudaSuccess) return error;
-  error = launch(largest_kernel<Real>, 3 * voxels, stream, displacement, 3 * voxels, true,
-                 largest);
+  error =
+      launch(largest_kernel<Real>, 3 * voxels, stream, displacement, 3 * voxels, true, largest);
   if (error != cudaSuccess) return error;
   error = launch(fixed_point_kernel<Instance::padding, Instance::channels, T, Real, Index>,
                  voxels, stream, geometry, static_cast<Index>(voxels), displacement, arriving,
@@ -285,9 +288,9 @@ extern "C" int rcn_cuda_warp(const Geometry* geometry, int padding, int type, co
     using Index = typename I::Index;
     const int64_t voxels = rcn::batch_voxels(*geometry);
     return rcn::launch(rcn::warp_kernel<I::padding, I::channels, T, Real, Index>, voxels,
-                       static_cast<cudaStream_t>(stream), *geometry,
-                       static_cast<Index>(voxels), static_cast<const T*>(image),
-                       static_cast<const Real*>(flow), add_flow != 0, static_cast<T*>(out));
+                       static_cast<cudaStream_t>(stream), *geometry, static_cast<Index>(voxels),
+                       static_cast<const T*>(image), static_cast<const Real*>(flow),
+                       add_flow != 0, static_cast<T*>(out));
   });
 }
 

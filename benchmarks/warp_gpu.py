@@ -1,0 +1,236 @@
+"""Checks and times the CUDA kernels alone, beside PyTorch; needs nvcc, a GPU and PyTorch.
+
+    python benchmarks/warp_gpu.py [--sanitize] [--repeats 50]
+
+One command on a machine with a GPU, without TensorFlow: builds the kernels and the CPU's as
+plain libraries, compares all results of both (float32, float16, bfloat16, float64; both
+paddings; sums by atomics and in fixed point; NaN, infinite and huge flows), times them
+beside `torch.nn.functional.grid_sample` (border, align_corners) and a device copy, and with
+--sanitize repeats the comparison under compute-sanitizer's memcheck and racecheck.
+"""
+
+import argparse
+import ctypes
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from custom_ops import plain
+
+TOLERANCES = {"float32": 2e-5, "float64": 1e-10, "float16": 4e-3, "bfloat16": 3e-2}
+
+
+class CudaLibrary:
+    """The kernels of `cc/warp_cuda.h` on torch tensors, image [B, D, H, W, C]."""
+
+    def __init__(self, path):
+        self._library = ctypes.CDLL(str(path))
+        self._library.rcn_cuda_scratch_bytes.restype = ctypes.c_int64
+        self._library.rcn_cuda_error.restype = ctypes.c_char_p
+
+    def warp(self, image, flow, padding="border", add_flow=False):
+        out = torch.empty((*flow.shape[:4], image.shape[4]), dtype=image.dtype, device="cuda")
+        self._call("warp", image.shape, padding, image.dtype, image, flow, int(add_flow), out)
+        return out
+
+    def flow_gradient(self, image, flow, upstream, padding="border", add_flow=False):
+        out = torch.empty_like(flow)
+        arguments = (image, flow, upstream, int(add_flow), out)
+        self._call("warp_flow_gradient", image.shape, padding, image.dtype, *arguments)
+        return out
+
+    def image_gradient(self, shape, flow, upstream, padding="border", deterministic=False):
+        out = torch.empty(shape, dtype=upstream.dtype, device="cuda")
+        geometry = plain.Geometry(shape, flow.shape)
+        count = self._library.rcn_cuda_scratch_bytes(
+            ctypes.byref(geometry), type_code(upstream.dtype), int(deterministic)
+        )
+        scratch = torch.empty(count, dtype=torch.uint8, device="cuda")
+        arguments = (flow, upstream, int(deterministic), scratch, out)
+        self._call("warp_image_gradient", shape, padding, upstream.dtype, *arguments)
+        return out
+
+    def _call(self, name, image_shape, padding, dtype, *arguments):
+        flow = arguments[0] if name == "warp_image_gradient" else arguments[1]
+        geometry = plain.Geometry(image_shape, flow.shape)
+        pointers = [
+            ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments
+        ]
+        code = getattr(self._library, f"rcn_cuda_{name}")(
+            ctypes.byref(geometry),
+            plain.PADDINGS[padding],
+            type_code(dtype),
+            *pointers,
+            ctypes.c_void_p(torch.cuda.current_stream().cuda_stream),
+        )
+        if code:
+            raise RuntimeError(f"{name}: {self._library.rcn_cuda_error(code).decode()}")
+
+
+def type_code(dtype):
+    return plain.CUDA_TYPES[str(dtype).removeprefix("torch.")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--libraries", help=argparse.SUPPRESS)  # only compare
+    args = parser.parse_args()
+    if args.libraries:
+        compare(*load(pathlib.Path(args.libraries)))
+        return
+    print(f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, torch {torch.__version__}")
+    with tempfile.TemporaryDirectory() as folder:
+        major, minor = torch.cuda.get_device_capability()
+        plain.build_host_library(f"{folder}/libhost.so")
+        plain.build_cuda_library(f"{folder}/libwarp.so", (10 * major + minor,))
+        cuda, host = load(pathlib.Path(folder))
+        compare(cuda, host)
+        measure(cuda, args.repeats)
+        if args.sanitize:
+            sanitize(folder)
+
+
+def load(folder):
+    return CudaLibrary(folder / "libwarp.so"), plain.HostLibrary(folder / "libhost.so")
+
+
+def compare(cuda, host):
+    """Every result of the CUDA kernels against the CPU's; raises where they differ."""
+    rng = np.random.default_rng(0)
+    worst = {}
+    for dtype in TOLERANCES:
+        for channels in (1, 2, 3):
+            for padding in plain.PADDINGS:
+                for name, ours, reference in results(cuda, host, rng, dtype, channels, padding):
+                    ours = ours.double().cpu().numpy()
+                    assert (np.isnan(ours) == np.isnan(reference)).all(), (name, dtype)
+                    scale = np.nanmax(abs(reference))
+                    error = np.nanmax(abs(ours - reference)) / scale
+                    assert error <= TOLERANCES[dtype], (name, dtype, channels, padding, error)
+                    worst[name, dtype] = max(error, worst.get((name, dtype), 0))
+    print("\n| result | type | largest deviation from the CPU's |\n|---|---|---|")
+    for (name, dtype), error in worst.items():
+        print(f"| {name} | {dtype} | {error:.1e} |")
+
+
+def results(cuda, host, rng, dtype, channels, padding):
+    """(name, CUDA tensor, CPU array) of every kernel for one random problem."""
+    real = "float64" if dtype == "float64" else "float32"
+    shape, grid = (2, 17, 9, 33), (2, 12, 20, 41)
+    kind = getattr(torch, dtype)
+    flow = rng.normal(0, 4, (*grid, 3)).astype(real)
+    odd = flow.copy()
+    odd.reshape(-1)[:6] = (np.nan, np.inf, -np.inf, 1e30, -3e38, 2.0**31)
+    image, upstream = (
+        torch.tensor(rng.standard_normal((*s, channels)), dtype=kind) for s in (shape, grid)
+    )
+    on_host = [t.to(getattr(torch, real)).numpy() for t in (image, upstream)]
+    image, upstream = image.cuda(), upstream.cuda()
+    on_device = torch.tensor(flow).cuda()
+    add = channels == 3
+    yield (
+        "warp",
+        cuda.warp(image, torch.tensor(odd).cuda(), padding, add),
+        host.warp(on_host[0], odd, padding, add),
+    )
+    yield (
+        "flow gradient",
+        cuda.flow_gradient(image, on_device, upstream, padding, add),
+        host.flow_gradient(on_host[0], flow, on_host[1], padding, add),
+    )
+    reference = host.image_gradient(image.shape, flow, on_host[1], padding)
+    for deterministic in (False, True):
+        gradient = cuda.image_gradient(image.shape, on_device, upstream, padding, deterministic)
+        if deterministic:
+            again = cuda.image_gradient(image.shape, on_device, upstream, padding, True)
+            assert torch.equal(gradient, again)
+        yield f"image gradient{', fixed point' * deterministic}", gradient, reference
+
+
+def measure(cuda, repeats):
+    print(
+        "\n| size | C | type | copy ms | warp ms | of roofline | torch ms | both ms | torch both "
+        "ms | ratio |\n|---|---|---|---|---|---|---|---|---|---|"
+    )
+    for shape in ((128, 128, 128), (160, 192, 224)):
+        for channels in (1, 3):
+            for kind in (torch.float32, torch.float16):
+                measure_one(cuda, shape, channels, kind, repeats)
+
+
+def measure_one(cuda, shape, channels, kind, repeats):
+    image = torch.randn((1, *shape, channels), device="cuda").to(kind)
+    noise = torch.randn((1, 3, *(size // 8 for size in shape)), device="cuda")
+    flow = 3 * torch.nn.functional.interpolate(noise, shape, mode="trilinear")
+    flow = flow.permute(0, 2, 3, 4, 1).contiguous()
+    upstream = torch.randn_like(image)
+    volume = image.permute(0, 4, 1, 2, 3).contiguous()
+    axes = [torch.arange(n, device="cuda", dtype=torch.float32) for n in shape]
+    position = flow + torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    grid = (2 * position / (torch.tensor(shape, device="cuda") - 1) - 1).flip(-1).to(kind)
+
+    def sample(volume, grid):
+        return torch.nn.functional.grid_sample(
+            volume, grid, padding_mode="border", align_corners=True
+        )
+
+    leaves = [volume.clone().requires_grad_(), grid.clone().requires_grad_()]
+    sent = upstream.permute(0, 4, 1, 2, 3).contiguous()
+
+    def both():
+        cuda.warp(image, flow)
+        cuda.flow_gradient(image, flow, upstream)
+        cuda.image_gradient(image.shape, flow, upstream)
+
+    traffic = 2 * image.nbytes + flow.nbytes
+    source = torch.empty(traffic // 2, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    copy = milliseconds(lambda: target.copy_(source), repeats)
+    warp = milliseconds(lambda: cuda.warp(image, flow), repeats)
+    with torch.no_grad():
+        theirs = milliseconds(lambda: sample(volume, grid), repeats)
+    ours = milliseconds(both, repeats)
+    theirs_both = milliseconds(lambda: torch.autograd.grad(sample(*leaves), leaves, sent), repeats)
+    print(
+        f"| {' x '.join(map(str, shape))} | {channels} | {str(kind)[6:]} | {copy:.3f} | {warp:.3f} "
+        f"| {copy / warp:.0%} | {theirs:.3f} | {ours:.3f} | {theirs_both:.3f} "
+        f"| {theirs_both / ours:.1f} |"
+    )
+
+
+def milliseconds(function, repeats):
+    """Median on the GPU's clock, with the second-level cache overwritten before each run."""
+    flush = torch.empty(256 * 2**20, dtype=torch.uint8, device="cuda")
+    times = []
+    for _ in range(repeats + 3):
+        flush.zero_()
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        function()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return statistics.median(times[3:])
+
+
+def sanitize(folder):
+    """The comparison again under compute-sanitizer; raises where it finds an error."""
+    tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+    for check in ("memcheck", "racecheck"):
+        command = [tool, "--tool", check, "--error-exitcode", "9", sys.executable, __file__]
+        subprocess.run([*command, "--libraries", folder], check=True, stdout=subprocess.DEVNULL)
+        print(f"compute-sanitizer {check}: no error")
+
+
+if __name__ == "__main__":
+    main()

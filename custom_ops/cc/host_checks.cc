@@ -1,0 +1,89 @@
+// The CPU kernels, and what a CUDA thread does for its voxel run in a loop on the host,
+// behind one C interface: for tests and benchmarks without TensorFlow.
+
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "voxel.h"
+#include "warp_cpu.h"
+
+namespace {
+
+using rcn::Geometry;
+using rcn::Padding;
+using rcn::Workers;
+
+Workers workers(int threads) {
+  return {threads, [threads](int64_t total, int64_t, const rcn::Work& work) {
+            std::vector<std::thread> running;
+            for (int k = 0; k < threads; ++k) {
+              running.emplace_back(work, total * k / threads, total * (k + 1) / threads);
+            }
+            for (auto& thread : running) thread.join();
+          }};
+}
+
+// Calls visit(padding constant, index of every output voxel).
+template <typename Visit>
+void for_each_voxel(const Geometry& geometry, int padding, const Visit& visit) {
+  const int64_t voxels = geometry.batch * geometry.output_voxels();
+  for (int64_t voxel = 0; voxel < voxels; ++voxel) {
+    if (padding == static_cast<int>(Padding::kBorder)) {
+      visit(std::integral_constant<Padding, Padding::kBorder>{}, voxel);
+    } else {
+      visit(std::integral_constant<Padding, Padding::kZeros>{}, voxel);
+    }
+  }
+}
+
+}  // namespace
+
+#define RCN_HOST_CHECKS(SUFFIX, REAL)                                                          \
+  extern "C" void rcn_cpu_warp_##SUFFIX(const Geometry* geometry, int padding, int threads,    \
+                                        const REAL* image, const REAL* flow, int add_flow,     \
+                                        REAL* out) {                                           \
+    rcn::warp(*geometry, static_cast<Padding>(padding), image, flow, add_flow != 0, out,       \
+              workers(threads));                                                               \
+  }                                                                                            \
+  extern "C" void rcn_cpu_flow_gradient_##SUFFIX(                                              \
+      const Geometry* geometry, int padding, int threads, const REAL* image, const REAL* flow, \
+      const REAL* upstream, int add_flow, REAL* gradient) {                                    \
+    rcn::warp_flow_gradient(*geometry, static_cast<Padding>(padding), image, flow, upstream,   \
+                            add_flow != 0, gradient, workers(threads));                        \
+  }                                                                                            \
+  extern "C" void rcn_cpu_image_gradient_##SUFFIX(const Geometry* geometry, int padding,       \
+                                                  int threads, const REAL* flow,               \
+                                                  const REAL* upstream, REAL* gradient) {      \
+    rcn::warp_image_gradient(*geometry, static_cast<Padding>(padding), flow, upstream,         \
+                             gradient, workers(threads));                                      \
+  }                                                                                            \
+  extern "C" void rcn_voxel_warp_##SUFFIX(const Geometry* geometry, int padding, int,          \
+                                          const REAL* image, const REAL* flow, int add_flow,   \
+                                          REAL* out) {                                         \
+    for_each_voxel(*geometry, padding, [&](auto constant, int64_t voxel) {                     \
+      rcn::warp_voxel<constant.value, 0>(*geometry, image, flow, add_flow != 0, out, voxel);   \
+    });                                                                                        \
+  }                                                                                            \
+  extern "C" void rcn_voxel_flow_gradient_##SUFFIX(                                            \
+      const Geometry* geometry, int padding, int, const REAL* image, const REAL* flow,         \
+      const REAL* upstream, int add_flow, REAL* gradient) {                                    \
+    for_each_voxel(*geometry, padding, [&](auto constant, int64_t voxel) {                     \
+      rcn::flow_gradient_voxel<constant.value, 0>(*geometry, image, flow, upstream,            \
+                                                  add_flow != 0, gradient, voxel);             \
+    });                                                                                        \
+  }                                                                                            \
+  extern "C" void rcn_voxel_image_gradient_##SUFFIX(const Geometry* geometry, int padding,     \
+                                                    int, const REAL* flow,                     \
+                                                    const REAL* upstream, REAL* gradient) {    \
+    const int64_t elements = geometry->batch * geometry->image_voxels() * geometry->channels;  \
+    for (int64_t i = 0; i < elements; ++i) gradient[i] = 0;                                    \
+    for_each_voxel(*geometry, padding, [&](auto constant, int64_t voxel) {                     \
+      rcn::image_gradient_voxel<constant.value, 0>(                                            \
+          *geometry, flow, upstream, voxel,                                                    \
+          [&](int64_t offset, REAL value) { gradient[offset] += value; });                     \
+    });                                                                                        \
+  }
+
+RCN_HOST_CHECKS(float, float)
+RCN_HOST_CHECKS(double, double)

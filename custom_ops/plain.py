@@ -1,0 +1,106 @@
+"""The kernels without TensorFlow: plain shared libraries, called through ctypes.
+
+For tests and benchmarks on machines that have a compiler or a GPU but no TensorFlow, and
+under memory checkers. Nothing of a registration goes through here.
+"""
+
+import ctypes
+
+import numpy as np
+
+from custom_ops import build, toolchain
+
+PADDINGS = {"border": 0, "zeros": 1}
+CUDA_TYPES = {"float32": 0, "float16": 1, "bfloat16": 2, "float64": 3}
+
+
+class Geometry(ctypes.Structure):
+    """`rcn::Geometry` of an image [B, D, H, W, C] and a flow [B, D', H', W', 3]."""
+
+    _fields_ = [
+        ("batch", ctypes.c_int64),
+        ("image", ctypes.c_int64 * 3),
+        ("output", ctypes.c_int64 * 3),
+        ("channels", ctypes.c_int64),
+    ]
+
+    def __init__(self, image_shape, flow_shape):
+        super().__init__(
+            image_shape[0], tuple(image_shape[1:4]), tuple(flow_shape[1:4]), image_shape[4]
+        )
+
+
+def build_host_library(path, flags=()):
+    """Builds the CPU kernels as a shared library; see `cc/host_checks.cc`.
+
+    Raises: BuildError: if there is no C++ compiler or it fails.
+    """
+    compiler = toolchain.find_compiler()
+    if compiler is None:
+        raise toolchain.BuildError("the host library needs a C++ compiler")
+    sources = [str(toolchain.SOURCES / name) for name in (*toolchain.KERNELS, "host_checks.cc")]
+    command = [compiler, *toolchain.kernel_flags(), *flags, *sources]
+    build.run([*command, "-fvisibility=default", "-shared", "-pthread", "-o", str(path)])
+
+
+def build_cuda_library(path, gpus=None):
+    """Builds the CUDA kernels as a shared library; see `cc/warp_cuda.h`.
+
+    Args: gpus: compute capabilities, e.g. (90,); by default all that nvcc knows.
+
+    Raises: BuildError: if nvcc or a C++ compiler is missing or fails.
+    """
+    nvcc, compiler = toolchain.find_nvcc(), toolchain.find_compiler()
+    if nvcc is None or compiler is None:
+        raise toolchain.BuildError("the CUDA library needs nvcc and a C++ compiler")
+    gpus = gpus or toolchain.known_gpus(nvcc)
+    build.run([*toolchain.cuda_command(nvcc, compiler, gpus), "-shared", "-o", str(path)])
+
+
+class HostLibrary:
+    """Calls the host library with NumPy arrays of float32 or float64.
+
+    Args:
+        path: made by `build_host_library`.
+        kernels: "cpu", those of TensorFlow's CPU op, or "voxel", what CUDA threads do.
+        threads: for "cpu".
+    """
+
+    def __init__(self, path, kernels="cpu", threads=1):
+        self._library = ctypes.CDLL(str(path))
+        self._kernels, self._threads = kernels, threads
+
+    def warp(self, image, flow, padding="border", add_flow=False):
+        """[B, D', H', W', C]."""
+        out = np.empty((*flow.shape[:4], image.shape[4]), image.dtype)
+        self._call("warp", image.shape, padding, [image, flow], add_flow, out)
+        return out
+
+    def flow_gradient(self, image, flow, upstream, padding="border", add_flow=False):
+        """[B, D', H', W', 3]."""
+        out = np.empty_like(flow)
+        self._call("flow_gradient", image.shape, padding, [image, flow, upstream], add_flow, out)
+        return out
+
+    def image_gradient(self, image_shape, flow, upstream, padding="border"):
+        """[B, D, H, W, C]."""
+        out = np.empty(image_shape, flow.dtype)
+        self._call("image_gradient", image_shape, padding, [flow, upstream], None, out)
+        return out
+
+    def _call(self, name, image_shape, padding, inputs, add_flow, out):
+        kind = {"float32": "float", "float64": "double"}[out.dtype.name]
+        flow = inputs[-1] if name == "warp" else inputs[-2]
+        arrays = [np.ascontiguousarray(a, out.dtype) for a in inputs]
+        arguments = [a.ctypes.data_as(ctypes.c_void_p) for a in arrays]
+        if add_flow is not None:
+            arguments.append(int(add_flow))
+        function = getattr(self._library, f"rcn_{self._kernels}_{name}_{kind}")
+        function.restype = None
+        function(
+            ctypes.byref(Geometry(image_shape, flow.shape)),
+            PADDINGS[padding],
+            self._threads,
+            *arguments,
+            out.ctypes.data_as(ctypes.c_void_p),
+        )

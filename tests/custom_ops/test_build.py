@@ -1,0 +1,229 @@
+"""Building and loading the native op: the cache, and what happens where that fails."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from custom_ops import build, toolchain
+
+ROOT = Path(__file__).parents[2]
+
+# Stands for a compiler: notes each call and writes what it is asked for, after a while.
+COMPILER = """#!/bin/sh
+if [ "$1" = --version ]; then echo "fakec++ {version}"; exit 0; fi
+echo call >> {log}
+sleep 0.2
+for word in "$@"; do last="$word"; done
+echo compiled > "$last"
+"""
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RCN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """A compiler that only pretends, and its log."""
+    log = tmp_path / "log"
+    log.touch()
+    install(tmp_path / "fakec++", COMPILER.format(version="1.0", log=log))
+    monkeypatch.setenv("CXX", str(tmp_path / "fakec++"))
+    return log
+
+
+def install(path, script):
+    path.write_text(script)
+    path.chmod(0o755)
+
+
+def calls(log):
+    return len(log.read_text().split())
+
+
+def run(code, **environment):
+    """(stdout, stderr, exit code) of Python code in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout, done.stderr, done.returncode
+
+
+def test_second_build_comes_from_the_cache(cache, fake):
+    first = build.build(toolchain.plan(cuda=False))
+    once = calls(fake)
+    assert once == 5  # four sources and the link
+    assert first.parent.parent == cache / "ops"
+    assert build.build(toolchain.plan(cuda=False)) == first
+    assert calls(fake) == once
+
+
+def test_whatever_decides_the_result_is_part_of_the_key(cache, fake):
+    plan = toolchain.plan(cuda=False)
+    changes = {
+        "compiler_version": "fakec++ 2.0",
+        "tensorflow": "2.99",
+        "compile_flags": ("-DOTHER",),
+        "link_flags": ("-lother",),
+        "processor": "other",
+        "sources": "other",
+        "nvcc": "/nvcc",
+        "gpus": (75,),
+    }
+    names = {dataclasses.replace(plan, **{key: value}).name for key, value in changes.items()}
+    assert len(names | {plan.name}) == len(changes) + 1
+
+
+@pytest.mark.parametrize("damage", ["truncated", "record", "missing"])
+def test_damaged_cache_is_built_again(cache, fake, damage):
+    library = build.build(toolchain.plan(cuda=False))
+    good = library.read_bytes()
+    if damage == "truncated":
+        library.write_bytes(good[:3])
+    elif damage == "record":
+        (library.parent / "build.json").write_text("{")
+    else:
+        library.unlink()
+    before = calls(fake)
+    assert build.build(toolchain.plan(cuda=False)).read_bytes() == good
+    assert calls(fake) == 2 * before
+
+
+def test_two_processes_build_once(cache, fake):
+    code = "from custom_ops import build, toolchain; build.build(toolchain.plan(cuda=False))"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(2)
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert calls(fake) == 5
+    assert build.is_intact(next(p for p in (cache / "ops").iterdir() if p.is_dir()))
+
+
+def test_failed_build_leaves_nothing_and_names_the_first_error(cache, tmp_path, monkeypatch):
+    script = '#!/bin/sh\n[ "$1" = --version ] && echo bad 1 && exit 0\n'
+    install(
+        tmp_path / "badc++", script + "echo 'a.h:1: note: x'; echo 'a.h:2: error: boom'; exit 1"
+    )
+    monkeypatch.setenv("CXX", str(tmp_path / "badc++"))
+    with pytest.raises(toolchain.BuildError, match=r"badc\+\+ failed: a.h:2: error: boom"):
+        build.build(toolchain.plan(cuda=False))
+    assert [p.suffix for p in (cache / "ops").iterdir()] == [".lock"]
+
+
+def test_cache_that_cannot_be_written_is_named(fake, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RCN_CACHE", str(tmp_path / "file"))
+    with pytest.raises(toolchain.BuildError, match="cannot be written"):
+        build.build(toolchain.plan(cuda=False))
+
+
+WARP = """
+import warnings, numpy as np, custom_ops
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(3):
+        custom_ops.warp(np.zeros((1, 2, 2, 2, 1), "f4"), np.zeros((1, 2, 2, 2, 3), "f4"))
+print(custom_ops.resolve_backend())
+print([str(w.message) for w in caught if "native warp" in str(w.message)])
+"""
+
+
+def test_without_a_compiler_python_runs_after_one_warning(cache, tmp_path):
+    out, err, code = run(WARP, PATH=str(tmp_path), CXX="", CUDA_HOME="")
+    assert code == 0, err
+    assert out.startswith("python\n")
+    assert out.count("no C++ compiler was found") == 1
+
+
+def test_library_that_does_not_load_is_built_again_then_given_up(cache, fake):
+    out, err, code = run(WARP)
+    assert code == 0, err
+    assert out.startswith("python")
+    assert "does not load" in out
+    assert calls(fake) == 10  # twice, not once per call
+
+
+def test_demanding_the_native_op_says_why_it_is_not_there(cache, tmp_path):
+    code = "import custom_ops; custom_ops.resolve_backend()"
+    _, err, _ = run(code, PATH=str(tmp_path), CXX="", RCN_OPS="native")
+    assert "ImportError: RCN_OPS asks for the native warp op: no C++ compiler was found" in err
+
+
+def test_python_backend_builds_nothing(cache, fake):
+    out, err, code = run(WARP, RCN_OPS="python")
+    assert code == 0, err
+    assert out == "python\n[]\n"
+    assert calls(fake) == 0
+
+
+def command(*args, **environment):
+    code = f"import sys; from rcn_tf.commands.main import main; sys.exit(main({list(args)}))"
+    return run(code, **environment)
+
+
+def test_command_builds_and_finds_what_it_built(cache, fake):
+    out, err, code = command("build-ops", "--no-cuda")
+    assert code == 0, err
+    assert "native warp op for TensorFlow" in out
+    assert "Building" in err
+    assert str(cache) in out
+    _, err, code = command("build-ops", "--no-cuda", "--verbose")
+    assert code == 0
+    assert "Building" not in err
+
+
+def test_command_shows_the_compilers_on_demand(cache, fake):
+    _, err, code = command("build-ops", "--no-cuda", "--verbose")
+    assert code == 0
+    assert err.count("fakec++ ") == 5
+
+
+def test_command_fails_in_one_line(cache, tmp_path):
+    out, err, code = command("build-ops", PATH=str(tmp_path), CXX="")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == (
+        "rcn build-ops: error: the native warp op cannot be built: no C++ compiler was found "
+        "(g++, clang++ or the one named by CXX)"
+    )
+    assert "Traceback" not in err
+    _, err, code = command("build-ops", "--cuda", NVCC="/nowhere/nvcc")
+    assert code == 2
+    assert "no nvcc was found" in err
+
+
+NVCC = """#!/bin/sh
+case "$1" in
+--version) echo "Cuda compilation tools, release 12.4, V12.4.1";;
+--list-gpu-code) printf 'sm_50\\nsm_75\\nsm_90\\nsm_86\\nsm_90a\\nsm_120\\n';;
+esac
+"""
+
+
+def test_cuda_commands_cover_the_gpus_that_nvcc_knows(cache, fake, tmp_path, monkeypatch):
+    install(tmp_path / "nvcc", NVCC)
+    monkeypatch.setenv("NVCC", str(tmp_path / "nvcc"))
+    plan = toolchain.plan(cuda=True)
+    assert plan.gpus == (toolchain.visible_gpus() or (75, 86, 90, 120))
+    commands, objects = plan.compile_commands(tmp_path)
+    assert len(commands) == len(objects) == 5
+    kernels = " ".join(commands[-1])
+    for gpu in plan.gpus:
+        assert f"arch=compute_{gpu},code=sm_{gpu}" in kernels
+    assert f"code=compute_{plan.gpus[-1]}" in kernels
+    assert all("-DRCN_CUDA" in c for c in commands if "op_kernels.cc" in " ".join(c))
