@@ -4,7 +4,9 @@
         [--backends native python] [--only inference|training]
 
 Random weights, float32, batch 1; medians of warm runs. Every cell is measured in a process
-of its own, so that its peak memory is its own; the backends take turns. "Warps" is the
+of its own, so that its peak memory is its own; the backends take turns. "At rest" is the
+process with the network before its first pass; "weights, Adam" what the training state
+takes, whatever the step does. "Warps" is the
 share of the forward pass that is spent on warping the moving image and composing flows,
 measured by running these alone on precomputed flows. A training step is the one of
 `rcn train`: forward, losses, backward, Adam.
@@ -31,8 +33,8 @@ def main():
     kinds = [args.only] if args.only else ["inference", "training"]
     for kind in kinds:
         print(f"\n{kind}, VTN at {args.size}^3, {os.cpu_count()} cores\n", flush=True)
-        print("| cascades | warp | seconds | warps | peak GiB | of which at rest |")
-        print("|---|---|---|---|---|---|", flush=True)
+        print("| cascades | warp | seconds | warps | peak GiB | of it at rest | weights, Adam |")
+        print("|---|---|---|---|---|---|---|", flush=True)
         for n in args.cascades:
             rows = {backend: child(args, backend, kind, n) for backend in args.backends}
             for backend, row in rows.items():
@@ -62,21 +64,21 @@ def child(args, backend, kind, n):
 
 def line(n, backend, row):
     if row is None:
-        return f"| {n} | {backend} | died | | | |"
+        return f"| {n} | {backend} | died | | | | |"
     share = f"{row['warps'] / row['seconds']:.0%}" if row["warps"] else ""
     return (
         f"| {n} | {backend} | {row['seconds']:.2f} | {share} | {row['peak'] / GIB:.2f} | "
-        f"{row['rest'] / GIB:.2f} |"
+        f"{row['rest'] / GIB:.2f} | {row['state'] / GIB:.2f} |"
     )
 
 
 def ratios(n, rows):
     native, python = rows.get("native"), rows.get("python")
     if not native or not python:
-        return f"| {n} | ratio | - | | - | |"
+        return f"| {n} | ratio | - | | - | | |"
     return (
-        f"| {n} | python : native | {python['seconds'] / native['seconds']:.2f} | | "
-        f"{python['peak'] / native['peak']:.2f} | |"
+        f"| {n} | native : python | {native['seconds'] / python['seconds']:.2f} | | "
+        f"{native['peak'] / python['peak']:.2f} | | |"
     )
 
 
@@ -91,14 +93,16 @@ def measure(kind, n_cascades, size, repeats):
         model = rcn_tf.RecursiveCascade("vtn", int(n_cascades), (size,) * 3, init="original")
     fixed, moving = (tf.random.uniform((1, size, size, size, 1)) for _ in range(2))
     rest = resident_bytes()
+    state = sum(4 * weights.shape.num_elements() for weights in model.trainable_variables)
     if kind == "training":
+        state *= 3  # with Adam's two moments
         step = training_step(strategy, model)
     else:
         step = tf.function(lambda f, m: model(f, m).warped)
     seconds = statistics.median([timed(step, fixed, moving) for _ in range(repeats + 1)][1:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     warps = seconds_of_warps(model, fixed, moving, repeats) if kind == "inference" else None
-    return {"seconds": seconds, "warps": warps, "rest": rest, "peak": peak}
+    return {"seconds": seconds, "warps": warps, "rest": rest, "state": state, "peak": peak}
 
 
 def training_step(strategy, model):

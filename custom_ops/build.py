@@ -50,9 +50,18 @@ def build(plan, *, force=False):
 
 
 def cache_folder():
-    """Folder of all builds."""
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(os.environ.get("RCN_CACHE") or pathlib.Path(home) / "rcn-tf") / "ops"
+    """Folder of all builds.
+
+    Raises: BuildError: if neither a variable names it nor the user has a home.
+    """
+    named = os.environ.get("RCN_CACHE")
+    if named:
+        return pathlib.Path(named) / "ops"
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    except RuntimeError as error:
+        raise BuildError("there is no home folder for the cache; set RCN_CACHE") from error
+    return pathlib.Path(home) / "rcn-tf" / "ops"
 
 
 def is_intact(folder):

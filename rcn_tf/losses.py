@@ -108,25 +108,20 @@ def _centred(image):
 def _squared_differences(flow):
     """Sum of the squared differences between neighbours along all axes, [B].
 
-    The gradient computes the differences again rather than keep three more flows from the
-    forward pass, and is one tensor: a cascade holds one for every stage.
+    Its slope is worked out along with it, one stage of a cascade after the other. At the
+    start of a backward pass the executor would begin with that of all stages at once, and
+    hold several temporary flows for each.
     """
     batch = tf.shape(flow)[0]
-    sums = [
-        tf.reduce_sum(tf.reshape(tf.square(_differences(flow, axis)), [batch, -1]), axis=1)
-        for axis in (1, 2, 3)
-    ]
-
-    def gradient(upstream):
-        parts = []
-        for axis in (1, 2, 3):
-            difference = _differences(flow, axis)
-            upper = tf.pad(difference, [[0, 0], [1, 0], [0, 0]])
-            lower = tf.pad(difference, [[0, 0], [0, 1], [0, 0]])
-            parts.append(tf.reshape(upper - lower, tf.shape(flow)))
-        return 2 * upstream[:, None, None, None, None] * tf.add_n(parts)
-
-    return tf.add_n(sums), gradient
+    sums, slopes = [], []
+    for axis in (1, 2, 3):
+        difference = _differences(flow, axis)
+        sums.append(tf.reduce_sum(tf.reshape(tf.square(difference), [batch, -1]), axis=1))
+        upper = tf.pad(difference, [[0, 0], [1, 0], [0, 0]])
+        lower = tf.pad(difference, [[0, 0], [0, 1], [0, 0]])
+        slopes.append(tf.reshape(upper - lower, tf.shape(flow)))
+    slope = 2 * tf.add_n(slopes)
+    return tf.add_n(sums), lambda upstream: upstream[:, None, None, None, None] * slope
 
 
 def _differences(flow, axis):
