@@ -9,7 +9,7 @@ import warnings
 
 import tensorflow as tf
 
-from custom_ops import build, toolchain
+from custom_ops import build, selfcheck, toolchain
 from custom_ops.toolchain import BuildError
 
 _lock = threading.Lock()  # replicas of a distribution strategy trace in threads
@@ -51,7 +51,9 @@ def _load():
     """(module or None, whether it has CUDA kernels, why there is none or None)."""
     try:
         plan = toolchain.plan()
-        return _loaded(plan), plan.nvcc is not None, None
+        module = _loaded(plan)
+        selfcheck.check(module)
+        return module, plan.nvcc is not None, None
     except BuildError as error:
         return None, False, str(error)
 

@@ -39,7 +39,8 @@ def build_host_library(path, flags=()):
     if compiler is None:
         raise toolchain.BuildError("the host library needs a C++ compiler")
     sources = [str(toolchain.SOURCES / name) for name in (*toolchain.KERNELS, "host_checks.cc")]
-    command = [compiler, *toolchain.kernel_flags(), *flags, *sources]
+    kernel_flags = toolchain.kernel_flags(toolchain.tool_version(compiler))
+    command = [compiler, *kernel_flags, *flags, *sources]
     build.run([*command, "-fvisibility=default", "-shared", "-pthread", "-o", str(path)])
 
 

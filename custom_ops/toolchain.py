@@ -62,7 +62,8 @@ class Plan:
     @property
     def name(self):
         """Folder name: TensorFlow's version, the devices and a digest of all of it."""
-        content = json.dumps([dataclasses.asdict(self), _commands_digest()], sort_keys=True)
+        flags = [*kernel_flags(self.compiler_version), *_GLUE_FLAGS]
+        content = json.dumps([dataclasses.asdict(self), flags], sort_keys=True)
         kind = "cuda" if self.nvcc else "cpu"
         return f"tf{self.tensorflow}-{kind}-{_digest(content.encode())}"
 
@@ -71,7 +72,8 @@ class Plan:
         headers = [flag for flag in self.compile_flags if not flag.startswith("-std=")]
         commands = []
         for source in KERNELS:
-            commands.append([self.compiler, *kernel_flags(), "-c", str(SOURCES / source)])
+            flags = kernel_flags(self.compiler_version)
+            commands.append([self.compiler, *flags, "-c", str(SOURCES / source)])
         for source in GLUE:
             if self.nvcc:  # as driver of the C++ compiler, for CUDA's include folders
                 flags = ("-x", "c++", "-std=c++17", "-DRCN_CUDA", "-DGOOGLE_CUDA=1")
@@ -116,9 +118,9 @@ def plan(cuda=None):
         nvcc = None
     return Plan(
         compiler=compiler,
-        compiler_version=_version(compiler),
+        compiler_version=tool_version(compiler),
         nvcc=nvcc,
-        nvcc_version=_version(nvcc) if nvcc else None,
+        nvcc_version=tool_version(nvcc) if nvcc else None,
         gpus=gpus_to_build_for(nvcc) if nvcc else (),
         tensorflow=tf.__version__,
         compile_flags=tuple(tf.sysconfig.get_compile_flags()),
@@ -143,9 +145,15 @@ def find_nvcc():
     return next(filter(None, map(shutil.which, ["nvcc", *places])), None)
 
 
-def kernel_flags():
+def kernel_flags(compiler_version):
     """Flags of the CPU kernels, which use all that this machine's processor has."""
-    return (*_COMMON, *_KERNEL_FLAGS, *_native_flags())
+    flags = (*_COMMON, *_KERNEL_FLAGS, *_native_flags())
+    gcc = re.search(r"\b(\d+)\.\d+\.\d+", compiler_version)
+    if gcc and int(gcc[1]) >= 11 and "clang" not in compiler_version:
+        # GCC's analysis of what a function writes errs: 12.2 with -O2 loses the stores of
+        # `Targets` in image_gradient_cpu.cc, and with them the gradient.
+        flags += ("-fno-ipa-modref",)
+    return flags
 
 
 def cuda_command(nvcc, compiler, gpus):
@@ -181,7 +189,8 @@ def visible_gpus():
     return tuple(sorted(found))
 
 
-def _version(tool):
+def tool_version(tool):
+    """What a compiler says of itself, one line."""
     lines = _run([tool, "--version"]).strip().splitlines()
     return " ".join(line for line in lines if "elease" in line) or lines[0]
 
@@ -211,10 +220,6 @@ def _processor():
     features = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     content = features[1] if features else platform.processor()
     return f"{platform.machine()}-{_digest(content.encode())}"
-
-
-def _commands_digest():
-    return _digest(repr((kernel_flags(), _GLUE_FLAGS)).encode())
 
 
 def _digest(content):

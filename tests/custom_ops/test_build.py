@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from custom_ops import build, toolchain
+from custom_ops import build, selfcheck, toolchain
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,6 +157,20 @@ def test_library_that_does_not_load_is_built_again_then_given_up(cache, fake):
     assert out.startswith("python")
     assert "does not load" in out
     assert calls(fake) == 10  # twice, not once per call
+
+
+def test_ops_that_compute_something_else_are_not_trusted(native):
+    class LosesAGradient:
+        rcn_warp = staticmethod(native.rcn_warp)
+        rcn_warp_flow_grad = staticmethod(native.rcn_warp_flow_grad)
+
+        @staticmethod
+        def rcn_warp_image_grad(shape, flow, upstream):
+            return 0 * native.rcn_warp_image_grad(shape, flow, upstream)
+
+    selfcheck.check(native)
+    with pytest.raises(toolchain.BuildError, match="gradient by the image .* comes out wrong"):
+        selfcheck.check(LosesAGradient)
 
 
 def test_demanding_the_native_op_says_why_it_is_not_there(cache, tmp_path):

@@ -1,0 +1,56 @@
+"""A look at freshly loaded native ops before they are trusted: compilers err too."""
+
+import concurrent.futures
+
+import tensorflow as tf
+
+from custom_ops import python_backend
+from custom_ops.toolchain import BuildError
+
+_TOLERANCE = 1e-4
+
+
+def check(module):
+    """Compares the ops of a small problem with the Python backend, on the device in use.
+
+    Args: module: what `tf.load_op_library` returned.
+
+    Raises: BuildError: if a result or a gradient is not the same.
+    """
+    problems = [(dtype, channels) for dtype in (tf.float32, tf.float64) for channels in (1, 3)]
+    # The first use may be inside a traced function, which a thread of its own is not.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        for dtype, channels in problems:
+            thread.submit(_check_one, module, dtype, channels).result()
+
+
+def _check_one(module, dtype, channels):
+    image, flow, upstream = (
+        scale * tf.random.stateless_uniform((1, *shape, c), (k, 7), -1, 1, dtype)
+        for k, (shape, c, scale) in enumerate(
+            [((3, 4, 5), channels, 1), ((2, 3, 17), 3, 4), ((2, 3, 17), channels, 1)]
+        )
+    )
+    with tf.GradientTape() as tape:
+        tape.watch([image, flow])
+        out = python_backend.warp(image, flow, "border")
+    image_gradient, flow_gradient = tape.gradient(out, [image, flow], upstream)
+    shape = tf.shape(image)
+    for name, found, expected in (
+        ("warp", module.rcn_warp(image, flow), out),
+        (
+            "its gradient by the flow",
+            module.rcn_warp_flow_grad(image, flow, upstream),
+            flow_gradient,
+        ),
+        (
+            "its gradient by the image",
+            module.rcn_warp_image_grad(shape, flow, upstream),
+            image_gradient,
+        ),
+    ):
+        if not float(tf.reduce_max(abs(found - expected))) <= _TOLERANCE:
+            raise BuildError(
+                f"{name} ({dtype.name}, {channels} channels) comes out wrong: the compiler "
+                "made an error; another one can be named by CXX"
+            )
