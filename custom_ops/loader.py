@@ -54,7 +54,7 @@ def _load():
         module = _loaded(plan)
         selfcheck.check(module)
         return module, plan.nvcc is not None, None
-    except BuildError as error:
+    except (BuildError, tf.errors.OpError) as error:
         return None, False, str(error)
 
 

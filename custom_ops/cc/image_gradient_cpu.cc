@@ -22,7 +22,6 @@ struct Range {
   int64_t begin, end;
 
   bool meets(const Range& other) const { return begin < other.end && other.begin < end; }
-  bool contains(int64_t offset) const { return begin <= offset && offset < end; }
 };
 
 // Offsets of the planes that a row of the output touches.
