@@ -28,7 +28,7 @@ test: ops
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror custom_ops/cc/*
+	$(BIN)/clang-format --dry-run --Werror custom_ops/cc/* tests/custom_ops/cuda_on_host/*
 
 bench: ops
 	$(BIN)/python benchmarks/warp.py

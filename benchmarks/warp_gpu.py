@@ -28,55 +28,47 @@ from custom_ops import plain
 TOLERANCES = {"float32": 2e-5, "float64": 1e-10, "float16": 4e-3, "bfloat16": 3e-2}
 
 
-class CudaLibrary:
-    """The kernels of `cc/warp_cuda.h` on torch tensors, image [B, D, H, W, C]."""
+class Kernels:
+    """The CUDA kernels on torch tensors, image [B, D, H, W, C]."""
 
     def __init__(self, path):
-        self._library = ctypes.CDLL(str(path))
-        self._library.rcn_cuda_scratch_bytes.restype = ctypes.c_int64
-        self._library.rcn_cuda_error.restype = ctypes.c_char_p
+        self._library = plain.CudaLibrary(path)
 
     def warp(self, image, flow, padding="border", add_flow=False):
         out = torch.empty((*flow.shape[:4], image.shape[4]), dtype=image.dtype, device="cuda")
-        self._call("warp", image.shape, padding, image.dtype, image, flow, int(add_flow), out)
+        call = self._call(image.shape, flow, padding, image.dtype)
+        self._library.warp(*call, *pointers(image, flow, out), add_flow=add_flow, stream=stream())
         return out
 
     def flow_gradient(self, image, flow, upstream, padding="border", add_flow=False):
         out = torch.empty_like(flow)
-        arguments = (image, flow, upstream, int(add_flow), out)
-        self._call("warp_flow_gradient", image.shape, padding, image.dtype, *arguments)
+        call = self._call(image.shape, flow, padding, image.dtype)
+        arrays = pointers(image, flow, upstream, out)
+        self._library.flow_gradient(*call, *arrays, add_flow=add_flow, stream=stream())
         return out
 
     def image_gradient(self, shape, flow, upstream, padding="border", deterministic=False):
         out = torch.empty(shape, dtype=upstream.dtype, device="cuda")
-        geometry = plain.Geometry(shape, flow.shape)
-        count = self._library.rcn_cuda_scratch_bytes(
-            ctypes.byref(geometry), type_code(upstream.dtype), int(deterministic)
-        )
+        geometry, padding, kind = self._call(shape, flow, padding, upstream.dtype)
+        count = self._library.scratch_bytes(geometry, kind, deterministic)
         scratch = torch.empty(count, dtype=torch.uint8, device="cuda")
-        arguments = (flow, upstream, int(deterministic), scratch, out)
-        self._call("warp_image_gradient", shape, padding, upstream.dtype, *arguments)
+        arrays = pointers(flow, upstream, scratch, out)
+        self._library.image_gradient(
+            geometry, padding, kind, *arrays, deterministic=deterministic, stream=stream()
+        )
         return out
 
-    def _call(self, name, image_shape, padding, dtype, *arguments):
-        flow = arguments[0] if name == "warp_image_gradient" else arguments[1]
-        geometry = plain.Geometry(image_shape, flow.shape)
-        pointers = [
-            ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments
-        ]
-        code = getattr(self._library, f"rcn_cuda_{name}")(
-            ctypes.byref(geometry),
-            plain.PADDINGS[padding],
-            type_code(dtype),
-            *pointers,
-            ctypes.c_void_p(torch.cuda.current_stream().cuda_stream),
-        )
-        if code:
-            raise RuntimeError(f"{name}: {self._library.rcn_cuda_error(code).decode()}")
+    @staticmethod
+    def _call(image_shape, flow, padding, dtype):
+        return plain.Geometry(image_shape, flow.shape), padding, str(dtype)[len("torch.") :]
 
 
-def type_code(dtype):
-    return plain.CUDA_TYPES[str(dtype).removeprefix("torch.")]
+def pointers(*tensors):
+    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+
+
+def stream():
+    return ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
 
 
 def main():
@@ -101,7 +93,7 @@ def main():
 
 
 def load(folder):
-    return CudaLibrary(folder / "libwarp.so"), plain.HostLibrary(folder / "libhost.so")
+    return Kernels(folder / "libwarp.so"), plain.HostLibrary(folder / "libhost.so")
 
 
 def compare(cuda, host):

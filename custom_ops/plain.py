@@ -105,3 +105,53 @@ class HostLibrary:
             *arguments,
             out.ctypes.data_as(ctypes.c_void_p),
         )
+
+
+class CudaLibrary:
+    """Calls the CUDA library with pointers to device memory.
+
+    Args: path: made by `build_cuda_library`.
+
+    `kind` is the type of image and result: "float32", "float16", "bfloat16" or "float64".
+    Pointers are ctypes.c_void_p. Calls return when the work is queued.
+
+    Raises: RuntimeError: if CUDA reports an error.
+    """
+
+    def __init__(self, path):
+        self._library = ctypes.CDLL(str(path))
+        self._library.rcn_cuda_scratch_bytes.restype = ctypes.c_int64
+        self._library.rcn_cuda_error.restype = ctypes.c_char_p
+
+    def warp(self, geometry, padding, kind, image, flow, out, *, add_flow=False, stream=None):
+        """Writes [B, D', H', W', C] to `out`."""
+        pointers = (image, flow, int(add_flow), out)
+        self._call("rcn_cuda_warp", geometry, padding, kind, *pointers, stream)
+
+    def flow_gradient(
+        self, geometry, padding, kind, image, flow, upstream, out, *, add_flow=False, stream=None
+    ):
+        """Writes [B, D', H', W', 3] to `out`."""
+        pointers = (image, flow, upstream, int(add_flow), out)
+        self._call("rcn_cuda_warp_flow_gradient", geometry, padding, kind, *pointers, stream)
+
+    def image_gradient(
+        self, geometry, padding, kind, flow, upstream, scratch, out, *, deterministic=False,
+        stream=None,
+    ):  # fmt: skip
+        """Writes [B, D, H, W, C] to `out`; `scratch` has `scratch_bytes` bytes."""
+        pointers = (flow, upstream, int(deterministic), scratch, out)
+        self._call("rcn_cuda_warp_image_gradient", geometry, padding, kind, *pointers, stream)
+
+    def scratch_bytes(self, geometry, kind, deterministic):
+        """Bytes of device memory that `image_gradient` needs."""
+        return self._library.rcn_cuda_scratch_bytes(
+            ctypes.byref(geometry), CUDA_TYPES[kind], int(deterministic)
+        )
+
+    def _call(self, name, geometry, padding, kind, *arguments):
+        code = getattr(self._library, name)(
+            ctypes.byref(geometry), PADDINGS[padding], CUDA_TYPES[kind], *arguments
+        )
+        if code:
+            raise RuntimeError(f"{name}: {self._library.rcn_cuda_error(code).decode()}")

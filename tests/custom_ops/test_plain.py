@@ -48,6 +48,79 @@ def test_cuda_threads_compute_what_the_cpu_does(host_library, rng, channels, pad
     )
 
 
+@pytest.fixture(scope="module")
+def cuda_on_host(compiler, tmp_path_factory):
+    """`warp_cuda.cu`, launches included, compiled for the host; 16-bit types hold floats."""
+    folder = tmp_path_factory.mktemp("cuda")
+    source = (toolchain.SOURCES / "warp_cuda.cu").read_text()
+    launch = "kernel<<<blocks_for(units), kThreads, 0, stream>>>("
+    assert source.count(launch) == source.count("<<<") - 1  # the other is in a comment
+    (folder / "warp.cc").write_text(source.replace(launch, "emulate(kernel)("))
+    headers = [f"-I{Path(__file__).parent / 'cuda_on_host'}", f"-I{toolchain.SOURCES}"]
+    command = [compiler, "-std=c++17", "-O1", "-fPIC", "-shared", *headers, "warp.cc"]
+    subprocess.run([*command, "-o", "libcuda.so"], cwd=folder, check=True)
+    return plain.CudaLibrary(folder / "libcuda.so")
+
+
+def pointer(array):
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def image_gradient(library, kind, shape, flow, upstream, padding, deterministic):
+    geometry = plain.Geometry(shape, flow.shape)
+    scratch = np.empty(library.scratch_bytes(geometry, kind, deterministic), "uint8")
+    gradient = np.full(shape, 7, upstream.dtype)  # what was there must not count
+    arrays = map(pointer, (flow, upstream, scratch, gradient))
+    library.image_gradient(geometry, padding, kind, *arrays, deterministic=deterministic)
+    return gradient
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_cuda_source_computes_what_the_cpu_does(
+    cuda_on_host, host_library, rng, channels, padding, kind
+):
+    dtype = "float64" if kind == "float64" else "float32"
+    image = rng.standard_normal((2, 7, 5, 13, channels)).astype(dtype)
+    flow = rng.normal(0, 3, (2, 4, 6, 21, 3)).astype(dtype)
+    upstream = rng.standard_normal((2, 4, 6, 21, channels)).astype(dtype)
+    host, geometry = plain.HostLibrary(host_library), plain.Geometry(image.shape, flow.shape)
+    call, add = (geometry, padding, kind), channels == 3
+    out, by_flow = np.empty_like(upstream), np.empty_like(flow)
+    cuda_on_host.warp(*call, *map(pointer, (image, flow, out)), add_flow=add)
+    np.testing.assert_allclose(out, host.warp(image, flow, padding, add), atol=1e-6)
+    arrays = map(pointer, (image, flow, upstream, by_flow))
+    cuda_on_host.flow_gradient(*call, *arrays, add_flow=add)
+    np.testing.assert_allclose(
+        by_flow, host.flow_gradient(image, flow, upstream, padding, add), atol=1e-5
+    )
+    expected = host.image_gradient(image.shape, flow, upstream, padding)
+    for deterministic in (False, True):
+        by_image = image_gradient(
+            cuda_on_host, kind, image.shape, flow, upstream, padding, deterministic
+        )
+        np.testing.assert_allclose(by_image, expected, atol=5e-5)
+
+
+def test_fixed_point_sums_of_what_is_not_finite_or_zero(cuda_on_host, rng):
+    flow = rng.normal(0, 1, (1, 3, 4, 5, 3)).astype("float32")
+    upstream = np.ones((1, 3, 4, 5, 1), "float32")
+
+    def gradient(flow, upstream):
+        return image_gradient(
+            cuda_on_host, "float32", upstream.shape, flow, upstream, "border", True
+        )
+
+    assert (gradient(flow, 0 * upstream) == 0).all()
+    for value in (np.nan, np.inf):
+        broken = upstream.copy()
+        broken[0, 1, 2, 3] = value
+        assert np.isnan(gradient(flow, broken)).all()
+    flow[0, 1, 1, 1, 1] = np.nan
+    assert np.isnan(gradient(flow, upstream)).all()
+
+
 @pytest.mark.parametrize("kernels", ["cpu", "voxel"])
 def test_volumes_beyond_32_bit_indices(host_library, kernels):
     """2.2e9 voxels; the pages that are never touched take no memory."""
@@ -124,9 +197,7 @@ def test_cuda_library_compiles_for_every_gpu(compiler, tmp_path):
     assert gpus[0] == 75
     assert 90 in gpus
     plain.build_cuda_library(tmp_path / "libwarp.so", gpus)
-    library = ctypes.CDLL(str(tmp_path / "libwarp.so"))
-    library.rcn_cuda_scratch_bytes.restype = ctypes.c_int64
+    library = plain.CudaLibrary(tmp_path / "libwarp.so")  # loads without a GPU
     geometry = plain.Geometry((2, 3, 4, 5, 3), (2, 3, 4, 5, 3))
-    half = plain.CUDA_TYPES["float16"]
-    assert library.rcn_cuda_scratch_bytes(ctypes.byref(geometry), half, 0) == 4 * 360
-    assert library.rcn_cuda_scratch_bytes(ctypes.byref(geometry), half, 1) == 8 * 361
+    assert library.scratch_bytes(geometry, "float16", False) == 4 * 360
+    assert library.scratch_bytes(geometry, "float16", True) == 8 * 361
