@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import custom_ops
 from rcn_tf.metrics import correlation
 from rcn_tf.model_folder import DEFAULT_MODEL, load_model
 from rcn_tf.volumes import prepare_volume
@@ -60,6 +61,16 @@ def test_default_model_does_no_harm_to_equal_images():
 
 
 @pytest.mark.slow
-def test_benchmark_runs():
+def test_cascade_benchmark_runs():
     text = run("benchmarks/cascade.py", "--size", 32, "--cascades", 1, "--repeats", 1)
-    assert re.search(r"\| 1 \| [\d.]+ \| \d+% \| \d+% \|", text)
+    row = r"\| 1 \| python \| [\d.]+ \| {share} \| [\d.]+ \| [\d.]+ \| [\d.]+ \|"
+    assert re.search(row.format(share=r"\d+%"), text)
+    assert re.search(row.format(share=""), text)  # training
+
+
+def test_warp_benchmark_runs():
+    if "native" not in custom_ops.available_backends():
+        pytest.skip("the native op cannot be had")
+    text = run("benchmarks/warp.py", "--shapes", "16,18,20", "--channels", 1, "--repeats", 1)
+    for contestant in ("copy", "python", "SciPy", "SimpleITK"):
+        assert re.search(rf"\| 1 \| forward \| {contestant} \| [\d.]+ \|", text)
