@@ -6,10 +6,9 @@
 Random weights, float32, batch 1; medians of warm runs. Every cell is measured in a process
 of its own, so that its peak memory is its own; the backends take turns. "At rest" is the
 process with the network before its first pass; "weights, Adam" what the training state
-takes, whatever the step does. "Warps" is the
-share of the forward pass that is spent on warping the moving image and composing flows,
-measured by running these alone on precomputed flows. A training step is the one of
-`rcn train`: forward, losses, backward, Adam.
+takes, whatever the step does. "Warps" is the share of the forward pass that is spent on
+warping the moving image and composing flows, measured by running these alone on precomputed
+flows. A training step is the one of `rcn train`: forward, losses, backward, Adam.
 """
 
 import argparse

@@ -73,7 +73,7 @@ def compose(previous, update, backend="auto"):
             f"`previous` and `update` must share a dtype; got {previous.dtype.name} and "
             f"{update.dtype.name}."
         )
-    _check_image(previous)
+    _check_image(previous, "previous")
     _check_flow(update, previous, "update", "previous")
     return _module(backend).compose(previous, update)
 
@@ -108,11 +108,11 @@ def _module(backend):
     return importlib.import_module(f"custom_ops.{resolve_backend(backend)}_backend")
 
 
-def _check_image(image):
+def _check_image(image, name="image"):
     if image.shape.rank != 5:
-        raise ValueError(f"`image` must have shape [B, D, H, W, C]; got {_shape(image)}.")
+        raise ValueError(f"`{name}` must have shape [B, D, H, W, C]; got {_shape(image)}.")
     if not image.dtype.is_floating:
-        raise TypeError(f"`image` must be floating point; got {image.dtype.name}.")
+        raise TypeError(f"`{name}` must be floating point; got {image.dtype.name}.")
 
 
 def _check_flow(flow, image, flow_name="flow", image_name="image"):

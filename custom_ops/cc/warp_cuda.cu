@@ -177,7 +177,8 @@ bool is_narrow(const Geometry& geometry) {
   return image_elements(geometry) < kNarrow && batch_voxels(geometry) * values < kNarrow;
 }
 
-// Few and large volumes are for the general kernel: 64-bit indices, any channel count.
+// The images and flows of this project, of one and three channels, have kernels of their
+// own; large volumes, doubles and other channel counts share the general one.
 template <Padding padding, typename T, typename Real, typename Run>
 cudaError_t with_sizes(const Geometry& geometry, const Run& run) {
   if (is_narrow(geometry) && !std::is_same<T, double>::value) {

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 # Stands for a compiler: notes each call and writes what it is asked for, after a while.
 COMPILER = """#!/bin/sh
-if [ "$1" = --version ]; then echo "fakec++ {version}"; exit 0; fi
+if [ "$1" = --version ]; then echo "fakec++ 1.0"; exit 0; fi
 echo call >> {log}
 sleep 0.2
 for word in "$@"; do last="$word"; done
@@ -33,7 +33,7 @@ def fake(tmp_path, monkeypatch):
     """A compiler that only pretends, and its log."""
     log = tmp_path / "log"
     log.touch()
-    install(tmp_path / "fakec++", COMPILER.format(version="1.0", log=log))
+    install(tmp_path / "fakec++", COMPILER.format(log=log))
     monkeypatch.setenv("CXX", str(tmp_path / "fakec++"))
     return log
 
