@@ -16,7 +16,6 @@ Segmentations hold `freesurfer.EVALUATED`; scans without comparable labels have 
 import argparse
 import dataclasses
 import functools
-import multiprocessing
 import pathlib
 import time
 from typing import Optional
@@ -24,10 +23,11 @@ from typing import Optional
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep import freesurfer, spatial_maps, synthesis
-from data_prep.packs import PackWriter, to_uint8
+from data_prep import batch, freesurfer, rendering, synthesis
+from data_prep.packs import to_uint8
+from data_prep.prepared import PreparedScan
+from data_prep.scan_files import ScanFiles
 from rcn_tf.files import write_json
-from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.images import read_image
 from rcn_tf.volumes.preprocessing import (
     foreground_box,
@@ -35,9 +35,6 @@ from rcn_tf.volumes.preprocessing import (
     prepare_labels,
     prepare_volume,
 )
-
-BOX_JITTER = 0.06  # largest random margin of a training crop box, fraction of the extent
-PADDING = 16  # voxels of background kept around the head
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,18 +59,43 @@ SUBJECTS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class _Job:
-    """One scan to make: rendering 0 is the undeformed one."""
+class StudyRecipe:
+    """Makes the scan SUBJECT_NNN: rendering NNN of a subject, 0 the undeformed one.
 
-    subject: Subject
-    rendering: int
-    folder: str
+    shape: (D, H, W). seed: of everything random.
+    """
+
     shape: tuple
     seed: int
 
-    @property
-    def scan_id(self):
-        return f"{self.subject.name}_{self.rendering:03d}"
+    def __call__(self, files, timer):
+        """Prepares one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
+        name, _, number = files.id.rpartition("_")
+        subject = next(subject for subject in SUBJECTS if subject.name == name)
+        rng = np.random.default_rng([self.seed, SUBJECTS.index(subject), int(number)])
+        with timer.step("read"):
+            image, labels = _load(subject, (files.image or files.labels).parent)
+        with timer.step("render"):
+            if int(number):
+                image, labels = rendering.random_rendering(image, labels, rng)
+            elif image is None:
+                rendered = synthesis.strip_outer_csf(sitk.GetArrayViewFromImage(labels), rim=2)
+                drawn = synthesis.render(rendered, rng, spacing=labels.GetSpacing()[0])
+                image = rendering.like(labels, drawn)
+        with timer.step("resample"):
+            box = rendering.jittered_box(image, rng) if int(number) else None
+            prepared = prepare_volume(image, self.shape, box=box, name=files.id)
+            segmentation = None
+            if labels is not None:
+                segmentation = prepare_labels(labels, prepared.grid)
+                segmentation = freesurfer.evaluated_structures(segmentation)
+        attributes = {
+            **prepared.grid.to_attributes(),
+            "crop_box": np.asarray(prepared.box),
+            "source": ", ".join(path.name for path in files.paths()),
+            "rendering": int(number),
+        }
+        return PreparedScan(to_uint8(prepared.array), segmentation, None, attributes)
 
 
 def build(data, out, *, shape, renderings, seed=0, workers=2, progress=None):
@@ -82,7 +104,7 @@ def build(data, out, *, shape, renderings, seed=0, workers=2, progress=None):
     Args:
         data, out: folders. shape: (D, H, W). renderings: per training subject, besides the
         undeformed scan. seed: of everything random. workers: processes.
-        progress: called with each finished scan's id.
+        progress: called with each batch.Outcome.
     Returns: path of the dataset config.
     """
     data, out = pathlib.Path(data), pathlib.Path(out)
@@ -91,22 +113,25 @@ def build(data, out, *, shape, renderings, seed=0, workers=2, progress=None):
             if not (data / name).is_file():
                 raise FileNotFoundError(f"Folder {data} has no {name}.")
     out.mkdir(parents=True, exist_ok=True)
+    recipe = StudyRecipe(tuple(shape), seed)
     subsets = {}
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, initializer=_single_threaded) as pool:
-        for subset, train in (("train", True), ("test", False)):
-            jobs = [
-                _Job(subject, rendering, str(data), tuple(shape), seed)
-                for subject in SUBJECTS
-                if subject.train == train
-                for rendering in range(renderings + 1 if train else 1)
-            ]
-            with PackWriter(out / f"{subset}.h5", {"seed": seed}) as pack:
-                for scan_id, arrays in pool.imap(_make, jobs):
-                    pack.add(scan_id, **arrays)
-                    if progress:
-                        progress(scan_id)
-            subsets[subset] = [f"{subset}/{job.scan_id}" for job in jobs]
+    for subset, train in (("train", True), ("test", False)):
+        scans = [
+            _files(subject, number, data)
+            for subject in SUBJECTS
+            if subject.train == train
+            for number in range(renderings + 1 if train else 1)
+        ]
+        summary = batch.build_pack(
+            scans,
+            recipe,
+            out / f"{subset}.h5",
+            workers=workers,
+            strict=True,
+            attributes={"seed": seed},
+            progress=progress,
+        )
+        subsets[subset] = [f"{subset}/{scan_id}" for scan_id in summary.prepared]
     config = {
         "files": {name: {"path": f"{name}.h5", "type": "HDF5"} for name in subsets},
         "image_size": list(shape),
@@ -120,103 +145,26 @@ def build(data, out, *, shape, renderings, seed=0, workers=2, progress=None):
     return path
 
 
-def _make(job):
-    """Makes one scan: its id and the arguments of `PackWriter.add`."""
-    number = SUBJECTS.index(job.subject)
-    rng = np.random.default_rng([job.seed, number, job.rendering])
-    image, labels = _load(job.subject, job.folder)
-    if job.rendering:
-        image, labels = _random_rendering(image, labels, rng)
-    elif image is None:
-        rendered = synthesis.strip_outer_csf(sitk.GetArrayViewFromImage(labels), rim=2)
-        image = _like(labels, synthesis.render(rendered, rng, spacing=labels.GetSpacing()[0]))
-    box = _jittered_box(image, rng) if job.rendering else None
-    prepared = prepare_volume(image, job.shape, box=box, name=job.scan_id)
-    segmentation = None
-    if labels is not None:
-        segmentation = freesurfer.evaluated_structures(prepare_labels(labels, prepared.grid))
-    source = ", ".join(filter(None, (job.subject.image, job.subject.labels)))
-    attributes = {
-        **prepared.grid.to_attributes(),
-        "crop_box": np.asarray(prepared.box),
-        "source": source,
-        "rendering": job.rendering,
-    }
-    volume = to_uint8(prepared.array)
-    arrays = {"volume": volume, "segmentation": segmentation, "attributes": attributes}
-    return job.scan_id, arrays
+def _files(subject, number, folder):
+    image, labels = (name and folder / name for name in (subject.image, subject.labels))
+    return ScanFiles(f"{subject.name}_{number:03d}", image, labels)
 
 
 @functools.lru_cache(maxsize=2)
 def _load(subject, folder):
     """(image or None, brain labels or None), oriented to LPS, cut to the brain's box."""
-    folder = pathlib.Path(folder)
-    image = labels = None
-    if subject.image:
-        image = sitk.DICOMOrient(read_image(folder / subject.image), "LPS")
+    if not subject.image:
+        return None, rendering.brain_labels(folder / subject.labels)
+    image, labels = sitk.DICOMOrient(read_image(folder / subject.image), "LPS"), None
     if subject.labels:
-        raw = sitk.DICOMOrient(read_image(folder / subject.labels), "LPS")
+        raw = rendering.read_labels(folder / subject.labels)
         brain = freesurfer.brain_only(sitk.GetArrayViewFromImage(raw))
-        labels = _like(raw, brain)
-    if image is None:
-        _, box = synthesis.without_neck(brain)
-        labels = labels[tuple(box[::-1])]  # SimpleITK indexes x, y, z
-    if subject.train and image is not None:  # tight box, so that maps centre on the brain
-        (box,) = [foreground_box(foreground_mask(sitk.GetArrayViewFromImage(image)), 0)]
-        image = image[tuple(slice(int(lo), int(hi)) for lo, hi in box[::-1])]
-    pad = [PADDING if subject.train or image is None else 0] * 3
-    image = image and sitk.ConstantPad(image, pad, pad, 0)
-    labels = labels and sitk.ConstantPad(labels, pad, pad, 0)
+        labels = rendering.like(raw, brain)
+    if subject.train:  # tight box, so that maps centre on the brain
+        box = foreground_box(foreground_mask(sitk.GetArrayViewFromImage(image)), 0)
+        image = image[tuple(slice(int(low), int(high)) for low, high in box[::-1])]
+        image = rendering.padded(image)
     return image, labels
-
-
-def _random_rendering(image, labels, rng):
-    """Deformed image and labels on a grid of their own (1.5 mm, origin at the centre)."""
-    source = image or labels
-    spacing = source.GetSpacing()[::-1]
-    indices = spatial_maps.random_spatial_map(source.GetSize()[::-1], spacing, rng, margin=0.02)
-    flip = rng.random() < 0.5
-    array = new_labels = None
-    if labels is not None:
-        array = spatial_maps.sample(sitk.GetArrayViewFromImage(labels), indices, order=0)
-        if flip:
-            array = freesurfer.mirrored_ids(array)[:, :, ::-1]
-        new_labels = _centred(array)
-    if image is None:
-        rendered = synthesis.strip_outer_csf(array, rim=int(rng.integers(1, 4)))
-        drawn = synthesis.render(rendered, rng, spacing=1.5)
-    else:
-        moved = spatial_maps.sample(sitk.GetArrayViewFromImage(image), indices, order=1)
-        drawn = synthesis.jitter_image(moved[:, :, ::-1] if flip else moved, rng)
-    return _centred(drawn), new_labels
-
-
-def _jittered_box(image, rng):
-    """Crop box of the foreground with a random margin on each of the six sides."""
-    array = sitk.GetArrayViewFromImage(image)
-    box = foreground_box(foreground_mask(array), margin=0)
-    extent = box[:, 1] - box[:, 0]
-    box[:, 0] -= rng.uniform(0, BOX_JITTER, 3) * extent
-    box[:, 1] += rng.uniform(0, BOX_JITTER, 3) * extent
-    return np.clip(box, 0, np.asarray(array.shape)[:, None])
-
-
-def _centred(array, spacing=1.5):
-    origin = -(np.asarray(array.shape) - 1) / 2 * spacing
-    affine = np.eye(4)
-    affine[:3, :3] = np.fliplr(np.eye(3)) * spacing
-    affine[:3, 3] = origin[::-1]
-    return Grid(array.shape, affine).to_image(np.ascontiguousarray(array))
-
-
-def _like(image, array):
-    result = sitk.GetImageFromArray(np.ascontiguousarray(array))
-    result.CopyInformation(image)
-    return result
-
-
-def _single_threaded():
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
 def main(argv=None):
@@ -237,7 +185,7 @@ def main(argv=None):
         renderings=args.renderings,
         seed=args.seed,
         workers=args.workers,
-        progress=lambda scan_id: print(f"{time.perf_counter() - start:7.1f} s  {scan_id}"),
+        progress=lambda scan: print(f"{time.perf_counter() - start:7.1f} s  {scan.scan_id}"),
     )
     print(path)
 

@@ -7,18 +7,84 @@ each scan, so that results can be brought back to the patient.
 """
 
 import csv
-import os
+import dataclasses
 import pathlib
+from typing import Optional
 
 import numpy as np
+import SimpleITK as sitk
 
-from data_prep.packs import PackWriter, to_uint8
-from rcn_tf.files import write_json
-from rcn_tf.volumes.images import read_image, require_same_geometry
+from data_prep import batch, stripping
+from data_prep.config_files import write_config
+from data_prep.packs import to_uint8
+from data_prep.prepared import PreparedScan
+from data_prep.scan_files import ScanFiles, content_hash
+from rcn_tf.volumes.images import read_image, require_same_geometry, set_orientation
 from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
 
-_MASK = 255  # the only id of a segmentation in the manner of the original's livers
 _DOUBLE_SUFFIXES = (".gz", ".bz2", ".zst")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageRecipe:
+    """From image files to a prepared scan, in the manner of `rcn register`.
+
+    shape: (D, H, W) of the grid. window: intensities (low, high) that become 0 and 255; None
+    finds them in each image's foreground. apply_mask: voxels outside a scan's mask become 0.
+    strip: name of a tool (`data_prep.stripping`) that finds the brain of scans without a mask.
+    orientation: three letters for files that do not say where their axes point.
+    keep_labels: ids kept in segmentations; None keeps all.
+    crop: False where the scans share a grid already: it is resampled as a whole.
+    landmarks_in: "mm" (`read_landmarks`) or "voxels" (`read_voxel_landmarks`).
+    """
+
+    shape: tuple
+    window: Optional[tuple] = None
+    apply_mask: bool = False
+    strip: Optional[str] = None
+    orientation: Optional[str] = None
+    keep_labels: Optional[tuple] = None
+    crop: bool = True
+    landmarks_in: str = "mm"
+
+    def __call__(self, files, timer):
+        """Prepares one scan.
+
+        Args: files: ScanFiles; timer: StepTimer.
+        Returns: PreparedScan.
+        Raises: ValueError, OSError: naming the file.
+        """
+        with timer.step("read"):
+            image, region, annotation = read_scan(files, self.orientation)
+        if self.strip and region is None:
+            with timer.step("strip"):
+                region = stripping.brain_mask(files.image, image, self.strip)
+        with timer.step("resample"):
+            prepared = prepare_volume(
+                image,
+                self.shape,
+                mask=region,
+                box=None if self.crop else _whole(image),
+                apply_mask=self.apply_mask,
+                window=self.window,
+                name=str(files.image),
+            )
+            segmentation = points = None
+            if annotation is not None:
+                segmentation = prepare_labels(annotation, prepared.grid, name=str(files.labels))
+                if self.keep_labels is not None:
+                    segmentation[~np.isin(segmentation, self.keep_labels)] = 0
+            if files.landmarks is not None:
+                if self.landmarks_in == "voxels":
+                    points = read_voxel_landmarks(files.landmarks, image)
+                else:
+                    points = read_landmarks(files.landmarks)
+                points = prepared.grid.point_to_index(points)
+        with timer.step("hash"):
+            attributes = grid_attributes(prepared, files)
+        if self.strip and files.mask is None:
+            attributes["stripped_by"] = self.strip
+        return PreparedScan(to_uint8(prepared.array), segmentation, points, attributes)
 
 
 def build_pack(
@@ -31,84 +97,104 @@ def build_pack(
     landmarks=None,
     masks=None,
     ids=None,
+    series=None,
     subset="all",
     atlas=None,
+    window=None,
+    workers=1,
+    strict=False,
     progress=None,
 ):
     """Writes a pack and the dataset config that describes it.
 
-    Nothing appears under the final names before all scans are done; on an error older files
-    stay.
+    Nothing appears under the final names before all scans are done.
 
     Args:
         images: paths. labels, landmarks, masks: as many paths, or None for none.
         out: pack to write (HDF5). config: dataset config to write (JSON).
         shape: (D, H, W) of the grid.
         ids: names of the scans; by default the file names without suffix.
+        series: which series of DICOM folders that hold several.
         subset: name of the subset that lists all scans, used by schemes "1" and "2".
         atlas: id of the scan with which all others are paired; None pairs all with all.
-        progress: called with the id of each finished scan.
+        window: intensities that become 0 and 255.
+        workers, strict, progress: see `data_prep.batch.build_pack`.
+    Returns: batch.Summary.
     Raises: ValueError, KeyError, OSError: naming the file.
     """
     images, out, config = [pathlib.Path(p) for p in images], pathlib.Path(out), pathlib.Path(config)
-    ids = [_stem(path) for path in images] if ids is None else list(ids)
+    ids = [stem(path) for path in images] if ids is None else list(ids)
     columns = {"ids": ids, "labels": labels, "landmarks": landmarks, "masks": masks}
     for name, values in columns.items():
         if values is not None and len(values) != len(images):
             raise ValueError(f"{len(images)} images but {len(values)} {name}: give one for each.")
     _check_ids(ids, atlas)
-    for path in [*images, *(labels or ()), *(landmarks or ()), *(masks or ())]:
-        if not pathlib.Path(path).is_file():
+    check_outputs(out, config)
+    nothing = [None] * len(images)
+    scans = [
+        ScanFiles(scan_id, image, *map(_path, rest), series=series)
+        for scan_id, image, *rest in zip(
+            ids, images, labels or nothing, landmarks or nothing, masks or nothing
+        )
+    ]
+    for path in (path for scan in scans for path in scan.paths()):
+        if not path.exists():
             raise FileNotFoundError(f"no such file: {path}")
+    recipe = ImageRecipe(tuple(shape), window=window)
+    summary = batch.build_pack(
+        scans,
+        recipe,
+        out,
+        workers=workers,
+        strict=strict,
+        required=() if atlas is None else (atlas,),
+        progress=progress,
+    )
+    write_config(
+        config,
+        out,
+        shape=shape,
+        subsets={subset: summary.prepared},
+        labels=summary.labels,
+        atlas=atlas,
+    )
+    return summary
+
+
+def read_scan(files, orientation=None):
+    """Image, mask and labels of a scan (None where there are none), on one voxel grid.
+
+    Args: files: ScanFiles. orientation: see `ImageRecipe`.
+    Raises: ValueError, OSError: naming the file.
+    """
+    image = read_image(files.image, files.series)
+    others = []
+    for path in (files.mask, files.labels):
+        other = None if path is None else read_image(path)
+        if other is not None:
+            require_same_geometry(image, other, str(files.image), str(path))
+        others.append(other)
+    if orientation is not None:
+        for one in filter(None, (image, *others)):
+            set_orientation(one, orientation)
+    return (image, *others)
+
+
+def grid_attributes(prepared, files):
+    """Attributes of a scan: its grid, crop box and a hash that stands for its source."""
+    return {
+        **prepared.grid.to_attributes(),
+        "crop_box": np.asarray(prepared.box),
+        "source": f"sha256:{content_hash(files.image)}",
+    }
+
+
+def check_outputs(out, config):
+    """Raises: ValueError, FileNotFoundError: where a pack and its config cannot be written."""
     if out.resolve() == config.resolve():
         raise ValueError(f"the pack and the dataset config must be two files; got {out} twice.")
     if not config.parent.is_dir():
         raise FileNotFoundError(f"Folder {config.parent} does not exist.")
-
-    structures = set()
-    nothing = [None] * len(images)
-    with PackWriter(out) as pack:
-        rows = zip(ids, images, labels or nothing, landmarks or nothing, masks or nothing)
-        for scan_id, *sources in rows:
-            scan = prepare_scan(*sources, shape=shape)
-            pack.add(scan_id, **scan)
-            if scan["segmentation"] is not None:
-                structures.update(np.unique(scan["segmentation"]).tolist())
-            if progress:
-                progress(scan_id)
-    write_json(config, _config(out, config, shape, ids, subset, atlas, structures - {0}))
-
-
-def prepare_scan(image, labels=None, landmarks=None, mask=None, *, shape):
-    """Reads and prepares one scan.
-
-    Args: image, labels, landmarks, mask: paths or None; shape: (D, H, W).
-    Returns: dict, the arguments of `PackWriter.add` besides the id.
-    Raises: ValueError, OSError: naming the file.
-    """
-    picture = read_image(image)
-    region = None if mask is None else read_image(mask)
-    if region is not None:
-        require_same_geometry(picture, region, str(image), str(mask))
-    prepared = prepare_volume(picture, shape, mask=region, name=str(image))
-    segmentation = points = None
-    if labels is not None:
-        annotation = read_image(labels)
-        require_same_geometry(picture, annotation, str(image), str(labels))
-        segmentation = prepare_labels(annotation, prepared.grid, name=str(labels))
-    if landmarks is not None:
-        points = prepared.grid.point_to_index(read_landmarks(landmarks))
-    attributes = {
-        **prepared.grid.to_attributes(),
-        "crop_box": np.asarray(prepared.box),
-        "source": pathlib.Path(image).name,
-    }
-    return {
-        "volume": to_uint8(prepared.array),
-        "segmentation": segmentation,
-        "points": points,
-        "attributes": attributes,
-    }
 
 
 def read_landmarks(path):
@@ -139,11 +225,36 @@ def read_landmarks(path):
     return np.array(points, np.float64).reshape(-1, 3)
 
 
-def _stem(path):
+def read_voxel_landmarks(path, image):
+    """Landmarks from a CSV file without header: the image's own voxel indices x, y, z.
+
+    Returns: [n, 3] float64, LPS, mm.
+    Raises: ValueError: naming the file.
+    """
+    try:
+        index = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
+    except ValueError as error:
+        raise ValueError(f"{path} must hold rows of three numbers: {error}") from error
+    if index.shape[1:] != (3,):
+        raise ValueError(f"{path} must hold rows of three numbers; got {index.shape[1]} columns")
+    return np.array([image.TransformContinuousIndexToPhysicalPoint(row) for row in index.tolist()])
+
+
+def stem(path):
+    """File name without its suffix, also without both of ".nii.gz"."""
     name = path.name
     if path.suffix.lower() in _DOUBLE_SUFFIXES:
         name = path.stem
     return pathlib.Path(name).stem
+
+
+def _whole(image):
+    """The box of a whole image, whatever its orientation."""
+    return [[0, n] for n in sitk.DICOMOrient(image, "LPS").GetSize()[::-1]]
+
+
+def _path(value):
+    return None if value is None else pathlib.Path(value)
 
 
 def _check_ids(ids, atlas):
@@ -154,21 +265,3 @@ def _check_ids(ids, atlas):
             raise ValueError(f"A scan id must be a name without '/'; got {scan_id!r}.")
     if atlas is not None and atlas not in ids:
         raise ValueError(f"The atlas {atlas!r} is none of the scan ids {ids}.")
-
-
-def _config(out, config, shape, ids, subset, atlas, structures):
-    alias = out.stem
-    # Relative, so that the folder can be moved.
-    path = os.path.relpath(out.resolve(), config.parent.resolve())
-    result = {
-        "files": {alias: {"path": path, "type": "HDF5"}},
-        "image_size": list(shape),
-        "image_type": "liver" if structures == {_MASK} else "brain",
-        "schemes": {"1": {subset: 1.0}, "2": {subset: 1.0}},
-        "subsets": {subset: [f"{alias}/{scan_id}" for scan_id in ids]},
-    }
-    if atlas is not None:
-        result["atlas"] = f"{alias}/{atlas}"
-    if structures:
-        result["segmentation_class_value"] = {str(k): k for k in sorted(structures)}
-    return result

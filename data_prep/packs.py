@@ -3,9 +3,9 @@
 Group per scan id: `volume` uint8 [D, H, W], optional `segmentation` (uint8; uint16 where ids
 exceed 255) and `point` (float32 [n, 3], voxels, axis order ij, -1 where missing). Attributes of
 a group: `spacing`, `origin`, `direction` ... of the grid (whatever `Grid.to_attributes` gives),
-`source`, `crop_box`, `checksum` (SHA-256 of the volume's bytes). The file carries
-`schema_version`. A pack appears under its name only when complete: until then the data lie in a
-temporary file beside it.
+`source`, `crop_box`, `checksum` (SHA-256 of the volume's bytes), `annotations_checksum` (of
+segmentation and points). The file carries `schema_version`. A pack appears under its name only
+when complete: until then the data lie in a temporary file beside it.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import pathlib
 import h5py
 import numpy as np
 
-from rcn_tf.data.packs import volume_checksum
+from rcn_tf.data.packs import annotations_checksum, check_scan_id, volume_checksum
 from rcn_tf.files import replacing
 
 SCHEMA_VERSION = 1
@@ -57,7 +57,7 @@ class PackWriter:
         """Adds one scan.
 
         Args:
-            scan_id: non-empty string, unique in the pack.
+            scan_id: unique in the pack; names joined by slashes (`check_scan_id`).
             volume: uint8 [D, H, W].
             segmentation: integers [D, H, W], 0..65535.
             points: [n, 3] numbers in voxels, axis order ij; a row with NaN or -1 is missing.
@@ -66,10 +66,7 @@ class PackWriter:
             ValueError: an argument of the wrong shape, dtype or range, or a known id.
             OSError: the file cannot be written (disk full).
         """
-        if not isinstance(scan_id, str) or not scan_id.strip("/"):
-            raise ValueError(f"A scan id must be a non-empty string; got {scan_id!r}.")
-        if scan_id in self._ids:
-            raise ValueError(f"Scan id {scan_id!r} occurs twice in pack {self.path}.")
+        self._check_new(scan_id)
         volume = np.asarray(volume)
         if volume.dtype != np.uint8 or volume.ndim != 3 or volume.size == 0:
             raise ValueError(
@@ -86,9 +83,33 @@ class PackWriter:
             # One chunk: a scan is always read whole.
             options = {"chunks": array.shape, "compression": "gzip", "compression_opts": 2}
             group.create_dataset(key, data=array, **(options if array.ndim == 3 else {}))
-        _set_attributes(group, {**(attributes or {}), "checksum": volume_checksum(volume)})
+        checksums = {
+            "checksum": volume_checksum(volume),
+            "annotations_checksum": annotations_checksum(
+                arrays.get("segmentation"), arrays.get("point")
+            ),
+        }
+        _set_attributes(group, {**(attributes or {}), **checksums})
         self._output.raise_failure()
         self._ids.add(scan_id)
+
+    def copy(self, pack, scan_id):
+        """Adds a scan of another pack as it is stored there, without unpacking it.
+
+        Args: pack: path. scan_id: its name in both.
+        Raises: ValueError: a known id. KeyError: no such scan. OSError: a full disk.
+        """
+        self._check_new(scan_id)
+        with h5py.File(pack, "r") as source:
+            parent, _, _ = scan_id.rpartition("/")
+            source.copy(source[scan_id], self._file.require_group(parent or "/"))
+        self._output.raise_failure()
+        self._ids.add(scan_id)
+
+    def _check_new(self, scan_id):
+        check_scan_id(scan_id)
+        if scan_id in self._ids:
+            raise ValueError(f"Scan id {scan_id!r} occurs twice in pack {self.path}.")
 
 
 def to_uint8(array):

@@ -9,6 +9,9 @@ import numpy as np
 from scipy import ndimage
 from scipy.interpolate import BSpline
 
+ELASTIC = ((5, 7.0), (9, 3.5))
+"""(control points per axis, largest displacement of one in mm), coarse to fine."""
+
 
 def random_spatial_map(
     shape,
@@ -20,7 +23,7 @@ def random_spatial_map(
     scale=0.12,
     shear=0.05,
     translation=4.0,
-    elastic=((5, 7.0), (9, 3.5)),
+    elastic=ELASTIC,
     margin=0.1,
 ):
     """Draws a map of a scan whose object fills its array.

@@ -18,23 +18,28 @@ from data_prep.spatial_maps import smooth_random_field
 CONTRASTS = ("t1", "random")
 
 
-def render(labels, rng, contrast="t1", *, spacing=1.0):
-    """Draws an image of a brain label map.
+def render(labels, rng, contrast="t1", *, spacing=1.0, twins=LEFT_TO_RIGHT):
+    """Draws an image of a label map.
 
     Args:
-        labels: integers [D, H, W], FreeSurfer ids of the brain, 0 outside
+        labels: integers [D, H, W], 0 outside. For "t1" FreeSurfer ids of the brain
             (`freesurfer.brain_only`).
         rng: numpy.random.Generator.
         contrast: "t1": CSF dark, white matter bright, levels jittered; "random": any
-            intensity for any structure. Left and right share theirs.
+            intensity for any structure.
         spacing: mm per voxel.
+        twins: {left id: right id} of structures that share their intensity.
     Returns: uint8 [D, H, W].
-    Raises: ValueError: for an unknown contrast.
+    Raises: ValueError: for an unknown contrast, or ids that "t1" does not know.
     """
     if contrast not in CONTRASTS:
         raise ValueError(f"`contrast` must be one of {CONTRASTS}; got {contrast!r}.")
-    table = np.zeros(max(WHITENESS) + 1, np.float32)
-    for label, intensity in _intensities(rng, contrast).items():
+    ids = np.unique(labels)
+    known = WHITENESS if contrast == "t1" else ids[ids > 0].tolist()
+    if not set(ids.tolist()) <= {0, *known}:
+        raise ValueError("T1-like contrast is for FreeSurfer ids; others need `random`.")
+    table = np.zeros(max(*known, *ids) + 1, np.float32)
+    for label, intensity in _intensities(rng, contrast, known, twins).items():
         table[label] = intensity
     image = table[labels]
     grain = ndimage.gaussian_filter(
@@ -101,13 +106,13 @@ def strip_outer_csf(labels, rim):
     return np.where(kept, labels, 0).astype(labels.dtype)
 
 
-def _intensities(rng, contrast):
+def _intensities(rng, contrast, ids, twins):
     """Intensity per id, white matter near 0.9 in T1; twins share it."""
-    right_to_left = {right: left for left, right in LEFT_TO_RIGHT.items()}
+    right_to_left = {right: left for left, right in twins.items() if {left, right} <= set(ids)}
     if contrast == "t1":
         levels = [rng.uniform(0.15, 0.38), rng.uniform(0.55, 0.70), 0.9]
     values = {}
-    for label in sorted(WHITENESS):
+    for label in sorted(ids):
         if label in right_to_left:
             continue
         if contrast == "t1":

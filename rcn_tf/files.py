@@ -1,9 +1,10 @@
-"""Files that are either the old or the new one, never half of each."""
+"""Files: whole or not at all when written, in a person's order when listed, fit for memory."""
 
 import contextlib
 import json
 import os
 import pathlib
+import re
 
 
 @contextlib.contextmanager
@@ -46,3 +47,13 @@ def read_json(path):
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")
     return value
+
+
+def physical_memory():
+    """Bytes of this machine's memory: what claims to need more is damaged or hostile."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def natural_order(name):
+    """Sort key that puts "scan-2" before "scan-10"."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

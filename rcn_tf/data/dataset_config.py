@@ -16,16 +16,27 @@ is a scan of the file with alias "/". Paths are relative to the config's folder 
 original's configs, to the folder above it. Scheme "1" is for training, "2" for validation; a
 scheme gives the subsets' shares of the training pairs. In evaluation shares play no part:
 all pairs of the scheme's subsets are used.
+
+Two keys are this project's own:
+
+    "exclude": ["lits/32", ...] or "exclude.txt"    scans that no subset has, although listed
+    "expected": {"train": 1025}                     how many scans a complete subset lists
+
+and subsets and `exclude` may hold patterns (`rcn_tf.data.scan_patterns`): "sliver/{1..20}" or,
+looked up in the pack, "adhd/*".
 """
 
+import collections
 import dataclasses
 import pathlib
 from typing import Optional
 
+from rcn_tf.data.packs import check_scan_id
+from rcn_tf.data.scan_patterns import PatternExpander
 from rcn_tf.files import read_json
 
 _REQUIRED = ("files", "image_size", "image_type", "schemes", "subsets")
-_OPTIONAL = ("atlas", "paired", "segmentation_class_value", "task")
+_OPTIONAL = ("atlas", "paired", "segmentation_class_value", "task", "exclude", "expected")
 IMAGE_TYPES = ("liver", "brain")
 
 
@@ -35,7 +46,8 @@ class DatasetConfig:
 
     files: {alias: path}; image_size: (D, H, W); image_type: "liver" or "brain";
     schemes: {name: {subset: share}}; subsets: {name: (scan id, ...)}; atlas: scan id or None;
-    paired: bool; structures: {name: label id} or None (`segmentation_class_value`).
+    paired: bool; structures: {name: label id} or None (`segmentation_class_value`);
+    excluded: (scan id, ...), already left out of the subsets; expected: {subset: count}.
     """
 
     path: pathlib.Path
@@ -47,18 +59,15 @@ class DatasetConfig:
     atlas: Optional[str] = None
     paired: bool = False
     structures: Optional[dict] = None
+    excluded: tuple = ()
+    expected: dict = dataclasses.field(default_factory=dict)
 
     def locate(self, scan_id):
         """File alias and group of a scan id.
 
         Raises: KeyError: no such alias, and no file "/".
         """
-        alias, slash, key = scan_id.partition("/")
-        if slash and key and alias in self.files:
-            return alias, key
-        if "/" in self.files:
-            return "/", scan_id
-        raise KeyError(f"{self.path}: scan {scan_id!r} names no file of `files`.")
+        return locate_scan(self.files, scan_id, self.path)
 
     def subset(self, name):
         """Scan ids of a subset. Raises: KeyError: no such subset."""
@@ -75,16 +84,29 @@ class DatasetConfig:
         return self.schemes[str(name)]
 
 
-def load_dataset_config(path):
-    """Reads and checks a dataset config; the packs it names are not opened.
+def locate_scan(files, scan_id, where):
+    """File alias and group of an entry. Raises: KeyError: no such alias, and no file "/"."""
+    alias, slash, key = scan_id.partition("/")
+    if slash and key and alias in files:
+        return alias, key
+    if "/" in files:
+        return "/", scan_id
+    raise KeyError(f"{where}: scan {scan_id!r} names no file of `files`.")
 
+
+def load_dataset_config(path, *, lenient=False):
+    """Reads and checks a dataset config; packs are opened only where a pattern needs their ids.
+
+    Args:
+        path: JSON file.
+        lenient: let subsets be empty, also where a wildcard's pack is missing (for a report).
     Returns: DatasetConfig.
     Raises: FileNotFoundError: no such config. ValueError, KeyError: something in it is wrong;
         the message names the file and the key.
     """
     path = pathlib.Path(path)
     raw = read_json(path)
-    check = _Checker(path)
+    check = _Checker(path, lenient)
     for key in _REQUIRED:
         if key not in raw:
             raise KeyError(f"{path}: key `{key}` is missing.")
@@ -95,13 +117,18 @@ def load_dataset_config(path):
         raise ValueError(
             f"{path}: `image_type` must be one of {IMAGE_TYPES}; got {raw['image_type']!r}."
         )
+    files = check.files(raw["files"])
+    expand = PatternExpander(files, lambda scan: locate_scan(files, scan, path)[0], lenient)
+    excluded = check.exclude(raw.get("exclude", []), expand)
     config = DatasetConfig(
         path=path,
-        files=check.files(raw["files"]),
+        files=files,
         image_size=check.image_size(raw["image_size"]),
         image_type=raw["image_type"],
         schemes=check.schemes(raw["schemes"]),
-        subsets=check.subsets(raw["subsets"]),
+        subsets=check.subsets(raw["subsets"], expand, excluded),
+        excluded=excluded,
+        expected=check.expected(raw.get("expected", {})),
         atlas=check.typed("atlas", raw.get("atlas"), str, optional=True),
         paired=check.typed("paired", raw.get("paired", False), bool),
         structures=check.structures(raw.get("segmentation_class_value")),
@@ -110,11 +137,28 @@ def load_dataset_config(path):
     return config
 
 
+def read_exclude_list(path):
+    """Entries of an exclude list: a text file with one scan id or pattern a line, # comments.
+
+    Raises: FileNotFoundError: no such file. ValueError: it is not text.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Exclude list {path} does not exist.")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"Exclude list {path} is not UTF-8 text: {error}.") from error
+    entries = [line.partition("#")[0].strip() for line in lines]
+    return [entry for entry in entries if entry]
+
+
 class _Checker:
     """Checks the parts of a config; every error names the file and the key."""
 
-    def __init__(self, path):
+    def __init__(self, path, lenient):
         self._path = path
+        self._lenient = lenient
 
     def typed(self, key, value, kind, optional=False):
         wrong_bool = isinstance(value, bool) and kind is not bool
@@ -135,6 +179,8 @@ class _Checker:
         files = {}
         for alias, entry in self._non_empty("files", value).items():
             key = f"files.{alias}"
+            if alias != "/":
+                self._checked_id("files", alias)
             name = self.typed(f"{key}.path", self.typed(key, entry, dict).get("path"), str)
             files[alias] = self._resolve(name)
         return files
@@ -149,19 +195,43 @@ class _Checker:
             schemes[name] = dict(shares)
         return schemes
 
-    def subsets(self, value):
+    def subsets(self, value, expand, excluded):
+        left_out = set(excluded)
         subsets = {}
-        for name, scans in self._non_empty("subsets", value).items():
-            key = f"subsets.{name}"
-            for scan in self.typed(key, scans, list):
-                self.typed(f"{key}, each entry", scan, str)
-            if not scans:
+        for name, entries in self._non_empty("subsets", value).items():
+            scans = self._scans(f"subsets.{name}", entries, expand)
+            subsets[name] = tuple(scan for scan in scans if scan not in left_out)
+            if not subsets[name] and not self._lenient:
                 raise ValueError(f"{self._path}: subset {name!r} is empty.")
-            double = sorted({scan for scan in scans if scans.count(scan) > 1})
-            if double:
-                raise ValueError(f"{self._path}: subset {name!r} lists {double[0]!r} twice.")
-            subsets[name] = tuple(scans)
         return subsets
+
+    def exclude(self, value, expand):
+        if isinstance(value, str):
+            value = read_exclude_list(self._path.parent / value)
+        return tuple(self._scans("exclude", value, expand))
+
+    def expected(self, value):
+        for name, count in self.typed("expected", value, dict).items():
+            if type(count) is not int or count <= 0:
+                self._fail(f"expected.{name}", "must be a positive integer", count)
+        return dict(value)
+
+    def _scans(self, key, entries, expand):
+        """Scan ids of a list of ids and patterns, in its order."""
+        scans = []
+        for entry in self.typed(key, entries, list):
+            self._checked_id(key, self.typed(f"{key}, each entry", entry, str))
+            scans.extend(expand(entry))
+        twice = [scan for scan, count in collections.Counter(scans).items() if count > 1]
+        if twice:
+            raise ValueError(f"{self._path}: `{key}` lists {twice[0]!r} twice.")
+        return scans
+
+    def _checked_id(self, key, scan_id):
+        try:
+            check_scan_id(scan_id)
+        except ValueError as error:
+            raise ValueError(f"{self._path}: `{key}`: {error}") from error
 
     def structures(self, value):
         key = "segmentation_class_value"
@@ -191,6 +261,9 @@ def _check_references(config):
         for subset in shares:
             if subset not in config.subsets:
                 raise KeyError(f"{config.path}: scheme {name!r} names no known subset: {subset!r}.")
+    for name in config.expected:
+        if name not in config.subsets:
+            raise KeyError(f"{config.path}: `expected` names no known subset: {name!r}.")
     for scans in config.subsets.values():
         for scan in scans:
             config.locate(scan)

@@ -4,7 +4,8 @@ A group holds `volume` uint8 [D, H, W] (0..255), and optionally `segmentation` (
 [D, H, W]: 0/255 for the liver, label ids for brains) and `point` (float [n, 3], voxels, axis
 order ij, -1 in all three where a landmark is missing). Packs written by this project carry
 attributes as well (geometry, source, checksum: see `data_prep.packs`); none is needed here.
-Every error names the file and the key.
+Every error names the file and the key. Packs are untrusted: links to other files, arrays stored
+in other files and arrays larger than the machine's memory are refused.
 """
 
 import dataclasses
@@ -15,6 +16,8 @@ from typing import Optional
 
 import h5py
 import numpy as np
+
+from rcn_tf.files import physical_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,20 +116,30 @@ class PackReader:
             return Scan(scan_id, group["volume"][...], labels, landmarks, attributes)
 
     def verify_checksum(self, scan_id):
-        """True where the stored SHA-256 matches the volume; None where there is no checksum."""
-        scan = self.read(scan_id, segmentation=False, points=False)
-        stored = scan.attributes.get("checksum")
-        return None if stored is None else stored == volume_checksum(scan.volume)
+        """True where the stored SHA-256 match the arrays; None where there is no checksum."""
+        scan = self.read(scan_id)
+        found = {
+            "checksum": volume_checksum(scan.volume),
+            "annotations_checksum": annotations_checksum(scan.segmentation, scan.points),
+        }
+        stored = {key: scan.attributes[key] for key in found if key in scan.attributes}
+        return None if not stored else all(found[key] == stored[key] for key in stored)
 
     def _group(self, scan_id):
+        check_scan_id(scan_id)
         group = self._file.get(scan_id)
         if group is None:
             raise KeyError(f"Pack {self.path} has no scan {scan_id!r}.")
+        if group.file.filename != self._file.filename:
+            raise ValueError(f"Scan {self._name(scan_id)} is a link to another file.")
         if not isinstance(group, h5py.Group) or "volume" not in group:
             raise KeyError(f"Scan {self._name(scan_id)} has no `volume`.")
         return group
 
     def _check_header(self, scan_id, group):
+        for key in ("volume", "segmentation", "point"):
+            if key in group:
+                self._check_storage(scan_id, group, key)
         volume = group["volume"]
         if volume.dtype != np.uint8:
             raise ValueError(
@@ -158,10 +171,43 @@ class PackReader:
                 f"`point` of {self._name(scan_id)} must be numbers; got {points.dtype}."
             )
 
+    def _check_storage(self, scan_id, group, key):
+        array = group.get(key)
+        where = f"`{key}` of {self._name(scan_id)}"
+        if not isinstance(array, h5py.Dataset):
+            raise ValueError(f"{where} is not an array.")
+        if array.file.filename != group.file.filename or array.external or array.is_virtual:
+            raise ValueError(f"{where} has its values in another file.")
+        if array.nbytes > physical_memory():
+            raise ValueError(f"{where} claims {array.nbytes / 2**30:.3g} GiB, more than memory.")
+
     def _name(self, scan_id):
         return f"{scan_id!r} in {self.path}"
+
+
+def check_scan_id(scan_id):
+    """Checks the name of a scan: parts joined by single slashes, none of them "." or "..".
+
+    Raises: ValueError: for a name that could lead out of a pack or a folder.
+    """
+    parts = scan_id.split("/") if isinstance(scan_id, str) else [""]
+    if not all(part.strip(". ") and part.isprintable() for part in parts) or "\\" in scan_id:
+        raise ValueError(
+            f"A scan id must be printable names joined by '/', without '.' or '..'; "
+            f"got {scan_id!r}."
+        )
 
 
 def volume_checksum(volume):
     """SHA-256 (hexadecimal) of the bytes of `volume` in C order."""
     return hashlib.sha256(np.ascontiguousarray(volume).tobytes()).hexdigest()
+
+
+def annotations_checksum(segmentation, points):
+    """SHA-256 (hexadecimal) of a segmentation and landmarks, either of which may be None."""
+    digest = hashlib.sha256()
+    for array in (segmentation, points):
+        if array is not None:
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

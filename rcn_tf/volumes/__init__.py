@@ -1,26 +1,27 @@
 """Volumes and physical space: image files, grids, network inputs, transforms, resampling.
 
-Arrays have SimpleITK's order (z, y, x); physical points are ITK's (x, y, z), LPS, mm.
+Arrays have SimpleITK's order (z, y, x); physical points are ITK's (x, y, z), LPS, mm. The
+names are looked up when first used, so that preparing data does not load TensorFlow.
 """
 
-from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import read_image, write_image
-from rcn_tf.volumes.preprocessing import (
-    PreparedVolume,
-    prepare_labels,
-    prepare_volume,
-)
-from rcn_tf.volumes.transforms import GridTransform
-from rcn_tf.volumes.warping import warp_image, warp_labels
+import importlib
 
-__all__ = [
-    "Grid",
-    "GridTransform",
-    "PreparedVolume",
-    "prepare_labels",
-    "prepare_volume",
-    "read_image",
-    "warp_image",
-    "warp_labels",
-    "write_image",
-]
+_EXPORTS = {
+    "Grid": "grids",
+    "GridTransform": "transforms",
+    "PreparedVolume": "preprocessing",
+    "prepare_labels": "preprocessing",
+    "prepare_volume": "preprocessing",
+    "read_image": "images",
+    "warp_image": "warping",
+    "warp_labels": "warping",
+    "write_image": "images",
+}
+
+__all__ = list(_EXPORTS)
+
+
+def __getattr__(name):
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)

@@ -1,27 +1,39 @@
-"""Reading, checking and writing of 3D image files (NIfTI, MetaImage, NRRD, ...).
+"""Reading, checking and writing of 3D images (NIfTI, MetaImage, NRRD, ... and DICOM folders).
 
 SimpleITK does the work; this module adds one clear line for everything that can be wrong
 with a user's file. Images stay `SimpleITK.Image` with their own pixel type and geometry.
+Files are untrusted: a header is checked before any memory is taken on its word.
 """
 
 import gzip
 import math
 import pathlib
+import re
 import zlib
 
 import numpy as np
 import SimpleITK as sitk
 
-from rcn_tf.files import replacing
+from rcn_tf.files import physical_memory, replacing
+from rcn_tf.volumes.dicom import read_series
 
 GEOMETRY_TOLERANCE = 1e-3
 """Largest difference, in voxels, of two grids that count as the same."""
 
 
-def read_image(path):
+_DETACHED_HEADERS = {  # suffix: the line of a text header that names the file with the voxels
+    ".mhd": rb"^\s*ElementDataFile\s*=\s*(.+?)\s*$",
+    ".nhdr": rb"^\s*data file\s*:\s*(.+?)\s*$",
+}
+
+
+def read_image(path, series=None):
     """Reads one scalar 3D image.
 
-    Args: path: an image file of any format SimpleITK reads; 4D files with one frame pass.
+    Args:
+        path: an image file of any format SimpleITK reads (4D files with one frame pass), or a
+            folder with the files of a DICOM series.
+        series: which series of such a folder (`rcn_tf.volumes.dicom.read_series`).
     Returns: SimpleITK.Image, 3D, one component, the file's pixel type.
     Raises:
         FileNotFoundError: if there is no such file.
@@ -31,12 +43,16 @@ def read_image(path):
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; expected one image file (for example .nii.gz)")
+        return read_series(path, series)
+    if not path.is_file():
+        raise ValueError(f"{path} is neither a file nor a folder")
+    _check_detached_data(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
         _check_header(reader, path)
+        _check_geometry(reader, path)
         _check_complete(reader, path)
         image = reader.Execute()
     except RuntimeError as error:
@@ -122,6 +138,25 @@ def require_same_geometry(image, other, name, other_name):
         )
 
 
+def set_orientation(image, code):
+    """Declares where the axes of an image point, for formats that do not say (Analyze 7.5).
+
+    Args: image: SimpleITK.Image, changed in place; code: three letters out of L/R, P/A, S/I:
+        where x, y and z grow towards ("LPS" is ITK's own system, "RAS" NIfTI's).
+    Raises: ValueError: for anything else.
+    """
+    axes = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
+    direction = np.zeros((3, 3))
+    for column, letter in enumerate(code.upper()):
+        if letter not in axes or column > 2 or direction[axes[letter][0]].any():
+            raise ValueError(f"an orientation is three letters such as LPS or RAS; got {code!r}")
+        row, sign = axes[letter]
+        direction[row, column] = sign
+    if not direction.any(axis=0).all():
+        raise ValueError(f"an orientation is three letters such as LPS or RAS; got {code!r}")
+    image.SetDirection(direction.ravel().tolist())
+
+
 def _check_header(reader, path):
     size = reader.GetSize()
     expected = "expected one 3D image with one value per voxel"
@@ -138,6 +173,34 @@ def _check_header(reader, path):
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if "complex" in kind:
         raise ValueError(f"{path} holds complex numbers; {expected}")
+    bits = re.match(r"\d+", kind)
+    needed = math.prod(reader.GetSize()) * (int(bits[0]) if bits else 8) // 8
+    if needed > physical_memory():
+        raise ValueError(
+            f"{path} needs {needed / 2**30:.3g} GiB of memory by its header; "
+            f"this machine has {physical_memory() / 2**30:.3g} GiB"
+        )
+
+
+def _check_geometry(reader, path):
+    spacing, origin = reader.GetSpacing()[:3], reader.GetOrigin()[:3]
+    if not all(math.isfinite(step) and step > 0 for step in spacing):
+        raise ValueError(f"{path} has the spacing {spacing}; expected positive numbers of mm")
+    direction = np.array(reader.GetDirection())
+    if not (np.isfinite(direction).all() and all(map(math.isfinite, origin))):
+        raise ValueError(f"{path} has no finite origin and direction; its header is damaged")
+
+
+def _check_detached_data(path):
+    """Refuses a text header that takes its voxels from elsewhere than its own folder."""
+    pattern = _DETACHED_HEADERS.get(path.suffix.lower())
+    if pattern is None:
+        return
+    with path.open("rb") as file:
+        found = re.search(pattern, file.read(1 << 16), re.MULTILINE | re.IGNORECASE)
+    name = found[1].decode("utf-8", "replace") if found else ""
+    if ".." in re.split(r"[/\\]", name) or pathlib.PurePath(name).is_absolute():
+        raise ValueError(f"{path} takes its voxels from {name!r}, outside its folder")
 
 
 def _check_complete(reader, path):
@@ -145,7 +208,8 @@ def _check_complete(reader, path):
     if path.suffix not in (".gz", ".nii"):
         return
     bits = int(reader.GetMetaData("bitpix")) if reader.HasMetaDataKey("bitpix") else 0
-    needed = math.prod(reader.GetSize()) * bits // 8
+    offset = float(reader.GetMetaData("vox_offset")) if reader.HasMetaDataKey("vox_offset") else 0
+    needed = math.prod(reader.GetSize()) * bits // 8 + max(0, int(offset))
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             found = sum(map(len, iter(lambda: file.read(1 << 20), b"")))
@@ -163,6 +227,8 @@ def _reason(error):
     """The last telling line of an ITK exception, which spans several."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
+    if text.startswith("Reason:"):  # of the operating system's last call, whatever that was
+        text = "the file is cut off or damaged"
     for mark in ("ITK ERROR:", "sitk::ERROR:"):
         text = text.split(mark)[-1].strip()
     return text

@@ -46,7 +46,15 @@ class PreparedVolume:
 
 
 def prepare_volume(
-    image, shape, *, mask=None, margin=MARGIN, box=None, apply_mask=False, name="image"
+    image,
+    shape,
+    *,
+    mask=None,
+    margin=MARGIN,
+    box=None,
+    apply_mask=False,
+    window=None,
+    name="image",
 ):
     """Network input of an image.
 
@@ -59,6 +67,8 @@ def prepare_volume(
         box: crop box to use as it is (see PreparedVolume.box) instead of the foreground's.
         apply_mask: whether voxels outside the mask become 0 (as in skull stripping);
             otherwise the mask only places the box and the intensity range.
+        window: intensities (low, high) that become 0 and 1, for CT in Hounsfield units;
+            None takes the PERCENTILES of the foreground.
         name: what to call the image in errors.
     Returns: PreparedVolume.
     Raises: ValueError: for an image that is empty or has NaN or infinite voxels, and for a
@@ -67,18 +77,20 @@ def prepare_volume(
     require_finite(image, name)
     canonical = sitk.DICOMOrient(image, "LPS")
     array = sitk.GetArrayViewFromImage(canonical)
-    if mask is None:
-        foreground = foreground_mask(array)
-    else:
+    if mask is not None:
         foreground = _mask_array(mask, image, name)
+    elif box is None or window is None:
+        foreground = foreground_mask(array)
     if box is None:
         box = foreground_box(foreground, margin)
     box = np.asarray(box, dtype=np.float64)
     grid = Grid.from_image(canonical).crop_resampled(box, shape)
 
-    low, high = np.percentile(array[foreground], PERCENTILES)
-    if low == high:
-        low, high = float(array.min()), float(array.max())
+    if window is None:
+        window = np.percentile(array[foreground], PERCENTILES)
+        if window[0] == window[1]:
+            window = array.min(), array.max()
+    low, high = map(float, window)
     scaled = array.astype(np.float32)
     scaled -= np.float32(low)
     scaled /= np.float32(high - low)
@@ -112,6 +124,7 @@ def sample_array(array, source, target, *, order, outside):
         outside: value of voxels outside the array; None repeats the border.
     Returns: array of grid `target`, same dtype.
     """
+    array, source = _cut_to(target, array, source)
     matrix = np.linalg.inv(source.affine) @ target.affine  # target index -> source index
     if order:
         step = np.linalg.norm(matrix[:3, :3], axis=1)  # source voxels per target voxel
@@ -123,6 +136,21 @@ def sample_array(array, source, target, *, order, outside):
         index = source.point_to_index(target.points(slab))
         result[slab] = sample(array, index, order=order, outside=outside)
     return result
+
+
+def _cut_to(target, array, source):
+    """The part of an array (and of its grid) that samples on `target` depend on."""
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(target.shape) - 1)
+    index = source.point_to_index(target.index_to_point(corners))
+    step = np.linalg.norm(np.linalg.inv(source.affine)[:3, :3] @ target.affine[:3, :3], axis=1)
+    reach = np.ceil(2 * np.maximum(step - 1, 0)) + 2  # 4 sigma of the smoothing, and a neighbour
+    last = np.array(source.shape) - 1
+    low = np.clip(np.floor(index.min(axis=0) - reach), 0, last).astype(int)
+    high = np.clip(np.ceil(index.max(axis=0) + reach), 0, last).astype(int) + 1
+    affine = source.affine.copy()
+    affine[:3, 3] = source.index_to_point(low)
+    part = array[tuple(slice(a, b) for a, b in zip(low, high))]
+    return part, Grid(part.shape, affine)
 
 
 def foreground_mask(array):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data_prep import brain_study, freesurfer
+from data_prep.prepared import StepTimer
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.pairs import subset_pairs
 from rcn_tf.data.scans import ScanStore
@@ -37,10 +38,11 @@ def test_study_of_the_real_scans(tmp_path, shared_data):
                 _check_labels(scan)
     # Any scan can be made again by itself.
     subject = next(s for s in brain_study.SUBJECTS if s.name == "labelmap_02")
-    name, arrays = brain_study._make(brain_study._Job(subject, 1, str(folder), SHAPE, 3))
+    files = brain_study._files(subject, 1, folder)
+    again = brain_study.StudyRecipe(SHAPE, 3)(files, StepTimer())
     with h5py.File(tmp_path / "train.h5") as pack:
-        np.testing.assert_array_equal(pack[name]["volume"], arrays["volume"])
-        np.testing.assert_array_equal(pack[name]["segmentation"], arrays["segmentation"])
+        np.testing.assert_array_equal(pack[files.id]["volume"], again.volume)
+        np.testing.assert_array_equal(pack[files.id]["segmentation"], again.segmentation)
 
 
 def _check_labels(scan):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from data_prep.generic import build_pack, prepare_scan, read_landmarks
+from data_prep.generic import ImageRecipe, build_pack, read_landmarks, read_voxel_landmarks
+from data_prep.prepared import StepTimer
+from data_prep.scan_files import ScanFiles, content_hash
 from rcn_tf.commands.main import main
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import PackReader
@@ -46,17 +48,23 @@ def write_scan(folder, name, *, orientation="LPS", suffix=".nii.gz", seed=0):
     return paths
 
 
+def prepare_scan(image, labels=None, landmarks=None, mask=None, **options):
+    """One scan through the recipe, as the pack would hold it."""
+    files = ScanFiles("scan", image, labels, landmarks, mask)
+    return ImageRecipe(SHAPE, **options)(files, StepTimer())
+
+
 @pytest.mark.parametrize(
     ("orientation", "suffix"), [("LPS", ".nii.gz"), ("RIA", ".mha"), ("ASL", ".nrrd")]
 )
 def test_labels_and_landmarks_lie_on_the_image(tmp_path, orientation, suffix):
     paths = write_scan(tmp_path, "scan", orientation=orientation, suffix=suffix)
-    scan = prepare_scan(**paths, shape=SHAPE)
-    volume, labels, points = scan["volume"], scan["segmentation"], scan["points"]
+    scan = prepare_scan(**paths)
+    volume, labels, points = scan.volume, scan.segmentation, scan.points
     assert volume.shape == labels.shape == SHAPE
     assert (volume.dtype, volume.min()) == (np.uint8, 0)
     assert volume.max() > 245
-    grid = Grid.from_attributes(scan["attributes"])
+    grid = Grid.from_attributes(scan.attributes)
     for (label, _), point in zip(BALLS.items(), points):
         index = np.argwhere(labels == label)
         np.testing.assert_allclose(index.mean(axis=0), point, atol=0.5)
@@ -75,7 +83,7 @@ def scans(tmp_path):
     return [write_scan(tmp_path, name, seed=k) for k, name in enumerate(("one", "two"))]
 
 
-def arguments(scans, folder, **changes):
+def arguments(scans, folder, *flags, **changes):
     """Command line of `rcn prepare images` for these scans."""
     options = {
         "images": [scan["image"] for scan in scans],
@@ -84,13 +92,14 @@ def arguments(scans, folder, **changes):
         "shape": SHAPE,
         "out": [folder / "pack.h5"],
         "config": [folder / "dataset.json"],
+        "workers": [1],
     }
     options.update(changes)
     words = ["prepare", "images"]
     for name, values in options.items():
         if values is not None:
             words += [f"--{name}", *map(str, values)]
-    return words
+    return [*words, *flags]
 
 
 def test_command_writes_pack_and_config(tmp_path, scans, capsys):
@@ -103,7 +112,7 @@ def test_command_writes_pack_and_config(tmp_path, scans, capsys):
     with ScanStore(config) as store:
         store.check(config.subset("mine"))
         scan = store.read("pack/one")
-    assert scan.attributes["source"] == "one.nii.gz"
+    assert scan.attributes["source"] == f"sha256:{content_hash(scans[0]['image'])}"
     np.testing.assert_array_equal(scan.points[2], [-1, -1, -1])
     with PackReader(tmp_path / "pack.h5") as reader:
         assert reader.verify_checksum("two") is True
@@ -135,9 +144,9 @@ def test_masks_in_the_originals_manner_are_recognised(tmp_path, scans):
 def test_mask_places_the_box(tmp_path, scans):
     labels = sitk.ReadImage(str(scans[0]["labels"]))
     sitk.WriteImage(sitk.Cast(labels == 7, sitk.sitkUInt8), str(tmp_path / "mask.mha"))
-    whole = prepare_scan(scans[0]["image"], shape=SHAPE)
-    part = prepare_scan(scans[0]["image"], mask=tmp_path / "mask.mha", shape=SHAPE)
-    extents = [np.ptp(scan["attributes"]["crop_box"], axis=1) for scan in (whole, part)]
+    whole = prepare_scan(scans[0]["image"])
+    part = prepare_scan(scans[0]["image"], mask=tmp_path / "mask.mha")
+    extents = [np.ptp(scan.attributes["crop_box"], axis=1) for scan in (whole, part)]
     assert (extents[1] < 0.5 * extents[0]).all()
 
 
@@ -180,13 +189,6 @@ def _csv(text):
         (lambda s, f: {"shape": (8, 0, 8)}, "--shape must be three positive sizes"),
         (lambda s, f: {"config": [f / "gone" / "d.json"]}, "gone does not exist"),
         (lambda s, f: {"config": [f / "pack.h5"]}, "must be two files"),
-        (_shifted_labels, "shifted.nii.gz must have the geometry"),
-        (_unreadable_image, "bad.nii.gz"),
-        (_nan_image, "nan.mha has 1 NaN"),
-        (_csv("1,2,3\n"), "bad.csv must begin with a header line naming x, y and z"),
-        (_csv(""), "bad.csv must begin with a header line"),
-        (_csv("x,y,z\n1,2,3\n1,b,3\n"), "bad.csv, line 3: not three numbers"),
-        (_csv("x,y,z\n1,2\n"), "bad.csv, line 2: not three numbers"),
     ],
 )
 def test_errors_are_one_line_and_keep_the_old_pack(tmp_path, scans, capsys, change, message):
@@ -201,6 +203,80 @@ def test_errors_are_one_line_and_keep_the_old_pack(tmp_path, scans, capsys, chan
     assert message in lines[0]
     assert sorted(tmp_path.iterdir()) == before
     assert (tmp_path / "pack.h5").read_text() == (tmp_path / "dataset.json").read_text() == "old"
+
+
+BAD_SCANS = [
+    (_shifted_labels, "shifted.nii.gz must have the geometry"),
+    (_unreadable_image, "bad.nii.gz"),
+    (_nan_image, "nan.mha has 1 NaN"),
+    (_csv("1,2,3\n"), "bad.csv must begin with a header line naming x, y and z"),
+    (_csv(""), "bad.csv must begin with a header line"),
+    (_csv("x,y,z\n1,2,3\n1,b,3\n"), "bad.csv, line 3: not three numbers"),
+    (_csv("x,y,z\n1,2\n"), "bad.csv, line 2: not three numbers"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_SCANS)
+def test_a_bad_scan_is_reported_and_left_out(tmp_path, scans, capsys, change, message):
+    arrangement = arguments(scans, tmp_path, **change(scans, tmp_path))
+    assert main(arrangement) == 1
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "1 scans could not be prepared:" in printed.out
+    with PackReader(tmp_path / "pack.h5") as reader:
+        assert reader.ids() == ["one"]
+    assert load_dataset_config(tmp_path / "dataset.json").subset("all") == ("pack/one",)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_strict_keeps_the_old_pack_and_what_is_finished(tmp_path, scans, capsys):
+    for name in ("pack.h5", "dataset.json"):
+        (tmp_path / name).write_text("old")
+    changes = _unreadable_image(scans, tmp_path)
+    assert main(arguments(scans, tmp_path, "--strict", **changes)) == 2
+    assert "bad.nii.gz" in capsys.readouterr().err
+    assert (tmp_path / "pack.h5").read_text() == (tmp_path / "dataset.json").read_text() == "old"
+    sitk.WriteImage(sitk.ReadImage(str(scans[1]["image"])), str(tmp_path / "bad.nii.gz"))
+    assert main(arguments(scans, tmp_path, "--strict", **changes)) == 0
+    assert "1 of them were finished before" in capsys.readouterr().out
+
+
+def test_an_atlas_that_fails_ends_the_run(tmp_path, scans, capsys):
+    changes = _unreadable_image(scans, tmp_path)
+    assert main(arguments(scans, tmp_path, atlas=["bad"], **changes)) == 2
+    assert not (tmp_path / "pack.h5").exists()
+    assert "bad: cannot read" in capsys.readouterr().err
+
+
+def test_window_labels_and_whole_images(tmp_path, scans):
+    paths = scans[0]
+    scan = prepare_scan(
+        paths["image"], paths["labels"], window=(0.0, 510.0), keep_labels=(7,), crop=False
+    )
+    assert set(np.unique(scan.segmentation)) == {0, 7}
+    assert scan.volume.max() == pytest.approx(200, abs=5)  # 400 of 510
+    np.testing.assert_array_equal(scan.attributes["crop_box"], [[0, 30], [0, 34], [0, 40]])
+
+
+def test_orientation_of_files_that_do_not_say(tmp_path, scans):
+    image = sitk.ReadImage(str(scans[0]["image"]))
+    image.SetDirection(np.eye(3).ravel().tolist())
+    sitk.WriteImage(image, str(tmp_path / "plain.mha"))
+    turned = prepare_scan(tmp_path / "plain.mha", orientation="RAS")
+    plain = prepare_scan(tmp_path / "plain.mha")
+    np.testing.assert_allclose(turned.volume.astype(float), plain.volume[:, ::-1, ::-1], atol=1)
+    with pytest.raises(ValueError, match="three letters such as LPS or RAS; got 'LLS'"):
+        prepare_scan(tmp_path / "plain.mha", orientation="LLS")
+
+
+def test_landmarks_in_voxels(tmp_path, scans):
+    image = sitk.ReadImage(str(scans[0]["image"]))
+    (tmp_path / "points.csv").write_text("1,2,3\n4.5,5,6\n")
+    points = read_voxel_landmarks(tmp_path / "points.csv", image)
+    np.testing.assert_allclose(points[0], image.TransformIndexToPhysicalPoint((1, 2, 3)))
+    (tmp_path / "points.csv").write_text("1,2\n")
+    with pytest.raises(ValueError, match=r"points\.csv must hold rows of three numbers"):
+        read_voxel_landmarks(tmp_path / "points.csv", image)
 
 
 def test_config_holds_a_relative_path(tmp_path, scans):

@@ -59,7 +59,7 @@ def test_checksum_reveals_a_changed_volume(tmp_path, volume):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scan_id": ""}, "non-empty string; got ''"),
+        ({"scan_id": ""}, "scan id must be printable names .* got ''"),
         ({"scan_id": "a"}, "'a' occurs twice"),
         ({"volume": np.zeros(SHAPE)}, r"`volume` of 'b' must be uint8 .* got float64 \(6, 5, 4\)"),
         ({"volume": np.zeros((4, 4), np.uint8)}, r"got uint8 \(4, 4\)"),

@@ -44,7 +44,7 @@ def test_failed_write_leaves_nothing(tmp_path):
 def test_missing_and_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.nii"):
         read_image(tmp_path / "absent.nii")
-    with pytest.raises(ValueError, match="folder"):
+    with pytest.raises(ValueError, match="is a folder without DICOM files"):
         read_image(tmp_path)
 
 

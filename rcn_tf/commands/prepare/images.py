@@ -1,19 +1,20 @@
-"""Build a pack of scans (HDF5) and its dataset config from image files."""
+"""`rcn prepare images`: a pack from any image files."""
 
 import pathlib
 
-
-def add_arguments(parser):
-    sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
-    text = "image files that SimpleITK reads: NIfTI, MetaImage, NRRD, ..."
-    _add_images(sources.add_parser("images", help=text, description=f"A pack from {text}"))
-
-
-def run(args):
-    return {"images": _run_images}[args.source](args)
+from rcn_tf.commands.prepare.batches import (
+    add_batch_arguments,
+    check_batch_arguments,
+    print_summary,
+    scan_progress,
+)
 
 
-def _add_images(parser):
+def add_commands(commands):
+    """Declares the subcommand."""
+    text = "image files that SimpleITK reads (NIfTI, MetaImage, NRRD, ...) or DICOM folders"
+    parser = commands.add_parser("images", help=text, description=f"A pack from {text}")
+    parser.set_defaults(run_source=run)
     path = {"type": pathlib.Path, "metavar": "FILE"}
     parser.add_argument("--images", nargs="+", required=True, **path)
     parser.add_argument(
@@ -29,8 +30,16 @@ def _add_images(parser):
         "--masks", nargs="+", **path, help="foreground of each image, to crop to; else found"
     )
     parser.add_argument("--ids", nargs="+", metavar="ID", help="names; else the files' names")
+    parser.add_argument("--series", help="number or UID, for DICOM folders with several series")
     parser.add_argument(
         "--shape", type=int, nargs=3, required=True, metavar=("D", "H", "W"), help="grid (z y x)"
+    )
+    parser.add_argument(
+        "--window",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="intensities that become 0 and 255 (CT); else percentiles of the foreground",
     )
     parser.add_argument(
         "--out", required=True, **path, help="pack to write (.h5); an older one is replaced"
@@ -43,20 +52,18 @@ def _add_images(parser):
     )
     parser.add_argument("--subset", default="all", metavar="NAME", help="name of the subset")
     parser.add_argument("--atlas", metavar="ID", help="pair every scan with this one only")
+    add_batch_arguments(parser)
 
 
-def _run_images(args):
-    from rich.console import Console
-    from rich.progress import Progress
-
+def run(args):
+    """Builds the pack; returns the exit code."""
     from data_prep.generic import build_pack
 
-    if min(args.shape) < 1:
-        raise ValueError(f"--shape must be three positive sizes; got {args.shape}.")
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("preparing", total=len(args.images))
-        build_pack(
+    check_batch_arguments(args)
+    if args.window is not None and not args.window[0] < args.window[1]:
+        raise ValueError(f"--window must be LOW < HIGH; got {args.window}.")
+    with scan_progress(len(args.images)) as progress:
+        summary = build_pack(
             args.images,
             args.out,
             args.config,
@@ -65,8 +72,12 @@ def _run_images(args):
             landmarks=args.landmarks,
             masks=args.masks,
             ids=args.ids,
+            series=args.series,
             subset=args.subset,
             atlas=args.atlas,
-            progress=lambda scan_id: progress.update(task, advance=1, description=scan_id),
+            window=None if args.window is None else tuple(args.window),
+            workers=args.workers,
+            strict=args.strict,
+            progress=progress,
         )
-    print(f"{len(args.images)} scans in {args.out}; dataset config {args.config}")
+    return print_summary(summary, args.out, args.config)

@@ -1,0 +1,62 @@
+"""Writes the dataset config of a pack (the format is described in `rcn_tf.data.dataset_config`)."""
+
+import os
+import pathlib
+
+from rcn_tf.files import write_json
+
+MASK = 255
+"""The only id of a segmentation in the manner of the original's livers."""
+
+
+def write_config(
+    path,
+    pack,
+    *,
+    shape,
+    subsets,
+    labels=(),
+    image_type=None,
+    atlas=None,
+    paired=False,
+    expected=None,
+    exclude=None,
+):
+    """Writes a config with one pack.
+
+    Args:
+        path: JSON to write. pack: the pack; its stem becomes the alias.
+        shape: (D, H, W). subsets: {name: [scan id]}; the first one is trained on (scheme "1"),
+            the last one evaluated ("2").
+        labels: ids in the segmentations, without 0. image_type: "liver" or "brain"; None: the
+            former for masks 0/255.
+        atlas: scan id. paired: bool. expected: {subset: count} or None.
+        exclude: file name beside the config, or None.
+    """
+    path, pack = pathlib.Path(path), pathlib.Path(pack)
+    alias = pack.stem
+    names = list(subsets)
+    config = {
+        # Relative, so that the folder can be moved.
+        "files": {alias: {"path": relative(pack, path.parent), "type": "HDF5"}},
+        "image_size": list(shape),
+        "image_type": image_type or ("liver" if list(labels) == [MASK] else "brain"),
+        "schemes": {"1": {names[0]: 1.0}, "2": {names[-1]: 1.0}},
+        "subsets": {name: [f"{alias}/{scan}" for scan in scans] for name, scans in subsets.items()},
+    }
+    if atlas is not None:
+        config["atlas"] = f"{alias}/{atlas}"
+    if paired:
+        config["paired"] = True
+    if labels:
+        config["segmentation_class_value"] = {str(label): label for label in labels}
+    if expected:
+        config["expected"] = expected
+    if exclude:
+        config["exclude"] = exclude
+    write_json(path, config)
+
+
+def relative(file, folder):
+    """Path of `file` as seen from `folder`."""
+    return os.path.relpath(pathlib.Path(file).resolve(), pathlib.Path(folder).resolve())

@@ -1,0 +1,194 @@
+"""Contact sheets of prepared scans: PNG pages, an HTML page, and an exclude list.
+
+One tile per scan: its median axial, coronal and sagittal slices (superior and anterior up),
+segmentations outlined, flags of `data_prep.quality` below. On the HTML page, which needs no
+network, a click on a tile marks the scan, and the marked ones can be saved as an exclude list;
+named in a dataset config (`"exclude": "exclude.txt"`) it keeps them out of every subset.
+"""
+
+import base64
+import html
+import io
+import pathlib
+
+import matplotlib.image
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from data_prep.quality import flag_scans, measure
+from rcn_tf.data.scans import ScanStore
+from rcn_tf.files import replacing
+
+COLUMNS, ROWS = 5, 8
+OUTLINE = np.array([254, 40, 40], np.uint8)
+
+
+def write_contact_sheets(config, out, *, exclude=(), progress=None):
+    """Writes contact_sheet_NN.png, contact_sheet.html and exclude.txt.
+
+    Args:
+        config: DatasetConfig. out: folder, made if need be.
+        exclude: names of flags whose scans exclude.txt leaves out; other flagged scans stand
+            there as comments.
+        progress: called with each scan's id.
+    Returns: {scan id: {flag: text}}.
+    Raises: KeyError, ValueError, OSError: naming the file and the scan.
+    """
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    scan_ids = list(dict.fromkeys(scan for scans in config.subsets.values() for scan in scans))
+    if not scan_ids:
+        raise ValueError(f"{config.path} lists no scan.")
+    strips, measures = {}, []
+    with ScanStore(config, cache_bytes=0) as store:
+        for scan_id in scan_ids:
+            scan = store.read(scan_id)
+            strips[scan_id] = _png(tile(scan))
+            measures.append(measure(scan_id, scan, config.image_type))
+            if progress:
+                progress(scan_id)
+    flags = flag_scans(measures)
+    _write_pages(out, strips, flags)
+    _write_text(out / "contact_sheet.html", _html_page(config, strips, flags))
+    _write_text(out / "exclude.txt", _exclude_list(flags, exclude))
+    return flags
+
+
+def tile(scan):
+    """Median slices side by side.
+
+    Args: scan: rcn_tf.data.packs.Scan, array axes inferior-superior, anterior-posterior,
+        right-left.
+    Returns: uint8 [h, w, 3].
+    """
+    pictures = []
+    for axis, flips in ((0, ()), (1, (0,)), (2, (0,))):
+        index = scan.volume.shape[axis] // 2
+        plane = np.take(scan.volume, index, axis)
+        picture = np.repeat(plane[..., None], 3, axis=-1)
+        if scan.segmentation is not None:
+            outline = _outline(np.take(scan.segmentation, index, axis))
+            picture[outline] = picture[outline] // 2 + OUTLINE // 2
+        pictures.append(np.flip(picture, flips) if flips else picture)
+    height = max(picture.shape[0] for picture in pictures)
+    padded = [
+        np.pad(picture, ((0, height - picture.shape[0]), (0, 2), (0, 0))) for picture in pictures
+    ]
+    return np.concatenate(padded, axis=1)
+
+
+def _outline(labels):
+    """Voxels whose right or lower neighbour has another label."""
+    edge = np.zeros(labels.shape, bool)
+    edge[:-1] |= labels[:-1] != labels[1:]
+    edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    return edge
+
+
+def _png(picture):
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, picture, format="png")
+    return buffer.getvalue()
+
+
+def _write_pages(out, strips, flags):
+    for old in out.glob("contact_sheet_*.png"):
+        old.unlink()
+    ids = list(strips)
+    page = COLUMNS * ROWS
+    for number, start in enumerate(range(0, len(ids), page), 1):
+        shown = ids[start : start + page]
+        rows = -(-len(shown) // COLUMNS)
+        figure = Figure(figsize=(3.6 * COLUMNS, 1.65 * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = np.atleast_1d(figure.subplots(rows, COLUMNS)).ravel()
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, scan_id in zip(axes, shown):
+            axis.imshow(matplotlib.image.imread(io.BytesIO(strips[scan_id])))
+            text = ", ".join(flags[scan_id])
+            axis.set_title(
+                f"{scan_id}  {text}" if text else scan_id,
+                fontsize=8,
+                color="red" if text else "black",
+                parse_math=False,
+            )
+        with replacing(out / f"contact_sheet_{number:02d}.png") as temporary:
+            figure.savefig(temporary, dpi=100)
+
+
+def _html_page(config, strips, flags):
+    tiles = []
+    for scan_id, png in strips.items():
+        notes = "".join(
+            f"<li><b>{html.escape(name)}</b>: {html.escape(text)}</li>"
+            for name, text in flags[scan_id].items()
+        )
+        tiles.append(
+            f'<figure data-id="{html.escape(scan_id)}" class="{"flagged" if notes else ""}">'
+            f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+            f"<figcaption>{html.escape(scan_id)}<ul>{notes}</ul></figcaption></figure>"
+        )
+    flagged = sum(bool(one) for one in flags.values())
+    return _PAGE.format(
+        title=html.escape(config.path.name),
+        count=len(strips),
+        flagged=flagged,
+        tiles="\n".join(tiles),
+    )
+
+
+def _exclude_list(flags, exclude):
+    lines = ["# Scans to leave out, one id a line. Flagged ones stand as comments: look first."]
+    for scan_id, found in flags.items():
+        if found:
+            active = set(found) & set(exclude)
+            reasons = "; ".join(f"{name}: {text}" for name, text in found.items())
+            lines.append(f"{'' if active else '# '}{scan_id}  # {reasons}")
+    return "\n".join(lines) + "\n"
+
+
+def _write_text(path, text):
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Contact sheet: {title}</title><style>
+body {{ font: 14px/1.35 sans-serif; margin: 1.5em; }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(400px, 1fr)); gap: 10px; }}
+figure {{ margin: 0; padding: 6px; border: 2px solid #ddd; border-radius: 6px; cursor: pointer; }}
+figure.flagged {{ border-color: #e8a33d; }}
+figure.out {{ border-color: #c00; background: #fdd; opacity: .65; }}
+img {{ width: 100%; image-rendering: pixelated; background: #000; display: block; }}
+ul {{ margin: 2px 0 0; padding-left: 1.2em; color: #a04000; }}
+label, button {{ margin-right: 1em; }}
+body.only figure:not(.flagged) {{ display: none; }}
+</style></head><body>
+<h1>Contact sheet: {title}</h1>
+<p>{count} scans, {flagged} flagged. Click a scan to mark it, then save the list beside the
+dataset config and name it there: <code>"exclude": "exclude.txt"</code>.</p>
+<p><label><input type="checkbox" id="only"> flagged only</label>
+<button id="save">Save exclude.txt</button><span id="marked">0 marked</span></p>
+<main>
+{tiles}
+</main>
+<script>
+const marked = () => [...document.querySelectorAll("figure.out")].map(f => f.dataset.id);
+document.querySelector("main").onclick = event => {{
+  const figure = event.target.closest("figure");
+  if (!figure) return;
+  figure.classList.toggle("out");
+  document.getElementById("marked").textContent = marked().length + " marked";
+}};
+document.getElementById("only").onchange = event =>
+  document.body.classList.toggle("only", event.target.checked);
+document.getElementById("save").onclick = () => {{
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([marked().join("\\n") + "\\n"]));
+  link.download = "exclude.txt";
+  link.click();
+}};
+</script></body></html>
+"""

@@ -1,0 +1,142 @@
+"""Finds a dataset's scans in the folder tree of its download.
+
+A dataset is described by regular expressions for the paths, relative to the folder that is
+given, of its images, labels and landmarks; `(?:.*/)?` in front lets the download lie deeper.
+A path may be that of an image file or of a folder that holds a DICOM series. Named groups make
+the scan's id; the files of a scan are those with the same id. Numbers lose leading zeros, as in
+the ids of the RCN project's packs ("hepaticvessel/1").
+
+Beside what the download holds, a person may put `landmarks/ID.csv` (columns x, y, z; LPS, mm)
+and `masks/ID.nii.gz` into the folder, with "_" for "/" in ID.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+from typing import Optional
+
+from data_prep.scan_files import ScanFiles
+from rcn_tf.files import natural_order
+
+ANYWHERE = r"(?:.*/)?"
+NIFTI = r"\.nii(?:\.gz)?"
+
+_IMAGE_SUFFIXES = (
+    ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".img.gz", ".csv",
+)  # fmt: skip
+_DICOM_SUFFIXES = (".dcm", ".ima", "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A dataset of the papers.
+
+    name: of the command, the pack and its alias. title: for people. kind: "liver", "brain" or
+    "lung", which decides how scans are prepared. images: regular expressions, the preferred
+    ones first where several files could be the same scan. labels, landmarks: likewise.
+    scan_id: format of the ids from the groups; of several joined by "|" the first whose groups
+    a pattern has. landmarks_in: "mm" (columns x, y, z; LPS) or "voxels". expected: number of
+    scans in the paper.
+    labels_are: ids kept in label maps (brain) or counted as liver; None for all.
+    shape: (D, H, W). crop: False where the scans share a grid already. window: intensities
+    that become 0 and 255, None to find them. paired: scans 2k and 2k + 1 belong together.
+    atlas: id of the usual fixed scan.
+    """
+
+    name: str
+    title: str
+    kind: str
+    images: tuple
+    expected: int
+    labels: tuple = ()
+    landmarks: tuple = ()
+    landmarks_in: str = "mm"
+    scan_id: str = "{id}"
+    labels_are: Optional[tuple] = None
+    shape: tuple = (128, 128, 128)
+    crop: bool = True
+    window: Optional[tuple] = None
+    paired: bool = False
+    atlas: Optional[str] = None
+
+    def find(self, folder):
+        """Scans below a folder.
+
+        Args: folder: path.
+        Returns: list of ScanFiles in natural order of their ids.
+        Raises: FileNotFoundError: no such folder, or no scan in it.
+        """
+        folder = pathlib.Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"Folder {folder} does not exist.")
+        paths = list(image_paths(folder))
+        images = self._by_id(folder, paths, self.images)
+        if not images:
+            raise FileNotFoundError(
+                f"{folder} holds no scan of {self.title}; see docs/datasets/{self.name}.md for "
+                "the folders and file names that are expected."
+            )
+        labels = self._by_id(folder, paths, self.labels)
+        landmarks = self._by_id(folder, paths, self.landmarks)
+        scans = []
+        for scan_id in sorted(images, key=natural_order):
+            flat = scan_id.replace("/", "_")
+            own_landmarks = folder / "landmarks" / f"{flat}.csv"
+            own_mask = folder / "masks" / f"{flat}.nii.gz"
+            scans.append(
+                ScanFiles(
+                    scan_id,
+                    images[scan_id],
+                    labels.get(scan_id),
+                    own_landmarks if own_landmarks.is_file() else landmarks.get(scan_id),
+                    own_mask if own_mask.is_file() else None,
+                )
+            )
+        return scans
+
+    def _by_id(self, folder, paths, patterns):
+        """{scan id: path}; of several paths the one of the earliest pattern, then by name."""
+        found = {}
+        for rank, pattern in enumerate(patterns):
+            for path in paths:
+                match = re.fullmatch(pattern, path.relative_to(folder).as_posix())
+                if match:
+                    found.setdefault(self._id(match), (rank, path))
+        return {scan_id: path for scan_id, (_, path) in found.items()}
+
+    def _id(self, match):
+        groups = {name: value for name, value in match.groupdict().items() if value is not None}
+        if "n" in groups:
+            groups["n"] = str(int(groups["n"]))
+        if "path" in groups:
+            groups["path"] = re.sub(r"[/\\]", "_", groups["path"])
+        for template in self.scan_id.split("|"):
+            if set(re.findall(r"{(\w+)}", template)) <= set(groups):
+                return template.format(**groups)
+        raise KeyError(f"{self.name}: no id from {match[0]!r}")
+
+
+def image_paths(folder):
+    """Image files and DICOM folders below a folder, in natural order; hidden ones are skipped."""
+    folder = pathlib.Path(folder)
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted((name for name in folders if name[0] != "."), key=natural_order)
+        parent = pathlib.Path(parent)
+        names = sorted((name for name in files if name[0] != "."), key=natural_order)
+        if parent != folder and any(_is_dicom(parent / name) for name in names[:3]):
+            yield parent
+        for name in names:
+            if name.lower().endswith(_IMAGE_SUFFIXES):
+                yield parent / name
+
+
+def _is_dicom(file):
+    """DICOM files have any name; "DICM" after 128 bytes tells them."""
+    if file.suffix.lower() not in _DICOM_SUFFIXES and not file.suffix[1:].isdigit():
+        return False
+    try:
+        with file.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

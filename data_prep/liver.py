@@ -1,0 +1,150 @@
+"""Liver CT: rough box, crop, Hounsfield window, masks 0/255, landmarks (RCN, 4.2; VTN, V.A.2)."""
+
+import dataclasses
+from typing import Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from data_prep.generic import grid_attributes, read_landmarks, read_scan
+from data_prep.intensities import exposure, match_exposure
+from data_prep.liver_box import find_liver_box
+from data_prep.packs import to_uint8
+from data_prep.prepared import PreparedScan, StepTimer
+from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.images import require_integers
+from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
+
+LEVEL, WIDTH = 120.0, 290.0
+"""Hounsfield window: -25 HU becomes 0, 265 HU becomes 255."""
+
+MARGIN = 12.0
+"""Millimetres kept around the liver's box on each side."""
+
+N_LANDMARKS = 6
+MASK = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class LiverRecipe:
+    """From a CT to a prepared scan.
+
+    shape: (D, H, W). margin: mm around the box. level, width: Hounsfield window.
+    box_from: "threshold" finds the box in the image (`liver_box`), "labels" takes that of the
+    annotated liver; a scan's own box or mask goes before either.
+    liver_labels: ids that count as liver in label maps; None: all but 0 (LiTS: liver, tumour).
+    exposure: of a reference scan (`intensities.exposure`), to match histograms with.
+    """
+
+    shape: tuple = (128, 128, 128)
+    margin: float = MARGIN
+    level: float = LEVEL
+    width: float = WIDTH
+    box_from: str = "threshold"
+    liver_labels: Optional[tuple] = None
+    exposure: Optional[tuple] = None
+    orientation: Optional[str] = None
+
+    def __call__(self, files, timer):
+        """Prepares one scan.
+
+        Args: files: ScanFiles; timer: StepTimer.
+        Returns: PreparedScan: segmentation 0/255 where there are labels, six landmarks where
+            there is a CSV (-1 where missing). Attribute `box_from` says how the box was found.
+        Raises: ValueError, OSError: naming the file.
+        """
+        with timer.step("read"):
+            image, mask, labels = read_scan(files, self.orientation)
+            liver = None if labels is None else self._liver(labels, files.labels)
+        with timer.step("box"):
+            box, found = self._box(files, image, mask, liver)
+        with timer.step("resample"):
+            low = self.level - self.width / 2
+            window = (low, low + self.width)
+            prepared = prepare_volume(
+                image, self.shape, box=box, window=window, name=str(files.image)
+            )
+            array, segmentation = prepared.array, None
+            if liver is not None:
+                segmentation = prepare_labels(liver, prepared.grid, name=str(files.labels))
+        points = None
+        if files.landmarks is not None:
+            points = prepared.grid.point_to_index(six_landmarks(files.landmarks))
+        if self.exposure is not None:
+            with timer.step("exposure"):
+                array = match_exposure(array, self.exposure)
+        with timer.step("hash"):
+            attributes = {
+                **grid_attributes(prepared, files),
+                "box_from": found,
+                "hounsfield_window": np.array(window),
+            }
+        return PreparedScan(to_uint8(array), segmentation, points, attributes)
+
+    def _liver(self, labels, path):
+        array = require_integers(labels, str(path))
+        wanted = array != 0 if self.liver_labels is None else np.isin(array, self.liver_labels)
+        if not wanted.any():
+            raise ValueError(f"{path} has no liver: ids {np.unique(array)[:20].tolist()}")
+        mask = sitk.GetImageFromArray(wanted.astype(np.uint8) * MASK)
+        mask.CopyInformation(labels)
+        return mask
+
+    def _box(self, files, image, mask, liver):
+        """Crop box in voxels of the image reoriented to LPS, and how it was found."""
+        canonical = sitk.DICOMOrient(image, "LPS")
+        if files.box is not None:
+            return _voxel_box(files.box, canonical, files.image), "given box"
+        if mask is not None:
+            tight, found = _mask_box(mask, files.mask), "given mask"
+        elif self.box_from == "labels":
+            if liver is None:
+                raise ValueError(f"{files.image} has no labels to take the box from")
+            tight, found = _mask_box(liver, files.labels), "labels"
+        else:
+            liver_box = find_liver_box(image, str(files.image))
+            tight, found = liver_box.box, str(liver_box)
+        margin = self.margin / np.array(canonical.GetSpacing())[::-1]
+        size = np.array(canonical.GetSize(), np.float64)[::-1]
+        low, high = np.maximum(tight[:, 0] - margin, 0), np.minimum(tight[:, 1] + margin, size)
+        return np.stack([low, high], axis=1), found
+
+
+def reference_exposure(files, recipe):
+    """Exposure of a scan, for `LiverRecipe.exposure` of the others.
+
+    Raises: as the recipe.
+    """
+    plain = dataclasses.replace(recipe, exposure=None)
+    return exposure(plain(files, StepTimer()).volume / np.float32(255))
+
+
+def six_landmarks(path):
+    """Six landmarks, LPS, mm, NaN where missing; fewer rows in the file are missing ones.
+
+    Raises: ValueError: naming the file, if there are more.
+    """
+    points = read_landmarks(path)
+    if len(points) > N_LANDMARKS:
+        raise ValueError(f"{path} has {len(points)} landmarks; expected {N_LANDMARKS} at most")
+    missing = np.full((N_LANDMARKS - len(points), 3), np.nan)
+    return np.concatenate([points, missing])
+
+
+def _mask_box(mask, path):
+    array = sitk.GetArrayFromImage(sitk.DICOMOrient(mask, "LPS")) != 0
+    if not array.any():
+        raise ValueError(f"{path} is empty: every voxel is 0")
+    return foreground_box(array, margin=0)
+
+
+def _voxel_box(box, canonical, path):
+    """Voxel bounds of a box given in mm ((x0, x1), (y0, y1), (z0, z1)), LPS, cut to the image."""
+    grid = Grid.from_image(canonical)
+    corners = np.stack(np.meshgrid(*box, indexing="ij"), axis=-1).reshape(-1, 3)
+    index = grid.point_to_index(corners) + 0.5
+    size = np.array(grid.shape, np.float64)
+    low, high = np.maximum(index.min(axis=0), 0), np.minimum(index.max(axis=0), size)
+    if not (high - low >= 2).all():
+        raise ValueError(f"{path}: the given box lies outside the image or is empty")
+    return np.stack([low, high], axis=1)

@@ -1,0 +1,65 @@
+"""The files of one scan, and what identifies them without naming anybody."""
+
+import dataclasses
+import hashlib
+import pathlib
+from typing import Optional
+
+_BLOCK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanFiles:
+    """Where a scan comes from.
+
+    id: name in the pack. image, labels, mask: image files or DICOM folders; landmarks: CSV;
+    series: of a DICOM folder with several; box: crop box ((x0, x1), (y0, y1), (z0, z1)),
+    LPS, mm, instead of the one that would be found.
+    """
+
+    id: str
+    image: Optional[pathlib.Path] = None
+    labels: Optional[pathlib.Path] = None
+    landmarks: Optional[pathlib.Path] = None
+    mask: Optional[pathlib.Path] = None
+    series: Optional[str] = None
+    box: Optional[tuple] = None
+
+    def paths(self):
+        """All files and folders of the scan."""
+        return [p for p in (self.image, self.labels, self.landmarks, self.mask) if p is not None]
+
+    def fingerprint(self):
+        """What changes when the files do: names, sizes and times of change; quick to find out.
+
+        Raises: FileNotFoundError: naming the file that is not there.
+        """
+        entries = [str(self.series), str(self.box)]
+        for path in self.paths():
+            if not path.exists():
+                raise FileNotFoundError(f"no such file: {path}")
+            for file in _files(path):
+                status = file.stat()
+                entries.append(f"{file.name}:{status.st_size}:{status.st_mtime_ns}")
+        return hashlib.sha256("\n".join(entries).encode()).hexdigest()
+
+
+def content_hash(path):
+    """SHA-256 of a file's bytes, or of the files' bytes of a folder in any order.
+
+    A pack records it as a scan's source: it can be compared with a file, but names no one.
+    """
+    digests = []
+    for file in _files(pathlib.Path(path)):
+        digest = hashlib.sha256()
+        with file.open("rb") as stream:
+            for block in iter(lambda: stream.read(_BLOCK), b""):
+                digest.update(block)
+        digests.append(digest.digest())
+    if len(digests) == 1:
+        return digests[0].hex()
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def _files(path):
+    return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]

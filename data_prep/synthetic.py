@@ -1,0 +1,208 @@
+"""Synthetic studies with real anatomy, for those who have none of the papers' datasets.
+
+From label maps (brains, or anything else) images are drawn in the manner of SynthMorph: random
+spatial map, an intensity per structure, texture, blur, bias field, noise, gamma. From an
+abdominal CT with a liver label come livers under large random deformations. The scan's id and
+the seed determine all of it, whatever the number of workers, and each scan goes straight to
+the pack.
+
+Reference: Hoffmann et al., "SynthMorph: Learning contrast-invariant registration without
+acquired images", IEEE TMI 41(3), 2022.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+from typing import Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from data_prep import batch, freesurfer, rendering, spatial_maps
+from data_prep.config_files import write_config
+from data_prep.generic import check_outputs, read_scan, stem
+from data_prep.liver import LEVEL, MARGIN, MASK, WIDTH
+from data_prep.packs import to_uint8
+from data_prep.prepared import PreparedScan
+from data_prep.scan_files import ScanFiles, content_hash
+from rcn_tf.volumes.images import require_integers
+from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
+
+AIR = -1024.0
+SURROUNDINGS = 60.0  # mm of the body kept around a liver that is deformed
+LIVER_ELASTIC = ((4, 24.0), (7, 8.0))  # like spatial_maps.ELASTIC, for soft organs
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelSynthesis:
+    """Draws scans from a label map.
+
+    shape: (D, H, W). seed: not negative. contrast: "random" or "t1" (`synthesis.render`).
+    structures: "evaluated" takes the ids for FreeSurfer's, draws the brain and keeps the
+    structures that are scored (`freesurfer.EVALUATED`); "all" takes any ids and keeps all.
+    strength: factor on the elastic deformation.
+    """
+
+    shape: tuple
+    seed: int = 0
+    contrast: str = "random"
+    structures: str = "evaluated"
+    strength: float = 1.0
+
+    def __call__(self, files, timer):
+        """Draws one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
+        brain = self.structures == "evaluated"
+        with timer.step("read"):
+            labels = _source_labels(files.labels, brain)
+        rng = _generator(self.seed, files.id)
+        with timer.step("render"):
+            image, labels = rendering.random_rendering(
+                None, labels, rng, contrast=self.contrast, brain=brain, strength=self.strength
+            )
+        with timer.step("resample"):
+            box = rendering.jittered_box(image, rng)
+            prepared = prepare_volume(image, self.shape, box=box, name=files.id)
+            segmentation = prepare_labels(labels, prepared.grid)
+            if brain:
+                segmentation = freesurfer.evaluated_structures(segmentation)
+        attributes = _attributes(prepared, files.labels)
+        return PreparedScan(to_uint8(prepared.array), segmentation, None, attributes)
+
+
+@dataclasses.dataclass(frozen=True)
+class LiverSynthesis:
+    """Deforms a CT and its liver label.
+
+    shape: (D, H, W). seed: not negative. liver_labels: ids of the liver, None: all but 0.
+    strength: factor on the elastic deformation (up to 24 mm per control point).
+    """
+
+    shape: tuple
+    seed: int = 0
+    liver_labels: Optional[tuple] = None
+    strength: float = 1.0
+
+    def __call__(self, files, timer):
+        """Makes one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
+        with timer.step("read"):
+            image, liver = _source_liver(files.image, files.labels, self.liver_labels)
+        rng = _generator(self.seed, files.id)
+        with timer.step("render"):
+            image, liver = self._rendering(image, liver, rng)
+        with timer.step("resample"):
+            array = sitk.GetArrayViewFromImage(liver)
+            box = foreground_box(array > 0, 0)
+            box += np.array([-1, 1]) * MARGIN / rendering.SPACING
+            box = rendering.jitter_box(box, array.shape, rng)
+            window = (LEVEL - WIDTH / 2, LEVEL + WIDTH / 2)
+            prepared = prepare_volume(image, self.shape, box=box, window=window, name=files.id)
+            segmentation = prepare_labels(liver, prepared.grid)
+        attributes = _attributes(prepared, files.image)
+        return PreparedScan(to_uint8(prepared.array), segmentation, None, attributes)
+
+    def _rendering(self, image, liver, rng):
+        indices = spatial_maps.random_spatial_map(
+            image.GetSize()[::-1],
+            image.GetSpacing()[::-1],
+            rng,
+            output_spacing=rendering.SPACING,
+            rotation=8.0,
+            elastic=[(points, self.strength * most) for points, most in LIVER_ELASTIC],
+            margin=0.0,
+        )
+        # Outside the scan lies air, not water: sampling fills with 0.
+        above_air = np.maximum(sitk.GetArrayViewFromImage(image) - AIR, 0)
+        moved = spatial_maps.sample(above_air, indices, order=1) + AIR
+        mask = spatial_maps.sample(sitk.GetArrayViewFromImage(liver), indices, order=0)
+        contrast = rng.uniform(0.9, 1.15) * moved + rng.uniform(-15, 15)
+        moved = np.where(moved > -200, contrast, moved)
+        bias = spatial_maps.smooth_random_field(moved.shape, (4, 4, 4), rng)[..., 0]
+        moved += np.float32(rng.uniform(0, 6)) * bias
+        moved += rng.standard_normal(moved.shape, np.float32) * np.float32(rng.uniform(3, 18))
+        return rendering.centred(moved.astype(np.float32)), rendering.centred(mask)
+
+
+def build(
+    labels,
+    out,
+    config,
+    recipe,
+    *,
+    number,
+    images=None,
+    workers=1,
+    strict=False,
+    progress=None,
+):
+    """Writes a pack of synthetic scans and its dataset config.
+
+    Args:
+        labels: paths of label maps. images: of the CTs they belong to, for LiverSynthesis.
+        out, config: pack and JSON to write. recipe: LabelSynthesis or LiverSynthesis.
+        number: scans per label map; named STEM_000 and so on.
+        workers, strict, progress: see `batch.build_pack`.
+    Returns: batch.Summary.
+    Raises: ValueError, OSError: naming the file.
+    """
+    out, config = pathlib.Path(out), pathlib.Path(config)
+    check_outputs(out, config)
+    labels = [pathlib.Path(path) for path in labels]
+    images = [None] * len(labels) if images is None else [pathlib.Path(path) for path in images]
+    if len(images) != len(labels):
+        raise ValueError(f"{len(images)} images but {len(labels)} label maps: give one for each.")
+    for path in filter(None, (*labels, *images)):
+        if not path.exists():
+            raise FileNotFoundError(f"no such file: {path}")
+    scans = [
+        ScanFiles(f"{stem(path)}_{k:03d}", image, path)
+        for path, image in zip(labels, images)
+        for k in range(number)
+    ]
+    summary = batch.build_pack(
+        scans, recipe, out, workers=workers, strict=strict, progress=progress
+    )
+    write_config(
+        config,
+        out,
+        shape=recipe.shape,
+        subsets={"synthetic": summary.prepared},
+        labels=summary.labels,
+    )
+    return summary
+
+
+def _generator(seed, scan_id):
+    digest = hashlib.sha256(scan_id.encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
+
+
+def _attributes(prepared, source):
+    return {
+        **prepared.grid.to_attributes(),
+        "crop_box": np.asarray(prepared.box),
+        "source": f"synthetic, from sha256:{content_hash(source)}",
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def _source_labels(path, brain):
+    return rendering.brain_labels(path) if brain else rendering.cropped_labels(path)
+
+
+@functools.lru_cache(maxsize=1)
+def _source_liver(image_path, labels_path, wanted):
+    """CT and liver mask 0/255 with their surroundings, LPS axes."""
+    image, _, labels = read_scan(ScanFiles("", image_path, labels_path))
+    array = require_integers(labels, str(labels_path))
+    liver = array != 0 if wanted is None else np.isin(array, wanted)
+    if not liver.any():
+        raise ValueError(f"{labels_path} has no liver: ids {np.unique(array)[:20].tolist()}")
+    mask = rendering.like(labels, liver.astype(np.uint8) * MASK)
+    image, mask = (sitk.DICOMOrient(one, "LPS") for one in (image, mask))
+    box = foreground_box(sitk.GetArrayViewFromImage(mask) > 0, 0)
+    rim = SURROUNDINGS / np.array(image.GetSpacing())[::-1]
+    low = np.maximum(box[:, 0] - rim, 0).astype(int)
+    high = np.minimum(box[:, 1] + rim, np.array(image.GetSize())[::-1]).astype(int)
+    part = tuple(slice(int(a), int(b)) for a, b in zip(low[::-1], high[::-1]))
+    return sitk.Cast(image, sitk.sitkFloat32)[part], mask[part]

@@ -1,0 +1,98 @@
+"""What all sources share: worker options, progress with an estimate of the end, the summary."""
+
+import contextlib
+import os
+
+SOME_FAILED = 1
+"""Exit code where a pack was written but some scans are not in it."""
+
+_SHOWN = 20  # failures listed
+
+
+def add_batch_arguments(parser):
+    """Options of everything that prepares many scans."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes, each with one scan in memory (default: one per core)",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="stop at the first scan that cannot be prepared"
+    )
+
+
+def check_batch_arguments(args):
+    """Raises: ValueError: naming the option."""
+    if args.workers < 1:
+        raise ValueError(f"--workers must be at least 1; got {args.workers}.")
+    if getattr(args, "shape", None) is not None and min(args.shape) < 1:
+        raise ValueError(f"--shape must be three positive sizes; got {args.shape}.")
+
+
+@contextlib.contextmanager
+def scan_progress(total, action="preparing"):
+    """Shows a bar with count and time left on a terminal; else a line for each scan in ten.
+
+    Yields: function to call with each Outcome.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(action, total=total)
+
+        def show(outcome):
+            bar.update(task, advance=1, description=f"{action} {outcome.scan_id}")
+            if outcome.error is not None:
+                console.print(
+                    f"{outcome.scan_id}: {outcome.error}", style="red", markup=False,
+                    highlight=False, soft_wrap=True,
+                )  # fmt: skip
+
+        yield show
+
+
+def print_summary(summary, out, config):
+    """Says what was made, how fast, and what failed.
+
+    Returns: exit code: 0, or SOME_FAILED.
+    """
+    prepared, failed = summary.prepared, summary.failed
+    reused = len(prepared) - summary.fresh
+    print(f"{len(prepared)} scans in {out}; dataset config {config}")
+    if reused:
+        print(f"{reused} of them were finished before")
+    if summary.fresh:
+        shares = ", ".join(
+            f"{step} {share:.0%}" for step, share in summary.step_shares().items() if share >= 0.01
+        )
+        rate = 60 * summary.fresh / summary.seconds
+        print(f"{rate:.1f} scans/minute ({shares})")
+    if not failed:
+        return 0
+    print(f"{len(failed)} scans could not be prepared:")
+    for scan_id, error in list(failed.items())[:_SHOWN]:
+        print(f"  {scan_id}: {error}")
+    if len(failed) > _SHOWN:
+        print(f"  and {len(failed) - _SHOWN} more")
+    return SOME_FAILED

@@ -1,0 +1,177 @@
+"""`rcn prepare NAME`: the papers' datasets, one subcommand each."""
+
+import dataclasses
+import pathlib
+
+from data_prep.datasets import DATASETS
+from rcn_tf.commands.prepare.batches import (
+    add_batch_arguments,
+    check_batch_arguments,
+    print_summary,
+    scan_progress,
+)
+
+
+def add_commands(commands):
+    """Declares one subcommand per dataset."""
+    for name, dataset in DATASETS.items():
+        parser = commands.add_parser(
+            name,
+            help=dataset.title,
+            description=f"{dataset.title}. Expected folders: docs/datasets/{name}.md",
+        )
+        parser.set_defaults(run_source=run)
+        parser.add_argument(
+            "--data", required=True, type=pathlib.Path, metavar="DIR", help="the download"
+        )
+        parser.add_argument(
+            "--out",
+            required=True,
+            type=pathlib.Path,
+            metavar="DIR",
+            help=f"folder for {name}.h5 and {name}.json; older ones are replaced",
+        )
+        parser.add_argument("--shape", type=int, nargs=3, metavar=("D", "H", "W"))
+        parser.add_argument("--only", nargs="+", metavar="ID", help="prepare these scans only")
+        parser.add_argument("--list", action="store_true", help="list the scans found, and stop")
+        parser.add_argument(
+            "--mask",
+            nargs=2,
+            action="append",
+            default=[],
+            metavar=("ID", "FILE"),
+            help="mask of a scan's organ, to crop to; also DIR/masks/ID.nii.gz",
+        )
+        parser.add_argument("--series", help="number or UID, for DICOM folders with several")
+        parser.add_argument(
+            "--orientation",
+            metavar="CODE",
+            help="where x, y, z grow towards, for files that do not say (Analyze): LPS, RAS ...",
+        )
+        parser.add_argument(
+            "--hash-ids",
+            action="store_true",
+            help="name scans by a hash of their files, not by file and folder names",
+        )
+        if dataset.kind == "liver":
+            _add_liver_arguments(parser)
+        if dataset.kind == "brain":
+            _add_brain_arguments(parser, name)
+        add_batch_arguments(parser)
+
+
+def _add_liver_arguments(parser):
+    parser.add_argument(
+        "--box",
+        nargs=7,
+        action="append",
+        default=[],
+        metavar=("ID", "X0", "X1", "Y0", "Y1", "Z0", "Z1"),
+        help="crop box of a scan in mm (LPS) where the liver is not found",
+    )
+    parser.add_argument(
+        "--box-from",
+        choices=("threshold", "labels"),
+        help="find the liver by thresholds (default), or crop to its label",
+    )
+    parser.add_argument("--margin", type=float, metavar="MM", help="around the liver (default 12)")
+    parser.add_argument("--level", type=float, metavar="HU", help="window level (default 120)")
+    parser.add_argument("--width", type=float, metavar="HU", help="window width (default 290)")
+    parser.add_argument(
+        "--liver-label",
+        type=int,
+        nargs="+",
+        dest="liver_labels",
+        metavar="N",
+        help="ids that are liver in the label maps (default: all but 0)",
+    )
+    parser.add_argument(
+        "--match-histogram",
+        metavar="ID",
+        help="match the histograms to that of this scan (VTN, V.A.2)",
+    )
+
+
+def _add_brain_arguments(parser, name):
+    parser.add_argument(
+        "--strip",
+        metavar="TOOL",
+        help="strip skulls with an installed tool: synthstrip, hd-bet, watershed, or auto",
+    )
+    parser.add_argument(
+        "--atlas",
+        metavar="ID",
+        default="S01" if name == "lpba" else None,
+        help="the fixed scan of all pairs"
+        + (" (default S01; Table 5: S02, S03; none: all pairs)" if name == "lpba" else ""),
+    )
+
+
+def run(args):
+    """Builds the dataset's pack; returns the exit code."""
+    from data_prep.dataset_pack import build_dataset, find_scans
+
+    check_batch_arguments(args)
+    dataset = DATASETS[args.source]
+    recipe = _recipe(args, dataset)
+    scans = find_scans(dataset, args.data, _overrides(args))
+    print(f"{len(scans)} scans of {dataset.title} found; the paper has {dataset.expected}")
+    if args.list:
+        for scan in scans:
+            labels = "" if scan.labels is None else f"  labels {scan.labels}"
+            print(f"{scan.id}  {scan.image}{labels}")
+        return 0
+    atlas = getattr(args, "atlas", None)
+    with scan_progress(len(scans)) as progress:
+        summary, config, alone = build_dataset(
+            dataset,
+            scans,
+            recipe,
+            args.out,
+            atlas=None if atlas == "none" else atlas,
+            match=getattr(args, "match_histogram", None),
+            workers=args.workers,
+            strict=args.strict,
+            progress=progress,
+        )
+    code = print_summary(summary, args.out / f"{dataset.name}.h5", config)
+    if alone:
+        print(f"not in the config, for want of the other one of the pair: {', '.join(alone)}")
+    return code
+
+
+def _recipe(args, dataset):
+    from data_prep.dataset_pack import default_recipe
+    from data_prep.stripping import find_tool
+
+    changes = {
+        name: getattr(args, name)
+        for name in ("shape", "orientation", "margin", "level", "width", "box_from", "liver_labels")
+        if getattr(args, name, None) is not None
+    }
+    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
+    if changes.get("width", 1) <= 0 or changes.get("margin", 0) < 0:
+        raise ValueError("--width must be positive and --margin not negative.")
+    if getattr(args, "strip", None):
+        changes["strip"] = find_tool(args.strip)
+        print(f"scans without a mask are stripped by {changes['strip']}")
+    return dataclasses.replace(default_recipe(dataset), **changes)
+
+
+def _overrides(args):
+    from data_prep.dataset_pack import Overrides
+
+    boxes = {}
+    for scan_id, *numbers in getattr(args, "box", ()):
+        try:
+            x0, x1, y0, y1, z0, z1 = map(float, numbers)
+        except ValueError as error:
+            raise ValueError(f"--box {scan_id}: six numbers are needed: {error}") from error
+        boxes[scan_id] = ((x0, x1), (y0, y1), (z0, z1))
+    return Overrides(
+        boxes=boxes,
+        masks=dict(args.mask),
+        series=args.series,
+        only=args.only,
+        hash_ids=args.hash_ids,
+    )

@@ -1,0 +1,79 @@
+"""`rcn prepare synth`: a synthetic study from label maps, or livers from a CT."""
+
+import pathlib
+
+from rcn_tf.commands.prepare.batches import (
+    add_batch_arguments,
+    check_batch_arguments,
+    print_summary,
+    scan_progress,
+)
+
+
+def add_commands(commands):
+    """Declares the subcommand."""
+    text = "synthetic scans with real anatomy, from label maps or from a CT with a liver label"
+    parser = commands.add_parser("synth", help=text, description=text)
+    parser.set_defaults(run_source=run)
+    path = {"type": pathlib.Path, "metavar": "FILE"}
+    parser.add_argument("--labels", nargs="+", required=True, help="label maps", **path)
+    parser.add_argument(
+        "--ct", nargs="+", help="the CTs of the label maps: deform them (livers)", **path
+    )
+    parser.add_argument(
+        "--number", type=int, default=10, metavar="N", help="scans per label map (default 10)"
+    )
+    parser.add_argument(
+        "--shape", type=int, nargs=3, default=(128, 128, 128), metavar=("D", "H", "W")
+    )
+    parser.add_argument("--out", required=True, help="pack to write (.h5)", **path)
+    parser.add_argument("--config", required=True, help="dataset config to write (.json)", **path)
+    parser.add_argument(
+        "--contrast",
+        choices=("random", "t1"),
+        default="random",
+        help="any intensity for any structure (default), or like T1-weighted MRI",
+    )
+    parser.add_argument(
+        "--structures",
+        choices=("evaluated", "all"),
+        default="evaluated",
+        help="ids are FreeSurfer's: draw the brain, keep the scored structures (default); "
+        "or any ids: draw and keep them all",
+    )
+    parser.add_argument(
+        "--liver-label", type=int, nargs="+", metavar="N", help="ids that are liver (with --ct)"
+    )
+    parser.add_argument(
+        "--strength", type=float, default=1.0, help="of the elastic deformation (default 1)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    add_batch_arguments(parser)
+
+
+def run(args):
+    """Builds the pack; returns the exit code."""
+    from data_prep.synthetic import LabelSynthesis, LiverSynthesis, build
+
+    check_batch_arguments(args)
+    if args.number < 1 or args.seed < 0 or not 0 <= args.strength <= 3:
+        raise ValueError("--number must be positive, --seed not negative, --strength in 0..3.")
+    common = {"shape": tuple(args.shape), "seed": args.seed, "strength": args.strength}
+    if args.ct is not None:
+        liver = None if args.liver_label is None else tuple(args.liver_label)
+        recipe = LiverSynthesis(liver_labels=liver, **common)
+    else:
+        recipe = LabelSynthesis(contrast=args.contrast, structures=args.structures, **common)
+    with scan_progress(len(args.labels) * args.number) as progress:
+        summary = build(
+            args.labels,
+            args.out,
+            args.config,
+            recipe,
+            number=args.number,
+            images=args.ct,
+            workers=args.workers,
+            strict=args.strict,
+            progress=progress,
+        )
+    return print_summary(summary, args.out, args.config)
