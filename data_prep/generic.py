@@ -216,8 +216,8 @@ def read_landmarks(path):
     positions = [header.index(axis) for axis in "xyz"]
     points = []
     for number, row in enumerate(rows[1:], start=2):
-        if not any(cell.strip() for cell in row):
-            continue
+        if not "".join(row).strip() and len(row) < 2:
+            continue  # an empty line
         try:
             points.append([float(row[k].strip() or "nan") for k in positions])
         except (ValueError, IndexError) as error:

@@ -20,7 +20,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-WINDOWS = ((0, 60), (20, 70), (30, 90), (50, 110), (70, 140), (90, 180))
+WINDOWS = ((-30, 30), (0, 60), (20, 70), (30, 90), (50, 110), (70, 140), (90, 180))
 """Hounsfield units (low, high), tried in this order."""
 
 COARSE = 4.0  # mm, the coarse grid's spacing at most, where slices are not thicker

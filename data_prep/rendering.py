@@ -93,10 +93,10 @@ def random_rendering(image, labels, rng, *, contrast="t1", brain=True, strength=
     return centred(drawn), new_labels
 
 
-def jittered_box(image, rng):
-    """Crop box of the foreground with a random margin on each of the six sides."""
-    array = sitk.GetArrayViewFromImage(image)
-    box = foreground_box(foreground_mask(array), margin=0)
+def jittered_box(image, rng, parts=False):
+    """Crop box of the foreground (with `parts` of all that is not 0), with random margins."""
+    array = sitk.GetArrayFromImage(image)
+    box = foreground_box(array != 0 if parts else foreground_mask(array), margin=0)
     return jitter_box(box, array.shape, rng)
 
 

@@ -61,7 +61,7 @@ class LabelSynthesis:
                 None, labels, rng, contrast=self.contrast, brain=brain, strength=self.strength
             )
         with timer.step("resample"):
-            box = rendering.jittered_box(image, rng)
+            box = rendering.jittered_box(image if brain else labels, rng, parts=not brain)
             prepared = prepare_volume(image, self.shape, box=box, name=files.id)
             segmentation = prepare_labels(labels, prepared.grid)
             if brain:

@@ -22,7 +22,7 @@ ADNI = Dataset(
     images=(
         _FREESURFER,
         rf"{ANYWHERE}(?P<subject>\d{{3}}_S_\d{{4,5}})/[^/]+/[^/]+/(?P<scan>[SI]\d+)/[^/]+{NIFTI}",
-        rf"{ANYWHERE}(?P<subject>\d{{3}}_S_\d{{4,5}})/[^/]+/[^/]+/(?P<scan>[SI]\d+)",
+        rf"{ANYWHERE}(?P<subject>\d{{3}}_S_\d{{4,5}})/[^/]+/[^/]+/(?P<scan>[SI]\d+)/",
     ),
     scan_id="{id}|{subject}-{scan}",
     expected=66,

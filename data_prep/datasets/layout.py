@@ -2,8 +2,8 @@
 
 A dataset is described by regular expressions for the paths, relative to the folder that is
 given, of its images, labels and landmarks; `(?:.*/)?` in front lets the download lie deeper.
-A path may be that of an image file or of a folder that holds a DICOM series. Named groups make
-the scan's id; the files of a scan are those with the same id. Numbers lose leading zeros, as in
+A path may be that of an image file or, ending in "/", of a folder that holds a DICOM series.
+Named groups make the scan's id; the files of a scan are those with the same id. Numbers lose leading zeros, as in
 the ids of the RCN project's packs ("hepaticvessel/1").
 
 Beside what the download holds, a person may put `landmarks/ID.csv` (columns x, y, z; LPS, mm)
@@ -70,15 +70,18 @@ class Dataset:
         folder = pathlib.Path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"Folder {folder} does not exist.")
-        paths = list(image_paths(folder))
-        images = self._by_id(folder, paths, self.images)
+        paths = {
+            path.relative_to(folder).as_posix() + "/" * path.is_dir(): path
+            for path in image_paths(folder)
+        }
+        images = self._by_id(paths, self.images)
         if not images:
             raise FileNotFoundError(
                 f"{folder} holds no scan of {self.title}; see docs/datasets/{self.name}.md for "
                 "the folders and file names that are expected."
             )
-        labels = self._by_id(folder, paths, self.labels)
-        landmarks = self._by_id(folder, paths, self.landmarks)
+        labels = self._by_id(paths, self.labels)
+        landmarks = self._by_id(paths, self.landmarks)
         scans = []
         for scan_id in sorted(images, key=natural_order):
             flat = scan_id.replace("/", "_")
@@ -95,15 +98,15 @@ class Dataset:
             )
         return scans
 
-    def _by_id(self, folder, paths, patterns):
+    def _by_id(self, paths, patterns):
         """{scan id: path}; of several paths the one of the earliest pattern, then by name."""
         found = {}
-        for rank, pattern in enumerate(patterns):
-            for path in paths:
-                match = re.fullmatch(pattern, path.relative_to(folder).as_posix())
+        for pattern in patterns:
+            for name, path in paths.items():
+                match = re.fullmatch(pattern, name)
                 if match:
-                    found.setdefault(self._id(match), (rank, path))
-        return {scan_id: path for scan_id, (_, path) in found.items()}
+                    found.setdefault(self._id(match), path)
+        return found
 
     def _id(self, match):
         groups = {name: value for name, value in match.groupdict().items() if value is not None}

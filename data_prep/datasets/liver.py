@@ -20,7 +20,7 @@ BFH = Dataset(
     name="bfh",
     title="a folder of abdominal CT, such as that of Beijing Friendship Hospital",
     kind="liver",
-    images=(rf"(?P<path>.+?)(?:{NIFTI}|\.mha|\.mhd|\.nrrd|\.nhdr)", r"(?P<path>.+)"),
+    images=(rf"(?P<path>.+?)(?:{NIFTI}|\.mha|\.mhd|\.nrrd|\.nhdr)", r"(?P<path>.+)/"),
     scan_id="{path}",
     expected=92,
 )
@@ -56,7 +56,7 @@ LSPIG = Dataset(
     title="LSPIG (pigs before and during pneumoperitoneum)",
     kind="liver",
     images=(
-        rf"{ANYWHERE}(?P<pig>\d{{4}}_\d{{2}})_(?P<phase>aftergas|pregas)(?:{NIFTI}|\.mha|\.mhd)?",
+        rf"{ANYWHERE}(?P<pig>\d{{4}}_\d{{2}})_(?P<phase>aftergas|pregas)(?:{NIFTI}|\.mha|\.mhd|/)",
     ),
     labels=(
         rf"{ANYWHERE}(?P<pig>\d{{4}}_\d{{2}})_(?P<phase>aftergas|pregas)_seg(?:{NIFTI}|\.mha|\.mhd)",

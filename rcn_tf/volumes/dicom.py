@@ -17,6 +17,7 @@ import SimpleITK as sitk
 POSITION, ORIENTATION, DESCRIPTION, MODALITY = "0020|0032", "0020|0037", "0008|103e", "0008|0060"
 SPACING_TOLERANCE = 0.05
 """Largest deviation of a slice distance from the median, as a fraction of it."""
+_HEADER_BYTES = 8192  # of a file, which hold its series' UID
 MAX_TILT = 1.0
 """Largest angle in degrees between the slices' normal and the line through their corners."""
 
@@ -49,7 +50,6 @@ def list_series(folder):
             header.GetMetaData(tag).strip() if header.HasMetaDataKey(tag) else ""
             for tag in (DESCRIPTION, MODALITY)
         ]
-        # GDCM appends numbers to tell apart what shares a UID: keep them, they are needed.
         found.append(Series(uid, tuple(files), *tags))
     if not found:
         raise ValueError(f"{folder} is a folder without DICOM files; expected an image")
@@ -89,6 +89,7 @@ def read_series(folder, series=None):
     chosen = choose_series(folder, series)
     if len(chosen.files) < 2:
         raise ValueError(f"{folder}: series {chosen} is a single slice; expected a 3D image")
+    _check_all_listed(chosen, folder)
     try:
         files = _in_order(chosen.files, folder)
         reader = sitk.ImageSeriesReader()
@@ -100,6 +101,16 @@ def read_series(folder, series=None):
     if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() != 3:
         raise ValueError(f"{folder}: series {chosen} is not one scalar 3D image")
     return image
+
+
+def _check_all_listed(series, folder):
+    """GDCM passes over files it cannot read; a slice lost that way must not go unnoticed."""
+    listed = {pathlib.Path(file).name for file in series.files}
+    for file in sorted(pathlib.Path(folder).iterdir()):
+        if file.is_file() and file.name not in listed:
+            with file.open("rb") as stream:
+                if series.uid.encode() in stream.read(_HEADER_BYTES):
+                    raise ValueError(f"{file} belongs to series {series} but cannot be read")
 
 
 def _in_order(files, folder):
@@ -122,9 +133,8 @@ def _in_order(files, folder):
     if step <= 0 or (steps < (1 - SPACING_TOLERANCE) * step).any():
         raise ValueError(f"{folder}: slices lie on one another (several phases in one series?)")
     if (steps > (1 + SPACING_TOLERANCE) * step).any():
-        missing = int(np.rint(steps / step - 1).sum())
         raise ValueError(
-            f"{folder}: slices are missing (about {missing}; distances {steps.min():.3g} to "
+            f"{folder}: slices are missing or unevenly spaced ({steps.min():.3g} to "
             f"{steps.max():.3g} mm)"
         )
     line = corners[order[-1]] - corners[order[0]]

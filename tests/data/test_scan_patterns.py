@@ -1,0 +1,131 @@
+"""Ranges, wildcards and exclude lists of dataset configs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data_prep.packs import PackWriter
+from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.scan_patterns import expand_ranges
+from rcn_tf.files import natural_order
+
+VOLUME = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+
+@pytest.fixture
+def write_config(tmp_path):
+    """Writes two packs and a config with the given subsets and other keys; returns its path."""
+    for name, ids in (("root", ("vessel/2", "vessel/10", "liver/1")), ("lits", ("0", "1", "2"))):
+        with PackWriter(tmp_path / f"{name}.h5") as pack:
+            for scan_id in ids:
+                pack.add(scan_id, VOLUME)
+
+    def write(subsets, **others):
+        config = {
+            "files": {"/": {"path": "root.h5"}, "lits": {"path": "lits.h5"}},
+            "image_size": [2, 3, 4],
+            "image_type": "liver",
+            "schemes": {"1": {next(iter(subsets)): 1.0}},
+            "subsets": subsets,
+            **others,
+        }
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        return tmp_path / "config.json"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        ("a/1", ["a/1"]),
+        ("a/{8..11}", ["a/8", "a/9", "a/10", "a/11"]),
+        ("S{08..10}", ["S08", "S09", "S10"]),
+        ("{1..2}_{0..1}", ["1_0", "1_1", "2_0", "2_1"]),
+    ],
+)
+def test_ranges(entry, names):
+    assert expand_ranges(entry) == names
+
+
+def test_empty_range():
+    with pytest.raises(ValueError, match=r"Range \{3..1\} of 'a/\{3..1\}' is empty"):
+        expand_ranges("a/{3..1}")
+
+
+def test_natural_order():
+    names = ["b-10", "b-9", "a", "b-9a", "10", "9"]
+    assert sorted(names, key=natural_order) == ["9", "10", "a", "b-9", "b-9a", "b-10"]
+
+
+def test_patterns_in_subsets(write_config):
+    config = load_dataset_config(
+        write_config({"train": ["vessel/*", "liver/1"], "test": ["lits/{0..2}"], "all": ["*"]})
+    )
+    assert config.subset("train") == ("vessel/2", "vessel/10", "liver/1")
+    assert config.subset("test") == ("lits/0", "lits/1", "lits/2")
+    assert config.subset("all") == ("liver/1", "vessel/2", "vessel/10")
+
+
+def test_ranges_need_no_pack_and_name_what_is_missing(write_config, tmp_path):
+    path = write_config({"test": ["lits/{0..5}"]})
+    (tmp_path / "lits.h5").unlink()
+    assert len(load_dataset_config(path).subset("test")) == 6
+
+
+def test_exclude_in_the_config_and_in_a_file(write_config, tmp_path):
+    subsets = {"test": ["lits/{0..2}"], "all": ["lits/*", "vessel/2"]}
+    config = load_dataset_config(write_config(subsets, exclude=["lits/{0..1}"]))
+    assert config.subset("test") == ("lits/2",)
+    assert config.subset("all") == ("lits/2", "vessel/2")
+    assert config.excluded == ("lits/0", "lits/1")
+    (tmp_path / "out.txt").write_text("# looked at by hand\n\nlits/1  # dark\n vessel/*\n")
+    config = load_dataset_config(write_config(subsets, exclude="out.txt"))
+    assert config.subset("all") == ("lits/0", "lits/2")
+
+
+@pytest.mark.parametrize(
+    ("subsets", "others", "message"),
+    [
+        ({"a": ["lits/9*"]}, {}, r"Pattern 'lits/9\*' matches no scan in .*lits\.h5"),
+        ({"a": ["lits/1", "lits/*"]}, {}, "`subsets.a` lists 'lits/1' twice"),
+        ({"a": ["lits/1"]}, {"exclude": ["lits/*"]}, "subset 'a' is empty"),
+        (
+            {"a": ["lits/../1"]},
+            {},
+            r"config\.json: `subsets.a`: A scan id must be .* got 'lits/../1'",
+        ),
+        ({"a": ["/etc/passwd"]}, {}, "`subsets.a`: A scan id must be"),
+        ({"a": ["lits/1"]}, {"exclude": ["..\\x"]}, "`exclude`: A scan id must be"),
+        ({"a": ["lits/1"]}, {"exclude": 5}, "`exclude` must be a list"),
+        ({"a": ["lits/1"]}, {"expected": {"a": 0}}, "`expected.a` must be a positive integer"),
+    ],
+)
+def test_bad_patterns(write_config, subsets, others, message):
+    with pytest.raises(ValueError, match=message):
+        load_dataset_config(write_config(subsets, **others))
+
+
+def test_unknown_names(write_config, tmp_path):
+    with pytest.raises(KeyError, match="`expected` names no known subset: 'b'"):
+        load_dataset_config(write_config({"a": ["lits/1"]}, expected={"b": 3}))
+    with pytest.raises(FileNotFoundError, match=r"Exclude list .*gone\.txt does not exist"):
+        load_dataset_config(write_config({"a": ["lits/1"]}, exclude="gone.txt"))
+
+
+def test_alias_that_leads_elsewhere(write_config, tmp_path):
+    path = write_config({"a": ["lits/1"]})
+    raw = json.loads(path.read_text())
+    raw["files"]["../lits"] = {"path": "lits.h5"}
+    path.write_text(json.dumps(raw))
+    with pytest.raises(ValueError, match="`files`: A scan id must be printable names"):
+        load_dataset_config(path)
+
+
+def test_lenient_reading_is_for_reports(write_config, tmp_path):
+    path = write_config({"a": ["lits/*", "vessel/7*"]})
+    (tmp_path / "lits.h5").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lits\.h5 does not exist"):
+        load_dataset_config(path)
+    assert load_dataset_config(path, lenient=True).subset("a") == ()

@@ -1,0 +1,222 @@
+"""data_prep.batch: order, failures, resuming, kills, a full disk."""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from data_prep import batch
+from data_prep.prepared import PreparedScan
+from data_prep.scan_files import ScanFiles
+from rcn_tf.data.packs import PackReader
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class TextRecipe:
+    """Makes a volume of the number in the scan's file; some words have other effects."""
+
+    factor: int = 1
+    journal: str = ""
+
+    def __call__(self, files, timer):
+        with timer.step("read"):
+            text = files.image.read_text()
+        if self.journal:
+            with pathlib.Path(self.journal).open("a") as journal:
+                journal.write(f"{files.id}\n")
+        if text == "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if text == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if text.startswith("wait"):
+            time.sleep(0.3)
+            text = text[4:]
+        value = int(text) * self.factor
+        labels = np.zeros((2, 3, 4), int)
+        labels[0, 0, 0] = value
+        return PreparedScan(np.full((2, 3, 4), value, np.uint8), labels, [[1, 2, 3]], {"n": value})
+
+
+def scans_of(folder, texts):
+    """One file per text; ids scan/0, scan/1 ..."""
+    scans = []
+    for number, text in enumerate(texts):
+        path = folder / f"{number}.txt"
+        if not path.exists() or path.read_text() != str(text):
+            path.write_text(str(text))
+        scans.append(ScanFiles(f"scan/{number}", path))
+    return scans
+
+
+def contents(pack):
+    with PackReader(pack) as reader:
+        assert all(reader.verify_checksum(scan) for scan in reader.ids())
+        return {scan: int(reader.read(scan).volume[0, 0, 0]) for scan in reader.ids()}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_scans_in_order(tmp_path, workers):
+    scans = scans_of(tmp_path, [5, "x", 7, 3])
+    seen = []
+    summary = batch.build_pack(
+        scans, TextRecipe(), tmp_path / "pack.h5", workers=workers, progress=seen.append
+    )
+    assert contents(tmp_path / "pack.h5") == {"scan/0": 5, "scan/2": 7, "scan/3": 3}
+    assert summary.prepared == ["scan/0", "scan/2", "scan/3"]
+    assert list(summary.failed) == ["scan/1"]
+    assert "invalid literal" in summary.failed["scan/1"]
+    assert summary.labels == [3, 5, 7]
+    assert sorted(one.scan_id for one in seen) == [scan.id for scan in scans]
+    assert set(summary.step_shares()) == {"read", "write"}
+    assert sum(summary.step_shares().values()) == pytest.approx(1)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_finished_scans_are_not_done_again(tmp_path):
+    journal = tmp_path / "journal"
+    recipe = TextRecipe(journal=str(journal))
+    pack = tmp_path / "pack.h5"
+
+    def run(texts, recipe=recipe):
+        journal.write_text("")
+        summary = batch.build_pack(scans_of(tmp_path, texts), recipe, pack)
+        return journal.read_text().split(), summary
+
+    assert run([5, 6])[0] == ["scan/0", "scan/1"]
+    done, summary = run([5, 6, 7])
+    assert done == ["scan/2"]
+    assert (summary.fresh, summary.prepared) == (1, ["scan/0", "scan/1", "scan/2"])
+    assert run([5, 8, 7])[0] == ["scan/1"]  # another file
+    assert contents(pack) == {"scan/0": 5, "scan/1": 8, "scan/2": 7}
+    assert len(run([5, 8, 7], dataclasses.replace(recipe, factor=2))[0]) == 3  # another recipe
+    assert contents(pack) == {"scan/0": 10, "scan/1": 16, "scan/2": 14}
+    with h5py.File(pack, "r+") as file:
+        file["scan/1/volume"][0, 0, 0] = 1
+    assert run([5, 8, 7], dataclasses.replace(recipe, factor=2))[0] == ["scan/1"]  # damaged
+    with h5py.File(pack, "r+") as file:
+        file["scan/2/segmentation"][1, 0, 0] = 1
+    assert run([5, 8, 7], dataclasses.replace(recipe, factor=2))[0] == ["scan/2"]
+    assert run([8])[1].prepared == ["scan/0"]  # what is no longer asked for is not kept
+    assert contents(pack) == {"scan/0": 8}
+
+
+def test_strict_and_required(tmp_path):
+    scans = scans_of(tmp_path, [5, "x", 7])
+    for options in ({"strict": True}, {"required": ["scan/1"]}):
+        with pytest.raises(ValueError, match="scan/1: invalid literal"):
+            batch.build_pack(scans, TextRecipe(), tmp_path / "pack.h5", **options)
+    assert not (tmp_path / "pack.h5").exists()
+    summary = batch.build_pack(scans_of(tmp_path, [5, 6, 7]), TextRecipe(), tmp_path / "pack.h5")
+    assert summary.fresh == 2  # the first was kept
+    with pytest.raises(ValueError, match="None of 1 scans could be prepared; scan/0: invalid"):
+        batch.build_pack(scans_of(tmp_path, ["x"]), TextRecipe(), tmp_path / "other.h5")
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_full_disk_ends_the_run_and_keeps_what_is_done(tmp_path, workers):
+    pack = tmp_path / "pack.h5"
+    pack.write_text("old")
+    with pytest.raises(OSError, match="the disk is full; finished scans are kept") as caught:
+        batch.build_pack(scans_of(tmp_path, [5, "full", 7]), TextRecipe(), pack, workers=workers)
+    assert caught.value.errno == errno.ENOSPC
+    assert pack.read_text() == "old"
+    assert batch.build_pack(scans_of(tmp_path, [5, 6, 7]), TextRecipe(), pack).fresh < 3
+
+
+def test_killed_worker(tmp_path):
+    scans = scans_of(tmp_path, [5, "wait6", "kill"])
+    with pytest.raises(OSError, match="worker process was killed .* Finished scans are kept"):
+        batch.build_pack(scans, TextRecipe(), tmp_path / "pack.h5", workers=2)
+    assert not (tmp_path / "pack.h5").exists()
+
+
+def test_only_one_run_at_a_time(tmp_path):
+    scans = scans_of(tmp_path, [5])
+    (tmp_path / ".pack.h5.parts").mkdir()
+    with (
+        batch._locked(tmp_path / ".pack.h5.parts", tmp_path / "pack.h5"),
+        pytest.raises(OSError, match=r"Another run is writing .*pack\.h5"),
+    ):
+        batch.build_pack(scans, TextRecipe(), tmp_path / "pack.h5")
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["a", "a"], "'a' occurs twice"),
+        (["../a"], "without '.' or '..'"),
+        ([], "no scan to prepare"),
+    ],
+)
+def test_bad_ids(tmp_path, ids, message):
+    with pytest.raises(ValueError, match=message):
+        batch.build_pack([ScanFiles(k) for k in ids], TextRecipe(), tmp_path / "pack.h5")
+
+
+def test_missing_file_is_a_failed_scan(tmp_path):
+    scans = [*scans_of(tmp_path, [4]), ScanFiles("gone", tmp_path / "gone.txt")]
+    summary = batch.build_pack(scans, TextRecipe(), tmp_path / "pack.h5")
+    assert "no such file" in summary.failed["gone"]
+
+
+def test_kill_at_any_moment(tmp_path):
+    """The run is killed again and again; the pack appears once, whole, each scan done once."""
+    scans_of(tmp_path, [f"wait{k}" for k in range(6)])
+    journal = tmp_path / "journal"
+    script = f"""
+import json, pathlib, sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.data_prep.test_batch import TextRecipe, scans_of
+from data_prep import batch
+if __name__ == "__main__":
+    folder = pathlib.Path({str(tmp_path)!r})
+    scans = scans_of(folder, [f"wait{{k}}" for k in range(6)])
+    recipe = TextRecipe(journal={str(journal)!r})
+    summary = batch.build_pack(scans, recipe, folder / "pack.h5", workers=2)
+    print(json.dumps(summary.prepared))
+"""
+    (tmp_path / "run.py").write_text(script)
+    command = [sys.executable, str(tmp_path / "run.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    kills = 0
+    for parts_wanted in (1, 3):
+        process = subprocess.Popen(command, env=environment, start_new_session=True)
+        while process.poll() is None:
+            parts = list(tmp_path.glob(".pack.h5.parts/*.h5"))
+            if len([p for p in parts if not p.name.startswith(".")]) >= parts_wanted:
+                process.kill()
+                kills += 1
+            time.sleep(0.01)
+        process.wait()
+        assert not (tmp_path / "pack.h5").exists()
+        _wait_for_the_end_of(process.pid)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert kills == 2
+    assert json.loads(done.stdout) == [f"scan/{k}" for k in range(6)]
+    assert contents(tmp_path / "pack.h5") == {f"scan/{k}": k for k in range(6)}
+    begun = journal.read_text().split()
+    assert len(begun) <= 6 + 2 * kills  # at most what each of two workers had in hand
+    assert not list(tmp_path.glob(".*"))
+
+
+def _wait_for_the_end_of(group, seconds=10):
+    """The killed run's workers notice and end."""
+    end = time.monotonic() + seconds
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < end:
+            os.killpg(group, 0)
+            time.sleep(0.1)
+        raise AssertionError("workers outlive the run they belong to")

@@ -1,0 +1,100 @@
+"""DICOM series: slices in their order and place, a clear choice, nothing of the patient."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from rcn_tf.volumes.dicom import choose_series, list_series
+from rcn_tf.volumes.images import read_image
+from tests.dicom_files import NAME, NUMBER, SECRET, write_series
+
+
+@pytest.fixture
+def scan(rng):
+    """An oblique image with a different step along each axis, in Hounsfield units."""
+    d, h, w = np.indices((7, 6, 5))
+    image = sitk.GetImageFromArray((100 * d - 40 * h + 9 * w - 300).astype(np.int16))
+    image.SetSpacing((0.7, 0.9, 2.5))
+    image.SetOrigin((-31.0, 12.5, 80.0))
+    c, s = np.cos(0.3), np.sin(0.3)
+    image.SetDirection((c, 0, s, 0, 1, 0, -s, 0, c))
+    return image
+
+
+def test_a_series_is_read_as_it_was(tmp_path, scan):
+    write_series(tmp_path / "ct", scan)
+    image = read_image(tmp_path / "ct")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(scan))
+    np.testing.assert_allclose(image.GetSpacing(), scan.GetSpacing(), atol=1e-4)
+    np.testing.assert_allclose(image.GetOrigin(), scan.GetOrigin(), atol=1e-4)
+    np.testing.assert_allclose(image.GetDirection(), scan.GetDirection(), atol=1e-6)
+
+
+def test_headers_stay_behind(tmp_path, scan):
+    write_series(tmp_path / "ct", scan)
+    image = read_image(tmp_path / "ct")
+    words = " ".join(image.GetMetaData(key) for key in image.GetMetaDataKeys())
+    assert not any(secret in words for secret in (NAME, NUMBER, SECRET))
+    assert NAME not in str(list_series(tmp_path / "ct")[0])
+
+
+def test_one_of_several_series(tmp_path, scan):
+    folder = tmp_path / "study"
+    write_series(folder, scan[:, :, :1], description="scout")
+    write_series(folder, scan, description="portal", uid="1.2.826.1")
+    assert [len(series.files) for series in list_series(folder)] == [7, 1]
+    assert choose_series(folder).description == "portal"  # the only one with several slices
+    write_series(folder, scan + 1, description="arterial", uid="1.2.826.2", positions=range(6))
+    with pytest.raises(ValueError, match=r"has 2 series; .* 1: CT portal \(7 .*2: CT arterial"):
+        read_image(folder)
+    for choice in (2, "2", "1.2.826.2"):
+        assert read_image(folder, choice).GetSize() == (5, 6, 6)
+    with pytest.raises(ValueError, match="has no single series 9"):
+        read_image(folder, 9)
+    with pytest.raises(ValueError, match="is a single slice"):
+        read_image(folder, 3)
+
+
+def test_listing_command(tmp_path, scan, capsys):
+    from rcn_tf.commands.main import main
+
+    write_series(tmp_path / "ct", scan)
+    assert main(["prepare", "series", str(tmp_path / "ct")]) == 0
+    assert "1: CT portal (7 slices, " in capsys.readouterr().out
+    assert main(["prepare", "series", str(tmp_path / "gone")]) == 2
+
+
+def test_missing_slice(tmp_path, scan):
+    write_series(tmp_path, scan, positions=[0, 1, 2, 4, 5, 6])
+    with pytest.raises(ValueError, match=r"slices are missing .* \(2.5 to 5 mm\)"):
+        read_image(tmp_path)
+
+
+def test_slices_on_one_another(tmp_path, scan):
+    write_series(tmp_path, scan, uid="1.2.826.7")
+    near = sitk.Image(scan)
+    near.SetOrigin(scan.TransformContinuousIndexToPhysicalPoint((0, 0, 0.01)))
+    write_series(tmp_path, near, uid="1.2.826.7", positions=[3], tag="b")
+    with pytest.raises(ValueError, match="slices lie on one another"):
+        read_image(tmp_path)
+
+
+def test_tilted_gantry(tmp_path, scan):
+    write_series(tmp_path, scan, tilt=0.2)
+    with pytest.raises(ValueError, match=r"gantry was tilted by 11\.3 degrees"):
+        read_image(tmp_path)
+
+
+def test_folder_without_dicom(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(ValueError, match="without DICOM files"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("index", [0, 3, 6])
+def test_damaged_file(tmp_path, scan, index):
+    write_series(tmp_path, scan)
+    (file,) = tmp_path.glob(f"{(index * 7919) % 10007:05d}_*")
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=f"{file.name} belongs to series .* but cannot be read"):
+        read_image(tmp_path)

@@ -1,0 +1,103 @@
+"""Image files whose headers lie: sizes, spacings, geometry, places of the voxels."""
+
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from rcn_tf.volumes.images import read_image
+
+META = """ObjectType = Image
+NDims = 3
+BinaryData = True
+BinaryDataByteOrderMSB = False
+CompressedData = False
+TransformMatrix = 1 0 0 0 1 0 0 0 1
+Offset = 0 0 0
+ElementSpacing = {spacing}
+DimSize = {size}
+ElementType = MET_FLOAT
+ElementDataFile = {file}
+"""
+
+
+@pytest.fixture
+def nifti(tmp_path):
+    """Writes a NIfTI file with some bytes of its header replaced."""
+    image = sitk.GetImageFromArray(np.arange(720, dtype=np.float32).reshape(8, 9, 10))
+    sitk.WriteImage(image, str(tmp_path / "sound.nii"))
+    sound = (tmp_path / "sound.nii").read_bytes()
+
+    def write(offset, layout, *values):
+        content = bytearray(sound)
+        struct.pack_into(layout, content, offset, *values)
+        (tmp_path / "bad.nii").write_bytes(content)
+        return tmp_path / "bad.nii"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ((42, "<3h", 32000, 32000, 32000), r"needs 1\.22e\+05 GiB of memory by its header"),
+        ((42, "<3h", -10, 9, 8), "not recognized as a NIFTI file"),
+        ((108, "<f", 1e9), "it holds 3232 bytes, its header says"),
+        ((280, "<12f", *[float("nan")] * 12), "no finite origin and direction"),
+    ],
+)
+def test_nifti_header(nifti, change, message, capfd):
+    with pytest.raises(ValueError, match=message):
+        read_image(nifti(*change))
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"size": "100000 100000 10000"}, r"needs 3\.73e\+05 GiB"),
+        ({"size": "10 9 -8"}, "cannot read|needs"),
+        ({"size": "10 9 800"}, "cut off or damaged"),
+        ({"spacing": "-1 2 3"}, r"has the spacing \(-1.0, 2.0, 3.0\)"),
+        ({"spacing": "0 2 3"}, "spacing"),
+        ({"spacing": "nan 2 3"}, "spacing"),
+    ],
+)
+def test_metaimage_header(tmp_path, header, message, capfd):
+    values = {"size": "10 9 8", "spacing": "1 2 3", "file": "LOCAL", **header}
+    (tmp_path / "bad.mha").write_bytes(META.format(**values).encode() + bytes(4 * 720))
+    with pytest.raises(ValueError, match=message):
+        read_image(tmp_path / "bad.mha")
+
+
+@pytest.mark.parametrize("name", ["../voxels.raw", "/etc/hostname", "deeper/../../voxels.raw"])
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_voxels_from_elsewhere(tmp_path, name, suffix):
+    (tmp_path / "voxels.raw").write_bytes(bytes(4 * 720))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    text = META.format(size="10 9 8", spacing="1 2 3", file=name)
+    if suffix == ".nhdr":
+        text = f"NRRD0004\ntype: float\ndimension: 3\nsizes: 10 9 8\ndata file: {name}\n"
+    (folder / f"header{suffix}").write_text(text)
+    with pytest.raises(ValueError, match="outside its folder"):
+        read_image(folder / f"header{suffix}")
+
+
+def test_voxels_from_the_same_folder(tmp_path):
+    np.arange(720, dtype=np.float32).tofile(tmp_path / "voxels.raw")
+    text = META.format(size="10 9 8", spacing="1 2 3", file="voxels.raw")
+    (tmp_path / "image.mhd").write_text(text)
+    assert sitk.GetArrayFromImage(read_image(tmp_path / "image.mhd"))[7, 8, 9] == 719
+
+
+@pytest.mark.parametrize("name", ["array.npy", "array.npz", "array.pkl"])
+def test_pickles_are_not_opened(tmp_path, name):
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("unpickled",))
+
+    (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match=f"cannot read .*{name} as an image"):
+        read_image(tmp_path / name)
