@@ -49,6 +49,7 @@ setup(
             f"tensorflow-addons==0.23.0; {REFERENCE}",
             "clang-format==23.1.5",
             "nilearn>=0.10",
+            "pydicom>=2.4",
             "pytest>=7",
             "ruff>=0.5",
         ],

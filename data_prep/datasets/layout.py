@@ -3,8 +3,8 @@
 A dataset is described by regular expressions for the paths, relative to the folder that is
 given, of its images, labels and landmarks; `(?:.*/)?` in front lets the download lie deeper.
 A path may be that of an image file or, ending in "/", of a folder that holds a DICOM series.
-Named groups make the scan's id; the files of a scan are those with the same id. Numbers lose leading zeros, as in
-the ids of the RCN project's packs ("hepaticvessel/1").
+Named groups make the scan's id; the files of a scan are those with the same id. Numbers lose
+leading zeros, as in the ids of the RCN project's packs ("hepaticvessel/1").
 
 Beside what the download holds, a person may put `landmarks/ID.csv` (columns x, y, z; LPS, mm)
 and `masks/ID.nii.gz` into the folder, with "_" for "/" in ID.

@@ -48,6 +48,11 @@ def add_arguments(parser):
         metavar="DIR",
         help="results go to DIR/SUBSET (default: evaluation/SUBSET in the model folder)",
     )
+    parser.add_argument(
+        "--paired",
+        action="store_true",
+        help="scans 2k and 2k + 1 belong together, although the config does not say so (LSPIG)",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a subset")
     parser.add_argument(
         "--augment-seed",
@@ -76,7 +81,8 @@ def run(args):
     config = load_dataset_config(args.data)
     subsets = [args.subset] if args.subset else list(config.scheme(args.scheme))
     pairs = {
-        name: list(itertools.islice(subset_pairs(config, name), args.limit)) for name in subsets
+        name: list(itertools.islice(subset_pairs(config, name, args.paired or None), args.limit))
+        for name in subsets
     }
     model, _ = load_model(args.model)
     if tuple(model.volume_shape) != config.image_size:

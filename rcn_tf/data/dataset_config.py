@@ -8,7 +8,7 @@ The format is the original RCN project's:
      "schemes": {"1": {"combine-train": 1.0}, "2": {"lpba-val": 1.0}},
      "subsets": {"combine-train": ["adni/1", ...], "lpba-val": ["lpba/S02", ...]},
      "atlas": "lpba/S01",                       optional: the fixed image of all pairs
-     "paired": true,                            optional: scans 2k and 2k + 1 belong together
+     "paired": true | ["lspig-val"],            optional: scans 2k and 2k + 1 belong together
      "segmentation_class_value": {"21": 21}}    optional: structures to evaluate
 
 An entry "alias/id" is scan `id` of that file; where the first part is no alias, the whole entry
@@ -22,14 +22,14 @@ Two keys are this project's own:
     "exclude": ["lits/32", ...] or "exclude.txt"    scans that no subset has, although listed
     "expected": {"train": 1025}                     how many scans a complete subset lists
 
-and subsets and `exclude` may hold patterns (`rcn_tf.data.scan_patterns`): "sliver/{1..20}" or,
-looked up in the pack, "adhd/*".
+Of a pair both scans are left out. Subsets and `exclude` may hold patterns
+(`rcn_tf.data.scan_patterns`): "sliver/{1..20}" or, looked up in the pack, "adhd/*".
 """
 
 import collections
 import dataclasses
 import pathlib
-from typing import Optional
+from typing import Optional, Union
 
 from rcn_tf.data.packs import check_scan_id
 from rcn_tf.data.scan_patterns import PatternExpander
@@ -46,7 +46,8 @@ class DatasetConfig:
 
     files: {alias: path}; image_size: (D, H, W); image_type: "liver" or "brain";
     schemes: {name: {subset: share}}; subsets: {name: (scan id, ...)}; atlas: scan id or None;
-    paired: bool; structures: {name: label id} or None (`segmentation_class_value`);
+    paired: bool, or the names of the subsets that are; structures: {name: label id} or None
+    (`segmentation_class_value`);
     excluded: (scan id, ...), already left out of the subsets; expected: {subset: count}.
     """
 
@@ -57,7 +58,7 @@ class DatasetConfig:
     schemes: dict
     subsets: dict
     atlas: Optional[str] = None
-    paired: bool = False
+    paired: Union[bool, tuple] = False
     structures: Optional[dict] = None
     excluded: tuple = ()
     expected: dict = dataclasses.field(default_factory=dict)
@@ -75,6 +76,10 @@ class DatasetConfig:
             known = ", ".join(self.subsets)
             raise KeyError(f"{self.path}: no subset {name!r}; known: {known}.")
         return self.subsets[name]
+
+    def is_paired(self, subset):
+        """Whether scans 2k and 2k + 1 of a subset belong together."""
+        return self.paired if isinstance(self.paired, bool) else subset in self.paired
 
     def scheme(self, name):
         """{subset: share} of a scheme. Raises: KeyError: no such scheme."""
@@ -120,17 +125,18 @@ def load_dataset_config(path, *, lenient=False):
     files = check.files(raw["files"])
     expand = PatternExpander(files, lambda scan: locate_scan(files, scan, path)[0], lenient)
     excluded = check.exclude(raw.get("exclude", []), expand)
+    paired = check.paired(raw.get("paired", False))
     config = DatasetConfig(
         path=path,
         files=files,
         image_size=check.image_size(raw["image_size"]),
         image_type=raw["image_type"],
         schemes=check.schemes(raw["schemes"]),
-        subsets=check.subsets(raw["subsets"], expand, excluded),
+        subsets=check.subsets(raw["subsets"], expand, excluded, paired),
         excluded=excluded,
         expected=check.expected(raw.get("expected", {})),
         atlas=check.typed("atlas", raw.get("atlas"), str, optional=True),
-        paired=check.typed("paired", raw.get("paired", False), bool),
+        paired=paired,
         structures=check.structures(raw.get("segmentation_class_value")),
     )
     _check_references(config)
@@ -195,15 +201,25 @@ class _Checker:
             schemes[name] = dict(shares)
         return schemes
 
-    def subsets(self, value, expand, excluded):
+    def subsets(self, value, expand, excluded, paired):
         left_out = set(excluded)
         subsets = {}
         for name, entries in self._non_empty("subsets", value).items():
             scans = self._scans(f"subsets.{name}", entries, expand)
-            subsets[name] = tuple(scan for scan in scans if scan not in left_out)
+            size = 2 if paired is True or (paired and name in paired) else 1
+            groups = [scans[k : k + size] for k in range(0, len(scans), size)]
+            kept = [group for group in groups if not left_out.intersection(group)]
+            subsets[name] = tuple(scan for group in kept for scan in group)
             if not subsets[name] and not self._lenient:
                 raise ValueError(f"{self._path}: subset {name!r} is empty.")
         return subsets
+
+    def paired(self, value):
+        if isinstance(value, bool):
+            return value
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            self._fail("paired", "must be true, false or a list of subsets", value)
+        return tuple(value)
 
     def exclude(self, value, expand):
         if isinstance(value, str):
@@ -261,9 +277,11 @@ def _check_references(config):
         for subset in shares:
             if subset not in config.subsets:
                 raise KeyError(f"{config.path}: scheme {name!r} names no known subset: {subset!r}.")
-    for name in config.expected:
-        if name not in config.subsets:
-            raise KeyError(f"{config.path}: `expected` names no known subset: {name!r}.")
+    names = () if isinstance(config.paired, bool) else config.paired
+    for key, subsets in (("expected", config.expected), ("paired", names)):
+        for name in subsets:
+            if name not in config.subsets:
+                raise KeyError(f"{config.path}: `{key}` names no known subset: {name!r}.")
     for scans in config.subsets.values():
         for scan in scans:
             config.locate(scan)

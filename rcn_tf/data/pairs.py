@@ -42,7 +42,7 @@ def subset_pairs(config, subset, paired=None):
     scans = config.subset(subset)
     if config.atlas is not None:
         pairs = [(config.atlas, scan) for scan in scans if scan != config.atlas]
-    elif config.paired if paired is None else paired:
+    elif config.is_paired(subset) if paired is None else paired:
         if len(scans) % 2:
             raise ValueError(
                 f"{config.path}: `paired` needs an even number of scans; "

@@ -1,12 +1,14 @@
 """Ranges, wildcards and exclude lists of dataset configs."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
 from data_prep.packs import PackWriter
 from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.pairs import subset_pairs
 from rcn_tf.data.scan_patterns import expand_ranges
 from rcn_tf.files import natural_order
 
@@ -121,6 +123,51 @@ def test_alias_that_leads_elsewhere(write_config, tmp_path):
     path.write_text(json.dumps(raw))
     with pytest.raises(ValueError, match="`files`: A scan id must be printable names"):
         load_dataset_config(path)
+
+
+def test_pairs_are_excluded_together(write_config):
+    subsets = {"a": ["lits/{0..3}"], "b": ["lits/{0..3}"]}
+    for paired, expected in ((True, 2), (["a"], 2), (False, 3)):
+        config = load_dataset_config(write_config(subsets, paired=paired, exclude=["lits/2"]))
+        assert len(config.subset("a")) == expected
+        assert config.is_paired("a") is bool(paired)
+        assert config.is_paired("b") is (paired is True)
+    with pytest.raises(KeyError, match="`paired` names no known subset: 'c'"):
+        load_dataset_config(write_config(subsets, paired=["c"]))
+    with pytest.raises(
+        ValueError, match="`paired` must be true, false or a list of subsets; got 'a'"
+    ):
+        load_dataset_config(write_config(subsets, paired="a"))
+
+
+def test_the_papers_studies(tmp_path):
+    """The configs that come with the project, over packs of the expected ids."""
+    root = pathlib.Path(__file__).parents[2]
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "datasets").mkdir()
+    for pack, ids in (
+        ("msd", ["liver/131", "hepaticvessel/1", "pancreas/2"]),
+        ("bfh", ["x"]),
+        ("lspig", ["2017_02_aftergas", "2017_02_pregas"]),
+        ("adni", ["1"]),
+        ("abide", ["NYU-1"]),
+        ("adhd", ["KKI-1"]),
+    ):
+        with PackWriter(tmp_path / "datasets" / f"{pack}.h5") as writer:
+            for scan_id in ids:
+                writer.add(scan_id, VOLUME)
+    for name, train in (("liver", 4), ("brain", 3)):
+        path = tmp_path / "configs" / f"{name}.json"
+        path.write_bytes((root / "configs" / f"{name}.json").read_bytes())
+        config = load_dataset_config(path)
+        assert len(config.subset("train")) == train
+    assert len(config.structures) == 56
+    assert config.subset("lpba-val")[-1] == "lpba/S40"
+    assert config.expected == {"train": 66 + 1287 + 949, "lpba-val": 39}
+    liver = load_dataset_config(tmp_path / "configs" / "liver.json")
+    assert len(subset_pairs(liver, "lspig-val")) == 2
+    assert len(subset_pairs(liver, "sliver-val")) == 380
+    assert len(subset_pairs(liver, "lits-val")) == 131 * 130
 
 
 def test_lenient_reading_is_for_reports(write_config, tmp_path):
