@@ -23,7 +23,7 @@ demo: ops
 	$(BIN)/python examples/demo.py --out demo_output
 
 test: ops
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

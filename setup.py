@@ -51,6 +51,7 @@ setup(
             "nilearn>=0.10",
             "pydicom>=2.4",
             "pytest>=7",
+            "pytest-xdist>=3",
             "ruff>=0.5",
         ],
     },

@@ -30,6 +30,7 @@ import SimpleITK as sitk
 
 from data_prep.packs import PackWriter
 from data_prep.prepared import StepTimer
+from rcn_tf import __version__
 from rcn_tf.data.packs import PackReader, check_scan_id
 
 _FAILURES = (ValueError, KeyError, OSError, RuntimeError, MemoryError, ArithmeticError)
@@ -268,7 +269,8 @@ def _part(parts, scan_id):
 
 
 def _fingerprint(scan, recipe):
-    text = f"{scan.fingerprint()} {type(recipe).__qualname__} {dataclasses.asdict(recipe)}"
+    how = f"{__version__} {type(recipe).__qualname__} {dataclasses.asdict(recipe)}"
+    text = f"{scan.id} {scan.fingerprint()} {how}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

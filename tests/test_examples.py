@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 
 import custom_ops
 from rcn_tf.metrics import correlation
 from rcn_tf.model_folder import DEFAULT_MODEL, load_model
 from rcn_tf.volumes import prepare_volume
 from rcn_tf.volumes.images import read_image
+from tests.data_prep.phantoms import small_abdomen
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,6 +68,29 @@ def test_cascade_benchmark_runs():
     row = r"\| 1 \| python \| [\d.]+ \| {share} \| [\d.]+ \| [\d.]+ \| [\d.]+ \|"
     assert re.search(row.format(share=r"\d+%"), text)
     assert re.search(row.format(share=""), text)  # training
+
+
+@pytest.mark.slow
+def test_pipeline_benchmark_runs(tmp_path):
+    _, labels = small_abdomen()
+    sitk.WriteImage(labels, str(tmp_path / "map.nii.gz"))
+    study = ("--out", tmp_path / "s.h5", "--config", tmp_path / "s.json")
+    words = ("--labels", tmp_path / "map.nii.gz", "--structures", "all", "--number", 3, *study)
+    run("-m", "rcn_tf.commands.main", "prepare", "synth", "--shape", 32, 32, 32, *words)
+    options = ("--passes", 1, "--pairs", 4, "--cascades", 1, "--steps", 2)
+    text = run("benchmarks/pipeline.py", "--config", tmp_path / "s.json", *options)
+    assert re.search(r"\| one chunk, gzip 2 \(ours\) \| [\d.]+ \| [\d.]+ \|", text)
+    assert re.search(r"\| pipeline, augmented \| [\d.]+ \| [\d.]+ \|", text)
+    assert re.search(r"waiting for data: [\d.]+% of the training time", text)
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_preparation_benchmark_runs(shared_data):
+    options = ("--data", shared_data, "--copies", 2, "--workers", 2)
+    text = run("benchmarks/preparation.py", *options)
+    for kind in ("CT, 3 mm", "CT, 0.72 mm", "brain, 1 mm"):
+        assert re.search(rf"\| {kind} \| 2 \| \d+ \| [\d.]+ \| .*resample", text)
 
 
 def test_warp_benchmark_runs():

@@ -5,7 +5,6 @@ import pathlib
 
 import pytest
 
-from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.training.config import DEFAULTS, load_training_config
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -17,13 +16,6 @@ PRESETS = sorted(p.stem for p in CONFIGS.glob("*.json") if p.stem not in DATASET
 def test_training_presets_load_and_are_described(name):
     config = load_training_config(CONFIGS / f"{name}.json", ["data.config=any.json"])
     assert config["description"]
-
-
-@pytest.mark.parametrize("name", DATASETS)
-def test_dataset_examples_load(name):
-    config = load_dataset_config(CONFIGS / f"{name}.json")
-    assert config.image_size == (128, 128, 128)
-    assert config.image_type == name
 
 
 def test_inverse_preset_adds_the_invertibility_loss():
