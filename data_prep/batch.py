@@ -2,88 +2,31 @@
 
 Each scan is prepared by a recipe, a function `recipe(files, timer) -> PreparedScan` whose
 parameters are the fields of a frozen dataclass, in a process of its own (one scan in memory
-per worker), and kept as a pack of one scan in a hidden folder beside the output. When all are
-done the parts are copied into the output, which appears under its name in one step.
-
-An interrupted run therefore continues where it stopped: a finished scan, in a part or in an
-older output, is used again if its fingerprint (files and recipe) and its checksums are right.
-A scan that fails is reported and left out, or ends the run if `strict`.
+per worker), and kept as a part (`data_prep.parts`) until all are done. An interrupted run
+therefore continues where it stopped. A scan that fails is reported and left out, or ends the
+run if `strict`.
 """
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import errno
-import fcntl
-import hashlib
 import multiprocessing
 import os
-import pathlib
-import shutil
 import signal
 import threading
 import time
-from typing import Optional
 
-import numpy as np
 import SimpleITK as sitk
 
+from data_prep.outcomes import Outcome, Summary
 from data_prep.packs import PackWriter
+from data_prep.parts import Parts, fingerprint, label_ids
 from data_prep.prepared import StepTimer
-from rcn_tf import __version__
-from rcn_tf.data.packs import PackReader, check_scan_id
+from rcn_tf.data.packs import check_scan_id
+from rcn_tf.files import natural_order
 
 _FAILURES = (ValueError, KeyError, OSError, RuntimeError, MemoryError, ArithmeticError)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How one scan went: `error` (one line) or the label ids found; seconds by step."""
-
-    scan_id: str
-    error: Optional[str] = None
-    disk_full: bool = False
-    labels: tuple = ()
-    seconds: dict = dataclasses.field(default_factory=dict)
-    reused: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """What became of a run: all outcomes in the scans' order, and its wall time in seconds."""
-
-    outcomes: tuple
-    seconds: float
-
-    @property
-    def prepared(self):
-        """Ids of the scans that are in the pack."""
-        return [one.scan_id for one in self.outcomes if one.error is None]
-
-    @property
-    def failed(self):
-        """{scan id: error} of those that are not."""
-        return {one.scan_id: one.error for one in self.outcomes if one.error is not None}
-
-    @property
-    def fresh(self):
-        """Number of scans prepared in this run, rather than found finished."""
-        return sum(one.error is None and not one.reused for one in self.outcomes)
-
-    @property
-    def labels(self):
-        """All label ids but 0, sorted."""
-        return sorted({label for one in self.outcomes for label in one.labels} - {0})
-
-    def step_shares(self):
-        """{step: share of the workers' time}, largest first."""
-        total = {}
-        for one in self.outcomes:
-            for step, seconds in one.seconds.items():
-                total[step] = total.get(step, 0.0) + seconds
-        whole = sum(total.values()) or 1.0
-        return {step: total[step] / whole for step in sorted(total, key=total.get, reverse=True)}
 
 
 def build_pack(
@@ -94,6 +37,7 @@ def build_pack(
     workers=1,
     strict=False,
     required=(),
+    keep_others=False,
     attributes=None,
     progress=None,
 ):
@@ -104,40 +48,38 @@ def build_pack(
         out: pack to write; an older one is replaced at the end.
         workers: processes; 1 works in this one.
         strict: the first failure ends the run. required: ids whose failure always does.
+        keep_others: whether scans of the recipe's shape that only the older pack has stay.
         attributes: dict, of the pack. progress: called with each Outcome.
-    Returns: Summary.
+    Returns: Summary; with `keep_others` in natural order of the ids, else in that of `scans`.
     Raises:
-        ValueError: a failure that ends the run, no scan that could be prepared, or bad ids.
+        ValueError: a failure that ends the run, no scan that could be prepared, bad ids, or an
+            `out` that is something else.
         OSError: the disk is full, a worker was killed, or another run writes the same pack.
             Finished scans are kept for the next run.
     """
-    out = pathlib.Path(out)
     _check_ids(scans)
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"Folder {out.parent} does not exist.")
     required = {scan.id for scan in scans} if strict else set(required)
     start = time.perf_counter()
-    parts = out.with_name(f".{out.name}.parts")
-    with _locked(parts, out):
-        outcomes, sources = _finished(scans, recipe, parts, out)
-        for outcome in outcomes.values():
-            _report(outcome, required, progress)
-        todo = [scan for scan in scans if scan.id not in outcomes]
-        with contextlib.closing(_prepare_all(todo, recipe, parts, workers)) as coming:
+    with Parts(out) as parts:
+        outcomes = {}
+        with contextlib.closing(_outcomes(scans, recipe, parts, workers)) as coming:
             for outcome in coming:
                 outcomes[outcome.scan_id] = outcome
-                sources[outcome.scan_id] = _part(parts, outcome.scan_id)
-                _report(outcome, required, progress)
-        summary = Summary(tuple(outcomes[scan.id] for scan in scans), time.perf_counter() - start)
+                if progress:
+                    progress(outcome)
+                _stop_where_needed(outcome, required)
+        ordered = [outcomes[scan.id] for scan in scans]
+        if keep_others:
+            ordered += parts.others(outcomes, recipe.shape)
+            ordered.sort(key=lambda one: natural_order(one.scan_id))
+        summary = Summary(tuple(ordered), time.perf_counter() - start)
         if not summary.prepared:
             first, error = next(iter(summary.failed.items()))
             raise ValueError(f"None of {len(scans)} scans could be prepared; {first}: {error}")
-        merged = parts / "merged.h5"
-        with PackWriter(merged, attributes) as pack:
-            for scan_id in summary.prepared:
-                pack.copy(sources[scan_id], scan_id)
-        merged.replace(out)
-        shutil.rmtree(parts)
+        try:
+            parts.merge(summary.prepared, attributes)
+        except OSError as error:
+            raise (_disk_full(out) if error.errno in _DISK_FULL else error) from error
     return summary
 
 
@@ -152,65 +94,27 @@ def _check_ids(scans):
         seen.add(scan.id)
 
 
-@contextlib.contextmanager
-def _locked(parts, out):
-    """Keeps a second run away from the parts; the system drops the lock of a killed one."""
-    parts.mkdir(exist_ok=True)
-    with (parts / "lock").open("w") as lock:
+def _outcomes(scans, recipe, parts, workers):
+    """Outcomes as they come in: first of what is finished already, then of the rest."""
+    jobs = []
+    for scan in scans:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            wanted = fingerprint(scan, recipe)
         except OSError as error:
-            raise OSError(f"Another run is writing {out}.") from error
-        try:
-            yield
-        finally:
-            if parts.is_dir() and not any(file.suffix == ".h5" for file in parts.iterdir()):
-                shutil.rmtree(parts)  # nothing to continue with
-
-
-def _finished(scans, recipe, parts, out):
-    """Outcomes and packs of the scans that need not be done again; of missing files too."""
-    outcomes, sources = {}, {}
-    with contextlib.ExitStack() as stack:
-        older = None
-        with contextlib.suppress(OSError, ValueError):
-            older = stack.enter_context(PackReader(out))
-        for scan in scans:
-            try:
-                wanted = _fingerprint(scan, recipe)
-            except OSError as error:
-                outcomes[scan.id] = Outcome(scan.id, str(error))
-                continue
-            for path, reader in ((_part(parts, scan.id), None), (out, older)):
-                labels = _verified_labels(path, reader, scan.id, wanted)
-                if labels is not None:
-                    outcomes[scan.id] = Outcome(scan.id, labels=labels, reused=True)
-                    sources[scan.id] = path
-                    break
-    return outcomes, sources
-
-
-def _verified_labels(path, reader, scan_id, fingerprint):
-    """Label ids of a finished scan; None if it is not there, stale or damaged."""
-    if reader is None and not path.is_file():
-        return None
-    try:
-        with contextlib.ExitStack() as stack:
-            reader = reader or stack.enter_context(PackReader(path))
-            scan = reader.read(scan_id)
-            if scan.attributes.get("fingerprint") != fingerprint:
-                return None
-            return _labels(scan.segmentation) if reader.verify_checksum(scan_id) else None
-    except (OSError, KeyError, ValueError, RuntimeError):
-        return None
-
-
-def _prepare_all(scans, recipe, parts, workers):
-    """Outcomes, as they come in."""
-    jobs = [(scan, recipe, _part(parts, scan.id)) for scan in scans]
+            yield Outcome(scan.id, str(error))
+            continue
+        finished = parts.finished(scan.id, wanted)
+        if finished is None:
+            jobs.append((scan, recipe, parts.path(scan.id), wanted))
+        else:
+            yield finished
     if workers == 1 or len(jobs) < 2:
         yield from (_prepare(*job) for job in jobs)
-        return
+    else:
+        yield from _in_processes(jobs, workers)
+
+
+def _in_processes(jobs, workers):
     pool = concurrent.futures.ProcessPoolExecutor(
         min(workers, len(jobs)), multiprocessing.get_context("spawn"), _set_up_worker
     )
@@ -227,55 +131,39 @@ def _prepare_all(scans, recipe, parts, workers):
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(scan, recipe, part):
+def _prepare(scan, recipe, part, wanted):
     """Makes one scan's part; what can go wrong with a scan becomes an Outcome."""
     timer = StepTimer()
     try:
         prepared = recipe(scan, timer)
-        attributes = {**prepared.attributes, "fingerprint": _fingerprint(scan, recipe)}
         with timer.step("write"), PackWriter(part) as pack:
             pack.add(
                 scan.id,
                 prepared.volume,
                 segmentation=prepared.segmentation,
                 points=prepared.points,
-                attributes=attributes,
+                attributes={**prepared.attributes, "fingerprint": wanted},
             )
-        labels = _labels(prepared.segmentation)
+        labels = label_ids(prepared.segmentation)
     except _FAILURES as error:
         if os.environ.get("RCN_DEBUG"):
             raise
         full = isinstance(error, OSError) and error.errno in _DISK_FULL
         return Outcome(scan.id, _one_line(error), full, seconds=timer.seconds)
-    return Outcome(scan.id, labels=labels, seconds=timer.seconds)
+    note = str(prepared.attributes.get("note", ""))
+    return Outcome(scan.id, labels=labels, note=note, seconds=timer.seconds)
 
 
-def _report(outcome, required, progress):
-    if progress:
-        progress(outcome)
+def _stop_where_needed(outcome, required):
     if outcome.disk_full:
-        raise OSError(
-            errno.ENOSPC,
-            f"the disk is full; finished scans are kept, run the same command again "
-            f"({outcome.scan_id}: {outcome.error})",
-        )
+        raise _disk_full(f"{outcome.scan_id}: {outcome.error}")
     if outcome.error is not None and outcome.scan_id in required:
         raise ValueError(f"{outcome.scan_id}: {outcome.error}")
 
 
-def _part(parts, scan_id):
-    """Path of a scan's part: a hash, for ids may hold what a file name must not."""
-    return parts / f"{hashlib.sha256(scan_id.encode()).hexdigest()[:24]}.h5"
-
-
-def _fingerprint(scan, recipe):
-    how = f"{__version__} {type(recipe).__qualname__} {dataclasses.asdict(recipe)}"
-    text = f"{scan.id} {scan.fingerprint()} {how}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _labels(segmentation):
-    return () if segmentation is None else tuple(np.unique(segmentation).tolist())
+def _disk_full(what):
+    message = f"the disk is full; finished scans are kept, run the same command again ({what})"
+    return OSError(errno.ENOSPC, message)
 
 
 def _one_line(error):

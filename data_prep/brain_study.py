@@ -104,7 +104,7 @@ def build(data, out, *, shape, renderings, seed=0, workers=2, progress=None):
     Args:
         data, out: folders. shape: (D, H, W). renderings: per training subject, besides the
         undeformed scan. seed: of everything random. workers: processes.
-        progress: called with each batch.Outcome.
+        progress: called with each Outcome.
     Returns: path of the dataset config.
     """
     data, out = pathlib.Path(data), pathlib.Path(out)

@@ -40,17 +40,18 @@ def write_contact_sheets(config, out, *, exclude=(), progress=None):
     scan_ids = list(dict.fromkeys(scan for scans in config.subsets.values() for scan in scans))
     if not scan_ids:
         raise ValueError(f"{config.path} lists no scan.")
-    strips, measures = {}, []
+    strips, notes, measures = {}, {}, []
     with ScanStore(config, cache_bytes=0) as store:
         for scan_id in scan_ids:
             scan = store.read(scan_id)
             strips[scan_id] = _png(tile(scan))
+            notes[scan_id] = str(scan.attributes.get("note", ""))
             measures.append(measure(scan_id, scan, config.image_type))
             if progress:
                 progress(scan_id)
     flags = flag_scans(measures)
     _write_pages(out, strips, flags)
-    _write_text(out / "contact_sheet.html", _html_page(config, strips, flags))
+    _write_text(out / "contact_sheet.html", _html_page(config, strips, notes, flags))
     _write_text(out / "exclude.txt", _exclude_list(flags, exclude))
     return flags
 
@@ -118,17 +119,18 @@ def _write_pages(out, strips, flags):
             figure.savefig(temporary, dpi=100)
 
 
-def _html_page(config, strips, flags):
+def _html_page(config, strips, notes, flags):
     tiles = []
     for scan_id, png in strips.items():
-        notes = "".join(
+        found = "".join(
             f"<li><b>{html.escape(name)}</b>: {html.escape(text)}</li>"
             for name, text in flags[scan_id].items()
         )
         tiles.append(
-            f'<figure data-id="{html.escape(scan_id)}" class="{"flagged" if notes else ""}">'
+            f'<figure data-id="{html.escape(scan_id)}" class="{"flagged" if found else ""}">'
             f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-            f"<figcaption>{html.escape(scan_id)}<ul>{notes}</ul></figcaption></figure>"
+            f"<figcaption>{html.escape(scan_id)} <small>{html.escape(notes[scan_id])}</small>"
+            f"<ul>{found}</ul></figcaption></figure>"
         )
     flagged = sum(bool(one) for one in flags.values())
     return _PAGE.format(

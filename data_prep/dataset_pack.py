@@ -69,7 +69,17 @@ def find_scans(dataset, folder, overrides):
 
 
 def build_dataset(
-    dataset, scans, recipe, out, *, atlas=None, match=None, workers=1, strict=False, progress=None
+    dataset,
+    scans,
+    recipe,
+    out,
+    *,
+    atlas=None,
+    match=None,
+    keep_others=False,
+    workers=1,
+    strict=False,
+    progress=None,
 ):
     """Writes `NAME.h5` and `NAME.json`.
 
@@ -78,8 +88,8 @@ def build_dataset(
         out: folder, made if need be.
         atlas: id of the fixed scan of all pairs, None for none.
         match: id of the scan whose histogram the others are matched to (liver), None for none.
-        workers, strict, progress: see `batch.build_pack`.
-    Returns: batch.Summary, path of the config, ids of prepared scans that the config leaves
+        keep_others, workers, strict, progress: see `batch.build_pack`.
+    Returns: Summary, path of the config, ids of prepared scans that the config leaves
         out because the other one of their pair failed.
     Raises: ValueError, KeyError, OSError: as `batch.build_pack`.
     """
@@ -100,6 +110,7 @@ def build_dataset(
         workers=workers,
         strict=strict,
         required=() if atlas is None else (atlas,),
+        keep_others=keep_others,
         attributes={"dataset": dataset.name},
         progress=progress,
     )

@@ -83,7 +83,7 @@ class ImageRecipe:
         with timer.step("hash"):
             attributes = grid_attributes(prepared, files)
         if self.strip and files.mask is None:
-            attributes["stripped_by"] = self.strip
+            attributes["note"] = f"stripped by {self.strip}"
         return PreparedScan(to_uint8(prepared.array), segmentation, points, attributes)
 
 
@@ -119,7 +119,7 @@ def build_pack(
         atlas: id of the scan with which all others are paired; None pairs all with all.
         window: intensities that become 0 and 255.
         workers, strict, progress: see `data_prep.batch.build_pack`.
-    Returns: batch.Summary.
+    Returns: Summary.
     Raises: ValueError, KeyError, OSError: naming the file.
     """
     images, out, config = [pathlib.Path(p) for p in images], pathlib.Path(out), pathlib.Path(config)

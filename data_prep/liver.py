@@ -50,7 +50,7 @@ class LiverRecipe:
 
         Args: files: ScanFiles; timer: StepTimer.
         Returns: PreparedScan: segmentation 0/255 where there are labels, six landmarks where
-            there is a CSV (-1 where missing). Attribute `box_from` says how the box was found.
+            there is a CSV (-1 where missing). Attribute `note` says how the box was found.
         Raises: ValueError, OSError: naming the file.
         """
         with timer.step("read"):
@@ -76,7 +76,7 @@ class LiverRecipe:
         with timer.step("hash"):
             attributes = {
                 **grid_attributes(prepared, files),
-                "box_from": found,
+                "note": f"box: {found}",
                 "hounsfield_window": np.array(window),
             }
         return PreparedScan(to_uint8(array), segmentation, points, attributes)

@@ -13,7 +13,7 @@ class PreparedScan:
     """The arguments of `PackWriter.add` besides the id.
 
     volume: uint8 [D, H, W]; segmentation: integers [D, H, W] or None; points: [n, 3] voxels
-    or None; attributes: dict.
+    or None; attributes: dict; the one called `note` is shown when the scan is done.
     """
 
     volume: np.ndarray

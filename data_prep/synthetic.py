@@ -142,7 +142,7 @@ def build(
         out, config: pack and JSON to write. recipe: LabelSynthesis or LiverSynthesis.
         number: scans per label map; named STEM_000 and so on.
         workers, strict, progress: see `batch.build_pack`.
-    Returns: batch.Summary.
+    Returns: Summary.
     Raises: ValueError, OSError: naming the file.
     """
     out, config = pathlib.Path(out), pathlib.Path(config)

@@ -69,6 +69,11 @@ class PackReader:
         with self._lock:
             self._file.close()
 
+    def attributes(self):
+        """Attributes of the whole file, a dict."""
+        with self._lock:
+            return dict(self._file.attrs)
+
     def ids(self):
         """Ids of all scans, sorted: the groups that hold a `volume`."""
         found = []

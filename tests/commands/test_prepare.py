@@ -61,8 +61,8 @@ def test_options_of_livers(download, tmp_path, capsys):
     assert run("sliver", "--data", download, "--out", tmp_path, *SHAPE, *options, *mask) == 0
     with PackReader(tmp_path / "sliver.h5") as reader:
         assert reader.ids() == ["1", "10"]
-        found = {scan: reader.read(scan).attributes["box_from"] for scan in reader.ids()}
-    assert found == {"1": "given mask", "10": "given box"}
+        found = {scan: reader.read(scan).attributes["note"] for scan in reader.ids()}
+    assert found == {"1": "box: given mask", "10": "box: given box"}
     for wrong, message in (
         (("--only", "7"), "has no scan '7'; the first is '1'"),
         (("--box", "1", "a", "0", "0", "0", "0", "0"), "--box 1: six numbers are needed"),

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from data_prep import batch
+from data_prep.packs import PackWriter
+from data_prep.parts import Parts
 from data_prep.prepared import PreparedScan
 from data_prep.scan_files import ScanFiles
 from rcn_tf.data.packs import PackReader
@@ -28,6 +30,7 @@ class TextRecipe:
     """Makes a volume of the number in the scan's file; some words have other effects."""
 
     factor: int = 1
+    shape: tuple = (2, 3, 4)
     journal: str = ""
 
     def __call__(self, files, timer):
@@ -128,12 +131,56 @@ def test_strict_and_required(tmp_path):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_full_disk_ends_the_run_and_keeps_what_is_done(tmp_path, workers):
     pack = tmp_path / "pack.h5"
-    pack.write_text("old")
+    batch.build_pack(scans_of(tmp_path, [1]), TextRecipe(), pack)
     with pytest.raises(OSError, match="the disk is full; finished scans are kept") as caught:
         batch.build_pack(scans_of(tmp_path, [5, "full", 7]), TextRecipe(), pack, workers=workers)
     assert caught.value.errno == errno.ENOSPC
-    assert pack.read_text() == "old"
+    assert contents(pack) == {"scan/0": 1}
     assert batch.build_pack(scans_of(tmp_path, [5, 6, 7]), TextRecipe(), pack).fresh < 3
+
+
+def test_full_disk_while_merging(tmp_path, monkeypatch):
+    def full(self, pack, scan_id):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    pack = tmp_path / "pack.h5"
+    batch.build_pack(scans_of(tmp_path, [1]), TextRecipe(), pack)
+    with monkeypatch.context() as patch:
+        patch.setattr(PackWriter, "copy", full)
+        with pytest.raises(OSError, match=r"disk is full; finished scans are kept.*pack\.h5"):
+            batch.build_pack(scans_of(tmp_path, [5, 6]), TextRecipe(), pack)
+    assert contents(pack) == {"scan/0": 1}
+    assert batch.build_pack(scans_of(tmp_path, [5, 6]), TextRecipe(), pack).fresh == 0
+    assert contents(pack) == {"scan/0": 5, "scan/1": 6}
+
+
+def test_other_scans_can_stay(tmp_path):
+    pack = tmp_path / "pack.h5"
+    batch.build_pack(scans_of(tmp_path, range(1, 13)), TextRecipe(), pack)
+    with h5py.File(pack, "r+") as file:
+        file["scan/3/volume"][0, 0, 0] = 99  # damaged: does not stay
+        file["scan/4"].create_dataset("other", data=1)
+    changed = [scans_of(tmp_path, [1, 2, 30])[2]]
+    summary = batch.build_pack(changed, TextRecipe(), pack, keep_others=True)
+    assert summary.fresh == 1
+    assert summary.prepared == [f"scan/{k}" for k in (0, 1, 2, *range(4, 12))]
+    assert contents(pack)["scan/2"] == 30
+    assert summary.labels == [1, 2, *range(5, 13), 30]
+
+
+@pytest.mark.parametrize("kind", ["text", "original"])
+def test_what_others_wrote_is_not_replaced(tmp_path, kind):
+    pack = tmp_path / "pack.h5"
+    if kind == "text":
+        pack.write_text("old")
+    else:
+        with h5py.File(pack, "w") as file:
+            file["1/volume"] = np.zeros((2, 3, 4), np.uint8)
+    before = pack.read_bytes()
+    with pytest.raises(ValueError, match=r"pack\.h5 is not a pack of this program"):
+        batch.build_pack(scans_of(tmp_path, [1]), TextRecipe(), pack)
+    assert pack.read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_killed_worker(tmp_path):
@@ -145,9 +192,8 @@ def test_killed_worker(tmp_path):
 
 def test_only_one_run_at_a_time(tmp_path):
     scans = scans_of(tmp_path, [5])
-    (tmp_path / ".pack.h5.parts").mkdir()
     with (
-        batch._locked(tmp_path / ".pack.h5.parts", tmp_path / "pack.h5"),
+        Parts(tmp_path / "pack.h5"),
         pytest.raises(OSError, match=r"Another run is writing .*pack\.h5"),
     ):
         batch.build_pack(scans, TextRecipe(), tmp_path / "pack.h5")

@@ -230,12 +230,12 @@ def test_a_bad_scan_is_reported_and_left_out(tmp_path, scans, capsys, change, me
 
 
 def test_strict_keeps_the_old_pack_and_what_is_finished(tmp_path, scans, capsys):
-    for name in ("pack.h5", "dataset.json"):
-        (tmp_path / name).write_text("old")
-    changes = _unreadable_image(scans, tmp_path)
+    assert main(arguments(scans, tmp_path)) == 0
+    old = [(tmp_path / name).read_bytes() for name in ("pack.h5", "dataset.json")]
+    changes = {**_unreadable_image(scans, tmp_path), "labels": None, "landmarks": None}
     assert main(arguments(scans, tmp_path, "--strict", **changes)) == 2
     assert "bad.nii.gz" in capsys.readouterr().err
-    assert (tmp_path / "pack.h5").read_text() == (tmp_path / "dataset.json").read_text() == "old"
+    assert [(tmp_path / name).read_bytes() for name in ("pack.h5", "dataset.json")] == old
     sitk.WriteImage(sitk.ReadImage(str(scans[1]["image"])), str(tmp_path / "bad.nii.gz"))
     assert main(arguments(scans, tmp_path, "--strict", **changes)) == 0
     assert "1 of them were finished before" in capsys.readouterr().out

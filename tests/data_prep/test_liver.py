@@ -1,6 +1,7 @@
 """data_prep.liver: windows, masks 0/255, landmarks, boxes by hand, matched exposure, privacy."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -51,9 +52,7 @@ def test_a_prepared_liver(files):
     np.testing.assert_allclose(centre, scan.points[0], atol=0.7)
     lost = grid.spacing.prod() * liver.sum() / (4 / 3 * np.pi * np.prod(LIVER[1]))
     assert lost == pytest.approx(1, abs=0.06)
-    assert scan.attributes["box_from"].startswith("window 20..70 HU") or scan.attributes[
-        "box_from"
-    ].startswith("window 30..90 HU")
+    assert re.match(r"box: window (20..70|30..90) HU, narrowed to", scan.attributes["note"])
 
 
 def test_window_and_margin(files):
@@ -79,11 +78,11 @@ def test_boxes_by_hand(files, tmp_path):
     grid = Grid.from_attributes(scan.attributes)
     corners = grid.index_to_point([(-0.5,) * 3, np.array(SHAPE) - 0.5])
     np.testing.assert_allclose(corners.T, box, atol=1e-6)
-    assert scan.attributes["box_from"] == "given box"
+    assert scan.attributes["note"] == "box: given box"
     labels = prepare(files, dataclasses.replace(RECIPE, box_from="labels"))
-    assert labels.attributes["box_from"] == "labels"
+    assert labels.attributes["note"] == "box: labels"
     masked = prepare(dataclasses.replace(files, mask=files.labels))
-    assert masked.attributes["box_from"] == "given mask"
+    assert masked.attributes["note"] == "box: given mask"
     extent = np.ptp(masked.attributes["crop_box"], axis=1)
     assert (extent >= np.ptp(labels.attributes["crop_box"], axis=1)).all()
     with pytest.raises(ValueError, match="lies outside the image or is empty"):
@@ -145,3 +144,17 @@ def test_no_patient_in_the_pack(tmp_path):
 def _as_nifti(image, folder):
     sitk.WriteImage(image, str(folder / "same.nii"))
     return ScanFiles("b", folder / "same.nii")
+
+
+@pytest.mark.shared_data
+def test_a_real_ct_as_dicom(shared_data, tmp_path):
+    """Through a DICOM series the abdomen gives the very scan that its NIfTI file gives."""
+    image = sitk.ReadImage(str(shared_data / "liver" / "abdomen_ct.nii.gz"))
+    nifti = _as_nifti(sitk.Cast(image, sitk.sitkInt16), tmp_path)
+    canonical = sitk.DICOMOrient(sitk.Cast(image, sitk.sitkInt16), "LPS")
+    write_series(tmp_path / "series", canonical, intercept=-2048)
+    one, other = prepare(nifti), prepare(ScanFiles("a", tmp_path / "series"))
+    assert np.abs(one.volume.astype(int) - other.volume).max() <= 1
+    for key in ("spacing", "origin", "crop_box"):
+        np.testing.assert_allclose(one.attributes[key], other.attributes[key], atol=1e-3)
+    assert one.attributes["note"] == other.attributes["note"]

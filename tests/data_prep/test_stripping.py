@@ -13,10 +13,6 @@ from data_prep.scan_files import ScanFiles
 from rcn_tf.commands.main import main
 from rcn_tf.data.packs import PackReader
 
-WRITES_A_MASK = """#!/bin/sh
-{body}
-"""
-
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
@@ -62,9 +58,9 @@ def test_each_tool(tools, head, tmp_path, name, program, target):
     assert stripping.find_tool() == name
     recipe = ImageRecipe((12, 14, 16), apply_mask=True, strip=name)
     scan = recipe(ScanFiles("a", head), StepTimer())
-    assert scan.attributes["stripped_by"] == name
+    assert scan.attributes["note"] == f"stripped by {name}"
     plain = ImageRecipe((12, 14, 16))(ScanFiles("a", head), StepTimer())
-    assert "stripped_by" not in plain.attributes
+    assert "note" not in plain.attributes
     extent = [np.ptp(one.attributes["crop_box"], axis=1) for one in (scan, plain)]
     assert (extent[0] < extent[1]).all()
 
@@ -73,7 +69,7 @@ def test_a_given_mask_goes_first(tools, head, tmp_path):
     tools("mri_synthstrip", "exit 1")
     recipe = ImageRecipe((12, 14, 16), apply_mask=True, strip="synthstrip")
     files = ScanFiles("a", head, mask=tmp_path / "found.nii.gz")
-    assert "stripped_by" not in recipe(files, StepTimer()).attributes
+    assert "note" not in recipe(files, StepTimer()).attributes
 
 
 @pytest.mark.parametrize(
@@ -113,4 +109,4 @@ def test_command_never_strips_silently(tools, head, tmp_path, capsys):
     assert main([*words, "--strip", "auto"]) == 0
     assert "scans without a mask are stripped by synthstrip" in capsys.readouterr().out
     with PackReader(tmp_path / "abide.h5") as reader:
-        assert reader.read("Caltech-51456").attributes["stripped_by"] == "synthstrip"
+        assert reader.read("Caltech-51456").attributes["note"] == "stripped by synthstrip"

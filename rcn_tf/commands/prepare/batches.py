@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import time
 
 SOME_FAILED = 1
 """Exit code where a pack was written but some scans are not in it."""
 
-_SHOWN = 20  # failures listed
+_SHOWN = 20  # failures and notes listed
 
 
 def add_batch_arguments(parser):
@@ -33,7 +34,7 @@ def check_batch_arguments(args):
 
 @contextlib.contextmanager
 def scan_progress(total, action="preparing"):
-    """Shows a bar with count and time left on a terminal; else a line for each scan in ten.
+    """Shows a bar with count and time left on a terminal; else a line for each tenth.
 
     Yields: function to call with each Outcome.
     """
@@ -48,26 +49,30 @@ def scan_progress(total, action="preparing"):
     )
 
     console = Console(stderr=True)
-    bar = Progress(
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left:"),
         TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
     )
-    with bar:
+    start, done = time.monotonic(), 0
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(action, total=total)
 
         def show(outcome):
+            nonlocal done
+            done += 1
             bar.update(task, advance=1, description=f"{action} {outcome.scan_id}")
+            line = None
             if outcome.error is not None:
-                console.print(
-                    f"{outcome.scan_id}: {outcome.error}", style="red", markup=False,
-                    highlight=False, soft_wrap=True,
-                )  # fmt: skip
+                line = f"{outcome.scan_id}: {outcome.error}"
+            elif not console.is_terminal and 10 * done // total > 10 * (done - 1) // total:
+                left = (time.monotonic() - start) * (total - done) / done / 60
+                line = f"{done} of {total}, about {left:.0f} min left"
+            if line:
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         yield show
 
@@ -88,11 +93,17 @@ def print_summary(summary, out, config):
         )
         rate = 60 * summary.fresh / summary.seconds
         print(f"{rate:.1f} scans/minute ({shares})")
+    _print_some(summary.notes, "; `rcn prepare qc` shows all")
     if not failed:
         return 0
     print(f"{len(failed)} scans could not be prepared:")
-    for scan_id, error in list(failed.items())[:_SHOWN]:
-        print(f"  {scan_id}: {error}")
-    if len(failed) > _SHOWN:
-        print(f"  and {len(failed) - _SHOWN} more")
+    _print_some(failed, "")
     return SOME_FAILED
+
+
+def _print_some(texts, ending):
+    """Prints {scan id: text}, at most _SHOWN lines."""
+    for scan_id, text in list(texts.items())[:_SHOWN]:
+        print(f"  {scan_id}: {text}")
+    if len(texts) > _SHOWN:
+        print(f"  and {len(texts) - _SHOWN} more{ending}")

@@ -32,7 +32,12 @@ def add_commands(commands):
             help=f"folder for {name}.h5 and {name}.json; older ones are replaced",
         )
         parser.add_argument("--shape", type=int, nargs=3, metavar=("D", "H", "W"))
-        parser.add_argument("--only", nargs="+", metavar="ID", help="prepare these scans only")
+        parser.add_argument(
+            "--only",
+            nargs="+",
+            metavar="ID",
+            help="prepare these scans; others that the pack has stay in it",
+        )
         parser.add_argument("--list", action="store_true", help="list the scans found, and stop")
         parser.add_argument(
             "--mask",
@@ -130,6 +135,7 @@ def run(args):
             args.out,
             atlas=None if atlas == "none" else atlas,
             match=getattr(args, "match_histogram", None),
+            keep_others=args.only is not None,
             workers=args.workers,
             strict=args.strict,
             progress=progress,

@@ -1,0 +1,63 @@
+"""How the preparation of scans went, one by one and altogether."""
+
+import dataclasses
+from typing import Optional
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How one scan went.
+
+    error: one line, or None; disk_full: whether that was the reason. labels: ids in the
+    segmentation. note: the recipe's. seconds: by step. reused: finished in an earlier run.
+    """
+
+    scan_id: str
+    error: Optional[str] = None
+    disk_full: bool = False
+    labels: tuple = ()
+    note: str = ""
+    seconds: dict = dataclasses.field(default_factory=dict)
+    reused: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What became of a run: all outcomes in the pack's order, and its wall time in seconds."""
+
+    outcomes: tuple
+    seconds: float
+
+    @property
+    def prepared(self):
+        """Ids of the scans that are in the pack."""
+        return [one.scan_id for one in self.outcomes if one.error is None]
+
+    @property
+    def failed(self):
+        """{scan id: error} of those that are not."""
+        return {one.scan_id: one.error for one in self.outcomes if one.error is not None}
+
+    @property
+    def fresh(self):
+        """Number of scans prepared in this run, rather than found finished."""
+        return sum(one.error is None and not one.reused for one in self.outcomes)
+
+    @property
+    def labels(self):
+        """All label ids but 0, sorted."""
+        return sorted({label for one in self.outcomes for label in one.labels} - {0})
+
+    @property
+    def notes(self):
+        """{scan id: note} of the scans that have one."""
+        return {one.scan_id: one.note for one in self.outcomes if one.note}
+
+    def step_shares(self):
+        """{step: share of the workers' time}, largest first."""
+        total = {}
+        for one in self.outcomes:
+            for step, seconds in one.seconds.items():
+                total[step] = total.get(step, 0.0) + seconds
+        whole = sum(total.values()) or 1.0
+        return {step: total[step] / whole for step in sorted(total, key=total.get, reverse=True)}

@@ -1,0 +1,136 @@
+"""Finished scans of a pack that is being made, each a pack of its own in a hidden folder.
+
+The folder lies beside the pack and outlives a run that is interrupted. A scan in it, or in an
+older version of the pack, is finished if its fingerprint (files, recipe and version of this
+package) and its checksums are right. When all scans are there they are merged into the pack,
+which appears under its name in one step, and the folder goes.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import pathlib
+import shutil
+
+import numpy as np
+
+from data_prep.outcomes import Outcome
+from data_prep.packs import PackWriter
+from rcn_tf import __version__
+from rcn_tf.data.packs import PackReader
+
+
+class Parts:
+    """Context manager that keeps other runs away from the parts of a pack.
+
+    Args: out: the pack.
+    Raises:
+        FileNotFoundError: its folder does not exist. OSError: another run is writing it.
+        ValueError: there is a file of that name that this package did not write.
+    """
+
+    def __init__(self, out):
+        self.out = pathlib.Path(out)
+        self._folder = self.out.with_name(f".{self.out.name}.parts")
+        self._stack = contextlib.ExitStack()
+        self._older = None
+
+    def __enter__(self):
+        if not self.out.parent.is_dir():
+            raise FileNotFoundError(f"Folder {self.out.parent} does not exist.")
+        with contextlib.ExitStack() as stack:
+            self._older = self._open_older(stack)
+            self._folder.mkdir(exist_ok=True)
+            lock = stack.enter_context((self._folder / "lock").open("w"))
+            try:
+                # The system drops the lock of a process that is killed.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise OSError(f"Another run is writing {self.out}.") from error
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc_info):
+        if self._folder.is_dir() and not list(self._folder.glob("*.h5")):
+            shutil.rmtree(self._folder)  # nothing to continue with
+        self._stack.close()
+
+    def path(self, scan_id):
+        """Where a scan's part goes: a hash, for ids may hold what a file name must not."""
+        return self._folder / f"{hashlib.sha256(scan_id.encode()).hexdigest()[:24]}.h5"
+
+    def finished(self, scan_id, wanted):
+        """Outcome of a finished scan; None if it is not there, stale or damaged.
+
+        Args: wanted: its fingerprint.
+        """
+        with contextlib.suppress(OSError, ValueError), PackReader(self.path(scan_id)) as part:
+            outcome = _verified(part, scan_id, wanted)
+            if outcome is not None:
+                return outcome
+        return None if self._older is None else _verified(self._older, scan_id, wanted)
+
+    def others(self, scan_ids, shape):
+        """Outcomes of the sound scans of this shape that the older pack has beside these."""
+        ids = [] if self._older is None else self._older.ids()
+        found = [
+            _verified(self._older, scan_id, None)
+            for scan_id in ids
+            if scan_id not in scan_ids and self._older.contents(scan_id)["volume"] == tuple(shape)
+        ]
+        return [outcome for outcome in found if outcome is not None]
+
+    def merge(self, scan_ids, attributes):
+        """Copies the scans into one pack, which takes the older one's place.
+
+        Raises: OSError: a full disk; the parts stay.
+        """
+        merged = self._folder / "merged.h5"
+        with PackWriter(merged, attributes) as pack:
+            for scan_id in scan_ids:
+                part = self.path(scan_id)
+                pack.copy(part if part.is_file() else self.out, scan_id)
+        merged.replace(self.out)
+        shutil.rmtree(self._folder)
+
+    def _open_older(self, stack):
+        if not self.out.exists():
+            return None
+        try:
+            older = stack.enter_context(PackReader(self.out))
+        except (OSError, ValueError):
+            older = None
+        if older is None or "schema_version" not in older.attributes():
+            raise ValueError(
+                f"{self.out} is not a pack of this program, so it is not replaced; move it away "
+                "or choose another name."
+            )
+        return older
+
+
+def fingerprint(scan, recipe):
+    """What changes when a scan's files, its recipe or this package's version do.
+
+    Raises: FileNotFoundError: naming the file that is not there.
+    """
+    how = f"{__version__} {type(recipe).__qualname__} {dataclasses.asdict(recipe)}"
+    return hashlib.sha256(f"{scan.id} {scan.fingerprint()} {how}".encode()).hexdigest()
+
+
+def label_ids(segmentation):
+    """All ids of a segmentation, as a tuple; empty for None."""
+    return () if segmentation is None else tuple(np.unique(segmentation).tolist())
+
+
+def _verified(reader, scan_id, wanted):
+    try:
+        scan = reader.read(scan_id)
+        if wanted not in (None, scan.attributes.get("fingerprint")):
+            return None
+        if not reader.verify_checksum(scan_id):
+            return None
+    except (OSError, KeyError, ValueError, RuntimeError):
+        return None
+    note = str(scan.attributes.get("note", ""))
+    return Outcome(scan_id, labels=label_ids(scan.segmentation), note=note, reused=True)
