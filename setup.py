@@ -45,9 +45,11 @@ setup(
     extras_require={
         "addons": [f"tensorflow-addons==0.23.0; {REFERENCE}"],
         "demo": ["nilearn>=0.10"],
+        "freesurfer": ["nibabel>=4"],
         "dev": [
             f"tensorflow-addons==0.23.0; {REFERENCE}",
             "clang-format==23.1.5",
+            "nibabel>=4",
             "nilearn>=0.10",
             "pydicom>=2.4",
             "pytest>=7",

@@ -98,9 +98,11 @@ def _coarse(image):
         max(1, min(int(COARSE / step), size // 8))
         for step, size in zip(image.GetSpacing(), image.GetSize())
     ]
+    if image.GetPixelID() not in (sitk.sitkInt16, sitk.sitkInt32):
+        image = sitk.Cast(image, sitk.sitkFloat32)
     # Scanners mark voxels outside their field with values far below air.
-    clipped = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, -1024, 3071)
-    return sitk.BinShrink(clipped, factors), factors
+    clipped = sitk.Clamp(image, image.GetPixelID(), -1024, 3071)
+    return sitk.Cast(sitk.BinShrink(clipped, factors), sitk.sitkFloat32), factors
 
 
 def _body(array, name):

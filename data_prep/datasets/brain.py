@@ -1,13 +1,13 @@
 """Brain MRI: the training and test sets of RCN, section 4.2, and OASIS. Pages: docs/datasets/.
 
 The paper stripped skulls with FreeSurfer. Each dataset therefore also takes a folder of its
-subjects: `SUBJECT/mri/brainmask.nii.gz` (made from brainmask.mgz by `mri_convert`), where the
-subject's folder name is the scan's id.
+subjects: `SUBJECT/mri/brainmask.mgz` (or .nii.gz), where the subject's folder name is the scan's
+id.
 """
 
 from data_prep.datasets.layout import ANYWHERE, NIFTI, Dataset
 
-_FREESURFER = rf"{ANYWHERE}(?P<id>[^/]+)/mri/(?:brainmask|brain|norm){NIFTI}"
+_FREESURFER = rf"{ANYWHERE}(?P<id>[^/]+)/mri/brainmask(?:{NIFTI}|\.mgz)"
 
 LPBA_STRUCTURES = (
     *range(21, 35), *range(41, 51), *range(61, 69), *range(81, 93), 101, 102, 121, 122,

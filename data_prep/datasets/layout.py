@@ -23,7 +23,7 @@ ANYWHERE = r"(?:.*/)?"
 NIFTI = r"\.nii(?:\.gz)?"
 
 _IMAGE_SUFFIXES = (
-    ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".img.gz", ".csv",
+    ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".img.gz", ".mgz", ".csv",
 )  # fmt: skip
 _DICOM_SUFFIXES = (".dcm", ".ima", "")
 

@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.files import physical_memory, replacing
+from rcn_tf.volumes import mgh
 from rcn_tf.volumes.dicom import read_series
 
 GEOMETRY_TOLERANCE = 1e-3
@@ -31,8 +32,8 @@ def read_image(path, series=None):
     """Reads one scalar 3D image.
 
     Args:
-        path: an image file of any format SimpleITK reads (4D files with one frame pass), or a
-            folder with the files of a DICOM series.
+        path: an image file of any format SimpleITK reads (4D files with one frame pass),
+            FreeSurfer's .mgz (needs nibabel), or a folder with the files of a DICOM series.
         series: which series of such a folder (`rcn_tf.volumes.dicom.read_series`).
     Returns: SimpleITK.Image, 3D, one component, the file's pixel type.
     Raises:
@@ -46,6 +47,8 @@ def read_image(path, series=None):
         return read_series(path, series)
     if not path.is_file():
         raise ValueError(f"{path} is neither a file nor a folder")
+    if path.suffix.lower() in mgh.SUFFIXES:
+        return mgh.read_mgh(path)
     _check_detached_data(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))

@@ -84,20 +84,23 @@ def prepare_volume(
     if box is None:
         box = foreground_box(foreground, margin)
     box = np.asarray(box, dtype=np.float64)
-    grid = Grid.from_image(canonical).crop_resampled(box, shape)
+    whole = Grid.from_image(canonical)
+    grid = whole.crop_resampled(box, shape)
 
     if window is None:
         window = np.percentile(array[foreground], PERCENTILES)
         if window[0] == window[1]:
             window = array.min(), array.max()
     low, high = map(float, window)
-    scaled = array.astype(np.float32)
+    # Only what the grid depends on is turned into floats: scans can be large.
+    part, source = _cut_to(grid, array, whole)
+    scaled = part.astype(np.float32)
     scaled -= np.float32(low)
     scaled /= np.float32(high - low)
     np.clip(scaled, 0, 1, out=scaled)
     if apply_mask and mask is not None:
-        scaled *= foreground
-    volume = sample_array(scaled, Grid.from_image(canonical), grid, order=1, outside=None)
+        scaled *= _cut_to(grid, foreground, whole)[0]
+    volume = sample_array(scaled, source, grid, order=1, outside=None)
     return PreparedVolume(volume.astype(np.float32), grid, box)
 
 

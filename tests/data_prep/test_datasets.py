@@ -52,7 +52,7 @@ TREES = {
         "Caltech/0051456/session_1/anat_1/mprage.nii.gz": "Caltech-51456",
         "ABIDEII-GU_1/28741/session_1/anat_1/anat.nii.gz": "GU_1-28741",
         "ABIDEII-GU_1/28741/session_1/rest_1/rest.nii.gz": None,
-        "KKI-50772/mri/brainmask.nii.gz": "KKI-50772",
+        "KKI-50772/mri/brainmask.mgz": "KKI-50772",
     },
     "adhd": {
         "WashU/0015001/session_1/anat_1/mprage_skullstripped.nii.gz": "WashU-15001",
