@@ -60,3 +60,11 @@ def write_config(
 def relative(file, folder):
     """Path of `file` as seen from `folder`."""
     return os.path.relpath(pathlib.Path(file).resolve(), pathlib.Path(folder).resolve())
+
+
+def check_outputs(out, config):
+    """Raises: ValueError, FileNotFoundError: where a pack and its config cannot be written."""
+    if out.resolve() == config.resolve():
+        raise ValueError(f"the pack and the dataset config must be two files; got {out} twice.")
+    if not config.parent.is_dir():
+        raise FileNotFoundError(f"Folder {config.parent} does not exist.")

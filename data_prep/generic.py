@@ -6,7 +6,6 @@ turned from physical points (LPS, mm) into voxels of the grid. The grid's geomet
 each scan, so that results can be brought back to the patient.
 """
 
-import csv
 import dataclasses
 import pathlib
 from typing import Optional
@@ -15,14 +14,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep import batch, stripping
-from data_prep.config_files import write_config
+from data_prep.config_files import check_outputs, write_config
+from data_prep.landmarks import read_landmarks, read_voxel_landmarks
 from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan
-from data_prep.scan_files import ScanFiles, content_hash
-from rcn_tf.volumes.images import read_image, require_same_geometry, set_orientation
+from data_prep.reading import grid_attributes, read_scan
+from data_prep.scan_files import ScanFiles, stem
 from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
-
-_DOUBLE_SUFFIXES = (".gz", ".bz2", ".zst")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,93 +157,6 @@ def build_pack(
         atlas=atlas,
     )
     return summary
-
-
-def read_scan(files, orientation=None):
-    """Image, mask and labels of a scan (None where there are none), on one voxel grid.
-
-    Args: files: ScanFiles. orientation: see `ImageRecipe`.
-    Raises: ValueError, OSError: naming the file.
-    """
-    image = read_image(files.image, files.series)
-    others = []
-    for path in (files.mask, files.labels):
-        other = None if path is None else read_image(path)
-        if other is not None:
-            require_same_geometry(image, other, str(files.image), str(path))
-        others.append(other)
-    if orientation is not None:
-        for one in filter(None, (image, *others)):
-            set_orientation(one, orientation)
-    return (image, *others)
-
-
-def grid_attributes(prepared, files):
-    """Attributes of a scan: its grid, crop box and a hash that stands for its source."""
-    return {
-        **prepared.grid.to_attributes(),
-        "crop_box": np.asarray(prepared.box),
-        "source": f"sha256:{content_hash(files.image)}",
-    }
-
-
-def check_outputs(out, config):
-    """Raises: ValueError, FileNotFoundError: where a pack and its config cannot be written."""
-    if out.resolve() == config.resolve():
-        raise ValueError(f"the pack and the dataset config must be two files; got {out} twice.")
-    if not config.parent.is_dir():
-        raise FileNotFoundError(f"Folder {config.parent} does not exist.")
-
-
-def read_landmarks(path):
-    """Landmarks from a CSV file with a header line and columns x, y, z (LPS, mm).
-
-    Other columns are ignored; a row with empty coordinates is a missing landmark.
-
-    Returns: [n, 3] float64, NaN where missing.
-    Raises: ValueError: naming the file and the line.
-    """
-    with pathlib.Path(path).open(newline="", encoding="utf-8-sig") as file:
-        try:
-            rows = list(csv.reader(file))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"cannot read {path} as CSV: {error}") from error
-    header = [name.strip().lower() for name in rows[0]] if rows else []
-    if not {"x", "y", "z"} <= set(header):
-        raise ValueError(f"{path} must begin with a header line naming x, y and z; got {header}")
-    positions = [header.index(axis) for axis in "xyz"]
-    points = []
-    for number, row in enumerate(rows[1:], start=2):
-        if not "".join(row).strip() and len(row) < 2:
-            continue  # an empty line
-        try:
-            points.append([float(row[k].strip() or "nan") for k in positions])
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"{path}, line {number}: not three numbers: {row}") from error
-    return np.array(points, np.float64).reshape(-1, 3)
-
-
-def read_voxel_landmarks(path, image):
-    """Landmarks from a CSV file without header: the image's own voxel indices x, y, z.
-
-    Returns: [n, 3] float64, LPS, mm.
-    Raises: ValueError: naming the file.
-    """
-    try:
-        index = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
-    except ValueError as error:
-        raise ValueError(f"{path} must hold rows of three numbers: {error}") from error
-    if index.shape[1:] != (3,):
-        raise ValueError(f"{path} must hold rows of three numbers; got {index.shape[1]} columns")
-    return np.array([image.TransformContinuousIndexToPhysicalPoint(row) for row in index.tolist()])
-
-
-def stem(path):
-    """File name without its suffix, also without both of ".nii.gz"."""
-    name = path.name
-    if path.suffix.lower() in _DOUBLE_SUFFIXES:
-        name = path.stem
-    return pathlib.Path(name).stem
 
 
 def _whole(image):

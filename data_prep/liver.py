@@ -6,11 +6,12 @@ from typing import Optional
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.generic import grid_attributes, read_landmarks, read_scan
 from data_prep.intensities import exposure, match_exposure
+from data_prep.landmarks import six_landmarks
 from data_prep.liver_box import find_liver_box
 from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan, StepTimer
+from data_prep.reading import grid_attributes, read_scan
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.images import require_integers
 from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
@@ -21,7 +22,6 @@ LEVEL, WIDTH = 120.0, 290.0
 MARGIN = 12.0
 """Millimetres kept around the liver's box on each side."""
 
-N_LANDMARKS = 6
 MASK = 255
 
 
@@ -117,18 +117,6 @@ def reference_exposure(files, recipe):
     """
     plain = dataclasses.replace(recipe, exposure=None)
     return exposure(plain(files, StepTimer()).volume / np.float32(255))
-
-
-def six_landmarks(path):
-    """Six landmarks, LPS, mm, NaN where missing; fewer rows in the file are missing ones.
-
-    Raises: ValueError: naming the file, if there are more.
-    """
-    points = read_landmarks(path)
-    if len(points) > N_LANDMARKS:
-        raise ValueError(f"{path} has {len(points)} landmarks; expected {N_LANDMARKS} at most")
-    missing = np.full((N_LANDMARKS - len(points), 3), np.nan)
-    return np.concatenate([points, missing])
 
 
 def _mask_box(mask, path):

@@ -6,6 +6,7 @@ import pathlib
 from typing import Optional
 
 _BLOCK = 1 << 20
+_DOUBLE_SUFFIXES = (".gz", ".bz2", ".zst")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,14 @@ class ScanFiles:
                 status = file.stat()
                 entries.append(f"{file.name}:{status.st_size}:{status.st_mtime_ns}")
         return hashlib.sha256("\n".join(entries).encode()).hexdigest()
+
+
+def stem(path):
+    """File name without its suffix, also without both of ".nii.gz"."""
+    name = path.name
+    if path.suffix.lower() in _DOUBLE_SUFFIXES:
+        name = path.stem
+    return pathlib.Path(name).stem
 
 
 def content_hash(path):

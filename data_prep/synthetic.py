@@ -20,12 +20,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep import batch, freesurfer, rendering, spatial_maps
-from data_prep.config_files import write_config
-from data_prep.generic import check_outputs, read_scan, stem
+from data_prep.config_files import check_outputs, write_config
 from data_prep.liver import LEVEL, MARGIN, MASK, WIDTH
 from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan
-from data_prep.scan_files import ScanFiles, content_hash
+from data_prep.reading import read_scan
+from data_prep.scan_files import ScanFiles, content_hash, stem
 from rcn_tf.volumes.images import require_integers
 from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from data_prep.generic import ImageRecipe, build_pack, read_landmarks, read_voxel_landmarks
+from data_prep.generic import ImageRecipe, build_pack
+from data_prep.landmarks import read_landmarks, read_voxel_landmarks
 from data_prep.prepared import StepTimer
 from data_prep.scan_files import ScanFiles, content_hash
 from rcn_tf.commands.main import main

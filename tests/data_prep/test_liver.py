@@ -8,7 +8,8 @@ import pytest
 import SimpleITK as sitk
 
 from data_prep.intensities import LEVELS, exposure, match_exposure
-from data_prep.liver import LiverRecipe, reference_exposure, six_landmarks
+from data_prep.landmarks import six_landmarks
+from data_prep.liver import LiverRecipe, reference_exposure
 from data_prep.packs import PackWriter
 from data_prep.prepared import StepTimer
 from data_prep.scan_files import ScanFiles, content_hash

@@ -1,0 +1,34 @@
+"""Reads a scan's files and records where it lies and what it comes from."""
+
+import numpy as np
+
+from data_prep.scan_files import content_hash
+from rcn_tf.volumes.images import read_image, require_same_geometry, set_orientation
+
+
+def read_scan(files, orientation=None):
+    """Image, mask and labels of a scan (None where there are none), on one voxel grid.
+
+    Args: files: ScanFiles. orientation: see `ImageRecipe`.
+    Raises: ValueError, OSError: naming the file.
+    """
+    image = read_image(files.image, files.series)
+    others = []
+    for path in (files.mask, files.labels):
+        other = None if path is None else read_image(path)
+        if other is not None:
+            require_same_geometry(image, other, str(files.image), str(path))
+        others.append(other)
+    if orientation is not None:
+        for one in filter(None, (image, *others)):
+            set_orientation(one, orientation)
+    return (image, *others)
+
+
+def grid_attributes(prepared, files):
+    """Attributes of a scan: its grid, crop box and a hash that stands for its source."""
+    return {
+        **prepared.grid.to_attributes(),
+        "crop_box": np.asarray(prepared.box),
+        "source": f"sha256:{content_hash(files.image)}",
+    }
