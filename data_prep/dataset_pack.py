@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 from data_prep import batch
+from data_prep.boxes import read_boxes
 from data_prep.config_files import write_config
 from data_prep.generic import ImageRecipe
 from data_prep.liver import LiverRecipe, reference_exposure
@@ -41,14 +42,19 @@ def default_recipe(dataset):
 
 
 def find_scans(dataset, folder, overrides):
-    """Scans of a dataset with the overrides applied.
+    """Scans of a dataset with the overrides applied; `boxes.csv` in the folder counts as some.
 
     Raises:
+        ValueError: a box that is none.
         KeyError: an override for a scan that is not there.
         FileNotFoundError: no folder, no scan, no such mask.
     """
     scans = {scan.id: scan for scan in dataset.find(folder)}
-    for scan_id in (*overrides.boxes, *overrides.masks, *(overrides.only or ())):
+    boxes = {}
+    if dataset.kind == "liver" and (pathlib.Path(folder) / "boxes.csv").is_file():
+        boxes = read_boxes(pathlib.Path(folder) / "boxes.csv")
+    boxes.update(overrides.boxes)
+    for scan_id in (*boxes, *overrides.masks, *(overrides.only or ())):
         if scan_id not in scans:
             raise KeyError(f"{folder} has no scan {scan_id!r}; the first is {next(iter(scans))!r}.")
     chosen = []
@@ -61,7 +67,7 @@ def find_scans(dataset, folder, overrides):
                 scan,
                 id=content_hash(scan.image)[:12] if overrides.hash_ids else scan_id,
                 mask=None if mask is None else pathlib.Path(mask),
-                box=overrides.boxes.get(scan_id),
+                box=boxes.get(scan_id),
                 series=overrides.series,
             )
         )

@@ -1,6 +1,7 @@
 """`rcn prepare`: datasets, check, qc and synth from the command line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -74,6 +75,25 @@ def test_options_of_livers(download, tmp_path, capsys):
         capsys.readouterr()
         out = tmp_path / "other"
         assert run("sliver", "--data", download, "--out", out, *SHAPE, *wrong) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_boxes_from_a_file(download, tmp_path, capsys):
+    folder = tmp_path / "data"
+    shutil.copytree(download, folder)
+    words = ("sliver", "--data", folder, "--out", tmp_path, *SHAPE, "--only", "1")
+    (folder / "boxes.csv").write_text("id, x0,x1,y0,y1,z0,z1\n1,-150,0,-90,50,-40,100\n")
+    assert run(*words) == 0
+    assert "1: box: given box" in capsys.readouterr().out
+    for text, message in (
+        ("id,x0\n", "boxes.csv lacks the columns x1, y0"),
+        ("id,x0,x1,y0,y1,z0,z1\n1,a,0,0,0,0,0\n", "boxes.csv, line 2: six numbers"),
+        ("id,x0,x1,y0,y1,z0,z1\n1,5,0,0,1,0,1\n", "boxes.csv, line 2: a box is x0 < x1"),
+        ("id,x0,x1,y0,y1,z0,z1\n1,0,inf,0,1,0,1\n", "boxes.csv, line 2: a box is x0 < x1"),
+        ("id,x0,x1,y0,y1,z0,z1\n9,0,1,0,1,0,1\n", "has no scan '9'"),
+    ):
+        (folder / "boxes.csv").write_text(text)
+        assert run(*words) == 2
         assert message in capsys.readouterr().err
 
 

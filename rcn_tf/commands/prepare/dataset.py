@@ -72,7 +72,7 @@ def _add_liver_arguments(parser):
         action="append",
         default=[],
         metavar=("ID", "X0", "X1", "Y0", "Y1", "Z0", "Z1"),
-        help="crop box of a scan in mm (LPS) where the liver is not found",
+        help="crop box of a scan in mm (LPS) where the liver is not found; also DIR/boxes.csv",
     )
     parser.add_argument(
         "--box-from",
@@ -165,17 +165,14 @@ def _recipe(args, dataset):
 
 
 def _overrides(args):
+    from data_prep.boxes import parse_box
     from data_prep.dataset_pack import Overrides
 
-    boxes = {}
-    for scan_id, *numbers in getattr(args, "box", ()):
-        try:
-            x0, x1, y0, y1, z0, z1 = map(float, numbers)
-        except ValueError as error:
-            raise ValueError(f"--box {scan_id}: six numbers are needed: {error}") from error
-        boxes[scan_id] = ((x0, x1), (y0, y1), (z0, z1))
     return Overrides(
-        boxes=boxes,
+        boxes={
+            scan_id: parse_box(numbers, f"--box {scan_id}")
+            for scan_id, *numbers in getattr(args, "box", ())
+        },
         masks=dict(args.mask),
         series=args.series,
         only=args.only,
