@@ -19,10 +19,10 @@ import time
 import SimpleITK as sitk
 
 from data_prep.outcomes import Outcome, Summary
-from data_prep.packs import PackWriter
-from data_prep.parts import Parts, fingerprint, label_ids
-from data_prep.prepared import StepTimer
-from rcn_tf.data.packs import check_scan_id
+from data_prep.packs import PackWriter, check_new_id
+from data_prep.parts import Parts, fingerprint, label_ids, recipe_hash
+from data_prep.step_timer import StepTimer
+from rcn_tf.errors import one_line
 from rcn_tf.files import natural_order
 
 _FAILURES = (ValueError, KeyError, OSError, RuntimeError, MemoryError, ArithmeticError)
@@ -48,29 +48,29 @@ def build_pack(
         out: pack to write; an older one is replaced at the end.
         workers: processes; 1 works in this one.
         strict: the first failure ends the run. required: ids whose failure always does.
-        keep_others: whether scans of the recipe's shape that only the older pack has stay.
+        keep_others: whether scans that only the older pack has stay in it.
         attributes: dict, of the pack. progress: called with each Outcome.
-    Returns: Summary; with `keep_others` in natural order of the ids, else in that of `scans`.
+    Returns: Summary; in natural order of the ids where others were kept, else as `scans`.
     Raises:
-        ValueError: a failure that ends the run, no scan that could be prepared, bad ids, or an
-            `out` that is something else.
-        OSError: the disk is full, a worker was killed, or another run writes the same pack.
-            Finished scans are kept for the next run.
+        ValueError: a failure that ends the run, no scan that could be prepared, bad ids, an
+            `out` that is something else, or others that another recipe made.
+        OSError: the disk is full, or another run writes the same pack. Finished scans are
+            kept for the next run.
     """
     _check_ids(scans)
     required = {scan.id for scan in scans} if strict else set(required)
     start = time.perf_counter()
     with Parts(out) as parts:
         outcomes = {}
+        others = parts.others({scan.id for scan in scans}, recipe) if keep_others else []
         with contextlib.closing(_outcomes(scans, recipe, parts, workers)) as coming:
             for outcome in coming:
                 outcomes[outcome.scan_id] = outcome
                 if progress:
                     progress(outcome)
                 _stop_where_needed(outcome, required)
-        ordered = [outcomes[scan.id] for scan in scans]
-        if keep_others:
-            ordered += parts.others(outcomes, recipe.shape)
+        ordered = [outcomes[scan.id] for scan in scans] + others
+        if others:
             ordered.sort(key=lambda one: natural_order(one.scan_id))
         summary = Summary(tuple(ordered), time.perf_counter() - start)
         if not summary.prepared:
@@ -88,7 +88,7 @@ def _check_ids(scans):
         raise ValueError("There is no scan to prepare.")
     seen = set()
     for scan in scans:
-        check_scan_id(scan.id)
+        check_new_id(scan.id)
         if scan.id in seen:
             raise ValueError(f"Scan id {scan.id!r} occurs twice.")
         seen.add(scan.id)
@@ -108,25 +108,42 @@ def _outcomes(scans, recipe, parts, workers):
             jobs.append((scan, recipe, parts.path(scan.id), wanted))
         else:
             yield finished
-    if workers == 1 or len(jobs) < 2:
+    if workers == 1:
         yield from (_prepare(*job) for job in jobs)
     else:
         yield from _in_processes(jobs, workers)
 
 
 def _in_processes(jobs, workers):
+    """Outcomes from worker processes. A scan that kills its worker becomes a failure.
+
+    When a worker dies, any of the scans in work may be the reason. They are tried again one
+    at a time; the one that kills a worker that has nothing else to do is it.
+    """
+    pending = {scan.id: (scan, *rest) for scan, *rest in jobs}
+    alone = False
+    while pending:
+        try:
+            for outcome in _in_pool(list(pending.values()), 1 if alone else workers):
+                del pending[outcome.scan_id]
+                yield outcome
+        except concurrent.futures.process.BrokenProcessPool:
+            if alone:  # scans are then worked on in order
+                culprit = next(iter(pending))
+                del pending[culprit]
+                yield Outcome(culprit, "its worker process was killed (out of memory?)")
+            alone = not alone
+
+
+def _in_pool(jobs, workers):
     pool = concurrent.futures.ProcessPoolExecutor(
         min(workers, len(jobs)), multiprocessing.get_context("spawn"), _set_up_worker
     )
     try:
         futures = [pool.submit(_prepare, *job) for job in jobs]
-        for future in concurrent.futures.as_completed(futures):
+        in_order = workers == 1
+        for future in futures if in_order else concurrent.futures.as_completed(futures):
             yield future.result()
-    except concurrent.futures.process.BrokenProcessPool as error:
-        raise OSError(
-            "A worker process was killed (out of memory?). Finished scans are kept: run the "
-            "same command again, with fewer workers."
-        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -142,14 +159,18 @@ def _prepare(scan, recipe, part, wanted):
                 prepared.volume,
                 segmentation=prepared.segmentation,
                 points=prepared.points,
-                attributes={**prepared.attributes, "fingerprint": wanted},
+                attributes={
+                    **prepared.attributes,
+                    "fingerprint": wanted,
+                    "recipe": recipe_hash(recipe),
+                },
             )
         labels = label_ids(prepared.segmentation)
     except _FAILURES as error:
         if os.environ.get("RCN_DEBUG"):
             raise
         full = isinstance(error, OSError) and error.errno in _DISK_FULL
-        return Outcome(scan.id, _one_line(error), full, seconds=timer.seconds)
+        return Outcome(scan.id, one_line(error), full, seconds=timer.seconds)
     note = str(prepared.attributes.get("note", ""))
     return Outcome(scan.id, labels=labels, note=note, seconds=timer.seconds)
 
@@ -166,17 +187,17 @@ def _disk_full(what):
     return OSError(errno.ENOSPC, message)
 
 
-def _one_line(error):
-    message = error.args[0] if isinstance(error, KeyError) and error.args else error
-    return " ".join(str(message).split()) or type(error).__name__
-
-
 def _set_up_worker():
     """One thread per worker, silent about warnings; Ctrl-C and the end are the parent's."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Unlike SIG_IGN, a handler is not inherited by the tools that a recipe runs.
+    signal.signal(signal.SIGINT, _ignore)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _ignore(_signal, _frame):
+    pass
 
 
 def _end_with(parent):

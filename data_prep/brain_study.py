@@ -23,7 +23,7 @@ from typing import Optional
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep import batch, freesurfer, rendering, synthesis
+from data_prep import batch, freesurfer, random_renderings, synthesis
 from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan
 from data_prep.scan_files import ScanFiles
@@ -74,16 +74,17 @@ class StudyRecipe:
         subject = next(subject for subject in SUBJECTS if subject.name == name)
         rng = np.random.default_rng([self.seed, SUBJECTS.index(subject), int(number)])
         with timer.step("read"):
-            image, labels = _load(subject, (files.image or files.labels).parent)
+            folder = (files.image or files.labels).parent
+            image, labels = _load(subject, folder, files.fingerprint())
         with timer.step("render"):
             if int(number):
-                image, labels = rendering.random_rendering(image, labels, rng)
+                image, labels = random_renderings.random_rendering(image, labels, rng)
             elif image is None:
                 rendered = synthesis.strip_outer_csf(sitk.GetArrayViewFromImage(labels), rim=2)
                 drawn = synthesis.render(rendered, rng, spacing=labels.GetSpacing()[0])
-                image = rendering.like(labels, drawn)
+                image = random_renderings.like(labels, drawn)
         with timer.step("resample"):
-            box = rendering.jittered_box(image, rng) if int(number) else None
+            box = random_renderings.jittered_box(image, rng) if int(number) else None
             prepared = prepare_volume(image, self.shape, box=box, name=files.id)
             segmentation = None
             if labels is not None:
@@ -151,19 +152,20 @@ def _files(subject, number, folder):
 
 
 @functools.lru_cache(maxsize=2)
-def _load(subject, folder):
+def _load(subject, folder, state):
     """(image or None, brain labels or None), oriented to LPS, cut to the brain's box."""
+    del state  # part of the cache's key
     if not subject.image:
-        return None, rendering.brain_labels(folder / subject.labels)
+        return None, random_renderings.brain_labels(folder / subject.labels)
     image, labels = sitk.DICOMOrient(read_image(folder / subject.image), "LPS"), None
     if subject.labels:
-        raw = rendering.read_labels(folder / subject.labels)
+        raw = random_renderings.read_labels(folder / subject.labels)
         brain = freesurfer.brain_only(sitk.GetArrayViewFromImage(raw))
-        labels = rendering.like(raw, brain)
+        labels = random_renderings.like(raw, brain)
     if subject.train:  # tight box, so that maps centre on the brain
         box = foreground_box(foreground_mask(sitk.GetArrayViewFromImage(image)), 0)
         image = image[tuple(slice(int(low), int(high)) for low, high in box[::-1])]
-        image = rendering.padded(image)
+        image = random_renderings.padded(image)
     return image, labels
 
 

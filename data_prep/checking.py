@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from typing import Optional
 
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import PackReader
@@ -9,25 +10,28 @@ from rcn_tf.data.packs import PackReader
 
 @dataclasses.dataclass(frozen=True)
 class SubsetReport:
-    """A subset. listed: scans the config names (without excluded ones); expected: how many it
-    should, or None; present: of those listed, in the packs; segmentations, landmarks: of those
-    present, with them; missing: ids; damaged: {id: what is wrong}.
+    """A subset. listed: scans the config names, without excluded ones; excluded: how many;
+    expected: how many there should be of both, or None; present: of those listed, in the packs;
+    segmentations, landmarks: of those present, with them; missing: ids; damaged: {id: what is
+    wrong}; problem: why its scans cannot be told, or None.
     """
 
     name: str
-    listed: int
-    expected: int
-    present: int
-    segmentations: int
-    landmarks: int
-    missing: tuple
-    damaged: dict
+    expected: Optional[int] = None
+    listed: int = 0
+    excluded: int = 0
+    present: int = 0
+    segmentations: int = 0
+    landmarks: int = 0
+    missing: tuple = ()
+    damaged: dict = dataclasses.field(default_factory=dict)
+    problem: Optional[str] = None
 
     @property
     def complete(self):
         """Whether all is there and sound."""
-        enough = self.expected is None or self.listed >= self.expected
-        return enough and self.listed > 0 and not self.missing and not self.damaged
+        enough = self.expected is None or self.listed + self.excluded >= self.expected
+        return enough and not (self.problem or self.missing or self.damaged)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,7 @@ class ConfigReport:
     packs: dict
     subsets: tuple
     excluded: tuple
-    atlas: object = None
+    atlas: Optional[Exception] = None
 
     @property
     def complete(self):
@@ -54,7 +58,7 @@ def check_config(path, *, checksums=False):
     Returns: ConfigReport.
     Raises: FileNotFoundError, ValueError, KeyError: the config itself cannot be read.
     """
-    config = load_dataset_config(path, lenient=True)
+    config = load_dataset_config(path)
     with contextlib.ExitStack() as stack:
         readers, packs = {}, {}
         for alias, file in config.files.items():
@@ -63,11 +67,13 @@ def check_config(path, *, checksums=False):
                 packs[alias] = len(readers[alias].ids())
             except (OSError, ValueError) as error:
                 packs[alias] = str(error)
-        subsets = tuple(_check_subset(config, name, readers, checksums) for name in config.subsets)
+        subsets = [_check_subset(config, name, readers, checksums) for name in config.subsets]
+        for name, error in config.unavailable.items():
+            subsets.append(SubsetReport(name, config.expected.get(name), problem=str(error)))
         atlas = None
         if config.atlas is not None:
             _, atlas = _look(config, config.atlas, readers, checksums)
-    return ConfigReport(packs, subsets, config.excluded, atlas)
+    return ConfigReport(packs, tuple(subsets), config.excluded, atlas)
 
 
 def _check_subset(config, name, readers, checksums):
@@ -82,8 +88,9 @@ def _check_subset(config, name, readers, checksums):
             damaged[scan_id] = str(problem)
     return SubsetReport(
         name=name,
-        listed=len(config.subset(name)),
         expected=config.expected.get(name),
+        listed=len(config.subset(name)),
+        excluded=config.left_out[name],
         present=len(contents) + len(damaged),
         segmentations=sum(one["segmentation"] is not None for one in contents),
         landmarks=sum(one["point"] is not None for one in contents),

@@ -3,7 +3,8 @@
 import os
 import pathlib
 
-from rcn_tf.files import write_json
+from data_prep.packs import PATTERN_CHARACTERS
+from rcn_tf.files import read_json, write_json
 
 MASK = 255
 """The only id of a segmentation in the manner of the original's livers."""
@@ -20,18 +21,18 @@ def write_config(
     atlas=None,
     paired=False,
     expected=None,
-    exclude=None,
 ):
-    """Writes a config with one pack.
+    """Writes a config with one pack, replacing an older one.
 
     Args:
         path: JSON to write. pack: the pack; its stem becomes the alias.
         shape: (D, H, W). subsets: {name: [scan id]}; the first one is trained on (scheme "1"),
             the last one evaluated ("2").
-        labels: ids in the segmentations, without 0. image_type: "liver" or "brain"; None: the
+        labels: ids in the segmentations, without 0. image_type: "liver", "brain", "lung"; None: the
             former for masks 0/255.
         atlas: scan id. paired: bool. expected: {subset: count} or None.
-        exclude: file name beside the config, or None.
+
+    What an older config says under `exclude`, a person's work, stays.
     """
     path, pack = pathlib.Path(path), pathlib.Path(pack)
     alias = pack.stem
@@ -52,8 +53,8 @@ def write_config(
         config["segmentation_class_value"] = {str(label): label for label in labels}
     if expected:
         config["expected"] = expected
-    if exclude:
-        config["exclude"] = exclude
+    if path.is_file() and _is_dataset_config(path):
+        config.update({k: v for k, v in read_json(path).items() if k == "exclude"})
     write_json(path, config)
 
 
@@ -62,9 +63,32 @@ def relative(file, folder):
     return os.path.relpath(pathlib.Path(file).resolve(), pathlib.Path(folder).resolve())
 
 
-def check_outputs(out, config):
-    """Raises: ValueError, FileNotFoundError: where a pack and its config cannot be written."""
+def check_outputs(out, config, inputs=()):
+    """Checks, before any work, that a pack and its config can be written there.
+
+    Args: out, config: pathlib.Path. inputs: paths that must not be overwritten.
+    Raises: ValueError, FileNotFoundError: naming the file.
+    """
     if out.resolve() == config.resolve():
         raise ValueError(f"the pack and the dataset config must be two files; got {out} twice.")
     if not config.parent.is_dir():
         raise FileNotFoundError(f"Folder {config.parent} does not exist.")
+    if set(out.stem) & set(PATTERN_CHARACTERS):
+        raise ValueError(f"A pack's name must not hold any of {PATTERN_CHARACTERS}; got {out}.")
+    for path in (out, config):
+        if path.resolve() in {pathlib.Path(other).resolve() for other in inputs}:
+            raise ValueError(f"{path} is one of the inputs; choose another name.")
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; expected the name of a file.")
+    if config.exists() and not _is_dataset_config(config):
+        raise ValueError(
+            f"{config} is not a dataset config, so it is not replaced; move it away or choose "
+            "another name."
+        )
+
+
+def _is_dataset_config(path):
+    try:
+        return {"files", "subsets"} <= set(read_json(path))
+    except (OSError, ValueError):
+        return False

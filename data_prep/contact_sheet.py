@@ -1,4 +1,4 @@
-"""Contact sheets of prepared scans: PNG pages, an HTML page, and an exclude list.
+"""Contact sheets of prepared scans: PNG pages, an HTML page, and a list of the flagged ones.
 
 One tile per scan: its median axial, coronal and sagittal slices (superior and anterior up),
 segmentations outlined, flags of `data_prep.quality` below. On the HTML page, which needs no
@@ -18,41 +18,48 @@ from matplotlib.figure import Figure
 
 from data_prep.quality import flag_scans, measure
 from rcn_tf.data.scans import ScanStore
+from rcn_tf.errors import one_line
 from rcn_tf.files import replacing
 
 COLUMNS, ROWS = 5, 8
 OUTLINE = np.array([254, 40, 40], np.uint8)
+_BLANK = np.zeros((32, 96, 3), np.uint8)
 
 
-def write_contact_sheets(config, out, *, exclude=(), progress=None):
-    """Writes contact_sheet_NN.png, contact_sheet.html and exclude.txt.
+def write_contact_sheets(config, out, *, progress=None):
+    """Writes contact_sheet_NN.png, contact_sheet.html and flagged.txt.
 
     Args:
         config: DatasetConfig. out: folder, made if need be.
-        exclude: names of flags whose scans exclude.txt leaves out; other flagged scans stand
-            there as comments.
         progress: called with each scan's id.
-    Returns: {scan id: {flag: text}}.
-    Raises: KeyError, ValueError, OSError: naming the file and the scan.
+    Returns: {scan id: {flag: text}}; a scan that cannot be read has the flag "unreadable".
+    Raises: ValueError: the config has no scan. OSError: something cannot be written.
     """
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    scan_ids = list(dict.fromkeys(scan for scans in config.subsets.values() for scan in scans))
-    if not scan_ids:
+    listed = [scan for scans in config.subsets.values() for scan in scans]
+    scan_ids = list(dict.fromkeys([*filter(None, [config.atlas]), *listed]))
+    if not listed:
         raise ValueError(f"{config.path} lists no scan.")
-    strips, notes, measures = {}, {}, []
+    strips, notes, measures, unreadable = {}, {}, [], {}
     with ScanStore(config, cache_bytes=0) as store:
         for scan_id in scan_ids:
-            scan = store.read(scan_id)
+            try:
+                scan = store.read(scan_id)
+            except (KeyError, ValueError, OSError) as error:
+                unreadable[scan_id] = {"unreadable": one_line(error)}
+                strips[scan_id], notes[scan_id] = _png(_BLANK), ""
+                continue
             strips[scan_id] = _png(tile(scan))
             notes[scan_id] = str(scan.attributes.get("note", ""))
             measures.append(measure(scan_id, scan, config.image_type))
             if progress:
                 progress(scan_id)
-    flags = flag_scans(measures)
+    judged = {**flag_scans(measures), **unreadable}
+    flags = {scan_id: judged[scan_id] for scan_id in scan_ids}
     _write_pages(out, strips, flags)
     _write_text(out / "contact_sheet.html", _html_page(config, strips, notes, flags))
-    _write_text(out / "exclude.txt", _exclude_list(flags, exclude))
+    _write_text(out / "flagged.txt", _exclude_list(flags))
     return flags
 
 
@@ -94,7 +101,7 @@ def _png(picture):
 
 
 def _write_pages(out, strips, flags):
-    for old in out.glob("contact_sheet_*.png"):
+    for old in out.glob("contact_sheet_[0-9][0-9].png"):
         old.unlink()
     ids = list(strips)
     page = COLUMNS * ROWS
@@ -141,13 +148,12 @@ def _html_page(config, strips, notes, flags):
     )
 
 
-def _exclude_list(flags, exclude):
-    lines = ["# Scans to leave out, one id a line. Flagged ones stand as comments: look first."]
+def _exclude_list(flags):
+    lines = ["# Flagged scans, in the form of an exclude list. Look at them before you use it."]
     for scan_id, found in flags.items():
         if found:
-            active = set(found) & set(exclude)
             reasons = "; ".join(f"{name}: {text}" for name, text in found.items())
-            lines.append(f"{'' if active else '# '}{scan_id}  # {reasons}")
+            lines.append(f"{scan_id}  # {reasons}")
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,7 @@ from data_prep import batch
 from data_prep.boxes import read_boxes
 from data_prep.config_files import write_config
 from data_prep.generic import ImageRecipe
-from data_prep.liver import LiverRecipe, reference_exposure
+from data_prep.liver import LiverRecipe, reference_quantiles
 from data_prep.scan_files import content_hash
 
 
@@ -106,8 +106,8 @@ def build_dataset(
             raise KeyError(f"{dataset.name} has no scan {name!r}; the first is {ids[0]!r}.")
     out.mkdir(parents=True, exist_ok=True)
     if match is not None:
-        reference = reference_exposure(scans[ids.index(match)], recipe)
-        recipe = dataclasses.replace(recipe, exposure=reference)
+        reference = reference_quantiles(scans[ids.index(match)], recipe)
+        recipe = dataclasses.replace(recipe, reference=reference)
     pack, config = out / f"{dataset.name}.h5", out / f"{dataset.name}.json"
     summary = batch.build_pack(
         scans,
@@ -127,7 +127,7 @@ def build_dataset(
         shape=recipe.shape,
         subsets={dataset.name: ids},
         labels=summary.labels,
-        image_type="liver" if dataset.kind == "liver" else "brain",
+        image_type=dataset.kind,
         atlas=atlas,
         paired=dataset.paired,
         expected={dataset.name: dataset.expected},

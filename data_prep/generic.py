@@ -6,6 +6,7 @@ turned from physical points (LPS, mm) into voxels of the grid. The grid's geomet
 each scan, so that results can be brought back to the patient.
 """
 
+import collections
 import dataclasses
 import pathlib
 from typing import Optional
@@ -19,7 +20,7 @@ from data_prep.landmarks import read_landmarks, read_voxel_landmarks
 from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan
 from data_prep.reading import grid_attributes, read_scan
-from data_prep.scan_files import ScanFiles, stem
+from data_prep.scan_files import HASH_LENGTH, ScanFiles, content_hash, stem
 from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
 
 
@@ -95,6 +96,7 @@ def build_pack(
     landmarks=None,
     masks=None,
     ids=None,
+    hash_ids=False,
     series=None,
     subset="all",
     atlas=None,
@@ -111,7 +113,8 @@ def build_pack(
         images: paths. labels, landmarks, masks: as many paths, or None for none.
         out: pack to write (HDF5). config: dataset config to write (JSON).
         shape: (D, H, W) of the grid.
-        ids: names of the scans; by default the file names without suffix.
+        ids: names of the scans; by default the file names without suffix, or with `hash_ids`
+            the beginning of the SHA-256 of their files.
         series: which series of DICOM folders that hold several.
         subset: name of the subset that lists all scans, used by schemes "1" and "2".
         atlas: id of the scan with which all others are paired; None pairs all with all.
@@ -121,13 +124,17 @@ def build_pack(
     Raises: ValueError, KeyError, OSError: naming the file.
     """
     images, out, config = [pathlib.Path(p) for p in images], pathlib.Path(out), pathlib.Path(config)
-    ids = [stem(path) for path in images] if ids is None else list(ids)
+    check_outputs(out, config, [*images, *(labels or ()), *(landmarks or ()), *(masks or ())])
+    for path in images:
+        if not path.exists():
+            raise FileNotFoundError(f"no such file: {path}")
+    if ids is None:
+        ids = [content_hash(path)[:HASH_LENGTH] if hash_ids else stem(path) for path in images]
     columns = {"ids": ids, "labels": labels, "landmarks": landmarks, "masks": masks}
     for name, values in columns.items():
         if values is not None and len(values) != len(images):
             raise ValueError(f"{len(images)} images but {len(values)} {name}: give one for each.")
     _check_ids(ids, atlas)
-    check_outputs(out, config)
     nothing = [None] * len(images)
     scans = [
         ScanFiles(scan_id, image, *map(_path, rest), series=series)
@@ -169,8 +176,8 @@ def _path(value):
 
 
 def _check_ids(ids, atlas):
-    for scan_id in ids:
-        if ids.count(scan_id) > 1:
+    for scan_id, count in collections.Counter(ids).items():
+        if count > 1:
             raise ValueError(f"Scan id {scan_id!r} occurs twice: give different ones with --ids.")
         if not scan_id or "/" in scan_id:
             raise ValueError(f"A scan id must be a name without '/'; got {scan_id!r}.")

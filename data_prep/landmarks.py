@@ -1,6 +1,7 @@
 """Reading landmarks: physical points (LPS, mm) or voxels, from CSV files."""
 
 import csv
+import math
 import pathlib
 
 import numpy as np
@@ -31,7 +32,10 @@ def read_landmarks(path):
         if not "".join(row).strip() and len(row) < 2:
             continue  # an empty line
         try:
-            points.append([float(row[k].strip() or "nan") for k in positions])
+            point = [float(row[k].strip() or "nan") for k in positions]
+            if any(map(math.isinf, point)):
+                raise ValueError("infinite")
+            points.append(point)
         except (ValueError, IndexError) as error:
             raise ValueError(f"{path}, line {number}: not three numbers: {row}") from error
     return np.array(points, np.float64).reshape(-1, 3)

@@ -6,12 +6,14 @@ from typing import Optional
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.intensities import exposure, match_exposure
+from data_prep.config_files import MASK
+from data_prep.histograms import match_histogram, quantiles
 from data_prep.landmarks import six_landmarks
 from data_prep.liver_box import find_liver_box
 from data_prep.packs import to_uint8
-from data_prep.prepared import PreparedScan, StepTimer
+from data_prep.prepared import PreparedScan
 from data_prep.reading import grid_attributes, read_scan
+from data_prep.step_timer import StepTimer
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.images import require_integers
 from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
@@ -22,8 +24,6 @@ LEVEL, WIDTH = 120.0, 290.0
 MARGIN = 12.0
 """Millimetres kept around the liver's box on each side."""
 
-MASK = 255
-
 
 @dataclasses.dataclass(frozen=True)
 class LiverRecipe:
@@ -33,7 +33,7 @@ class LiverRecipe:
     box_from: "threshold" finds the box in the image (`liver_box`), "labels" takes that of the
     annotated liver; a scan's own box or mask goes before either.
     liver_labels: ids that count as liver in label maps; None: all but 0 (LiTS: liver, tumour).
-    exposure: of a reference scan (`intensities.exposure`), to match histograms with.
+    reference: `histograms.quantiles` of a scan whose histogram the others get, or None.
     """
 
     shape: tuple = (128, 128, 128)
@@ -42,7 +42,7 @@ class LiverRecipe:
     width: float = WIDTH
     box_from: str = "threshold"
     liver_labels: Optional[tuple] = None
-    exposure: Optional[tuple] = None
+    reference: Optional[tuple] = None
     orientation: Optional[str] = None
 
     def __call__(self, files, timer):
@@ -55,7 +55,9 @@ class LiverRecipe:
         """
         with timer.step("read"):
             image, mask, labels = read_scan(files, self.orientation)
-            liver = None if labels is None else self._liver(labels, files.labels)
+            liver = None
+            if labels is not None:
+                liver = liver_mask(labels, self.liver_labels, str(files.labels))
         with timer.step("box"):
             box, found = self._box(files, image, mask, liver)
         with timer.step("resample"):
@@ -70,9 +72,9 @@ class LiverRecipe:
         points = None
         if files.landmarks is not None:
             points = prepared.grid.point_to_index(six_landmarks(files.landmarks))
-        if self.exposure is not None:
-            with timer.step("exposure"):
-                array = match_exposure(array, self.exposure)
+        if self.reference is not None:
+            with timer.step("histogram"):
+                array = match_histogram(array, self.reference)
         with timer.step("hash"):
             attributes = {
                 **grid_attributes(prepared, files),
@@ -80,15 +82,6 @@ class LiverRecipe:
                 "hounsfield_window": np.array(window),
             }
         return PreparedScan(to_uint8(array), segmentation, points, attributes)
-
-    def _liver(self, labels, path):
-        array = require_integers(labels, str(path))
-        wanted = array != 0 if self.liver_labels is None else np.isin(array, self.liver_labels)
-        if not wanted.any():
-            raise ValueError(f"{path} has no liver: ids {np.unique(array)[:20].tolist()}")
-        mask = sitk.GetImageFromArray(wanted.astype(np.uint8) * MASK)
-        mask.CopyInformation(labels)
-        return mask
 
     def _box(self, files, image, mask, liver):
         """Crop box in voxels of the image reoriented to LPS, and how it was found."""
@@ -110,13 +103,30 @@ class LiverRecipe:
         return np.stack([low, high], axis=1), found
 
 
-def reference_exposure(files, recipe):
-    """Exposure of a scan, for `LiverRecipe.exposure` of the others.
+def reference_quantiles(files, recipe):
+    """Quantiles of a prepared scan, for `LiverRecipe.reference` of the others.
 
     Raises: as the recipe.
     """
-    plain = dataclasses.replace(recipe, exposure=None)
-    return exposure(plain(files, StepTimer()).volume / np.float32(255))
+    plain = dataclasses.replace(recipe, reference=None)
+    return quantiles(plain(files, StepTimer()).volume / np.float32(255))
+
+
+def liver_mask(labels, wanted, name):
+    """Mask 0/255 of the liver.
+
+    Args: labels: SimpleITK.Image; wanted: ids that are liver, None for all but 0; name: of
+        the file, for errors.
+    Returns: SimpleITK.Image, uint8, on the same grid.
+    Raises: ValueError: if there is no liver.
+    """
+    array = require_integers(labels, name)
+    liver = array != 0 if wanted is None else np.isin(array, wanted)
+    if not liver.any():
+        raise ValueError(f"{name} has no liver: ids {np.unique(array)[:20].tolist()}")
+    mask = sitk.GetImageFromArray(liver.astype(np.uint8) * MASK)
+    mask.CopyInformation(labels)
+    return mask
 
 
 def _mask_box(mask, path):

@@ -19,6 +19,7 @@ from rcn_tf.data.packs import annotations_checksum, check_scan_id, volume_checks
 from rcn_tf.files import replacing
 
 SCHEMA_VERSION = 1
+PATTERN_CHARACTERS = "*?[]{}#"
 
 
 class PackWriter:
@@ -107,9 +108,22 @@ class PackWriter:
         self._ids.add(scan_id)
 
     def _check_new(self, scan_id):
-        check_scan_id(scan_id)
+        check_new_id(scan_id)
         if scan_id in self._ids:
             raise ValueError(f"Scan id {scan_id!r} occurs twice in pack {self.path}.")
+
+
+def check_new_id(scan_id):
+    """Checks the id of a scan to be written: dataset configs must be able to name it.
+
+    Raises: ValueError: for what `check_scan_id` refuses, and for the characters of patterns.
+    """
+    check_scan_id(scan_id)
+    if set(scan_id) & set(PATTERN_CHARACTERS):
+        raise ValueError(
+            f"A scan id must not hold any of {PATTERN_CHARACTERS}, which have a meaning in "
+            f"dataset configs; got {scan_id!r}."
+        )
 
 
 def to_uint8(array):

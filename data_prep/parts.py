@@ -35,6 +35,7 @@ class Parts:
         self._folder = self.out.with_name(f".{self.out.name}.parts")
         self._stack = contextlib.ExitStack()
         self._older = None
+        self._kept = set()  # ids of what the older pack provides
 
     def __enter__(self):
         if not self.out.parent.is_dir():
@@ -65,21 +66,31 @@ class Parts:
 
         Args: wanted: its fingerprint.
         """
-        with contextlib.suppress(OSError, ValueError), PackReader(self.path(scan_id)) as part:
-            outcome = _verified(part, scan_id, wanted)
+        path = self.path(scan_id)
+        with contextlib.suppress(OSError, ValueError), PackReader(path) as part:
+            outcome = _verified(part, scan_id, "fingerprint", wanted)
             if outcome is not None:
                 return outcome
-        return None if self._older is None else _verified(self._older, scan_id, wanted)
+        path.unlink(missing_ok=True)  # stale or damaged
+        return self._from_older(scan_id, "fingerprint", wanted)
 
-    def others(self, scan_ids, shape):
-        """Outcomes of the sound scans of this shape that the older pack has beside these."""
+    def others(self, scan_ids, recipe):
+        """Outcomes of the sound scans that the older pack has beside these.
+
+        Raises: ValueError: one of them was made by another recipe.
+        """
         ids = [] if self._older is None else self._older.ids()
-        found = [
-            _verified(self._older, scan_id, None)
-            for scan_id in ids
-            if scan_id not in scan_ids and self._older.contents(scan_id)["volume"] == tuple(shape)
-        ]
-        return [outcome for outcome in found if outcome is not None]
+        found = []
+        for scan_id in (one for one in ids if one not in scan_ids):
+            outcome = self._from_older(scan_id, "recipe", recipe_hash(recipe))
+            if outcome is not None:
+                found.append(outcome)
+            elif self._from_older(scan_id, None, None) is not None:
+                raise ValueError(
+                    f"{self.out} has scans that were prepared with other options, for example "
+                    f"{scan_id!r}: prepare all scans together."
+                )
+        return found
 
     def merge(self, scan_ids, attributes):
         """Copies the scans into one pack, which takes the older one's place.
@@ -89,10 +100,16 @@ class Parts:
         merged = self._folder / "merged.h5"
         with PackWriter(merged, attributes) as pack:
             for scan_id in scan_ids:
-                part = self.path(scan_id)
-                pack.copy(part if part.is_file() else self.out, scan_id)
+                kept = scan_id in self._kept
+                pack.copy(self.out if kept else self.path(scan_id), scan_id)
         merged.replace(self.out)
         shutil.rmtree(self._folder)
+
+    def _from_older(self, scan_id, key, wanted):
+        outcome = None if self._older is None else _verified(self._older, scan_id, key, wanted)
+        if outcome is not None:
+            self._kept.add(scan_id)
+        return outcome
 
     def _open_older(self, stack):
         if not self.out.exists():
@@ -114,8 +131,14 @@ def fingerprint(scan, recipe):
 
     Raises: FileNotFoundError: naming the file that is not there.
     """
-    how = f"{__version__} {type(recipe).__qualname__} {dataclasses.asdict(recipe)}"
-    return hashlib.sha256(f"{scan.id} {scan.fingerprint()} {how}".encode()).hexdigest()
+    text = f"{scan.id} {scan.fingerprint()} {recipe_hash(recipe)}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recipe_hash(recipe):
+    """SHA-256 of a recipe's kind and options, and of this package's version."""
+    text = f"{__version__} {type(recipe).__qualname__} {dataclasses.asdict(recipe)}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def label_ids(segmentation):
@@ -123,10 +146,11 @@ def label_ids(segmentation):
     return () if segmentation is None else tuple(np.unique(segmentation).tolist())
 
 
-def _verified(reader, scan_id, wanted):
+def _verified(reader, scan_id, key, wanted):
+    """Outcome of a scan whose checksums and attribute `key` are right, else None."""
     try:
         scan = reader.read(scan_id)
-        if wanted not in (None, scan.attributes.get("fingerprint")):
+        if key is not None and scan.attributes.get(key) != wanted:
             return None
         if not reader.verify_checksum(scan_id):
             return None

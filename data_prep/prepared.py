@@ -1,8 +1,6 @@
-"""What a recipe makes of a scan's files, and how long its steps took."""
+"""What a recipe makes of a scan's files."""
 
-import contextlib
 import dataclasses
-import time
 from typing import Optional
 
 import numpy as np
@@ -20,23 +18,3 @@ class PreparedScan:
     segmentation: Optional[np.ndarray] = None
     points: Optional[np.ndarray] = None
     attributes: dict = dataclasses.field(default_factory=dict)
-
-
-class StepTimer:
-    """Adds up seconds by step.
-
-    with timer.step("read"):
-        image = read_image(path)
-    """
-
-    def __init__(self):
-        self.seconds = {}
-
-    @contextlib.contextmanager
-    def step(self, name):
-        """Counts the block's wall time under `name`."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -14,7 +14,7 @@ SATURATED = 0.25  # share of the foreground at 255
 CUT = 0.04  # share of a face of the volume that an organ covers where it is cut
 LIVER_ML = (500.0, 3500.0)
 ANISOTROPY = 2.5  # largest voxel edge over smallest
-EXTENT_MM = {"liver": (120.0, 500.0), "brain": (90.0, 300.0)}
+EXTENT_MM = {"liver": (120.0, 500.0), "brain": (90.0, 300.0), "lung": (150.0, 500.0)}
 OUTLIER = 5.0  # robust standard deviations of mean brightness from the other scans
 _FACES = (("inferior", "superior"), ("anterior", "posterior"), ("right", "left"))
 

@@ -5,6 +5,11 @@ import hashlib
 import pathlib
 from typing import Optional
 
+from rcn_tf.volumes.detached import companions
+
+HASH_LENGTH = 12
+"""Hexadecimal digits of `content_hash` in an id: enough to tell scans apart."""
+
 _BLOCK = 1 << 20
 _DOUBLE_SUFFIXES = (".gz", ".bz2", ".zst")
 
@@ -13,7 +18,8 @@ _DOUBLE_SUFFIXES = (".gz", ".bz2", ".zst")
 class ScanFiles:
     """Where a scan comes from.
 
-    id: name in the pack. image, labels, mask: image files or DICOM folders; landmarks: CSV;
+    id: name in the pack. found_as: the id that the file names gave, where that is another.
+    image, labels, mask: image files or DICOM folders; landmarks: CSV;
     series: of a DICOM folder with several; box: crop box ((x0, x1), (y0, y1), (z0, z1)),
     LPS, mm, instead of the one that would be found.
     """
@@ -25,6 +31,7 @@ class ScanFiles:
     mask: Optional[pathlib.Path] = None
     series: Optional[str] = None
     box: Optional[tuple] = None
+    found_as: Optional[str] = None
 
     def paths(self):
         """All files and folders of the scan."""
@@ -71,4 +78,7 @@ def content_hash(path):
 
 
 def _files(path):
-    return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    """All files of an image: of a DICOM folder, or with what a header belongs to."""
+    if path.is_dir():
+        return sorted(p for p in path.iterdir() if p.is_file())
+    return [path, *companions(path)]

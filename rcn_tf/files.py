@@ -42,7 +42,7 @@ def read_json(path):
         raise FileNotFoundError(f"{path} does not exist.")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")
@@ -56,4 +56,5 @@ def physical_memory():
 
 def natural_order(name):
     """Sort key that puts "scan-2" before "scan-10"."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if k % 2 else (-1, part) for k, part in enumerate(parts)]

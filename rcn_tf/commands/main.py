@@ -9,6 +9,8 @@ import importlib
 import os
 import sys
 
+from rcn_tf.errors import one_line
+
 COMMANDS = ("prepare", "train", "evaluate", "register", "build-ops", "info")
 
 _ERRORS = (ValueError, KeyError, OSError, ImportError)
@@ -25,7 +27,7 @@ def main(argv=None):
     except Exception as error:
         if os.environ.get("RCN_DEBUG") or not _is_about_the_input(error):
             raise
-        print(f"rcn {args.command}: error: {_one_line(error)}", file=sys.stderr)
+        print(f"rcn {args.command}: error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"rcn {args.command}: interrupted", file=sys.stderr)
@@ -51,11 +53,6 @@ def _parser():
 def _is_about_the_input(error):
     """Whether an error is for the user; TensorFlow's count (disk full, out of memory)."""
     return isinstance(error, _ERRORS) or type(error).__module__.startswith("tensorflow.")
-
-
-def _one_line(error):
-    message = error.args[0] if isinstance(error, KeyError) and error.args else error
-    return " ".join(str(message).split()) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -10,49 +10,61 @@ take what is there.
 
 import fnmatch
 import functools
+import math
 import re
 
 from rcn_tf.data.packs import PackReader
 from rcn_tf.files import natural_order
 
+MAX_SCANS = 1_000_000
+"""Largest number of scans that one entry may stand for."""
+
 _RANGE = re.compile(r"\{(\d{1,6})\.\.(\d{1,6})\}")
-_WILDCARDS = "*?["
 
 
-class PatternExpander:
-    """Turns an entry of a config into scan ids.
+def has_wildcard(entry):
+    """Whether an entry can only be understood with the pack at hand."""
+    return bool(set(entry) & set("*?["))
+
+
+def expand_ranges(entry):
+    """Replaces every {a..b} by the numbers a to b.
+
+    Raises: ValueError: if a > b, or there are more than MAX_SCANS names.
+    """
+    ranges = [(int(a), int(b)) for a, b in _RANGE.findall(entry)]
+    for first, last in ranges:
+        if first > last:
+            raise ValueError(f"Range {first}..{last} of {entry!r} is empty.")
+    if math.prod(last - first + 1 for first, last in ranges) > MAX_SCANS:
+        raise ValueError(f"{entry!r} stands for more than {MAX_SCANS} scans.")
+    return _expanded(entry)
+
+
+class WildcardExpander:
+    """Looks up the scans that a wildcard matches.
 
     Args:
         files: {alias: path of the pack}.
         locate: function from an entry to the alias of its file.
-        lenient: whether a wildcard that finds nothing, or no pack, is passed over.
     """
 
-    def __init__(self, files, locate, lenient=False):
-        self._lenient = lenient
+    def __init__(self, files, locate):
         self._files = files
         self._locate = locate
         self._ids = functools.lru_cache(maxsize=None)(self._read_ids)
 
     def __call__(self, entry):
-        """Scan ids "alias/id" of an entry; itself where it holds no pattern.
+        """Scan ids "alias/id", in natural order.
 
         Raises:
-            FileNotFoundError, ValueError: a wildcard's pack cannot be read.
-            ValueError: a wildcard matches nothing, or a range is empty.
+            FileNotFoundError, ValueError: the pack cannot be read.
+            ValueError: nothing matches.
         """
-        scans = []
-        for name in expand_ranges(entry):
-            scans.extend(self._match(name) if set(name) & set(_WILDCARDS) else [name])
-        return scans
-
-    def _match(self, pattern):
-        alias = self._locate(pattern)
-        if self._lenient and not self._files[alias].is_file():
-            return []
-        matched = [scan for scan in self._ids(alias) if fnmatch.fnmatchcase(scan, pattern)]
-        if not matched and not self._lenient:
-            raise ValueError(f"Pattern {pattern!r} matches no scan in {self._files[alias]}.")
+        alias = self._locate(entry)
+        matched = [scan for scan in self._ids(alias) if fnmatch.fnmatchcase(scan, entry)]
+        if not matched:
+            raise ValueError(f"Pattern {entry!r} matches no scan in {self._files[alias]}.")
         return matched
 
     def _read_ids(self, alias):
@@ -61,14 +73,11 @@ class PatternExpander:
         return ids if alias == "/" else [f"{alias}/{scan}" for scan in ids]
 
 
-def expand_ranges(entry):
-    """Replaces every {a..b} by the numbers a to b. Raises: ValueError: if a > b."""
+def _expanded(entry):
     found = _RANGE.search(entry)
     if found is None:
         return [entry]
     first, last = found.groups()
-    if int(first) > int(last):
-        raise ValueError(f"Range {found[0]} of {entry!r} is empty.")
     numbers = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
     before, after = entry[: found.start()], entry[found.end() :]
-    return [name for n in numbers for name in expand_ranges(before + n + after)]
+    return [name for n in numbers for name in _expanded(before + n + after)]

@@ -8,16 +8,22 @@ decodes the files and applies the rescale slope, so CT comes in Hounsfield units
 Nothing that names a patient is kept: images carry voxels and geometry only.
 """
 
+import contextlib
 import dataclasses
+import math
 import pathlib
+import re
 
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.files import physical_memory
+
 POSITION, ORIENTATION, DESCRIPTION, MODALITY = "0020|0032", "0020|0037", "0008|103e", "0008|0060"
+PIXEL_SPACING, KIND = "0028|0030", "0008|0016"
 SPACING_TOLERANCE = 0.05
 """Largest deviation of a slice distance from the median, as a fraction of it."""
-_HEADER_BYTES = 8192  # of a file, which hold its series' UID
+_HEADER_BYTES = 16384  # of a file, which hold what it says of itself
 MAX_TILT = 1.0
 """Largest angle in degrees between the slices' normal and the line through their corners."""
 
@@ -30,6 +36,7 @@ class Series:
     files: tuple
     description: str = ""
     modality: str = ""
+    kind: str = ""
 
     def __str__(self):
         text = " ".join(filter(None, (self.modality, self.description))) or "no description"
@@ -43,12 +50,14 @@ def list_series(folder):
     """
     reader = sitk.ImageSeriesReader
     found = []
-    for uid in reader.GetGDCMSeriesIDs(str(folder)):
-        files = reader.GetGDCMSeriesFileNames(str(folder), uid)
+    with without_itk_warnings():
+        uids = reader.GetGDCMSeriesIDs(str(folder))
+        listed = {uid: reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in uids}
+    for uid, files in listed.items():
         header = _header(files[0])
         tags = [
-            header.GetMetaData(tag).strip() if header.HasMetaDataKey(tag) else ""
-            for tag in (DESCRIPTION, MODALITY)
+            header.GetMetaData(tag).strip(" \0") if header.HasMetaDataKey(tag) else ""
+            for tag in (DESCRIPTION, MODALITY, KIND)
         ]
         found.append(Series(uid, tuple(files), *tags))
     if not found:
@@ -70,7 +79,8 @@ def choose_series(folder, series=None):
     elif str(series).isdigit() and len(str(series)) < 4:
         chosen = found[int(series) - 1 : int(series)] if int(series) else []
     else:
-        chosen = [one for one in found if one.uid.startswith(str(series))]
+        chosen = [one for one in found if one.uid == str(series)]
+        chosen = chosen or [one for one in found if one.uid.startswith(str(series))]
     if len(chosen) == 1:
         return chosen[0]
     names = "; ".join(f"{number}: {one}" for number, one in enumerate(found, 1))
@@ -94,7 +104,8 @@ def read_series(folder, series=None):
         files = _in_order(chosen.files, folder)
         reader = sitk.ImageSeriesReader()
         reader.SetFileNames(files)
-        image = reader.Execute()
+        with without_itk_warnings():
+            image = reader.Execute()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"cannot read the DICOM series in {folder}: {reason}") from error
@@ -103,14 +114,36 @@ def read_series(folder, series=None):
     return image
 
 
+@contextlib.contextmanager
+def without_itk_warnings():
+    """Keeps ITK from writing to standard error what is checked, and said, here."""
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
 def _check_all_listed(series, folder):
-    """GDCM passes over files it cannot read; a slice lost that way must not go unnoticed."""
-    listed = {pathlib.Path(file).name for file in series.files}
+    """GDCM passes over files it cannot read; a slice lost that way must not go unnoticed.
+
+    Such a file says of itself that it is of the series' UID and kind (SOP class); objects that
+    only refer to the series, as DICOMDIR and contours do, are of another kind.
+    """
+    listed = {pathlib.Path(file).name for one in list_series(folder) for file in one.files}
+    own = [_element(b"\x08\0\x16\0", series.kind), _element(b"\x20\0\x0e\0", series.uid)]
     for file in sorted(pathlib.Path(folder).iterdir()):
         if file.is_file() and file.name not in listed:
             with file.open("rb") as stream:
-                if series.uid.encode() in stream.read(_HEADER_BYTES):
-                    raise ValueError(f"{file} belongs to series {series} but cannot be read")
+                start = stream.read(_HEADER_BYTES)
+            if all(re.search(pattern, start, re.DOTALL) for pattern in own):
+                raise ValueError(f"{file} belongs to series {series} but cannot be read")
+
+
+def _element(tag, uid):
+    """Pattern of a UID's data element, little endian, with or without its type."""
+    return re.escape(tag) + rb"(?:UI..|....)" + re.escape(uid.encode()) + rb"(?![0-9.])"
 
 
 def _in_order(files, folder):
@@ -119,6 +152,7 @@ def _in_order(files, folder):
     for header, file in zip(headers, files):
         if not (header.HasMetaDataKey(POSITION) and header.HasMetaDataKey(ORIENTATION)):
             raise ValueError(f"{pathlib.Path(file)} has no patient position or orientation")
+    _check_pixels(headers, folder)
     corners = np.array([_numbers(header, POSITION, 3) for header in headers])
     axes = np.array([_numbers(header, ORIENTATION, 6) for header in headers])
     if not np.isfinite(corners).all() or not np.isfinite(axes).all():
@@ -144,14 +178,32 @@ def _in_order(files, folder):
     return [files[k] for k in order]
 
 
+def _check_pixels(headers, folder):
+    """All slices must have one size and one sensible spacing, and fit into memory."""
+    spacings = np.array([_numbers(header, PIXEL_SPACING, 2) for header in headers])
+    if not (np.isfinite(spacings).all() and (spacings > 0).all()):
+        raise ValueError(f"{folder}: a slice has no pixel spacing of two positive numbers")
+    if np.abs(spacings - spacings[0]).max() > 1e-3 * spacings[0].min():
+        raise ValueError(f"{folder}: the slices do not all have the same pixel spacing")
+    sizes = {header.GetSize()[:2] for header in headers}
+    if len(sizes) > 1:
+        raise ValueError(f"{folder}: the slices do not all have the same size: {sorted(sizes)}")
+    needed = 2 * math.prod(sizes.pop()) * len(headers)
+    if needed > physical_memory():
+        raise ValueError(f"{folder} needs {needed / 2**30:.3g} GiB of memory by its headers")
+
+
 def _header(file):
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
-    reader.ReadImageInformation()
+    with without_itk_warnings():
+        reader.ReadImageInformation()
     return reader
 
 
 def _numbers(header, tag, count):
+    if not header.HasMetaDataKey(tag):
+        return [float("nan")] * count
     try:
         values = [float(value) for value in header.GetMetaData(tag).split("\\")]
     except ValueError:

@@ -16,16 +16,13 @@ import SimpleITK as sitk
 
 from rcn_tf.files import physical_memory, replacing
 from rcn_tf.volumes import mgh
-from rcn_tf.volumes.dicom import read_series
+from rcn_tf.volumes.detached import companions
+from rcn_tf.volumes.dicom import read_series, without_itk_warnings
+
+_BLOCK = 1 << 20
 
 GEOMETRY_TOLERANCE = 1e-3
 """Largest difference, in voxels, of two grids that count as the same."""
-
-
-_DETACHED_HEADERS = {  # suffix: the line of a text header that names the file with the voxels
-    ".mhd": rb"^\s*ElementDataFile\s*=\s*(.+?)\s*$",
-    ".nhdr": rb"^\s*data file\s*:\s*(.+?)\s*$",
-}
 
 
 def read_image(path, series=None):
@@ -49,15 +46,16 @@ def read_image(path, series=None):
         raise ValueError(f"{path} is neither a file nor a folder")
     if path.suffix.lower() in mgh.SUFFIXES:
         return mgh.read_mgh(path)
-    _check_detached_data(path)
+    companions(path)  # refuses a header that leads elsewhere
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
-        _check_header(reader, path)
-        _check_geometry(reader, path)
-        _check_complete(reader, path)
-        image = reader.Execute()
+        with without_itk_warnings():
+            reader.ReadImageInformation()
+            _check_header(reader, path)
+            _check_geometry(reader, path)
+            _check_complete(reader, path)
+            image = reader.Execute()
     except RuntimeError as error:
         raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
     return image[:, :, :, 0] if image.GetDimension() == 4 else image
@@ -194,28 +192,21 @@ def _check_geometry(reader, path):
         raise ValueError(f"{path} has no finite origin and direction; its header is damaged")
 
 
-def _check_detached_data(path):
-    """Refuses a text header that takes its voxels from elsewhere than its own folder."""
-    pattern = _DETACHED_HEADERS.get(path.suffix.lower())
-    if pattern is None:
-        return
-    with path.open("rb") as file:
-        found = re.search(pattern, file.read(1 << 16), re.MULTILINE | re.IGNORECASE)
-    name = found[1].decode("utf-8", "replace") if found else ""
-    if ".." in re.split(r"[/\\]", name) or pathlib.PurePath(name).is_absolute():
-        raise ValueError(f"{path} takes its voxels from {name!r}, outside its folder")
-
-
 def _check_complete(reader, path):
-    """ITK reads a NIfTI file that was cut off without a word; find it out beforehand."""
-    if path.suffix not in (".gz", ".nii"):
+    """ITK reads a NIfTI or Analyze file that was cut off without a word; find it out first."""
+    if not path.name.lower().endswith((".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")):
         return
+    if ".hdr" in path.name.lower():
+        path = next((other for other in companions(path) if ".img" in other.name.lower()), path)
     bits = int(reader.GetMetaData("bitpix")) if reader.HasMetaDataKey("bitpix") else 0
     offset = float(reader.GetMetaData("vox_offset")) if reader.HasMetaDataKey("vox_offset") else 0
     needed = math.prod(reader.GetSize()) * bits // 8 + max(0, int(offset))
+    found = 0
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            found = sum(map(len, iter(lambda: file.read(1 << 20), b"")))
+            # A sound file is read to its end, where gzip compares the checksum.
+            while found <= needed + _BLOCK and (block := file.read(_BLOCK)):
+                found += len(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(
             f"cannot read {path} as an image: the file is cut off or damaged"

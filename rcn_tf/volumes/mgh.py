@@ -36,8 +36,9 @@ def read_mgh(path):
     try:
         image = nibabel.MGHImage.from_bytes(_content(path))
         array = np.asanyarray(image.dataobj)
-    except (bad_header, bad_file, OSError, EOFError, zlib.error, struct.error) as error:
-        raise ValueError(f"cannot read {path} as an image: {error}") from error
+    except (bad_header, bad_file, KeyError, OSError, EOFError, zlib.error, struct.error) as error:
+        reason = f"{type(error).__name__} {error}"
+        raise ValueError(f"cannot read {path} as an image: {reason}") from error
     affine = np.diag([-1, -1, 1, 1]) @ image.affine  # RAS to LPS
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or not (spacing > 0).all():

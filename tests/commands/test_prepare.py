@@ -174,7 +174,7 @@ def test_check_names_what_is_missing(download, tmp_path, capsys):
 def test_contact_sheets(download, tmp_path, capsys):
     run("sliver", "--data", download, "--out", tmp_path, *SHAPE, "--margin", "0")
     capsys.readouterr()
-    assert run("qc", tmp_path / "sliver.json", "--out", tmp_path / "qc", "--exclude", "cut") == 0
+    assert run("qc", tmp_path / "sliver.json", "--out", tmp_path / "qc") == 0
     printed = capsys.readouterr().out
     assert "3 scans, " in printed
     page = (tmp_path / "qc" / "contact_sheet.html").read_text()
@@ -184,8 +184,7 @@ def test_contact_sheets(download, tmp_path, capsys):
     sheet = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "qc" / "contact_sheet_01.png")))
     assert sheet.shape[1] == 360 * COLUMNS
     assert sheet[..., :3].std() > 10
-    entries = (tmp_path / "qc" / "exclude.txt").read_text()
-    assert entries.startswith("# Scans to leave out")
+    assert (tmp_path / "qc" / "flagged.txt").read_text().startswith("# Flagged scans")
 
 
 @pytest.mark.parametrize("source", ["labels", "ct"])

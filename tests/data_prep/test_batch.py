@@ -183,11 +183,50 @@ def test_what_others_wrote_is_not_replaced(tmp_path, kind):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_killed_worker(tmp_path):
-    scans = scans_of(tmp_path, [5, "wait6", "kill"])
-    with pytest.raises(OSError, match="worker process was killed .* Finished scans are kept"):
-        batch.build_pack(scans, TextRecipe(), tmp_path / "pack.h5", workers=2)
-    assert not (tmp_path / "pack.h5").exists()
+@pytest.mark.parametrize("texts", [[5, "wait6", "kill", 7, "kill", 8], ["kill", 1], [1, "kill"]])
+def test_scans_that_kill_their_worker(tmp_path, texts):
+    summary = batch.build_pack(
+        scans_of(tmp_path, texts), TextRecipe(), tmp_path / "pack.h5", workers=2
+    )
+    killers = [f"scan/{k}" for k, text in enumerate(texts) if text == "kill"]
+    assert list(summary.failed) == killers
+    assert set(summary.failed.values()) == {"its worker process was killed (out of memory?)"}
+    assert len(contents(tmp_path / "pack.h5")) == len(texts) - len(killers)
+
+
+def test_parts_of_another_recipe_are_not_taken(tmp_path):
+    """A whole pack, an interrupted run with other options, then the first options again."""
+    pack, scans = tmp_path / "pack.h5", scans_of(tmp_path, [1, 2, 3])
+    batch.build_pack(scans, TextRecipe(), pack)
+    with pytest.raises(KeyboardInterrupt):
+        batch.build_pack(scans, TextRecipe(factor=10), pack, progress=_interrupt_at("scan/1"))
+    summary = batch.build_pack(scans[:1], TextRecipe(), pack, keep_others=True)
+    assert (summary.fresh, len(summary.prepared)) == (0, 3)
+    assert contents(pack) == {"scan/0": 1, "scan/1": 2, "scan/2": 3}
+    with pytest.raises(KeyboardInterrupt):
+        batch.build_pack(scans, TextRecipe(factor=10), pack, progress=_interrupt_at("scan/1"))
+    assert batch.build_pack(scans, TextRecipe(), pack).fresh == 0
+    assert contents(pack) == {"scan/0": 1, "scan/1": 2, "scan/2": 3}
+
+
+def _interrupt_at(scan_id):
+    def interrupt(outcome):
+        if outcome.scan_id == scan_id:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def test_others_must_be_of_the_same_recipe(tmp_path):
+    pack, scans = tmp_path / "pack.h5", scans_of(tmp_path, [1, 2])
+    batch.build_pack(scans, TextRecipe(), pack)
+    with pytest.raises(ValueError, match="prepared with other options, for example 'scan/1'"):
+        batch.build_pack(scans[:1], TextRecipe(factor=2), pack, keep_others=True)
+    assert contents(pack) == {"scan/0": 1, "scan/1": 2}
+    with h5py.File(pack, "r+") as file:
+        del file["scan/1"]
+        file["scan/1/volume"] = 3  # no volume at all
+    assert batch.build_pack(scans[:1], TextRecipe(), pack, keep_others=True).prepared == ["scan/0"]
 
 
 def test_only_one_run_at_a_time(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data_prep import brain_study, freesurfer
-from data_prep.prepared import StepTimer
+from data_prep.step_timer import StepTimer
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.pairs import subset_pairs
 from rcn_tf.data.scans import ScanStore

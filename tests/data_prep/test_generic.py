@@ -8,8 +8,8 @@ import SimpleITK as sitk
 
 from data_prep.generic import ImageRecipe, build_pack
 from data_prep.landmarks import read_landmarks, read_voxel_landmarks
-from data_prep.prepared import StepTimer
 from data_prep.scan_files import ScanFiles, content_hash
+from data_prep.step_timer import StepTimer
 from rcn_tf.commands.main import main
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import PackReader
@@ -151,6 +151,11 @@ def test_mask_places_the_box(tmp_path, scans):
     assert (extents[1] < 0.5 * extents[0]).all()
 
 
+def _foreign_config(scans, folder):
+    (folder / "notes.json").write_text('{"mine": 1}')
+    return {"config": [folder / "notes.json"]}
+
+
 def _shifted_labels(scans, folder):
     labels = sitk.ReadImage(str(scans[1]["labels"]))
     labels.SetOrigin((0, 0, 0))
@@ -190,11 +195,18 @@ def _csv(text):
         (lambda s, f: {"shape": (8, 0, 8)}, "--shape must be three positive sizes"),
         (lambda s, f: {"config": [f / "gone" / "d.json"]}, "gone does not exist"),
         (lambda s, f: {"config": [f / "pack.h5"]}, "must be two files"),
+        (lambda s, f: {"config": [s[0]["image"]]}, "is one of the inputs"),
+        (lambda s, f: {"out": [s[1]["labels"]]}, "is one of the inputs"),
+        (lambda s, f: {"config": [s[0]["image"].parent]}, "is a folder; expected the name"),
+        (lambda s, f: {"out": [f / "a#b.h5"]}, "must not hold any of"),
+        (lambda s, f: {"ids": ["a", "b[1]"]}, "A scan id must not hold any of"),
+        (_foreign_config, "is not a dataset config, so it is not replaced"),
     ],
 )
 def test_errors_are_one_line_and_keep_the_old_pack(tmp_path, scans, capsys, change, message):
+    old = '{"files": "old", "subsets": {}}'
     for name in ("pack.h5", "dataset.json"):
-        (tmp_path / name).write_text("old")
+        (tmp_path / name).write_text(old)
     changes = change(scans, tmp_path)
     before = sorted(tmp_path.iterdir())
     assert main(arguments(scans, tmp_path, **changes)) == 2
@@ -203,7 +215,7 @@ def test_errors_are_one_line_and_keep_the_old_pack(tmp_path, scans, capsys, chan
     assert lines[0].startswith("rcn prepare: error: ")
     assert message in lines[0]
     assert sorted(tmp_path.iterdir()) == before
-    assert (tmp_path / "pack.h5").read_text() == (tmp_path / "dataset.json").read_text() == "old"
+    assert (tmp_path / "pack.h5").read_text() == (tmp_path / "dataset.json").read_text() == old
 
 
 BAD_SCANS = [
@@ -214,6 +226,7 @@ BAD_SCANS = [
     (_csv(""), "bad.csv must begin with a header line"),
     (_csv("x,y,z\n1,2,3\n1,b,3\n"), "bad.csv, line 3: not three numbers"),
     (_csv("x,y,z\n1,2\n"), "bad.csv, line 2: not three numbers"),
+    (_csv("x,y,z\n1,2,inf\n"), "bad.csv, line 2: not three numbers"),
 ]
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from data_prep.intensities import LEVELS, exposure, match_exposure
+from data_prep.histograms import LEVELS, match_histogram, quantiles
 from data_prep.landmarks import six_landmarks
-from data_prep.liver import LiverRecipe, reference_exposure
+from data_prep.liver import LiverRecipe, reference_quantiles
 from data_prep.packs import PackWriter
-from data_prep.prepared import StepTimer
 from data_prep.scan_files import ScanFiles, content_hash
+from data_prep.step_timer import StepTimer
 from rcn_tf.volumes.grids import Grid
 from tests.data_prep.phantoms import LIVER, abdomen
 from tests.dicom_files import NAME, NUMBER, SECRET, write_series
@@ -99,25 +99,25 @@ def test_six_landmarks_at_most(tmp_path):
         six_landmarks(tmp_path / "p.csv")
 
 
-def test_exposure_is_matched(rng):
+def test_histograms_are_matched(rng):
     image = rng.gamma(3, 0.08, (12, 13, 14)).clip(0, 1).astype(np.float32)
     image[:4] = 0
     darker = image**1.5 * 0.8
-    matched = match_exposure(darker, exposure(image))
+    matched = match_histogram(darker, quantiles(image))
     assert np.abs(darker - image).mean() > 0.08
     assert np.abs(matched - image).mean() < 0.003
     assert (matched[:4] == 0).all()
-    assert len(exposure(image)) == LEVELS
-    np.testing.assert_allclose(match_exposure(image, exposure(image)), image, atol=1e-6)
+    assert len(quantiles(image)) == LEVELS
+    np.testing.assert_allclose(match_histogram(image, quantiles(image)), image, atol=1e-6)
     with pytest.raises(ValueError, match="image is empty"):
-        exposure(np.zeros((3, 3, 3)))
+        quantiles(np.zeros((3, 3, 3)))
 
 
-def test_reference_exposure(files, tmp_path):
+def test_reference_quantiles(files, tmp_path):
     image, _ = abdomen(liver_hu=120)
     sitk.WriteImage(image, str(tmp_path / "bright.nii.gz"))
     bright = ScanFiles("2", tmp_path / "bright.nii.gz", files.labels)
-    recipe = dataclasses.replace(RECIPE, exposure=reference_exposure(files, RECIPE))
+    recipe = dataclasses.replace(RECIPE, reference=reference_quantiles(files, RECIPE))
     level = [
         np.median(scan.volume[scan.segmentation > 0])
         for scan in (prepare(files), prepare(bright), prepare(bright, recipe))

@@ -8,8 +8,8 @@ import SimpleITK as sitk
 
 from data_prep import stripping
 from data_prep.generic import ImageRecipe
-from data_prep.prepared import StepTimer
 from data_prep.scan_files import ScanFiles
+from data_prep.step_timer import StepTimer
 from rcn_tf.commands.main import main
 from rcn_tf.data.packs import PackReader
 

@@ -1,9 +1,11 @@
 """DICOM series: slices in their order and place, a clear choice, nothing of the patient."""
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
+from rcn_tf.volumes import dicom
 from rcn_tf.volumes.dicom import choose_series, list_series
 from rcn_tf.volumes.images import read_image
 from tests.dicom_files import NAME, NUMBER, SECRET, write_series
@@ -83,6 +85,66 @@ def test_tilted_gantry(tmp_path, scan):
     write_series(tmp_path, scan, tilt=0.2)
     with pytest.raises(ValueError, match=r"gantry was tilted by 11\.3 degrees"):
         read_image(tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, ["0", "0"], ["-1", "-1"], ["0.7"]])
+def test_pixel_spacing_that_is_none(tmp_path, scan, value):
+    write_series(tmp_path, scan)
+    edit(next(iter(sorted(tmp_path.iterdir()))), PixelSpacing=value)
+    with pytest.raises(ValueError, match="no pixel spacing of two positive numbers"):
+        read_image(tmp_path)
+
+
+def test_slices_that_differ(tmp_path, scan):
+    write_series(tmp_path / "spacing", scan)
+    edit(sorted((tmp_path / "spacing").iterdir())[2], PixelSpacing=["0.9", "0.8"])
+    with pytest.raises(ValueError, match="same pixel spacing"):
+        read_image(tmp_path / "spacing")
+    write_series(tmp_path / "size", scan, uid="1.2.826.5", positions=range(5))
+    write_series(tmp_path / "size", scan[:4], uid="1.2.826.5", positions=[5, 6])
+    with pytest.raises(ValueError, match="same size"):
+        read_image(tmp_path / "size")
+
+
+def test_headers_that_claim_too_much(tmp_path, scan, monkeypatch):
+    write_series(tmp_path, scan)
+    monkeypatch.setattr(dicom, "physical_memory", lambda: 300)
+    with pytest.raises(ValueError, match="GiB of memory by its headers"):
+        read_image(tmp_path)
+
+
+def test_uids_that_begin_alike(tmp_path, scan):
+    for uid, count in (("1.2.826.1", 7), ("1.2.826.10", 6)):
+        write_series(tmp_path, scan, uid=uid, positions=range(count), tag=uid)
+    assert read_image(tmp_path, "1.2.826.1").GetSize()[2] == 7
+    assert read_image(tmp_path, "1.2.826.10").GetSize()[2] == 6
+    with pytest.raises(ValueError, match="no single series '1.2.826'"):
+        read_image(tmp_path, "1.2.826")
+
+
+def test_objects_that_refer_to_the_series(tmp_path, scan):
+    """A contour object, without pixels, names the series that it was drawn on."""
+    uid = write_series(tmp_path, scan)
+    header = pydicom.dcmread(sorted(tmp_path.iterdir())[0])
+    del header.PixelData
+    reference = pydicom.Dataset()
+    reference.SeriesInstanceUID = uid
+    header.SeriesInstanceUID = "1.2.826.99"
+    header.Modality = "RTSTRUCT"
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.3"
+    header.ReferencedSeriesSequence = [reference]
+    pydicom.dcmwrite(tmp_path / "contours", header)
+    assert read_image(tmp_path).GetSize() == (5, 6, 7)
+
+
+def edit(file, **changes):
+    header = pydicom.dcmread(file)
+    for name, value in changes.items():
+        if value is None:
+            delattr(header, name)
+        else:
+            setattr(header, name, value)
+    pydicom.dcmwrite(file, header)
 
 
 def test_folder_without_dicom(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from rcn_tf.volumes.detached import companions
 from rcn_tf.volumes.images import read_image
 
 META = """ObjectType = Image
@@ -71,18 +72,45 @@ def test_metaimage_header(tmp_path, header, message, capfd):
         read_image(tmp_path / "bad.mha")
 
 
+NRRD = "NRRD0004\ntype: float\ndimension: 3\nsizes: 10 9 8\n{key}: {file}\n"
+
+
 @pytest.mark.parametrize("name", ["../voxels.raw", "/etc/hostname", "deeper/../../voxels.raw"])
-@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
-def test_voxels_from_elsewhere(tmp_path, name, suffix):
+@pytest.mark.parametrize("kind", ["mhd", "mha", "nhdr", "nrrd", "nhdr datafile"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_voxels_from_elsewhere(tmp_path, name, kind, listed):
     (tmp_path / "voxels.raw").write_bytes(bytes(4 * 720))
     folder = tmp_path / "folder"
     folder.mkdir()
-    text = META.format(size="10 9 8", spacing="1 2 3", file=name)
-    if suffix == ".nhdr":
-        text = f"NRRD0004\ntype: float\ndimension: 3\nsizes: 10 9 8\ndata file: {name}\n"
-    (folder / f"header{suffix}").write_text(text)
+    suffix, _, key = kind.partition(" ")
+    file = f"LIST\n{name}" if listed else name
+    text = META.format(size="10 9 8", spacing="1 2 3", file=file)
+    if suffix in ("nhdr", "nrrd"):
+        text = NRRD.format(key=key or "data file", file=file)
+    (folder / f"header.{suffix}").write_text(text)
     with pytest.raises(ValueError, match="outside its folder"):
-        read_image(folder / f"header{suffix}")
+        read_image(folder / f"header.{suffix}")
+
+
+def test_files_of_an_image(tmp_path):
+    for name in ("a.raw", "b.img", "b.hdr", "c.img.gz", "c.hdr.gz"):
+        (tmp_path / name).write_bytes(bytes(8))
+    (tmp_path / "a.mhd").write_text(META.format(size="1 1 2", spacing="1 1 1", file="a.raw"))
+    assert companions(tmp_path / "a.mhd") == [tmp_path / "a.raw"]
+    assert companions(tmp_path / "b.img") == [tmp_path / "b.hdr"]
+    assert companions(tmp_path / "c.img.gz") == [tmp_path / "c.hdr.gz"]
+    assert companions(tmp_path / "a.raw") == []
+
+
+@pytest.mark.parametrize("opened", ["a.img", "a.hdr"])
+def test_analyze_that_was_cut_off(tmp_path, opened):
+    nibabel = pytest.importorskip("nibabel")
+    array = np.arange(1, 721, dtype=np.int16).reshape(10, 9, 8)
+    nibabel.AnalyzeImage(array, np.diag([1.0, 2, 3, 1])).to_filename(tmp_path / "a.img")
+    assert sitk.GetArrayFromImage(read_image(tmp_path / opened))[7, 8, 9] == 720
+    (tmp_path / "a.img").write_bytes((tmp_path / "a.img").read_bytes()[:500])
+    with pytest.raises(ValueError, match="it holds 500 bytes, its header says 1440"):
+        read_image(tmp_path / opened)
 
 
 def test_voxels_from_the_same_folder(tmp_path):

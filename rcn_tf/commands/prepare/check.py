@@ -30,15 +30,17 @@ def run(args):
     packs = Table("pack", "scans")
     for alias, found in report.packs.items():
         packs.add_row(alias, str(found))
-    subsets = Table("subset", "listed", "expected", "present", "segmentations", "landmarks")
+    columns = ("listed", "excluded", "expected", "present", "segmentations", "landmarks")
+    subsets = Table("subset", *columns)
     for one in report.subsets:
-        expected = "-" if one.expected is None else one.expected
-        numbers = (one.listed, expected, one.present, one.segmentations, one.landmarks)
-        subsets.add_row(one.name, *map(str, numbers))
-    console = Console(width=None if Console().is_terminal else 160)
+        numbers = [getattr(one, name) for name in columns]
+        subsets.add_row(one.name, *("-" if n is None else str(n) for n in numbers))
+    console = Console(width=None if Console().is_terminal else 160, markup=False)
     console.print(packs)
     console.print(subsets)
     for one in report.subsets:
+        if one.problem:
+            print(f"{one.name}: {one.problem}")
         _print_some(f"missing from {one.name}", one.missing)
         _print_some(f"damaged in {one.name}", [f"{k} ({v})" for k, v in one.damaged.items()])
     if report.excluded:

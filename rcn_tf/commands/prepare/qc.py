@@ -1,22 +1,15 @@
-"""`rcn prepare qc`: contact sheets to look at, with flags, and an exclude list."""
+"""`rcn prepare qc`: contact sheets to look at, with flags."""
 
 import pathlib
 
 
 def add_commands(commands):
     """Declares the subcommand."""
-    text = "contact sheets of a config's scans (PNG, HTML), flags and an exclude list"
+    text = "contact sheets of a config's scans (PNG, HTML), with flags"
     parser = commands.add_parser("qc", help=text, description=text)
     parser.set_defaults(run_source=run)
     parser.add_argument("config", type=pathlib.Path, help="dataset config (JSON)")
     parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
-    parser.add_argument(
-        "--exclude",
-        nargs="+",
-        default=[],
-        metavar="FLAG",
-        help="flags whose scans exclude.txt leaves out, such as empty; others are comments",
-    )
 
 
 def run(args):
@@ -25,12 +18,13 @@ def run(args):
     from rcn_tf.data.dataset_config import load_dataset_config
 
     config = load_dataset_config(args.config)
-    flags = write_contact_sheets(config, args.out, exclude=args.exclude)
+    for name, error in config.unavailable.items():
+        print(f"subset {name} is not shown: {error}")
+    flags = write_contact_sheets(config, args.out)
     for scan_id, found in flags.items():
         for name, text in found.items():
             print(f"{scan_id}: {name}: {text}")
     flagged = sum(map(bool, flags.values()))
     print(f"{len(flags)} scans, {flagged} flagged: {args.out / 'contact_sheet.html'}")
-    print(
-        f'to leave scans out, edit {args.out / "exclude.txt"} and name it as "exclude" in a config'
-    )
+    print("to leave scans out, save a list from that page (or take lines of flagged.txt) and name")
+    print('it in the config: "exclude": "FILE"')

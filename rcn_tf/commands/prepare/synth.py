@@ -53,7 +53,7 @@ def add_commands(commands):
 
 def run(args):
     """Builds the pack; returns the exit code."""
-    from data_prep.synthetic import LabelSynthesis, LiverSynthesis, build
+    from data_prep.synthetic_study import LabelSynthesis, LiverSynthesis, build
 
     check_batch_arguments(args)
     if args.number < 1 or args.seed < 0 or not 0 <= args.strength <= 3:

@@ -1,6 +1,6 @@
-"""Exposure: bringing the histograms of scans from different sources together (VTN, V.A.2).
+"""Bringing the histograms of scans from different sources together (VTN, V.A.2).
 
-A reference scan's quantiles stand for its exposure; another scan's intensities are mapped so
+A reference scan's quantiles stand for its histogram; another scan's intensities are mapped so
 that its quantiles become the same. Only the foreground counts (values above 0 after the
 window): how much air a crop holds says nothing about exposure. Arrays are in [0, 1].
 """
@@ -11,7 +11,7 @@ LEVELS = 65
 """Number of quantiles, from the 0th to the 100th percentile."""
 
 
-def exposure(array):
+def quantiles(array):
     """Quantiles of the foreground.
 
     Args: array: [D, H, W] float in [0, 1].
@@ -24,14 +24,14 @@ def exposure(array):
     return tuple(np.quantile(foreground, np.linspace(0, 1, LEVELS)).tolist())
 
 
-def match_exposure(array, reference):
+def match_histogram(array, reference):
     """The image with the foreground's histogram of a reference.
 
-    Args: array: [D, H, W] float in [0, 1]. reference: from `exposure`.
+    Args: array: [D, H, W] float in [0, 1]. reference: the other's `quantiles`.
     Returns: [D, H, W] float32; 0 stays 0.
     Raises: ValueError: if there is no foreground.
     """
-    own = np.array(exposure(array))
+    own = np.array(quantiles(array))
     values, first = np.unique(own, return_index=True)
     # Where quantiles coincide (saturated tissue) the middle one speaks for all.
     last = np.append(first[1:], len(own)) - 1

@@ -1,13 +1,13 @@
-"""data_prep.synthetic: determinism, labels on their structures, large deformations."""
+"""data_prep.synthetic_study: determinism, labels on their structures, large deformations."""
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from data_prep.freesurfer import EVALUATED
-from data_prep.prepared import StepTimer
 from data_prep.scan_files import ScanFiles
-from data_prep.synthetic import LabelSynthesis, LiverSynthesis
+from data_prep.step_timer import StepTimer
+from data_prep.synthetic_study import LabelSynthesis, LiverSynthesis
 from tests.data_prep.phantoms import small_abdomen
 
 SHAPE = (24, 26, 28)

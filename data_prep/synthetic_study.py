@@ -19,14 +19,13 @@ from typing import Optional
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep import batch, freesurfer, rendering, spatial_maps
+from data_prep import batch, freesurfer, random_renderings, spatial_maps
 from data_prep.config_files import check_outputs, write_config
-from data_prep.liver import LEVEL, MARGIN, MASK, WIDTH
+from data_prep.liver import LEVEL, MARGIN, WIDTH, liver_mask
 from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan
 from data_prep.reading import read_scan
 from data_prep.scan_files import ScanFiles, content_hash, stem
-from rcn_tf.volumes.images import require_integers
 from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
 
 AIR = -1024.0
@@ -54,14 +53,14 @@ class LabelSynthesis:
         """Draws one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         brain = self.structures == "evaluated"
         with timer.step("read"):
-            labels = _source_labels(files.labels, brain)
+            labels = _source_labels(files.labels, brain, _state(files.labels))
         rng = _generator(self.seed, files.id)
         with timer.step("render"):
-            image, labels = rendering.random_rendering(
+            image, labels = random_renderings.random_rendering(
                 None, labels, rng, contrast=self.contrast, brain=brain, strength=self.strength
             )
         with timer.step("resample"):
-            box = rendering.jittered_box(image if brain else labels, rng, parts=not brain)
+            box = random_renderings.jittered_box(image if brain else labels, rng, parts=not brain)
             prepared = prepare_volume(image, self.shape, box=box, name=files.id)
             segmentation = prepare_labels(labels, prepared.grid)
             if brain:
@@ -86,15 +85,17 @@ class LiverSynthesis:
     def __call__(self, files, timer):
         """Makes one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         with timer.step("read"):
-            image, liver = _source_liver(files.image, files.labels, self.liver_labels)
+            image, liver = _source_liver(
+                files.image, files.labels, self.liver_labels, _state(files.image, files.labels)
+            )
         rng = _generator(self.seed, files.id)
         with timer.step("render"):
             image, liver = self._rendering(image, liver, rng)
         with timer.step("resample"):
             array = sitk.GetArrayViewFromImage(liver)
             box = foreground_box(array > 0, 0)
-            box += np.array([-1, 1]) * MARGIN / rendering.SPACING
-            box = rendering.jitter_box(box, array.shape, rng)
+            box += np.array([-1, 1]) * MARGIN / random_renderings.SPACING
+            box = random_renderings.jitter_box(box, array.shape, rng)
             window = (LEVEL - WIDTH / 2, LEVEL + WIDTH / 2)
             prepared = prepare_volume(image, self.shape, box=box, window=window, name=files.id)
             segmentation = prepare_labels(liver, prepared.grid)
@@ -106,7 +107,7 @@ class LiverSynthesis:
             image.GetSize()[::-1],
             image.GetSpacing()[::-1],
             rng,
-            output_spacing=rendering.SPACING,
+            output_spacing=random_renderings.SPACING,
             rotation=8.0,
             elastic=[(points, self.strength * most) for points, most in LIVER_ELASTIC],
             margin=0.0,
@@ -120,7 +121,7 @@ class LiverSynthesis:
         bias = spatial_maps.smooth_random_field(moved.shape, (4, 4, 4), rng)[..., 0]
         moved += np.float32(rng.uniform(0, 6)) * bias
         moved += rng.standard_normal(moved.shape, np.float32) * np.float32(rng.uniform(3, 18))
-        return rendering.centred(moved.astype(np.float32)), rendering.centred(mask)
+        return random_renderings.centred(moved.astype(np.float32)), random_renderings.centred(mask)
 
 
 def build(
@@ -146,8 +147,8 @@ def build(
     Raises: ValueError, OSError: naming the file.
     """
     out, config = pathlib.Path(out), pathlib.Path(config)
-    check_outputs(out, config)
     labels = [pathlib.Path(path) for path in labels]
+    check_outputs(out, config, [*labels, *(images or ())])
     images = [None] * len(labels) if images is None else [pathlib.Path(path) for path in images]
     if len(images) != len(labels):
         raise ValueError(f"{len(images)} images but {len(labels)} label maps: give one for each.")
@@ -185,20 +186,24 @@ def _attributes(prepared, source):
     }
 
 
-@functools.lru_cache(maxsize=1)
-def _source_labels(path, brain):
-    return rendering.brain_labels(path) if brain else rendering.cropped_labels(path)
+def _state(*paths):
+    """What tells a file from a later one of the same name."""
+    return tuple((path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
 
 
 @functools.lru_cache(maxsize=1)
-def _source_liver(image_path, labels_path, wanted):
+def _source_labels(path, brain, state):
+    del state  # part of the cache's key
+    read = random_renderings.brain_labels if brain else random_renderings.cropped_labels
+    return read(path)
+
+
+@functools.lru_cache(maxsize=1)
+def _source_liver(image_path, labels_path, wanted, state):
     """CT and liver mask 0/255 with their surroundings, LPS axes."""
+    del state
     image, _, labels = read_scan(ScanFiles("", image_path, labels_path))
-    array = require_integers(labels, str(labels_path))
-    liver = array != 0 if wanted is None else np.isin(array, wanted)
-    if not liver.any():
-        raise ValueError(f"{labels_path} has no liver: ids {np.unique(array)[:20].tolist()}")
-    mask = rendering.like(labels, liver.astype(np.uint8) * MASK)
+    mask = liver_mask(labels, wanted, str(labels_path))
     image, mask = (sitk.DICOMOrient(one, "LPS") for one in (image, mask))
     box = foreground_box(sitk.GetArrayViewFromImage(mask) > 0, 0)
     rim = SURROUNDINGS / np.array(image.GetSpacing())[::-1]

@@ -1,0 +1,24 @@
+"""How long the steps of a preparation take."""
+
+import contextlib
+import time
+
+
+class StepTimer:
+    """Adds up seconds by step.
+
+    with timer.step("read"):
+        image = read_image(path)
+    """
+
+    def __init__(self):
+        self.seconds = {}
+
+    @contextlib.contextmanager
+    def step(self, name):
+        """Counts the block's wall time under `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

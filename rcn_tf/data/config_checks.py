@@ -1,0 +1,178 @@
+"""Checks of a dataset config's parts: types, names, patterns, references."""
+
+import collections
+import contextlib
+import pathlib
+import re
+
+from rcn_tf.data.packs import check_scan_id
+from rcn_tf.data.scan_patterns import expand_ranges, has_wildcard
+
+
+def read_exclude_list(path):
+    """Entries of an exclude list: a text file with one scan id or pattern a line; # begins a
+    comment at a line's beginning and after a space.
+
+    Raises: FileNotFoundError: no such file. ValueError: it is not text.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Exclude list {path} does not exist.")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"Exclude list {path} is not UTF-8 text: {error}.") from error
+    entries = [re.split(r"(?:^|\s)#", line)[0].strip() for line in lines]
+    return [entry for entry in entries if entry]
+
+
+class ConfigChecker:
+    """Checks the parts of a config; every error names the file and the key."""
+
+    def __init__(self, path):
+        self._path = path
+        self._named_excludes = []
+
+    def typed(self, key, value, kind, optional=False):
+        wrong_bool = isinstance(value, bool) and kind is not bool
+        if (value is None and optional) or (isinstance(value, kind) and not wrong_bool):
+            return value
+        names = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
+        self._fail(key, f"must be {names[kind]}", value)
+        return None
+
+    def image_size(self, value):
+        sizes = [value] * 3 if isinstance(value, int) else value
+        good = isinstance(sizes, list) and len(sizes) == 3
+        if not good or not all(type(n) is int and n > 0 for n in sizes):
+            self._fail("image_size", "must be a positive integer or a list of three", value)
+        return tuple(sizes)
+
+    def files(self, value):
+        files = {}
+        for alias, entry in self._non_empty("files", value).items():
+            key = f"files.{alias}"
+            if alias != "/":
+                self._checked_id("files", alias)
+            name = self.typed(f"{key}.path", self.typed(key, entry, dict).get("path"), str)
+            files[alias] = self._resolve(name)
+        return files
+
+    def schemes(self, value):
+        schemes = {}
+        for name, shares in self._non_empty("schemes", value).items():
+            for subset, share in self._non_empty(f"schemes.{name}", shares).items():
+                number = isinstance(share, (int, float)) and not isinstance(share, bool)
+                if not number or not 0 < share <= 1:
+                    self._fail(f"schemes.{name}.{subset}", "must lie in (0, 1]", share)
+            schemes[name] = dict(shares)
+        return schemes
+
+    def subset_entries(self, value, paired):
+        """{subset: entries with their ranges expanded}; wildcards stay."""
+        entries = {}
+        for name, listed in self._non_empty("subsets", value).items():
+            entries[name] = self._entries(f"subsets.{name}", listed)
+            in_pairs = paired is True or (paired and name in paired)
+            if in_pairs and any(map(has_wildcard, entries[name])):
+                raise ValueError(
+                    f"{self._path}: subset {name!r} is paired, so it must list its scans: a "
+                    "wildcard may find one of a pair only."
+                )
+        return entries
+
+    def scans(self, key, entries, look_up):
+        """Scan ids of entries, wildcards looked up."""
+        scans = []
+        for entry in entries:
+            scans.extend(look_up(entry) if has_wildcard(entry) else [entry])
+        self._refuse_doubles(key, scans)
+        return scans
+
+    def remaining(self, name, scans, excluded, paired):
+        """Scans of a subset without the excluded ones, and without what they are paired with."""
+        left_out = set(excluded)
+        size = 2 if paired is True or (paired and name in paired) else 1
+        groups = [scans[k : k + size] for k in range(0, len(scans), size)]
+        kept = [group for group in groups if not left_out.intersection(group)]
+        if not kept:
+            raise ValueError(f"{self._path}: subset {name!r} is empty.")
+        return tuple(scan for group in kept for scan in group)
+
+    def paired(self, value):
+        if isinstance(value, bool):
+            return value
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            self._fail("paired", "must be true, false or a list of subsets", value)
+        return tuple(value)
+
+    def exclude(self, value, look_up):
+        """Excluded scan ids; a wildcard that finds nothing excludes nothing."""
+        if isinstance(value, str):
+            value = read_exclude_list(self._path.parent / value)
+        scans = []
+        for entry in self._entries("exclude", value):
+            if has_wildcard(entry):
+                with contextlib.suppress(OSError, ValueError):
+                    scans.extend(look_up(entry))
+            else:
+                self._named_excludes.append(entry)
+        return tuple(dict.fromkeys([*scans, *self._named_excludes]))
+
+    def expected(self, value):
+        for name, count in self.typed("expected", value, dict).items():
+            if type(count) is not int or count <= 0:
+                self._fail(f"expected.{name}", "must be a positive integer", count)
+        return dict(value)
+
+    def exclude_is_of_use(self, known):
+        """A mistyped id would let the very scan through that it should keep out."""
+        unknown = [scan for scan in self._named_excludes if scan not in known]
+        if unknown:
+            self._fail("exclude", "must name scans of the subsets", unknown[0])
+
+    def _entries(self, key, listed):
+        entries = []
+        for entry in self.typed(key, listed, list):
+            self._checked_id(key, self.typed(f"{key}, each entry", entry, str))
+            try:
+                entries.extend(expand_ranges(entry))
+            except ValueError as error:
+                raise ValueError(f"{self._path}: `{key}`: {error}") from error
+        if key != "exclude" and not entries:
+            raise ValueError(f"{self._path}: subset {key.partition('.')[2]!r} is empty.")
+        self._refuse_doubles(key, entries)
+        return entries
+
+    def _refuse_doubles(self, key, scans):
+        twice = [scan for scan, count in collections.Counter(scans).items() if count > 1]
+        if twice:
+            raise ValueError(f"{self._path}: `{key}` lists {twice[0]!r} twice.")
+
+    def _checked_id(self, key, scan_id):
+        try:
+            check_scan_id(scan_id)
+        except ValueError as error:
+            raise ValueError(f"{self._path}: `{key}`: {error}") from error
+
+    def structures(self, value):
+        key = "segmentation_class_value"
+        if self.typed(key, value, dict, optional=True) is None:
+            return None
+        for name, label in value.items():
+            if type(label) is not int or label <= 0:
+                self._fail(f"{key}.{name}", "must be a positive integer", label)
+        return dict(value)
+
+    def _non_empty(self, key, value):
+        if not self.typed(key, value, dict):
+            raise ValueError(f"{self._path}: `{key}` is empty.")
+        return value
+
+    def _resolve(self, name):
+        folder = self._path.parent
+        candidates = [folder / name, folder.resolve().parent / name]
+        return next((path for path in candidates if path.is_file()), candidates[0])
+
+    def _fail(self, key, rule, value):
+        raise ValueError(f"{self._path}: `{key}` {rule}; got {value!r}.")
