@@ -5,10 +5,11 @@ import pathlib
 
 from data_prep import batch
 from data_prep.boxes import read_boxes
-from data_prep.config_files import write_config
+from data_prep.config_files import check_outputs, write_config
 from data_prep.generic import ImageRecipe
 from data_prep.liver import LiverRecipe, reference_quantiles
-from data_prep.scan_files import content_hash
+from data_prep.scan_files import HASH_LENGTH, content_hash
+from rcn_tf.data.packs import PackReader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +45,14 @@ def default_recipe(dataset):
 def find_scans(dataset, folder, overrides):
     """Scans of a dataset with the overrides applied; `boxes.csv` in the folder counts as some.
 
+    Returns: tuple: list of ScanFiles; list of paths that are not used (`Dataset.find`).
     Raises:
-        ValueError: a box that is none.
+        ValueError: a box that is none, or two scans that are one.
         KeyError: an override for a scan that is not there.
         FileNotFoundError: no folder, no scan, no such mask.
     """
-    scans = {scan.id: scan for scan in dataset.find(folder)}
+    found, unused = dataset.find(folder)
+    scans = {scan.id: scan for scan in found}
     boxes = {}
     if dataset.kind == "liver" and (pathlib.Path(folder) / "boxes.csv").is_file():
         boxes = read_boxes(pathlib.Path(folder) / "boxes.csv")
@@ -62,16 +65,23 @@ def find_scans(dataset, folder, overrides):
         if overrides.only is not None and scan_id not in overrides.only:
             continue
         mask = overrides.masks.get(scan_id, scan.mask)
+        if mask is not None and not pathlib.Path(mask).is_file():
+            raise FileNotFoundError(f"no such file: {mask}")
+        hashed = content_hash(scan.image)[:HASH_LENGTH] if overrides.hash_ids else scan_id
+        twin = next((one.found_as for one in chosen if one.id == hashed), None)
+        if twin is not None:
+            raise ValueError(f"Scans {twin!r} and {scan_id!r} of {folder} are the same image.")
         chosen.append(
             dataclasses.replace(
                 scan,
-                id=content_hash(scan.image)[:12] if overrides.hash_ids else scan_id,
+                id=hashed,
+                found_as=scan_id,
                 mask=None if mask is None else pathlib.Path(mask),
                 box=boxes.get(scan_id),
                 series=overrides.series,
             )
         )
-    return chosen
+    return chosen, unused
 
 
 def build_dataset(
@@ -90,25 +100,27 @@ def build_dataset(
     """Writes `NAME.h5` and `NAME.json`.
 
     Args:
-        dataset: Dataset. scans: list of ScanFiles. recipe: LiverRecipe or ImageRecipe.
+        dataset: Dataset. scans: list of ScanFiles, as `find_scans` gives them.
+        recipe: LiverRecipe or ImageRecipe.
         out: folder, made if need be.
-        atlas: id of the fixed scan of all pairs, None for none.
-        match: id of the scan whose histogram the others are matched to (liver), None for none.
+        atlas: the fixed scan of all pairs, by the id it was found as; None for none.
+        match: likewise the scan whose histogram the others are matched to (liver).
         keep_others, workers, strict, progress: see `batch.build_pack`.
-    Returns: Summary, path of the config, ids of prepared scans that the config leaves
-        out because the other one of their pair failed.
-    Raises: ValueError, KeyError, OSError: as `batch.build_pack`.
+    Returns: Summary, path of the config, ids of prepared scans that the config leaves out
+        because the other one of their pair is not there.
+    Raises: ValueError, KeyError, OSError: as `batch.build_pack`, and where no pair is whole.
     """
     out = pathlib.Path(out)
-    ids = [scan.id for scan in scans]
-    for name in filter(None, (atlas, match)):
-        if name not in ids:
-            raise KeyError(f"{dataset.name} has no scan {name!r}; the first is {ids[0]!r}.")
-    out.mkdir(parents=True, exist_ok=True)
-    if match is not None:
-        reference = reference_quantiles(scans[ids.index(match)], recipe)
-        recipe = dataclasses.replace(recipe, reference=reference)
     pack, config = out / f"{dataset.name}.h5", out / f"{dataset.name}.json"
+    by_name = {scan.found_as: scan for scan in scans}
+    if match is not None:
+        reference = reference_quantiles(_named(by_name, match, dataset), recipe)
+        recipe = dataclasses.replace(recipe, reference=reference)
+    if atlas is not None:
+        kept = keep_others and atlas not in by_name and atlas in _ids(pack)
+        atlas = atlas if kept else _named(by_name, atlas, dataset).id
+    out.mkdir(parents=True, exist_ok=True)
+    check_outputs(pack, config)
     summary = batch.build_pack(
         scans,
         recipe,
@@ -120,7 +132,12 @@ def build_dataset(
         attributes={"dataset": dataset.name},
         progress=progress,
     )
-    ids = whole_pairs(summary.prepared) if dataset.paired else summary.prepared
+    ids = summary.prepared
+    if dataset.paired:
+        found_as = {scan.id: scan.found_as for scan in scans}
+        ids = whole_pairs({scan_id: found_as.get(scan_id, scan_id) for scan_id in ids})
+        if not ids:
+            raise ValueError(f"{pack} is written, but no pair is whole, so there is no config.")
     write_config(
         config,
         pack,
@@ -130,14 +147,32 @@ def build_dataset(
         image_type=dataset.kind,
         atlas=atlas,
         paired=dataset.paired,
-        expected={dataset.name: dataset.expected},
+        expected=None if dataset.any_number else {dataset.name: dataset.expected},
     )
     return summary, config, [scan_id for scan_id in summary.prepared if scan_id not in ids]
 
 
-def whole_pairs(ids):
-    """The ids of which there are two with the same beginning, up to the last "_", in pairs."""
+def whole_pairs(names):
+    """Ids in pairs, of the scans whose names are the same but for what follows the last "_".
+
+    Args: names: {id: name}.
+    """
     pairs = {}
-    for scan_id in ids:
-        pairs.setdefault(scan_id.rpartition("_")[0], []).append(scan_id)
+    for scan_id, name in names.items():
+        pairs.setdefault(name.rpartition("_")[0], []).append(scan_id)
     return [scan_id for pair in pairs.values() if len(pair) == 2 for scan_id in pair]
+
+
+def _named(scans, name, dataset):
+    if name not in scans:
+        first = next(iter(scans))
+        raise KeyError(f"{dataset.name} has no scan {name!r}; the first is {first!r}.")
+    return scans[name]
+
+
+def _ids(pack):
+    """Ids of a pack; none where there is no pack."""
+    if not pack.is_file():
+        return []
+    with PackReader(pack) as reader:
+        return reader.ids()

@@ -7,7 +7,7 @@ Named groups make the scan's id; the files of a scan are those with the same id.
 leading zeros, as in the ids of the RCN project's packs ("hepaticvessel/1").
 
 Beside what the download holds, a person may put `landmarks/ID.csv` (columns x, y, z; LPS, mm)
-and `masks/ID.nii.gz` into the folder, with "_" for "/" in ID.
+and `masks/ID.nii.gz` into the folder, with "_" for "/" in ID; these folders hold nothing else.
 """
 
 import dataclasses
@@ -26,6 +26,8 @@ _IMAGE_SUFFIXES = (
     ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".img.gz", ".mgz", ".csv",
 )  # fmt: skip
 _DICOM_SUFFIXES = (".dcm", ".ima", "")
+_UNFIT = "*?[]{}#"  # characters with a meaning in dataset configs
+OWN_FOLDERS = ("landmarks", "masks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Dataset:
     ones first where several files could be the same scan. labels, landmarks: likewise.
     scan_id: format of the ids from the groups; of several joined by "|" the first whose groups
     a pattern has. landmarks_in: "mm" (columns x, y, z; LPS) or "voxels". expected: number of
-    scans in the paper.
+    scans in the paper; any_number: whether other numbers are as complete.
     labels_are: ids kept in label maps (brain) or counted as liver; None for all.
     shape: (D, H, W). crop: False where the scans share a grid already. window: intensities
     that become 0 and 255, None to find them. paired: scans 2k and 2k + 1 belong together.
@@ -49,6 +51,7 @@ class Dataset:
     kind: str
     images: tuple
     expected: int
+    any_number: bool = False
     labels: tuple = ()
     landmarks: tuple = ()
     landmarks_in: str = "mm"
@@ -64,8 +67,11 @@ class Dataset:
         """Scans below a folder.
 
         Args: folder: path.
-        Returns: list of ScanFiles in natural order of their ids.
-        Raises: FileNotFoundError: no such folder, or no scan in it.
+        Returns: tuple: list of ScanFiles in natural order of their ids; list of paths that
+            have the id of another one and are not used.
+        Raises:
+            FileNotFoundError: no such folder, or no scan in it.
+            OSError: a folder that cannot be listed.
         """
         folder = pathlib.Path(folder)
         if not folder.is_dir():
@@ -73,15 +79,16 @@ class Dataset:
         paths = {
             path.relative_to(folder).as_posix() + "/" * path.is_dir(): path
             for path in image_paths(folder)
+            if path.relative_to(folder).parts[0] not in OWN_FOLDERS
         }
-        images = self._by_id(paths, self.images)
+        images, unused = self._by_id(paths, self.images)
         if not images:
             raise FileNotFoundError(
                 f"{folder} holds no scan of {self.title}; see docs/datasets/{self.name}.md for "
                 "the folders and file names that are expected."
             )
-        labels = self._by_id(paths, self.labels)
-        landmarks = self._by_id(paths, self.landmarks)
+        labels, _ = self._by_id(paths, self.labels)
+        landmarks, _ = self._by_id(paths, self.landmarks)
         scans = []
         for scan_id in sorted(images, key=natural_order):
             flat = scan_id.replace("/", "_")
@@ -96,17 +103,24 @@ class Dataset:
                     own_mask if own_mask.is_file() else None,
                 )
             )
-        return scans
+        return scans, unused
 
     def _by_id(self, paths, patterns):
-        """{scan id: path}; of several paths the one of the earliest pattern, then by name."""
-        found = {}
+        """{scan id: path}: of several paths the one of the earliest pattern, then by name; and
+        those that lost to one of the same pattern.
+        """
+        found, unused = {}, []
         for pattern in patterns:
-            for name, path in paths.items():
-                match = re.fullmatch(pattern, name)
-                if match:
-                    found.setdefault(self._id(match), path)
-        return found
+            matches = {path: re.fullmatch(pattern, name) for name, path in paths.items()}
+            fresh = set()
+            for path, match in matches.items():
+                scan_id = self._id(match) if match else None
+                if scan_id in fresh:
+                    unused.append(path)
+                elif match and scan_id not in found:
+                    found[scan_id] = path
+                    fresh.add(scan_id)
+        return found, unused
 
     def _id(self, match):
         groups = {name: value for name, value in match.groupdict().items() if value is not None}
@@ -116,16 +130,25 @@ class Dataset:
             groups["path"] = re.sub(r"[/\\]", "_", groups["path"])
         for template in self.scan_id.split("|"):
             if set(re.findall(r"{(\w+)}", template)) <= set(groups):
-                return template.format(**groups)
+                scan_id = template.format(**groups)
+                return "".join(c if c.isprintable() and c not in _UNFIT else "_" for c in scan_id)
         raise KeyError(f"{self.name}: no id from {match[0]!r}")
 
 
 def image_paths(folder):
-    """Image files and DICOM folders below a folder, in natural order; hidden ones are skipped."""
+    """Image files and DICOM folders below a folder, in natural order; hidden ones are skipped.
+
+    Links to folders are followed, each folder once. Raises: OSError: one cannot be listed.
+    """
     folder = pathlib.Path(folder)
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted((name for name in folders if name[0] != "."), key=natural_order)
+    seen = set()
+    for parent, folders, files in os.walk(folder, onerror=_cannot_list, followlinks=True):
         parent = pathlib.Path(parent)
+        if parent.resolve() in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(parent.resolve())
+        folders[:] = sorted((name for name in folders if name[0] != "."), key=natural_order)
         names = sorted((name for name in files if name[0] != "."), key=natural_order)
         if parent != folder and any(_is_dicom(parent / name) for name in names[:3]):
             yield parent
@@ -134,8 +157,14 @@ def image_paths(folder):
                 yield parent / name
 
 
+def _cannot_list(error):
+    raise error
+
+
 def _is_dicom(file):
     """DICOM files have any name; "DICM" after 128 bytes tells them."""
+    if not file.is_file():
+        return False
     if file.suffix.lower() not in _DICOM_SUFFIXES and not file.suffix[1:].isdigit():
         return False
     try:

@@ -23,6 +23,7 @@ BFH = Dataset(
     images=(rf"(?P<path>.+?)(?:{NIFTI}|\.mha|\.mhd|\.nrrd|\.nhdr)", r"(?P<path>.+)/"),
     scan_id="{path}",
     expected=92,
+    any_number=True,
 )
 
 SLIVER = Dataset(

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from data_prep.contact_sheet import COLUMNS
 from data_prep.dataset_pack import whole_pairs
+from data_prep.scan_files import content_hash
 from rcn_tf.commands.main import main
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import PackReader
@@ -68,6 +69,8 @@ def test_options_of_livers(download, tmp_path, capsys):
         (("--only", "7"), "has no scan '7'; the first is '1'"),
         (("--box", "1", "a", "0", "0", "0", "0", "0"), "--box 1: six numbers are needed"),
         (("--width", "0"), "--width must be positive"),
+        (("--margin", "nan"), "--margin not negative"),
+        (("--mask", "1", "nowhere.nii"), "no such file: nowhere.nii"),
         (("--workers", "0"), "--workers must be at least 1"),
         (("--orientation", "XYZ"), "an orientation is three letters"),
         (("--match-histogram", "7"), "sliver has no scan '7'"),
@@ -110,9 +113,10 @@ def test_list_and_hashed_names(download, tmp_path, capsys):
 
 
 def test_pairs_need_both(tmp_path, capsys):
-    assert whole_pairs(["a_0", "a_1", "b_1", "c_x_0", "c_x_1"]) == ["a_0", "a_1", "c_x_0", "c_x_1"]
-    image, labels = abdomen()
-    for name in ("2017_02_pregas", "2017_02_aftergas", "2017_03_pregas"):
+    names = {"a": "a_0", "b": "a_1", "c": "b_1", "d": "c_x_0", "e": "c_x_1"}
+    assert whole_pairs(names) == ["a", "b", "d", "e"]
+    for seed, name in enumerate(("2017_02_pregas", "2017_02_aftergas", "2017_03_pregas")):
+        image, labels = abdomen(seed=seed)
         sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
         sitk.WriteImage(labels == 1, str(tmp_path / f"{name}_seg.nii.gz"))
     (tmp_path / "2017_03_aftergas.nii.gz").write_bytes(b"damaged")
@@ -120,6 +124,17 @@ def test_pairs_need_both(tmp_path, capsys):
     assert "for want of the other one of the pair: 2017_03_pregas" in capsys.readouterr().out
     config = load_dataset_config(tmp_path / "lspig.json")
     assert len(subset_pairs(config, "lspig")) == 2
+    hashed = ("--hash-ids", "--only", "2017_02_pregas", "2017_02_aftergas")
+    assert run("lspig", "--data", tmp_path, "--out", tmp_path / "hashed", *SHAPE, *hashed) == 0
+    config = load_dataset_config(tmp_path / "hashed" / "lspig.json")
+    assert len(subset_pairs(config, "lspig")) == 2
+    assert "2017" not in str(config.subset("lspig"))
+    alone = ("--only", "2017_02_pregas")
+    assert run("lspig", "--data", tmp_path, "--out", tmp_path / "alone", *SHAPE, *alone) == 2
+    assert "no pair is whole" in capsys.readouterr().err
+    shutil.copy(tmp_path / "2017_02_pregas.nii.gz", tmp_path / "2017_04_pregas.nii.gz")
+    assert run("lspig", "--data", tmp_path, "--out", tmp_path / "twins", "--hash-ids") == 2
+    assert "'2017_02_pregas' and '2017_04_pregas' of" in capsys.readouterr().err
 
 
 def test_atlas_of_lpba(tmp_path, capsys):
@@ -145,6 +160,15 @@ def test_atlas_of_lpba(tmp_path, capsys):
     assert config.structures == {"21": 21}  # 99 is none of the 56
     assert run("lpba", "--data", tmp_path, "--out", tmp_path, *SHAPE, "--atlas", "S09") == 2
     assert "lpba has no scan 'S09'" in capsys.readouterr().err
+    assert run("lpba", "--data", tmp_path, "--out", tmp_path, *SHAPE, "--only", "S03") == 0
+    config = load_dataset_config(tmp_path / "lpba.json")
+    assert (config.atlas, len(config.subset("lpba"))) == ("lpba/S01", 3)
+    out = tmp_path / "hashed"
+    assert run("lpba", "--data", tmp_path, "--out", out, *SHAPE, "--hash-ids") == 0
+    assert (
+        load_dataset_config(out / "lpba.json").atlas
+        == "lpba/" + content_hash(tmp_path / "S01.delineation.skullstripped.nii.gz")[:12]
+    )
 
 
 def test_check_names_what_is_missing(download, tmp_path, capsys):
@@ -169,6 +193,39 @@ def test_check_names_what_is_missing(download, tmp_path, capsys):
     assert run("check", tmp_path / "study.json", "--checksums") == 0
     assert capsys.readouterr().out.rstrip().endswith("complete")
     assert run("check", tmp_path / "nothing.json") == 2
+
+
+def test_a_persons_work_is_kept(download, tmp_path, capsys):
+    words = ("sliver", "--data", download, "--out", tmp_path, *SHAPE)
+    assert run(*words) == 0
+    path = tmp_path / "sliver.json"
+    config = {**json.loads(path.read_text()), "exclude": "qc/exclude.txt"}
+    path.write_text(json.dumps(config))
+    (tmp_path / "qc").mkdir()
+    (tmp_path / "qc" / "exclude.txt").write_text("sliver/2\n")
+    (tmp_path / "qc" / "contact_sheet_mine.png").write_bytes(b"mine")
+    assert run("qc", path, "--out", tmp_path / "qc") == 0
+    assert run(*words) == 0
+    assert load_dataset_config(path).subset("sliver") == ("sliver/1", "sliver/10")
+    assert (tmp_path / "qc" / "contact_sheet_mine.png").read_bytes() == b"mine"
+    assert run("check", path) == 1  # 20 are expected
+    path.write_text(json.dumps({**config, "expected": {"sliver": 3}}))
+    assert run("check", path) == 0
+
+
+def test_sheets_of_what_can_be_read(download, tmp_path, capsys):
+    run("sliver", "--data", download, "--out", tmp_path, *SHAPE)
+    config = json.loads((tmp_path / "sliver.json").read_text())
+    config["subsets"] = {"sliver": ["sliver/{1..3}"], "[/x]": ["gone/*"]}
+    config["files"]["gone"] = {"path": "gone.h5"}
+    (tmp_path / "study.json").write_text(json.dumps(config))
+    capsys.readouterr()
+    assert run("qc", tmp_path / "study.json", "--out", tmp_path / "qc") == 0
+    printed = capsys.readouterr().out
+    assert "sliver/3: unreadable: Pack" in printed
+    assert "subset [/x] is not shown" in printed
+    assert run("check", tmp_path / "study.json") == 1
+    assert "[/x]: Pack" in capsys.readouterr().out
 
 
 def test_contact_sheets(download, tmp_path, capsys):
@@ -204,3 +261,6 @@ def test_synthetic_studies(tmp_path, capsys, source):
     assert tuple(config.structures.values()) == ids
     assert run(*words, *out, "--seed", "-1") == 2
     assert "--seed not negative" in capsys.readouterr().err
+    wrong = ("--liver-label", "1") if source == "labels" else ("--contrast", "t1")
+    assert run(*words, *out, *wrong) == 2
+    assert "--liver-label goes with --ct" in capsys.readouterr().err

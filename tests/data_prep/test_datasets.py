@@ -1,5 +1,6 @@
 """data_prep.datasets: each download's tree is recognised, with the ids of the original packs."""
 
+import os
 import pathlib
 
 import pytest
@@ -98,7 +99,8 @@ def test_tree(tmp_path, name):
     for path in TREES[name]:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"")
-    scans = DATASETS[name].find(tmp_path)
+    scans, unused = DATASETS[name].find(tmp_path)
+    assert unused == []
     found = {scan.image.relative_to(tmp_path).as_posix(): scan.id for scan in scans}
     assert found == {path: scan for path, scan in TREES[name].items() if scan is not None}
     assert sum(scan.labels is not None for scan in scans) == ANNOTATED.get(name, 0)
@@ -118,7 +120,7 @@ def test_annotations_put_beside_the_download(tmp_path):
     for name in ("liver-orig001.mhd", "landmarks/1.csv", "masks/1.nii.gz"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    (scan,) = DATASETS["sliver"].find(tmp_path)
+    (scan,), _ = DATASETS["sliver"].find(tmp_path)
     assert (scan.landmarks, scan.mask) == (
         tmp_path / "landmarks/1.csv",
         tmp_path / "masks/1.nii.gz",
@@ -129,11 +131,47 @@ def test_dicom_folders_are_scans(tmp_path):
     image = sitk.Image(4, 5, 3, sitk.sitkInt16)
     write_series(tmp_path / "patient b" / "portal", image)
     write_series(tmp_path / "a", image)
-    scans = DATASETS["bfh"].find(tmp_path)
+    scans, _ = DATASETS["bfh"].find(tmp_path)
     assert [(scan.id, scan.image) for scan in scans] == [
         ("a", tmp_path / "a"),
         ("patient b_portal", tmp_path / "patient b" / "portal"),
     ]
+
+
+def test_files_with_the_same_id_are_reported(tmp_path):
+    for name in ("a/b.nii.gz", "a_b.nii.gz", "x.nii.gz", "x.mha", "masks/x.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    scans, unused = DATASETS["bfh"].find(tmp_path)
+    assert [scan.id for scan in scans] == ["a_b", "x"]
+    assert scans[1].mask == tmp_path / "masks" / "x.nii.gz"
+    assert len(unused) == 2
+
+
+def test_odd_names_make_fit_ids(tmp_path):
+    for name in ("scan [1].nii.gz", "5\u00b23.nii.gz", "b#1.nii.gz"):
+        (tmp_path / name).write_bytes(b"")
+    scans, _ = DATASETS["bfh"].find(tmp_path)
+    assert {scan.id for scan in scans} == {"scan _1_", "5\u00b23", "b_1"}
+
+
+def test_links_pipes_and_closed_folders(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "one.nii.gz").write_bytes(b"")
+    folder = tmp_path / "data"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (folder / "inner" / "back").symlink_to(folder)
+    os.mkfifo(folder / "inner" / "pipe")
+    scans, _ = DATASETS["bfh"].find(folder)
+    assert [scan.id for scan in scans] == ["link_one"]
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        DATASETS["bfh"].find(folder)
 
 
 def test_nothing_found(tmp_path):

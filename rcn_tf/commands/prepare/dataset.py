@@ -1,6 +1,7 @@
 """`rcn prepare NAME`: the papers' datasets, one subcommand each."""
 
 import dataclasses
+import math
 import pathlib
 
 from data_prep.datasets import DATASETS
@@ -119,8 +120,10 @@ def run(args):
     check_batch_arguments(args)
     dataset = DATASETS[args.source]
     recipe = _recipe(args, dataset)
-    scans = find_scans(dataset, args.data, _overrides(args))
+    scans, unused = find_scans(dataset, args.data, _overrides(args))
     print(f"{len(scans)} scans of {dataset.title} found; the paper has {dataset.expected}")
+    if unused:
+        print(f"{len(unused)} files are not used, others have their ids: {unused[0]} ...")
     if args.list:
         for scan in scans:
             labels = "" if scan.labels is None else f"  labels {scan.labels}"
@@ -156,8 +159,9 @@ def _recipe(args, dataset):
         if getattr(args, name, None) is not None
     }
     changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
-    if changes.get("width", 1) <= 0 or changes.get("margin", 0) < 0:
-        raise ValueError("--width must be positive and --margin not negative.")
+    numbers = [changes.get(name, 1.0) for name in ("width", "margin", "level")]
+    if not all(map(math.isfinite, numbers)) or numbers[0] <= 0 or numbers[1] < 0:
+        raise ValueError("--width must be positive, --margin not negative, --level a number.")
     if getattr(args, "strip", None):
         changes["strip"] = find_tool(args.strip)
         print(f"scans without a mask are stripped by {changes['strip']}")

@@ -30,6 +30,9 @@ def add_commands(commands):
         "--masks", nargs="+", **path, help="foreground of each image, to crop to; else found"
     )
     parser.add_argument("--ids", nargs="+", metavar="ID", help="names; else the files' names")
+    parser.add_argument(
+        "--hash-ids", action="store_true", help="names from a hash of the files, not file names"
+    )
     parser.add_argument("--series", help="number or UID, for DICOM folders with several series")
     parser.add_argument(
         "--shape", type=int, nargs=3, required=True, metavar=("D", "H", "W"), help="grid (z y x)"
@@ -72,6 +75,7 @@ def run(args):
             landmarks=args.landmarks,
             masks=args.masks,
             ids=args.ids,
+            hash_ids=args.hash_ids,
             series=args.series,
             subset=args.subset,
             atlas=args.atlas,

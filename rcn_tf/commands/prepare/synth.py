@@ -31,13 +31,11 @@ def add_commands(commands):
     parser.add_argument(
         "--contrast",
         choices=("random", "t1"),
-        default="random",
         help="any intensity for any structure (default), or like T1-weighted MRI",
     )
     parser.add_argument(
         "--structures",
         choices=("evaluated", "all"),
-        default="evaluated",
         help="ids are FreeSurfer's: draw the brain, keep the scored structures (default); "
         "or any ids: draw and keep them all",
     )
@@ -59,11 +57,15 @@ def run(args):
     if args.number < 1 or args.seed < 0 or not 0 <= args.strength <= 3:
         raise ValueError("--number must be positive, --seed not negative, --strength in 0..3.")
     common = {"shape": tuple(args.shape), "seed": args.seed, "strength": args.strength}
+    drawing = args.contrast or args.structures
+    if (args.liver_label and args.ct is None) or (drawing and args.ct is not None):
+        raise ValueError("--liver-label goes with --ct; --contrast and --structures do not.")
     if args.ct is not None:
         liver = None if args.liver_label is None else tuple(args.liver_label)
         recipe = LiverSynthesis(liver_labels=liver, **common)
     else:
-        recipe = LabelSynthesis(contrast=args.contrast, structures=args.structures, **common)
+        given = {"contrast": args.contrast, "structures": args.structures}
+        recipe = LabelSynthesis(**{k: v for k, v in given.items() if v is not None}, **common)
     with scan_progress(len(args.labels) * args.number) as progress:
         summary = build(
             args.labels,
