@@ -69,8 +69,7 @@ def find_liver_box(image, name="image"):
     body = _body(array, name)
     right = _right_half(body)
 
-    cores = [(_core(_inside(array, window) & body, right, spacing), window) for window in WINDOWS]
-    (core, _), window = max(cores, key=lambda item: item[0][1])
+    core, window = _best_core(array, body, right, spacing)
     if core is None:
         raise ValueError(f"{name}: no liver found; give its box or a mask")
     narrowed = _narrowed(array[core])
@@ -127,6 +126,20 @@ def _right_half(body):
 
 def _inside(array, window):
     return (array > window[0]) & (array < window[1])
+
+
+def _best_core(array, body, right, spacing):
+    """The largest core of all windows, and its window; (None, None) if there is none."""
+    candidates = {window: _inside(array, window) & body for window in WINDOWS}
+    sizes = {window: (mask & right).sum() for window, mask in candidates.items()}
+    best, best_size, best_window = None, 0.0, None
+    for window in sorted(WINDOWS, key=sizes.get, reverse=True):
+        if sizes[window] <= best_size:  # no core is larger than its candidate
+            break
+        core, size = _core(candidates[window], right, spacing)
+        if size > best_size:
+            best, best_size, best_window = core, size, window
+    return best, best_window
 
 
 def _core(candidate, right, spacing):
