@@ -10,6 +10,7 @@ from data_prep.packs import PackWriter
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.pairs import subset_pairs
 from rcn_tf.data.scan_patterns import expand_ranges
+from rcn_tf.data.scans import ScanStore
 from rcn_tf.files import natural_order
 
 VOLUME = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
@@ -182,6 +183,21 @@ def test_the_papers_studies(tmp_path):
     assert len(subset_pairs(liver, "lspig-val")) == 34
     assert len(subset_pairs(liver, "sliver-val")) == 380
     assert len(subset_pairs(liver, "lits-val")) == 131 * 130
+
+
+def test_ids_of_the_originals_packs_are_no_patterns(write_config, tmp_path):
+    """Such ids stand in the original's datasets/liver.json and brain.json."""
+    ids = ["13472546_180(1)", "00490534_from_12680to_13004", "GU_1-28741", "2017_02_aftergas"]
+    with PackWriter(tmp_path / "youyi.h5") as pack:
+        for scan_id in ids:
+            pack.add(scan_id, VOLUME)
+    path = write_config({"a": [f"youyi/{scan_id}" for scan_id in ids]})
+    raw = json.loads(path.read_text())
+    raw["files"]["youyi"] = {"type": "HDF5", "path": "youyi.h5"}
+    path.write_text(json.dumps(raw))
+    config = load_dataset_config(path)
+    with ScanStore(config) as store:
+        store.check(config.subset("a"))
 
 
 def test_a_missing_pack_concerns_its_subsets_only(write_config, tmp_path):
