@@ -1,14 +1,15 @@
 """Seconds and peak memory of VTN cascades, with the native and the Python warp.
 
     python benchmarks/cascade.py [--size 128] [--cascades 1 3 10] [--repeats 5]
-        [--backends native python] [--only inference|training]
+        [--backends native python] [--only inference|training|recompute]
 
 Random weights, float32, batch 1; medians of warm runs. Every cell is measured in a process
 of its own, so that its peak memory is its own; the backends take turns. "At rest" is the
 process with the network before its first pass; "weights, Adam" what the training state
 takes, whatever the step does. "Warps" is the share of the forward pass that is spent on
 warping the moving image and composing flows, measured by running these alone on precomputed
-flows. A training step is the one of `rcn train`: forward, losses, backward, Adam.
+flows. A training step is the one of `rcn train`: forward, losses, backward, Adam; "recompute"
+is the same with activations computed again instead of kept.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import sys
 import time
 
 GIB = 2**30
+KINDS = ("inference", "training", "recompute")
 
 
 def main():
@@ -29,7 +31,7 @@ def main():
     if args.measure:
         print(json.dumps(measure(*args.measure, args.size, args.repeats)))
         return
-    kinds = [args.only] if args.only else ["inference", "training"]
+    kinds = [args.only] if args.only else KINDS
     for kind in kinds:
         print(f"\n{kind}, VTN at {args.size}^3, {os.cpu_count()} cores\n", flush=True)
         print("| cascades | warp | seconds | warps | peak GiB | of it at rest | weights, Adam |")
@@ -47,7 +49,7 @@ def parse():
     parser.add_argument("--cascades", type=int, nargs="+", default=[1, 3, 10])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--backends", nargs="+", default=["native", "python"])
-    parser.add_argument("--only", choices=["inference", "training"])
+    parser.add_argument("--only", choices=KINDS)
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)  # kind, cascades
     return parser.parse_args()
 
@@ -93,9 +95,9 @@ def measure(kind, n_cascades, size, repeats):
     fixed, moving = (tf.random.uniform((1, size, size, size, 1)) for _ in range(2))
     rest = resident_bytes()
     state = sum(4 * weights.shape.num_elements() for weights in model.trainable_variables)
-    if kind == "training":
+    if kind != "inference":
         state *= 3  # with Adam's two moments
-        step = training_step(strategy, model)
+        step = training_step(strategy, model, recompute=kind == "recompute")
     else:
         step = tf.function(lambda f, m: model(f, m).warped)
     seconds = statistics.median([timed(step, fixed, moving) for _ in range(repeats + 1)][1:])
@@ -104,14 +106,16 @@ def measure(kind, n_cascades, size, repeats):
     return {"seconds": seconds, "warps": warps, "rest": rest, "state": state, "peak": peak}
 
 
-def training_step(strategy, model):
+def training_step(strategy, model, recompute):
     from rcn_tf.keras_api import keras
     from rcn_tf.objective import RCN_WEIGHTS
     from rcn_tf.training.step import make_train_step
 
     with strategy.scope():
         optimizer = keras.optimizers.Adam(1e-4)
-    return make_train_step(strategy, model, optimizer, weights=RCN_WEIGHTS, batch_size=1)
+    return make_train_step(
+        strategy, model, optimizer, weights=RCN_WEIGHTS, batch_size=1, recompute=recompute
+    )
 
 
 def seconds_of_warps(model, fixed, moving, repeats):

@@ -90,7 +90,7 @@ class RecursiveCascade(keras.Model):
         """The stages' networks in order, the affine one first where there is one."""
         return ([self.affine] if self.affine is not None else []) + self.dense
 
-    def __call__(self, fixed, moving, n_repeats=1, training=False):
+    def __call__(self, fixed, moving, n_repeats=1, training=False, recompute=False):
         """Registers `moving` to `fixed`.
 
         Args:
@@ -99,6 +99,9 @@ class RecursiveCascade(keras.Model):
                 weights (shared-weight cascading, RCN section 3.3).
             training: passed on to layers that behave differently in training; the
                 papers' networks have none.
+            recompute: keep no stage's activations for the backward pass, which computes
+                them again: less memory, one more forward pass through the networks (gradient
+                checkpointing; the networks must not be random).
 
         Returns: RegistrationOutput; stages[0] is the affine one where there is one, and
             each repeat is a stage of its own.
@@ -108,17 +111,19 @@ class RecursiveCascade(keras.Model):
         fixed, moving = self._checked(fixed, "fixed"), self._checked(moving, "moving")
         if n_repeats < 1:
             raise ValueError(f"`n_repeats` must be at least 1; got {n_repeats}.")
-        return super().__call__(fixed, moving, n_repeats=n_repeats, training=training)
+        return super().__call__(
+            fixed, moving, n_repeats=n_repeats, training=training, recompute=recompute
+        )
 
-    def call(self, fixed, moving, n_repeats, training):
+    def call(self, fixed, moving, n_repeats, training, recompute=False):
         """What `__call__` runs once the inputs are checked."""
         del training  # reaches the layers through Keras' call context
         stages = []
         if self.affine is not None:
-            stages.append(self._affine_stage(fixed, moving))
+            stages.append(self._affine_stage(fixed, moving, recompute))
         for network in self.dense:
             for _ in range(n_repeats):
-                stages.append(_dense_stage(network, fixed, moving, stages))
+                stages.append(_dense_stage(network, fixed, moving, stages, recompute))
         return RegistrationOutput(stages[-1].total_flow, stages[-1].warped, tuple(stages))
 
     def get_config(self):
@@ -128,8 +133,8 @@ class RecursiveCascade(keras.Model):
         """
         return dict(self._config)
 
-    def _affine_stage(self, fixed, moving):
-        matrix, offset = self.affine(fixed, moving)
+    def _affine_stage(self, fixed, moving, recompute):
+        matrix, offset = _apply(self.affine, fixed, moving, recompute)
         flow = fields.affine_flow(matrix, offset, self.volume_shape)
         return StageOutput(flow, flow, warp(moving, flow), matrix, offset)
 
@@ -143,9 +148,13 @@ class RecursiveCascade(keras.Model):
         return image
 
 
-def _dense_stage(network, fixed, moving, stages):
+def _apply(network, fixed, moving, recompute):
+    return (tf.recompute_grad(network) if recompute else network)(fixed, moving)
+
+
+def _dense_stage(network, fixed, moving, stages, recompute):
     current = stages[-1].warped if stages else moving
-    flow = network(fixed, current)
+    flow = _apply(network, fixed, current, recompute)
     total = _total_flow(stages, flow)
     return StageOutput(flow, total, warp(moving, total))
 

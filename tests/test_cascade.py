@@ -126,6 +126,26 @@ def test_gradient_reaches_every_weight(images):
         assert abs(gradient.numpy()).max() > 0, variable.name
 
 
+@pytest.mark.parametrize("base", ["vtn", "voxelmorph"])
+def test_recomputed_activations_give_the_same_gradients(base, images):
+    fixed, moving = images
+    model = rcn_tf.RecursiveCascade(base, 2, fixed.shape[1:4], channels=2, affine_channels=2)
+
+    @tf.function
+    def losses_and_gradients(recompute):
+        with tf.GradientTape() as tape:
+            out = model(fixed, moving, n_repeats=2, training=True, recompute=recompute)
+            loss = tf.reduce_sum(rcn_tf.registration_losses(out, fixed)["total"])
+        return loss, tape.gradient(loss, model.trainable_variables)
+
+    kept, again = losses_and_gradients(False), losses_and_gradients(True)
+    np.testing.assert_allclose(kept[0], again[0], rtol=1e-6)
+    for one, other, variable in zip(kept[1], again[1], model.trainable_variables):
+        scale = np.abs(one).max()
+        assert scale > 0, variable.name
+        np.testing.assert_allclose(one, other, atol=1e-5 * scale, err_msg=variable.name)
+
+
 def test_config_round_trip(images):
     model = random_model(ConstantFlow, 1, affine=False)
     config = model.get_config()

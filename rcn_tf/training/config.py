@@ -33,6 +33,7 @@ DEFAULTS = {
         "init": "gentle",
     },
     "n_repeats": 1,  # shared-weight repeats during training
+    "recompute": False,  # compute activations again in the backward pass: less memory
     "loss": RCN_WEIGHTS,
     "optimizer": {
         "name": "adam",

@@ -102,6 +102,7 @@ class _Run:
             weights=config["loss"],
             batch_size=config["batch_size"],
             n_repeats=config["n_repeats"],
+            recompute=config["recompute"],
         )
 
     def fit(self, source, on_step, should_stop):

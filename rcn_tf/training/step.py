@@ -13,7 +13,9 @@ def default_strategy():
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
 
 
-def make_train_step(strategy, model, optimizer, *, weights, batch_size, n_repeats=1):
+def make_train_step(
+    strategy, model, optimizer, *, weights, batch_size, n_repeats=1, recompute=False
+):
     """Compiled function that updates the weights from one global batch.
 
     The loss is the sum over samples divided by the global batch size, so that it does not
@@ -24,18 +26,21 @@ def make_train_step(strategy, model, optimizer, *, weights, batch_size, n_repeat
         weights: of the loss terms, see `rcn_tf.objective`.
         batch_size: global.
         n_repeats: shared-weight repeats of each dense stage.
+        recompute: compute activations again in the backward pass instead of keeping them.
 
     Returns: f(fixed, moving) with images [B, D, H, W, 1] as the strategy distributes
         them -> dict of loss terms [B] over the global batch.
     """
     needs_reverse = bool(weights.get("final", {}).get("invertibility"))
 
+    options = {"n_repeats": n_repeats, "training": True, "recompute": recompute}
+
     def replica_step(fixed, moving):
         with tf.GradientTape() as tape:
-            output = model(fixed, moving, n_repeats=n_repeats, training=True)
+            output = model(fixed, moving, **options)
             reverse = None
             if needs_reverse:
-                reverse = model(moving, fixed, n_repeats=n_repeats, training=True)
+                reverse = model(moving, fixed, **options)
             terms = registration_losses(output, fixed, weights, backward=reverse)
             loss = tf.reduce_sum(terms["total"]) / batch_size
         variables = model.trainable_variables
