@@ -48,17 +48,18 @@ def build_pack(
         out: pack to write; an older one is replaced at the end.
         workers: processes; 1 works in this one.
         strict: the first failure ends the run. required: ids whose failure always does.
-        keep_others: whether scans that only the older pack has stay in it.
+        keep_others: whether scans that only the older pack has stay in it; then a failure ends
+            the run, and the older pack stays as it is.
         attributes: dict, of the pack. progress: called with each Outcome.
     Returns: Summary; in natural order of the ids where others were kept, else as `scans`.
     Raises:
         ValueError: a failure that ends the run, no scan that could be prepared, bad ids, an
-            `out` that is something else, or others that another recipe made.
+            `out` that is something else, or others that are damaged or of another recipe.
         OSError: the disk is full, or another run writes the same pack. Finished scans are
             kept for the next run.
     """
     _check_ids(scans)
-    required = {scan.id for scan in scans} if strict else set(required)
+    required = {scan.id for scan in scans} if strict or keep_others else set(required)
     start = time.perf_counter()
     with Parts(out) as parts:
         outcomes = {}
@@ -100,8 +101,8 @@ def _outcomes(scans, recipe, parts, workers):
     for scan in scans:
         try:
             wanted = fingerprint(scan, recipe)
-        except OSError as error:
-            yield Outcome(scan.id, str(error))
+        except (OSError, ValueError) as error:
+            yield Outcome(scan.id, one_line(error))
             continue
         finished = parts.finished(scan.id, wanted)
         if finished is None:
@@ -137,7 +138,10 @@ def _in_processes(jobs, workers):
 
 def _in_pool(jobs, workers):
     pool = concurrent.futures.ProcessPoolExecutor(
-        min(workers, len(jobs)), multiprocessing.get_context("spawn"), _set_up_worker
+        min(workers, len(jobs)),
+        multiprocessing.get_context("spawn"),
+        _set_up_worker,
+        initargs=(os.getpid(),),
     )
     try:
         futures = [pool.submit(_prepare, *job) for job in jobs]
@@ -187,13 +191,13 @@ def _disk_full(what):
     return OSError(errno.ENOSPC, message)
 
 
-def _set_up_worker():
+def _set_up_worker(parent):
     """One thread per worker, silent about warnings; Ctrl-C and the end are the parent's."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     # Unlike SIG_IGN, a handler is not inherited by the tools that a recipe runs.
     signal.signal(signal.SIGINT, _ignore)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _ignore(_signal, _frame):
@@ -203,4 +207,6 @@ def _ignore(_signal, _frame):
 def _end_with(parent):
     while os.getppid() == parent:
         time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)  # a running tool is ended on that
+    time.sleep(2)
     os._exit(1)

@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from data_prep.packs import PATTERN_CHARACTERS
+from data_prep.scan_files import PATTERN_CHARACTERS
 from rcn_tf.files import read_json, write_json
 
 MASK = 255
@@ -32,7 +32,7 @@ def write_config(
             former for masks 0/255.
         atlas: scan id. paired: bool. expected: {subset: count} or None.
 
-    What an older config says under `exclude`, a person's work, stays.
+    What an older config of the same pack says under `exclude`, a person's work, stays.
     """
     path, pack = pathlib.Path(path), pathlib.Path(pack)
     alias = pack.stem
@@ -54,8 +54,19 @@ def write_config(
     if expected:
         config["expected"] = expected
     if path.is_file() and _is_dataset_config(path):
-        config.update({k: v for k, v in read_json(path).items() if k == "exclude"})
+        config.update(_kept_exclude(read_json(path), alias, config["subsets"]))
     write_json(path, config)
+
+
+def _kept_exclude(older, alias, subsets):
+    """The older config's `exclude`, if it is of the same pack, without scans that are gone."""
+    exclude = older.get("exclude")
+    if exclude is None or alias not in older["files"]:
+        return {}
+    if isinstance(exclude, list):
+        listed = {scan for scans in subsets.values() for scan in scans}
+        exclude = [one for one in exclude if one in listed or set(one) & set(PATTERN_CHARACTERS)]
+    return {"exclude": exclude}
 
 
 def relative(file, folder):

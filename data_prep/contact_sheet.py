@@ -26,12 +26,11 @@ OUTLINE = np.array([254, 40, 40], np.uint8)
 _BLANK = np.zeros((32, 96, 3), np.uint8)
 
 
-def write_contact_sheets(config, out, *, progress=None):
+def write_contact_sheets(config, out):
     """Writes contact_sheet_NN.png, contact_sheet.html and flagged.txt.
 
     Args:
         config: DatasetConfig. out: folder, made if need be.
-        progress: called with each scan's id.
     Returns: {scan id: {flag: text}}; a scan that cannot be read has the flag "unreadable".
     Raises: ValueError: the config has no scan. OSError: something cannot be written.
     """
@@ -53,8 +52,6 @@ def write_contact_sheets(config, out, *, progress=None):
             strips[scan_id] = _png(tile(scan))
             notes[scan_id] = str(scan.attributes.get("note", ""))
             measures.append(measure(scan_id, scan, config.image_type))
-            if progress:
-                progress(scan_id)
     judged = {**flag_scans(measures), **unreadable}
     flags = {scan_id: judged[scan_id] for scan_id in scan_ids}
     _write_pages(out, strips, flags)

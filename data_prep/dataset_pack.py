@@ -47,16 +47,21 @@ def find_scans(dataset, folder, overrides):
 
     Returns: tuple: list of ScanFiles; list of paths that are not used (`Dataset.find`).
     Raises:
-        ValueError: a box that is none, or two scans that are one.
+        ValueError: a box that is none, or a header that cannot be read (with hash_ids).
         KeyError: an override for a scan that is not there.
         FileNotFoundError: no folder, no scan, no such mask.
     """
+    if overrides.hash_ids and overrides.only is not None:
+        raise ValueError("--only and --hash-ids do not go together: prepare all scans.")
     found, unused = dataset.find(folder)
     scans = {scan.id: scan for scan in found}
     boxes = {}
     if dataset.kind == "liver" and (pathlib.Path(folder) / "boxes.csv").is_file():
         boxes = read_boxes(pathlib.Path(folder) / "boxes.csv")
     boxes.update(overrides.boxes)
+    for mask in overrides.masks.values():
+        if not pathlib.Path(mask).is_file():
+            raise FileNotFoundError(f"no such file: {mask}")
     for scan_id in (*boxes, *overrides.masks, *(overrides.only or ())):
         if scan_id not in scans:
             raise KeyError(f"{folder} has no scan {scan_id!r}; the first is {next(iter(scans))!r}.")
@@ -65,12 +70,10 @@ def find_scans(dataset, folder, overrides):
         if overrides.only is not None and scan_id not in overrides.only:
             continue
         mask = overrides.masks.get(scan_id, scan.mask)
-        if mask is not None and not pathlib.Path(mask).is_file():
-            raise FileNotFoundError(f"no such file: {mask}")
         hashed = content_hash(scan.image)[:HASH_LENGTH] if overrides.hash_ids else scan_id
-        twin = next((one.found_as for one in chosen if one.id == hashed), None)
-        if twin is not None:
-            raise ValueError(f"Scans {twin!r} and {scan_id!r} of {folder} are the same image.")
+        if hashed in {one.id for one in chosen}:  # the same image again
+            unused.append(scan.image)
+            continue
         chosen.append(
             dataclasses.replace(
                 scan,
@@ -104,7 +107,7 @@ def build_dataset(
         recipe: LiverRecipe or ImageRecipe.
         out: folder, made if need be.
         atlas: the fixed scan of all pairs, by the id it was found as; None for none.
-        match: likewise the scan whose histogram the others are matched to (liver).
+        match: ScanFiles whose histogram the others are matched to (liver), or None.
         keep_others, workers, strict, progress: see `batch.build_pack`.
     Returns: Summary, path of the config, ids of prepared scans that the config leaves out
         because the other one of their pair is not there.
@@ -112,13 +115,13 @@ def build_dataset(
     """
     out = pathlib.Path(out)
     pack, config = out / f"{dataset.name}.h5", out / f"{dataset.name}.json"
-    by_name = {scan.found_as: scan for scan in scans}
     if match is not None:
-        reference = reference_quantiles(_named(by_name, match, dataset), recipe)
+        reference = reference_quantiles(match, recipe)
         recipe = dataclasses.replace(recipe, reference=reference)
     if atlas is not None:
-        kept = keep_others and atlas not in by_name and atlas in _ids(pack)
-        atlas = atlas if kept else _named(by_name, atlas, dataset).id
+        chosen = [scan.found_as for scan in scans]
+        if not (keep_others and atlas not in chosen and atlas in _ids(pack)):
+            atlas = named_scan(scans, atlas, dataset).id
     out.mkdir(parents=True, exist_ok=True)
     check_outputs(pack, config)
     summary = batch.build_pack(
@@ -137,6 +140,7 @@ def build_dataset(
         found_as = {scan.id: scan.found_as for scan in scans}
         ids = whole_pairs({scan_id: found_as.get(scan_id, scan_id) for scan_id in ids})
         if not ids:
+            config.unlink(missing_ok=True)  # an older one would not fit the pack
             raise ValueError(f"{pack} is written, but no pair is whole, so there is no config.")
     write_config(
         config,
@@ -163,11 +167,12 @@ def whole_pairs(names):
     return [scan_id for pair in pairs.values() if len(pair) == 2 for scan_id in pair]
 
 
-def _named(scans, name, dataset):
-    if name not in scans:
-        first = next(iter(scans))
-        raise KeyError(f"{dataset.name} has no scan {name!r}; the first is {first!r}.")
-    return scans[name]
+def named_scan(scans, name, dataset):
+    """The scan that was found as `name`. Raises: KeyError: there is none."""
+    for scan in scans:
+        if scan.found_as == name:
+            return scan
+    raise KeyError(f"{dataset.name} has no scan {name!r}; the first is {scans[0].found_as!r}.")
 
 
 def _ids(pack):

@@ -128,8 +128,12 @@ def build_pack(
     for path in images:
         if not path.exists():
             raise FileNotFoundError(f"no such file: {path}")
-    if ids is None:
-        ids = [content_hash(path)[:HASH_LENGTH] if hash_ids else stem(path) for path in images]
+    names = [stem(path) for path in images]
+    if ids is None and hash_ids:
+        ids = [content_hash(path)[:HASH_LENGTH] for path in images]
+        atlas = ids[names.index(atlas)] if atlas in names else atlas
+    elif ids is None:
+        ids = names
     columns = {"ids": ids, "labels": labels, "landmarks": landmarks, "masks": masks}
     for name, values in columns.items():
         if values is not None and len(values) != len(images):

@@ -15,11 +15,11 @@ import pathlib
 import h5py
 import numpy as np
 
+from data_prep.scan_files import PATTERN_CHARACTERS
 from rcn_tf.data.packs import annotations_checksum, check_scan_id, volume_checksum
 from rcn_tf.files import replacing
 
 SCHEMA_VERSION = 1
-PATTERN_CHARACTERS = "*?[]{}#"
 
 
 class PackWriter:

@@ -18,7 +18,7 @@ import numpy as np
 from data_prep.outcomes import Outcome
 from data_prep.packs import PackWriter
 from rcn_tf import __version__
-from rcn_tf.data.packs import PackReader
+from rcn_tf.data.packs import PackReader, checksums_match
 
 
 class Parts:
@@ -75,9 +75,9 @@ class Parts:
         return self._from_older(scan_id, "fingerprint", wanted)
 
     def others(self, scan_ids, recipe):
-        """Outcomes of the sound scans that the older pack has beside these.
+        """Outcomes of the scans that the older pack has beside these.
 
-        Raises: ValueError: one of them was made by another recipe.
+        Raises: ValueError: one of them is damaged, or was made by another recipe.
         """
         ids = [] if self._older is None else self._older.ids()
         found = []
@@ -90,6 +90,8 @@ class Parts:
                     f"{self.out} has scans that were prepared with other options, for example "
                     f"{scan_id!r}: prepare all scans together."
                 )
+            else:
+                raise ValueError(f"Scan {scan_id!r} in {self.out} is damaged: prepare it as well.")
         return found
 
     def merge(self, scan_ids, attributes):
@@ -152,7 +154,7 @@ def _verified(reader, scan_id, key, wanted):
         scan = reader.read(scan_id)
         if key is not None and scan.attributes.get(key) != wanted:
             return None
-        if not reader.verify_checksum(scan_id):
+        if not checksums_match(scan):
             return None
     except (OSError, KeyError, ValueError, RuntimeError):
         return None

@@ -62,6 +62,8 @@ def flag_scans(measures):
     Args: measures: list of Measures.
     Returns: {scan id: {flag: text}}, in the order given.
     """
+    if not measures:
+        return {}
     brightness = np.array([one.brightness for one in measures])
     middle = np.median(brightness)
     deviation = max(1.4826 * np.median(np.abs(brightness - middle)), 1.0)

@@ -7,6 +7,9 @@ from typing import Optional
 
 from rcn_tf.volumes.detached import companions
 
+PATTERN_CHARACTERS = "*?[]{}#"
+"""What ids must not hold, because it has a meaning in dataset configs."""
+
 HASH_LENGTH = 12
 """Hexadecimal digits of `content_hash` in an id: enough to tell scans apart."""
 
@@ -35,21 +38,27 @@ class ScanFiles:
 
     def paths(self):
         """All files and folders of the scan."""
-        return [p for p in (self.image, self.labels, self.landmarks, self.mask) if p is not None]
+        return list(self._by_role().values())
 
     def fingerprint(self):
-        """What changes when the files do: names, sizes and times of change; quick to find out.
+        """What changes when the files do: roles, paths, sizes, times of change; found quickly.
 
-        Raises: FileNotFoundError: naming the file that is not there.
+        Raises:
+            FileNotFoundError: naming the file that is not there.
+            ValueError: a header that names files outside its folder.
         """
         entries = [str(self.series), str(self.box)]
-        for path in self.paths():
+        for role, path in self._by_role().items():
             if not path.exists():
                 raise FileNotFoundError(f"no such file: {path}")
             for file in _files(path):
                 status = file.stat()
-                entries.append(f"{file.name}:{status.st_size}:{status.st_mtime_ns}")
-        return hashlib.sha256("\n".join(entries).encode()).hexdigest()
+                entries.append(f"{role}:{file.resolve()}:{status.st_size}:{status.st_mtime_ns}")
+        return hashlib.sha256("\n".join(entries).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _by_role(self):
+        roles = ("image", "labels", "landmarks", "mask")
+        return {role: getattr(self, role) for role in roles if getattr(self, role) is not None}
 
 
 def stem(path):

@@ -11,8 +11,10 @@ intensities stay the scan's own.
 
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 
 import SimpleITK as sitk
 
@@ -63,18 +65,38 @@ def brain_mask(path, image, tool):
         sitk.WriteImage(image, files["image"])
         command = [program, *(argument.format(**files) for argument in arguments)]
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT, check=False
-            )
+            code, words = _run(command)
         except subprocess.TimeoutExpired as error:
             raise ValueError(f"{program} on {path}: no result after {TIMEOUT} s") from error
         result = next((f for f in _results(folder) if f.is_file()), None)
-        if done.returncode or result is None:
-            words = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-            raise ValueError(f"{program} failed on {path}: {words[-1]}")
+        if code or result is None:
+            raise ValueError(f"{program} failed on {path}: {words}")
         stripped = read_image(result)
     require_same_geometry(image, stripped, str(path), f"the result of {program}")
     return sitk.Cast(stripped != 0, sitk.sitkUInt8)
+
+
+def _run(command):
+    """Runs a tool; it ends when this process is told to. Returns: exit code, its last words."""
+    ending = signal.getsignal(signal.SIGTERM)
+    main = threading.current_thread() is threading.main_thread()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as tool:
+        try:
+            if main:
+                signal.signal(signal.SIGTERM, _raise_exit)
+            output, _ = tool.communicate(timeout=TIMEOUT)
+        finally:
+            tool.kill()
+            if main:
+                signal.signal(signal.SIGTERM, ending)
+    lines = output.strip().splitlines() or ["no message"]
+    return tool.returncode, lines[-1]
+
+
+def _raise_exit(_signal, _frame):
+    raise SystemExit(143)
 
 
 def _results(folder):

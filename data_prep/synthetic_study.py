@@ -141,7 +141,8 @@ def build(
     Args:
         labels: paths of label maps. images: of the CTs they belong to, for LiverSynthesis.
         out, config: pack and JSON to write. recipe: LabelSynthesis or LiverSynthesis.
-        number: scans per label map; named STEM_000 and so on.
+        number: scans per label map; named STEM_000 and so on, or FOLDER_STEM_000
+            where stems are not unique.
         workers, strict, progress: see `batch.build_pack`.
     Returns: Summary.
     Raises: ValueError, OSError: naming the file.
@@ -155,9 +156,12 @@ def build(
     for path in filter(None, (*labels, *images)):
         if not path.exists():
             raise FileNotFoundError(f"no such file: {path}")
+    names = [stem(path) for path in labels]
+    if len(set(names)) < len(names):  # subject1/aseg, subject2/aseg
+        names = [f"{path.resolve().parent.name}_{name}" for path, name in zip(labels, names)]
     scans = [
-        ScanFiles(f"{stem(path)}_{k:03d}", image, path)
-        for path, image in zip(labels, images)
+        ScanFiles(f"{name}_{k:03d}", image, path)
+        for name, path, image in zip(names, labels, images)
         for k in range(number)
     ]
     summary = batch.build_pack(

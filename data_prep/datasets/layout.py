@@ -16,7 +16,7 @@ import pathlib
 import re
 from typing import Optional
 
-from data_prep.scan_files import ScanFiles
+from data_prep.scan_files import PATTERN_CHARACTERS, ScanFiles
 from rcn_tf.files import natural_order
 
 ANYWHERE = r"(?:.*/)?"
@@ -26,7 +26,6 @@ _IMAGE_SUFFIXES = (
     ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".img.gz", ".mgz", ".csv",
 )  # fmt: skip
 _DICOM_SUFFIXES = (".dcm", ".ima", "")
-_UNFIT = "*?[]{}#"  # characters with a meaning in dataset configs
 OWN_FOLDERS = ("landmarks", "masks")
 
 
@@ -131,7 +130,9 @@ class Dataset:
         for template in self.scan_id.split("|"):
             if set(re.findall(r"{(\w+)}", template)) <= set(groups):
                 scan_id = template.format(**groups)
-                return "".join(c if c.isprintable() and c not in _UNFIT else "_" for c in scan_id)
+                return "".join(
+                    c if c.isprintable() and c not in PATTERN_CHARACTERS else "_" for c in scan_id
+                )
         raise KeyError(f"{self.name}: no id from {match[0]!r}")
 
 
@@ -150,7 +151,7 @@ def image_paths(folder):
         seen.add(parent.resolve())
         folders[:] = sorted((name for name in folders if name[0] != "."), key=natural_order)
         names = sorted((name for name in files if name[0] != "."), key=natural_order)
-        if parent != folder and any(_is_dicom(parent / name) for name in names[:3]):
+        if parent != folder and any(_is_dicom(parent / name) for name in names):
             yield parent
         for name in names:
             if name.lower().endswith(_IMAGE_SUFFIXES):
@@ -163,7 +164,7 @@ def _cannot_list(error):
 
 def _is_dicom(file):
     """DICOM files have any name; "DICM" after 128 bytes tells them."""
-    if not file.is_file():
+    if file.name.upper() == "DICOMDIR" or not file.is_file():
         return False
     if file.suffix.lower() not in _DICOM_SUFFIXES and not file.suffix[1:].isdigit():
         return False

@@ -78,11 +78,10 @@ def run(args):
         value = getattr(args, option)
         if value is not None and value < 1:
             raise ValueError(f"--{option} must be at least 1; got {value}.")
-    config = load_dataset_config(args.data)
+    config = load_dataset_config(args.data, paired=args.paired)
     subsets = [args.subset] if args.subset else list(config.scheme(args.scheme))
     pairs = {
-        name: list(itertools.islice(subset_pairs(config, name, args.paired or None), args.limit))
-        for name in subsets
+        name: list(itertools.islice(subset_pairs(config, name), args.limit)) for name in subsets
     }
     model, _ = load_model(args.model)
     if tuple(model.volume_shape) != config.image_size:

@@ -1,7 +1,7 @@
 """Entry point of the `rcn` command: picks the subcommand and turns errors into one line.
 
-Exit codes: 0 success, 2 something is wrong with the input (named on standard error),
-130 interrupted.
+Exit codes: 0 success, 1 done but not with all scans (`rcn prepare`), 2 something is wrong with the
+input (named on standard error), 130 interrupted.
 """
 
 import argparse

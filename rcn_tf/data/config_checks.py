@@ -125,11 +125,17 @@ class ConfigChecker:
                 self._fail(f"expected.{name}", "must be a positive integer", count)
         return dict(value)
 
-    def exclude_is_of_use(self, known):
-        """A mistyped id would let the very scan through that it should keep out."""
-        unknown = [scan for scan in self._named_excludes if scan not in known]
+    def exclude_is_of_use(self, known, cannot_be_told):
+        """A mistyped id would let the very scan through that it should keep out.
+
+        Args: known: scan ids; cannot_be_told: whether an id may be of a subset without pack.
+        """
+        unknown = [
+            scan for scan in self._named_excludes if scan not in known and not cannot_be_told(scan)
+        ]
         if unknown:
-            self._fail("exclude", "must name scans of the subsets", unknown[0])
+            rule = "must name scans of the subsets (remove what is no longer there)"
+            self._fail("exclude", rule, unknown[0])
 
     def _entries(self, key, listed):
         entries = []

@@ -110,9 +110,12 @@ def locate_scan(files, scan_id, where):
     raise KeyError(f"{where}: scan {scan_id!r} names no file of `files`.")
 
 
-def load_dataset_config(path):
+def load_dataset_config(path, *, paired=False):
     """Reads and checks a dataset config; packs are opened only where a pattern needs their ids.
 
+    Args:
+        path: JSON file.
+        paired: scans 2k and 2k + 1 of all subsets belong together, whatever the file says.
     Returns: DatasetConfig.
     Raises: FileNotFoundError: no such config. ValueError, KeyError: something in it is wrong;
         the message names the file and the key.
@@ -132,7 +135,9 @@ def load_dataset_config(path):
         )
     files = check.files(raw["files"])
     look_up = WildcardExpander(files, lambda scan: locate_scan(files, scan, path)[0])
-    paired = check.paired(raw.get("paired", False))
+    if paired and raw.get("atlas") is not None:
+        raise ValueError(f"{path}: with an atlas its scans do not belong together in pairs.")
+    paired = paired or check.paired(raw.get("paired", False))
     excluded = check.exclude(raw.get("exclude", []), look_up)
     entries = check.subset_entries(raw["subsets"], paired)
     subsets, left_out, unavailable, known = {}, {}, {}, set()
@@ -144,8 +149,8 @@ def load_dataset_config(path):
             left_out[name] = len(scans) - len(subsets[name])
         except (OSError, ValueError) as error:
             unavailable[name] = error
-    if not unavailable:
-        check.exclude_is_of_use(known)
+    aliases = {locate_scan(files, one, path)[0] for name in unavailable for one in entries[name]}
+    check.exclude_is_of_use(known, lambda scan: locate_scan(files, scan, path)[0] in aliases)
     config = DatasetConfig(
         path=path,
         files=files,

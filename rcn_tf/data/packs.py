@@ -122,13 +122,7 @@ class PackReader:
 
     def verify_checksum(self, scan_id):
         """True where the stored SHA-256 match the arrays; None where there is no checksum."""
-        scan = self.read(scan_id)
-        found = {
-            "checksum": volume_checksum(scan.volume),
-            "annotations_checksum": annotations_checksum(scan.segmentation, scan.points),
-        }
-        stored = {key: scan.attributes[key] for key in found if key in scan.attributes}
-        return None if not stored else all(found[key] == stored[key] for key in stored)
+        return checksums_match(self.read(scan_id))
 
     def _group(self, scan_id):
         check_scan_id(scan_id)
@@ -201,6 +195,16 @@ def check_scan_id(scan_id):
             f"A scan id must be printable names joined by '/', without '.' or '..'; "
             f"got {scan_id!r}."
         )
+
+
+def checksums_match(scan):
+    """Whether a scan's arrays have the SHA-256 in its attributes; None where there is none."""
+    found = {
+        "checksum": volume_checksum(scan.volume),
+        "annotations_checksum": annotations_checksum(scan.segmentation, scan.points),
+    }
+    stored = {key: scan.attributes[key] for key in found if key in scan.attributes}
+    return None if not stored else all(found[key] == stored[key] for key in stored)
 
 
 def volume_checksum(volume):

@@ -30,19 +30,18 @@ class OrderedPairs(collections.abc.Sequence):
         return self._scans[fixed], self._scans[moving + (moving >= fixed)]
 
 
-def subset_pairs(config, subset, paired=None):
+def subset_pairs(config, subset):
     """Pairs of a subset.
 
     Args:
         config: DatasetConfig. subset: name.
-        paired: whether scans 2k and 2k + 1 belong together; None as the config says.
     Returns: sequence of (fixed id, moving id).
     Raises: KeyError: no such subset. ValueError: it gives no pair.
     """
     scans = config.subset(subset)
     if config.atlas is not None:
         pairs = [(config.atlas, scan) for scan in scans if scan != config.atlas]
-    elif config.is_paired(subset) if paired is None else paired:
+    elif config.is_paired(subset):
         if len(scans) % 2:
             raise ValueError(
                 f"{config.path}: `paired` needs an even number of scans; "

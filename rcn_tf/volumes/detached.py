@@ -1,14 +1,15 @@
 """Image files whose voxels lie in other files: MetaImage and NRRD headers, Analyze pairs.
 
-A header is untrusted: one that takes its voxels from outside its own folder is refused.
+A header is untrusted: one that takes its voxels from outside its own folder is refused, and so
+is one that names them by a pattern or that is too long to be searched.
 """
 
 import pathlib
 import re
 
-_HEADER_BYTES = 1 << 16
+_HEADER_BYTES = 1 << 20
 _FORMATS = {  # suffixes: the line of a text header that names the files with the voxels
-    (".mhd", ".mha"): rb"^\s*ElementDataFile\s*=[ \t]*(.*?)[ \t]*\r?$",
+    (".mhd", ".mha"): rb"^\s*ElementDataFile\s*[=:][ \t]*(.*?)[ \t]*\r?$",
     (".nhdr", ".nrrd"): rb"^\s*data ?file\s*:=?[ \t]*(.*?)[ \t]*\r?$",
 }
 _IN_THE_FILE = ("", "LOCAL")
@@ -31,14 +32,18 @@ def companions(path):
 
 
 def _named_files(path):
-    """File names in a MetaImage or NRRD header; patterns ("slice%03d.raw") as they stand."""
+    """File names in a MetaImage or NRRD header."""
     pattern = next((p for ends, p in _FORMATS.items() if path.suffix.lower() in ends), None)
     if pattern is None:
         return []
     with path.open("rb") as file:
         start = file.read(_HEADER_BYTES)
+    if path.suffix.lower() == ".nrrd":  # a blank line ends the header; the voxels follow
+        start = re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
     match = re.search(pattern, start, re.MULTILINE | re.IGNORECASE)
     if match is None:
+        if len(start) == _HEADER_BYTES:
+            raise ValueError(f"{path} has a header of more than {_HEADER_BYTES} bytes")
         return []
     names = [match[1]]
     if match[1].upper().startswith(b"LIST"):  # one file per line, to the end
@@ -48,4 +53,6 @@ def _named_files(path):
         outside = name.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\\s]", name)
         if outside or re.match(r"[A-Za-z]:", name):
             raise ValueError(f"{path} takes its voxels from {name!r}, outside its folder")
+        if "%" in name:
+            raise ValueError(f"{path} names its voxels by a pattern, {name!r}; list the files")
     return [name for name in names if name.upper() not in _IN_THE_FILE]

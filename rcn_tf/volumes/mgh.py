@@ -41,7 +41,8 @@ def read_mgh(path):
         raise ValueError(f"cannot read {path} as an image: {reason}") from error
     affine = np.diag([-1, -1, 1, 1]) @ image.affine  # RAS to LPS
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or not (spacing > 0).all():
+    sound = np.isfinite(affine).all() and (spacing > 0).all()
+    if not sound or abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
         raise ValueError(f"{path} has no finite geometry; its header is damaged")
     native = array.T.astype(array.dtype.newbyteorder("="))
     result = sitk.GetImageFromArray(np.ascontiguousarray(native))

@@ -156,6 +156,25 @@ def test_pairs_are_excluded_together(write_config):
         load_dataset_config(write_config(subsets, paired="a"))
 
 
+def test_pairs_that_only_the_reader_knows_of(write_config):
+    subsets = {"a": ["lits/{0..3}"]}
+    config = load_dataset_config(write_config(subsets, exclude=["lits/1"]), paired=True)
+    assert subset_pairs(config, "a") == [("lits/2", "lits/3"), ("lits/3", "lits/2")]
+    with pytest.raises(ValueError, match="must list its scans"):
+        load_dataset_config(write_config({"a": ["lits/*"]}), paired=True)
+    with pytest.raises(ValueError, match="with an atlas"):
+        load_dataset_config(write_config(subsets, atlas="lits/0"), paired=True)
+
+
+def test_a_mistyped_exclude_beside_a_missing_pack(write_config, tmp_path):
+    path = write_config({"a": ["lits/{0..2}"], "b": ["vessel/*"]}, exclude=["lits/9"])
+    (tmp_path / "root.h5").unlink()
+    with pytest.raises(ValueError, match="`exclude` must name scans .* got 'lits/9'"):
+        load_dataset_config(path)
+    path = write_config({"a": ["lits/{0..2}"], "b": ["vessel/*"]}, exclude=["vessel/9"])
+    assert len(load_dataset_config(path).subset("a")) == 3
+
+
 def test_the_papers_studies(tmp_path):
     """The configs that come with the project, over packs of the expected ids."""
     root = pathlib.Path(__file__).parents[2]

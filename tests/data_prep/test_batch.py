@@ -157,15 +157,22 @@ def test_full_disk_while_merging(tmp_path, monkeypatch):
 def test_other_scans_can_stay(tmp_path):
     pack = tmp_path / "pack.h5"
     batch.build_pack(scans_of(tmp_path, range(1, 13)), TextRecipe(), pack)
-    with h5py.File(pack, "r+") as file:
-        file["scan/3/volume"][0, 0, 0] = 99  # damaged: does not stay
-        file["scan/4"].create_dataset("other", data=1)
     changed = [scans_of(tmp_path, [1, 2, 30])[2]]
     summary = batch.build_pack(changed, TextRecipe(), pack, keep_others=True)
     assert summary.fresh == 1
-    assert summary.prepared == [f"scan/{k}" for k in (0, 1, 2, *range(4, 12))]
+    assert summary.prepared == [f"scan/{k}" for k in range(12)]
     assert contents(pack)["scan/2"] == 30
-    assert summary.labels == [1, 2, *range(5, 13), 30]
+    assert summary.labels == [1, 2, *range(4, 13), 30]
+    with h5py.File(pack, "r+") as file:
+        file["scan/3/volume"][0, 0, 0] = 99
+    before = pack.read_bytes()
+    with pytest.raises(ValueError, match="Scan 'scan/3' in .* is damaged: prepare it as well"):
+        batch.build_pack(changed, TextRecipe(), pack, keep_others=True)
+    assert pack.read_bytes() == before
+    broken = [scans_of(tmp_path, [1, 2, "x", 4])[2], scans_of(tmp_path, [1, 2, "x", 4])[3]]
+    with pytest.raises(ValueError, match="scan/2: invalid literal"):
+        batch.build_pack(broken, TextRecipe(), pack, keep_others=True)
+    assert pack.read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", ["text", "original"])
@@ -226,7 +233,8 @@ def test_others_must_be_of_the_same_recipe(tmp_path):
     with h5py.File(pack, "r+") as file:
         del file["scan/1"]
         file["scan/1/volume"] = 3  # no volume at all
-    assert batch.build_pack(scans[:1], TextRecipe(), pack, keep_others=True).prepared == ["scan/0"]
+    with pytest.raises(ValueError, match="'scan/1' in .* is damaged"):
+        batch.build_pack(scans[:1], TextRecipe(), pack, keep_others=True)
 
 
 def test_only_one_run_at_a_time(tmp_path):
@@ -277,11 +285,12 @@ if __name__ == "__main__":
     command = [sys.executable, str(tmp_path / "run.py")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     kills = 0
-    for parts_wanted in (1, 3):
+    for parts_wanted in (0, 1, 3):
         process = subprocess.Popen(command, env=environment, start_new_session=True)
         while process.poll() is None:
             parts = list(tmp_path.glob(".pack.h5.parts/*.h5"))
-            if len([p for p in parts if not p.name.startswith(".")]) >= parts_wanted:
+            done = len([p for p in parts if not p.name.startswith(".")])
+            if done >= parts_wanted > 0 or (parts_wanted == 0 and _children(process.pid) > 1):
                 process.kill()
                 kills += 1
             time.sleep(0.01)
@@ -289,12 +298,20 @@ if __name__ == "__main__":
         assert not (tmp_path / "pack.h5").exists()
         _wait_for_the_end_of(process.pid)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert kills == 2
+    assert kills == 3
     assert json.loads(done.stdout) == [f"scan/{k}" for k in range(6)]
     assert contents(tmp_path / "pack.h5") == {f"scan/{k}": k for k in range(6)}
     begun = journal.read_text().split()
     assert len(begun) <= 6 + 2 * kills  # at most what each of two workers had in hand
     assert not list(tmp_path.glob(".*"))
+
+
+def _children(pid):
+    """Number of a process' children (the workers, and the one that tracks their resources)."""
+    try:
+        return len(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    except OSError:
+        return 0
 
 
 def _wait_for_the_end_of(group, seconds=10):

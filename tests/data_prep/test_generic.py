@@ -293,6 +293,30 @@ def test_landmarks_in_voxels(tmp_path, scans):
         read_voxel_landmarks(tmp_path / "points.csv", image)
 
 
+def test_a_file_that_changes_its_role_is_another_scan(tmp_path, scans):
+    """The same two files, first as image and labels, then as image and mask."""
+    assert main(arguments(scans, tmp_path)) == 0
+    changes = {"labels": None, "masks": [scan["labels"] for scan in scans]}
+    assert main(arguments(scans, tmp_path, **changes)) == 0
+    expected = prepare_scan(scans[0]["image"], mask=scans[0]["labels"])
+    with PackReader(tmp_path / "pack.h5") as reader:
+        scan = reader.read("one")
+    assert scan.segmentation is None
+    np.testing.assert_array_equal(scan.volume, expected.volume)
+
+
+def test_hashed_names_and_a_hostile_header(tmp_path, scans, capsys):
+    assert main(arguments(scans, tmp_path, "--hash-ids", atlas=["two"])) == 0
+    config = load_dataset_config(tmp_path / "dataset.json")
+    assert config.atlas == f"pack/{content_hash(scans[1]['image'])[:12]}"
+    assert main(arguments(scans, tmp_path, "--hash-ids", ids=["a", "b"])) == 2
+    assert "--ids and --hash-ids do not go together" in capsys.readouterr().err
+    (tmp_path / "evil.mhd").write_text("NDims = 3\nElementDataFile : ../secret.raw\n")
+    images = [scans[0]["image"], tmp_path / "evil.mhd"]
+    assert main(arguments(scans, tmp_path, images=images, labels=None, landmarks=None)) == 1
+    assert "outside its folder" in capsys.readouterr().err
+
+
 def test_config_holds_a_relative_path(tmp_path, scans):
     assert main(arguments(scans, tmp_path)) == 0
     raw = json.loads((tmp_path / "dataset.json").read_text())

@@ -1,6 +1,11 @@
 """data_prep.stripping with stand-ins for the tools on the PATH."""
 
+import os
+import pathlib
 import stat
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +17,8 @@ from data_prep.scan_files import ScanFiles
 from data_prep.step_timer import StepTimer
 from rcn_tf.commands.main import main
 from rcn_tf.data.packs import PackReader
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -91,6 +98,25 @@ def test_a_tool_that_hangs(tools, head, monkeypatch):
     monkeypatch.setattr(stripping, "TIMEOUT", 0.2)
     with pytest.raises(ValueError, match="no result after 0.2 s"):
         stripping.brain_mask(head, sitk.ReadImage(str(head)), "synthstrip")
+
+
+def test_the_tool_ends_with_its_run(tools, head, tmp_path):
+    """On SIGTERM neither the tool nor the unstripped head in its folder stays."""
+    tools("mri_synthstrip", f'echo $$ > "{tmp_path}/pid"; exec sleep 60')
+    (tmp_path / "tmp").mkdir()
+    code = (
+        "import SimpleITK as sitk; from data_prep import stripping; "
+        f"stripping.brain_mask({str(head)!r}, sitk.ReadImage({str(head)!r}), 'synthstrip')"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=20) == 143
+    assert not list((tmp_path / "tmp").iterdir())
+    tool = pathlib.Path("/proc", (tmp_path / "pid").read_text().strip())
+    assert not tool.exists()
 
 
 def test_command_never_strips_silently(tools, head, tmp_path, capsys):

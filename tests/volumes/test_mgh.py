@@ -49,7 +49,11 @@ def test_bad_files(pair, tmp_path):
     frames = bytearray(content)
     struct.pack_into(">i", frames, 16, 2)
     (tmp_path / "frames.mgh").write_bytes(frames)
+    flat = bytearray(content)
+    struct.pack_into(">6f", flat, 42, 1, 0, 0, 1, 0, 0)  # two axes point the same way
+    (tmp_path / "flat.mgh").write_bytes(flat)
     for name, message in (
+        ("flat.mgh", "no finite geometry"),
         ("cut.mgh", "cannot read"),
         ("cut.mgz", "cannot read"),
         ("text.mgz", "cannot read"),

@@ -76,7 +76,9 @@ NRRD = "NRRD0004\ntype: float\ndimension: 3\nsizes: 10 9 8\n{key}: {file}\n"
 
 
 @pytest.mark.parametrize("name", ["../voxels.raw", "/etc/hostname", "deeper/../../voxels.raw"])
-@pytest.mark.parametrize("kind", ["mhd", "mha", "nhdr", "nrrd", "nhdr datafile"])
+@pytest.mark.parametrize(
+    "kind", ["mhd", "mha", "mhd :", "nhdr", "nrrd", "nhdr datafile", "nrrd commented"]
+)
 @pytest.mark.parametrize("listed", [False, True])
 def test_voxels_from_elsewhere(tmp_path, name, kind, listed):
     (tmp_path / "voxels.raw").write_bytes(bytes(4 * 720))
@@ -85,11 +87,23 @@ def test_voxels_from_elsewhere(tmp_path, name, kind, listed):
     suffix, _, key = kind.partition(" ")
     file = f"LIST\n{name}" if listed else name
     text = META.format(size="10 9 8", spacing="1 2 3", file=file)
+    if key == ":":
+        text = text.replace("File =", "File :")
     if suffix in ("nhdr", "nrrd"):
-        text = NRRD.format(key=key or "data file", file=file)
+        text = NRRD.format(key="datafile" if key == "datafile" else "data file", file=file)
+    if key == "commented":
+        text = text.replace("type:", "# hidden\n" * 10_000 + "type:")
     (folder / f"header.{suffix}").write_text(text)
     with pytest.raises(ValueError, match="outside its folder"):
         read_image(folder / f"header.{suffix}")
+
+
+def test_patterns_of_slices_are_refused(tmp_path):
+    (tmp_path / "a.mhd").write_text(
+        META.format(size="1 1 2", spacing="1 1 1", file="s%d.raw 0 1 1")
+    )
+    with pytest.raises(ValueError, match=r"names its voxels by a pattern, 's%d\.raw 0 1 1'"):
+        read_image(tmp_path / "a.mhd")
 
 
 def test_files_of_an_image(tmp_path):

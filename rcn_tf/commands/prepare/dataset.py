@@ -62,7 +62,7 @@ def add_commands(commands):
         if dataset.kind == "liver":
             _add_liver_arguments(parser)
         if dataset.kind == "brain":
-            _add_brain_arguments(parser, name)
+            _add_brain_arguments(parser, dataset)
         add_batch_arguments(parser)
 
 
@@ -98,7 +98,7 @@ def _add_liver_arguments(parser):
     )
 
 
-def _add_brain_arguments(parser, name):
+def _add_brain_arguments(parser, dataset):
     parser.add_argument(
         "--strip",
         metavar="TOOL",
@@ -107,20 +107,20 @@ def _add_brain_arguments(parser, name):
     parser.add_argument(
         "--atlas",
         metavar="ID",
-        default="S01" if name == "lpba" else None,
-        help="the fixed scan of all pairs"
-        + (" (default S01; Table 5: S02, S03; none: all pairs)" if name == "lpba" else ""),
+        default=dataset.atlas,
+        help=f"the fixed scan of all pairs; none: all pairs (default {dataset.atlas})",
     )
 
 
 def run(args):
     """Builds the dataset's pack; returns the exit code."""
-    from data_prep.dataset_pack import build_dataset, find_scans
+    from data_prep.dataset_pack import build_dataset, find_scans, named_scan
 
     check_batch_arguments(args)
     dataset = DATASETS[args.source]
     recipe = _recipe(args, dataset)
-    scans, unused = find_scans(dataset, args.data, _overrides(args))
+    overrides = _overrides(args)
+    scans, unused = find_scans(dataset, args.data, overrides)
     print(f"{len(scans)} scans of {dataset.title} found; the paper has {dataset.expected}")
     if unused:
         print(f"{len(unused)} files are not used, others have their ids: {unused[0]} ...")
@@ -129,7 +129,10 @@ def run(args):
             labels = "" if scan.labels is None else f"  labels {scan.labels}"
             print(f"{scan.id}  {scan.image}{labels}")
         return 0
-    atlas = getattr(args, "atlas", None)
+    atlas, match = getattr(args, "atlas", None), getattr(args, "match_histogram", None)
+    if match is not None:
+        everything, _ = find_scans(dataset, args.data, dataclasses.replace(overrides, only=None))
+        match = named_scan(everything, match, dataset)
     with scan_progress(len(scans)) as progress:
         summary, config, alone = build_dataset(
             dataset,
@@ -137,7 +140,7 @@ def run(args):
             recipe,
             args.out,
             atlas=None if atlas == "none" else atlas,
-            match=getattr(args, "match_histogram", None),
+            match=match,
             keep_others=args.only is not None,
             workers=args.workers,
             strict=args.strict,

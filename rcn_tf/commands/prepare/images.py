@@ -54,7 +54,9 @@ def add_commands(commands):
         help="dataset config to write (.json); an older one is replaced",
     )
     parser.add_argument("--subset", default="all", metavar="NAME", help="name of the subset")
-    parser.add_argument("--atlas", metavar="ID", help="pair every scan with this one only")
+    parser.add_argument(
+        "--atlas", metavar="ID", help="pair every scan with this one only (id, or file name)"
+    )
     add_batch_arguments(parser)
 
 
@@ -65,6 +67,8 @@ def run(args):
     check_batch_arguments(args)
     if args.window is not None and not args.window[0] < args.window[1]:
         raise ValueError(f"--window must be LOW < HIGH; got {args.window}.")
+    if args.ids is not None and args.hash_ids:
+        raise ValueError("--ids and --hash-ids do not go together.")
     with scan_progress(len(args.images)) as progress:
         summary = build_pack(
             args.images,

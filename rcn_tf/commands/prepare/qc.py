@@ -2,6 +2,8 @@
 
 import pathlib
 
+from rcn_tf.commands.prepare.batches import SOME_FAILED
+
 
 def add_commands(commands):
     """Declares the subcommand."""
@@ -13,7 +15,7 @@ def add_commands(commands):
 
 
 def run(args):
-    """Writes the sheets and prints the flags."""
+    """Writes the sheets and prints the flags; returns 0, or SOME_FAILED for unreadable scans."""
     from data_prep.contact_sheet import write_contact_sheets
     from rcn_tf.data.dataset_config import load_dataset_config
 
@@ -28,3 +30,4 @@ def run(args):
     print(f"{len(flags)} scans, {flagged} flagged: {args.out / 'contact_sheet.html'}")
     print("to leave scans out, save a list from that page (or take lines of flagged.txt) and name")
     print('it in the config: "exclude": "FILE"')
+    return SOME_FAILED if any("unreadable" in found for found in flags.values()) else 0
