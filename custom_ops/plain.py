@@ -5,6 +5,7 @@ under memory checkers. Nothing of a registration goes through here.
 """
 
 import ctypes
+import pathlib
 
 import numpy as np
 
@@ -55,7 +56,11 @@ def build_cuda_library(path, gpus=None):
     if nvcc is None or compiler is None:
         raise toolchain.BuildError("the CUDA library needs nvcc and a C++ compiler")
     gpus = gpus or toolchain.known_gpus(nvcc)
-    build.run([*toolchain.cuda_command(nvcc, compiler, gpus), "-shared", "-o", str(path)])
+    kernels = pathlib.Path(path).with_suffix(".o")
+    build.run([*toolchain.cuda_command(nvcc, compiler, gpus), "-c", "-o", str(kernels)])
+    # Linked by itself: nvcc's threads, one per GPU, can disturb one another while linking.
+    build.run([nvcc, "-ccbin", compiler, "-shared", str(kernels), "-o", str(path)])
+    kernels.unlink()
 
 
 class HostLibrary:
