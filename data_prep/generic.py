@@ -100,6 +100,7 @@ def build_pack(
     series=None,
     subset="all",
     atlas=None,
+    image_type=None,
     window=None,
     workers=1,
     strict=False,
@@ -118,6 +119,7 @@ def build_pack(
         series: which series of DICOM folders that hold several.
         subset: name of the subset that lists all scans, used by schemes "1" and "2".
         atlas: id of the scan with which all others are paired; None pairs all with all.
+        image_type: of the config; None: "liver" for masks 0/255, else "brain".
         window: intensities that become 0 and 255.
         workers, strict, progress: see `data_prep.batch.build_pack`.
     Returns: Summary.
@@ -165,6 +167,7 @@ def build_pack(
         shape=shape,
         subsets={subset: summary.prepared},
         labels=summary.labels,
+        image_type=image_type,
         atlas=atlas,
     )
     return summary

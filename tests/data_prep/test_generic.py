@@ -140,6 +140,8 @@ def test_masks_in_the_originals_manner_are_recognised(tmp_path, scans):
     assert main(arguments(scans[:1], tmp_path, labels=[tmp_path / "liver.mha"])) == 0
     config = load_dataset_config(tmp_path / "dataset.json")
     assert (config.image_type, config.structures) == ("liver", {"255": 255})
+    assert main(arguments(scans, tmp_path, type=["lung"])) == 0
+    assert load_dataset_config(tmp_path / "dataset.json").image_type == "lung"
 
 
 def test_mask_places_the_box(tmp_path, scans):

@@ -53,6 +53,11 @@ def add_commands(commands):
         **path,
         help="dataset config to write (.json); an older one is replaced",
     )
+    parser.add_argument(
+        "--type",
+        choices=("brain", "liver", "lung"),
+        help="`image_type` of the config (default: liver for masks 0/255, else brain)",
+    )
     parser.add_argument("--subset", default="all", metavar="NAME", help="name of the subset")
     parser.add_argument(
         "--atlas", metavar="ID", help="pair every scan with this one only (id, or file name)"
@@ -83,6 +88,7 @@ def run(args):
             series=args.series,
             subset=args.subset,
             atlas=args.atlas,
+            image_type=args.type,
             window=None if args.window is None else tuple(args.window),
             workers=args.workers,
             strict=args.strict,
