@@ -78,8 +78,10 @@ def run(args):
         value = getattr(args, option)
         if value is not None and value < 1:
             raise ValueError(f"--{option} must be at least 1; got {value}.")
-    config = load_dataset_config(args.data, paired=args.paired)
+    config = load_dataset_config(args.data)
     subsets = [args.subset] if args.subset else list(config.scheme(args.scheme))
+    if args.paired:
+        config = load_dataset_config(args.data, paired=subsets)
     pairs = {
         name: list(itertools.islice(subset_pairs(config, name), args.limit)) for name in subsets
     }

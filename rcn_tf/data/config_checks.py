@@ -99,12 +99,13 @@ class ConfigChecker:
             raise ValueError(f"{self._path}: subset {name!r} is empty.")
         return tuple(scan for group in kept for scan in group)
 
-    def paired(self, value):
+    def paired(self, value, others):
+        """True, False or the names of the subsets that are, `others` among them."""
         if isinstance(value, bool):
-            return value
+            return value or tuple(others) or False
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
             self._fail("paired", "must be true, false or a list of subsets", value)
-        return tuple(value)
+        return (*value, *others)
 
     def exclude(self, value, look_up):
         """Excluded scan ids; a wildcard that finds nothing excludes nothing."""

@@ -110,12 +110,13 @@ def locate_scan(files, scan_id, where):
     raise KeyError(f"{where}: scan {scan_id!r} names no file of `files`.")
 
 
-def load_dataset_config(path, *, paired=False):
+def load_dataset_config(path, *, paired=()):
     """Reads and checks a dataset config; packs are opened only where a pattern needs their ids.
 
     Args:
         path: JSON file.
-        paired: scans 2k and 2k + 1 of all subsets belong together, whatever the file says.
+        paired: names of subsets whose scans 2k and 2k + 1 belong together besides those that
+            the file names.
     Returns: DatasetConfig.
     Raises: FileNotFoundError: no such config. ValueError, KeyError: something in it is wrong;
         the message names the file and the key.
@@ -137,7 +138,7 @@ def load_dataset_config(path, *, paired=False):
     look_up = WildcardExpander(files, lambda scan: locate_scan(files, scan, path)[0])
     if paired and raw.get("atlas") is not None:
         raise ValueError(f"{path}: with an atlas its scans do not belong together in pairs.")
-    paired = paired or check.paired(raw.get("paired", False))
+    paired = check.paired(raw.get("paired", False), paired)
     excluded = check.exclude(raw.get("exclude", []), look_up)
     entries = check.subset_entries(raw["subsets"], paired)
     subsets, left_out, unavailable, known = {}, {}, {}, set()

@@ -157,13 +157,14 @@ def test_pairs_are_excluded_together(write_config):
 
 
 def test_pairs_that_only_the_reader_knows_of(write_config):
-    subsets = {"a": ["lits/{0..3}"]}
-    config = load_dataset_config(write_config(subsets, exclude=["lits/1"]), paired=True)
+    subsets = {"a": ["lits/{0..3}"], "b": ["vessel/*"]}
+    config = load_dataset_config(write_config(subsets, exclude=["lits/1"]), paired=["a"])
+    assert len(config.subset("b")) == 2
     assert subset_pairs(config, "a") == [("lits/2", "lits/3"), ("lits/3", "lits/2")]
     with pytest.raises(ValueError, match="must list its scans"):
-        load_dataset_config(write_config({"a": ["lits/*"]}), paired=True)
+        load_dataset_config(write_config({"a": ["lits/*"]}), paired=["a"])
     with pytest.raises(ValueError, match="with an atlas"):
-        load_dataset_config(write_config(subsets, atlas="lits/0"), paired=True)
+        load_dataset_config(write_config(subsets, atlas="lits/0"), paired=["a"])
 
 
 def test_a_mistyped_exclude_beside_a_missing_pack(write_config, tmp_path):
