@@ -26,6 +26,7 @@ import SimpleITK as sitk
 from data_prep import batch, freesurfer, random_renderings, synthesis
 from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan
+from data_prep.reading import grid_attributes
 from data_prep.scan_files import ScanFiles
 from rcn_tf.files import write_json
 from rcn_tf.volumes.images import read_image
@@ -90,12 +91,8 @@ class StudyRecipe:
             if labels is not None:
                 segmentation = prepare_labels(labels, prepared.grid)
                 segmentation = freesurfer.evaluated_structures(segmentation)
-        attributes = {
-            **prepared.grid.to_attributes(),
-            "crop_box": np.asarray(prepared.box),
-            "source": ", ".join(path.name for path in files.paths()),
-            "rendering": int(number),
-        }
+        source = files.image or files.labels
+        attributes = {**grid_attributes(prepared, source), "rendering": int(number)}
         return PreparedScan(to_uint8(prepared.array), segmentation, None, attributes)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Optional
 
 from data_prep import batch
 from data_prep.boxes import read_boxes
@@ -23,8 +24,8 @@ class Overrides:
 
     boxes: dict = dataclasses.field(default_factory=dict)
     masks: dict = dataclasses.field(default_factory=dict)
-    series: object = None
-    only: object = None
+    series: Optional[str] = None
+    only: Optional[list] = None
     hash_ids: bool = False
 
 

@@ -80,7 +80,7 @@ class ImageRecipe:
                     points = read_landmarks(files.landmarks)
                 points = prepared.grid.point_to_index(points)
         with timer.step("hash"):
-            attributes = grid_attributes(prepared, files)
+            attributes = grid_attributes(prepared, files.image)
         if self.strip and files.mask is None:
             attributes["note"] = f"stripped by {self.strip}"
         return PreparedScan(to_uint8(prepared.array), segmentation, points, attributes)
@@ -126,9 +126,10 @@ def build_pack(
     Raises: ValueError, KeyError, OSError: naming the file.
     """
     images, out, config = [pathlib.Path(p) for p in images], pathlib.Path(out), pathlib.Path(config)
-    check_outputs(out, config, [*images, *(labels or ()), *(landmarks or ()), *(masks or ())])
-    for path in images:
-        if not path.exists():
+    inputs = [*images, *(labels or ()), *(landmarks or ()), *(masks or ())]
+    check_outputs(out, config, inputs)
+    for path in inputs:
+        if not pathlib.Path(path).exists():
             raise FileNotFoundError(f"no such file: {path}")
     names = [stem(path) for path in images]
     if ids is None and hash_ids:
@@ -148,9 +149,6 @@ def build_pack(
             ids, images, labels or nothing, landmarks or nothing, masks or nothing
         )
     ]
-    for path in (path for scan in scans for path in scan.paths()):
-        if not path.exists():
-            raise FileNotFoundError(f"no such file: {path}")
     recipe = ImageRecipe(tuple(shape), window=window)
     summary = batch.build_pack(
         scans,

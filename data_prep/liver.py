@@ -77,7 +77,7 @@ class LiverRecipe:
                 array = match_histogram(array, self.reference)
         with timer.step("hash"):
             attributes = {
-                **grid_attributes(prepared, files),
+                **grid_attributes(prepared, files.image),
                 "note": f"box: {found}",
                 "hounsfield_window": np.array(window),
             }

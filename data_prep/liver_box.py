@@ -21,7 +21,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 WINDOWS = ((-30, 30), (0, 60), (20, 70), (30, 90), (50, 110), (70, 140), (90, 180))
-"""Hounsfield units (low, high), tried in this order."""
+"""Hounsfield units (low, high)."""
 
 COARSE = 4.0  # mm, the coarse grid's spacing at most, where slices are not thicker
 SMOOTHING = 2.4  # mm, standard deviation

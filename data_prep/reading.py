@@ -25,10 +25,10 @@ def read_scan(files, orientation=None):
     return (image, *others)
 
 
-def grid_attributes(prepared, files):
-    """Attributes of a scan: its grid, crop box and a hash that stands for its source."""
+def grid_attributes(prepared, source):
+    """Attributes of a scan: its grid, crop box and a hash that stands for its source file."""
     return {
         **prepared.grid.to_attributes(),
         "crop_box": np.asarray(prepared.box),
-        "source": f"sha256:{content_hash(files.image)}",
+        "source": f"sha256:{content_hash(source)}",
     }

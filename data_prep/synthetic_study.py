@@ -24,8 +24,8 @@ from data_prep.config_files import check_outputs, write_config
 from data_prep.liver import LEVEL, MARGIN, WIDTH, liver_mask
 from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan
-from data_prep.reading import read_scan
-from data_prep.scan_files import ScanFiles, content_hash, stem
+from data_prep.reading import grid_attributes, read_scan
+from data_prep.scan_files import ScanFiles, stem
 from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
 
 AIR = -1024.0
@@ -65,7 +65,7 @@ class LabelSynthesis:
             segmentation = prepare_labels(labels, prepared.grid)
             if brain:
                 segmentation = freesurfer.evaluated_structures(segmentation)
-        attributes = _attributes(prepared, files.labels)
+        attributes = {**grid_attributes(prepared, files.labels), "synthetic": True}
         return PreparedScan(to_uint8(prepared.array), segmentation, None, attributes)
 
 
@@ -99,7 +99,7 @@ class LiverSynthesis:
             window = (LEVEL - WIDTH / 2, LEVEL + WIDTH / 2)
             prepared = prepare_volume(image, self.shape, box=box, window=window, name=files.id)
             segmentation = prepare_labels(liver, prepared.grid)
-        attributes = _attributes(prepared, files.image)
+        attributes = {**grid_attributes(prepared, files.image), "synthetic": True}
         return PreparedScan(to_uint8(prepared.array), segmentation, None, attributes)
 
     def _rendering(self, image, liver, rng):
@@ -180,14 +180,6 @@ def build(
 def _generator(seed, scan_id):
     digest = hashlib.sha256(scan_id.encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
-
-
-def _attributes(prepared, source):
-    return {
-        **prepared.grid.to_attributes(),
-        "crop_box": np.asarray(prepared.box),
-        "source": f"synthetic, from sha256:{content_hash(source)}",
-    }
 
 
 def _state(*paths):

@@ -26,6 +26,11 @@ def read_exclude_list(path):
     return [entry for entry in entries if entry]
 
 
+def is_in_pairs(paired, subset):
+    """Whether a config's `paired` (a bool, or names of subsets) holds for a subset."""
+    return paired if isinstance(paired, bool) else subset in paired
+
+
 class ConfigChecker:
     """Checks the parts of a config; every error names the file and the key."""
 
@@ -73,8 +78,7 @@ class ConfigChecker:
         entries = {}
         for name, listed in self._non_empty("subsets", value).items():
             entries[name] = self._entries(f"subsets.{name}", listed)
-            in_pairs = paired is True or (paired and name in paired)
-            if in_pairs and any(map(has_wildcard, entries[name])):
+            if is_in_pairs(paired, name) and any(map(has_wildcard, entries[name])):
                 raise ValueError(
                     f"{self._path}: subset {name!r} is paired, so it must list its scans: a "
                     "wildcard may find one of a pair only."
@@ -92,7 +96,7 @@ class ConfigChecker:
     def remaining(self, name, scans, excluded, paired):
         """Scans of a subset without the excluded ones, and without what they are paired with."""
         left_out = set(excluded)
-        size = 2 if paired is True or (paired and name in paired) else 1
+        size = 2 if is_in_pairs(paired, name) else 1
         groups = [scans[k : k + size] for k in range(0, len(scans), size)]
         kept = [group for group in groups if not left_out.intersection(group)]
         if not kept:

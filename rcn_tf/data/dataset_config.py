@@ -31,7 +31,7 @@ import dataclasses
 import pathlib
 from typing import Optional, Union
 
-from rcn_tf.data.config_checks import ConfigChecker
+from rcn_tf.data.config_checks import ConfigChecker, is_in_pairs
 from rcn_tf.data.scan_patterns import WildcardExpander
 from rcn_tf.files import read_json
 
@@ -90,7 +90,7 @@ class DatasetConfig:
 
     def is_paired(self, subset):
         """Whether scans 2k and 2k + 1 of a subset belong together."""
-        return self.paired if isinstance(self.paired, bool) else subset in self.paired
+        return is_in_pairs(self.paired, subset)
 
     def scheme(self, name):
         """{subset: share} of a scheme. Raises: KeyError: no such scheme."""

@@ -52,9 +52,7 @@ def test_one_command_makes_what_training_reads(download, tmp_path, capsys):
         assert set(np.unique(store.read("sliver/1").segmentation)) == {0, 255}
         assert (store.read("sliver/2").points[1:] == -1).all()
     assert run("check", tmp_path / "packs" / "sliver.json", "--checksums") == 1
-    printed = capsys.readouterr().out
-    assert "not complete" in printed
-    assert "20" in printed
+    assert "not complete" in capsys.readouterr().out
 
 
 def test_options_of_livers(download, tmp_path, capsys):

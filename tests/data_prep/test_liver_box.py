@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from scipy import ndimage
 
 from data_prep.liver_box import find_liver_box
 from rcn_tf.volumes.images import read_image
@@ -45,14 +44,13 @@ def test_any_orientation(orientation):
 
 
 def test_the_left_side_is_no_liver():
+    """A mirrored patient has the largest organ on the left: it is not taken for the liver."""
     image, _ = abdomen()
-    mirrored = sitk.GetImageFromArray(sitk.GetArrayFromImage(image)[:, :, ::-1])
-    mirrored.CopyInformation(image)
-    with pytest.raises(ValueError, match="no liver found"):
-        found = find_liver_box(mirrored, "mirrored")
-        # What may be found instead is small and lies on the right.
-        assert found.volume < 600
-        raise ValueError("no liver found")
+    mirrored = np.ascontiguousarray(sitk.GetArrayFromImage(image)[:, :, ::-1])
+    changed = sitk.GetImageFromArray(mirrored)
+    changed.CopyInformation(image)
+    with pytest.raises(ValueError, match=r"no liver found \(the best candidate has 1\d\d ml\)"):
+        find_liver_box(changed)
 
 
 def test_scanner_padding_and_coarse_grid(rng):
@@ -101,4 +99,3 @@ def test_real_abdomen(shared_data, rng, shift):
     box = found.box + np.array([-1, 1]) * 12 / 3
     inside = tuple(slice(max(0, int(low)), int(high)) for low, high in box)
     assert liver[inside].sum() > 0.98 * liver.sum()
-    assert ndimage.label(liver)[1] >= 1
