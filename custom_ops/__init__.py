@@ -2,6 +2,7 @@
 
     warp(image, flow)           image looked up at x + flow(x)
     compose(previous, update)   flow that applies `update`, then looks up `previous`
+    squared_differences(field)  what the smoothness of a flow is made of
 
 Backends share one interface and one set of checks (`sampling.py`): `native_backend.py`
 calls the ops in `cc/`, built at first use; `python_backend.py` is the reference in plain
@@ -10,13 +11,20 @@ TensorFlow, and the fallback. `RCN_OPS=auto|native|python` chooses for a whole r
 
 import importlib
 
-__all__ = ["available_backends", "compose", "resolve_backend", "warp"]
+_MODULES = {
+    "available_backends": "sampling",
+    "compose": "sampling",
+    "resolve_backend": "sampling",
+    "squared_differences": "differences",
+    "warp": "sampling",
+}
+__all__ = list(_MODULES)
 
 
 def __getattr__(name):
     """Imports TensorFlow only once a function is used: `plain.py` works without it."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module 'custom_ops' has no attribute {name!r}")
-    value = getattr(importlib.import_module("custom_ops.sampling"), name)
+    value = getattr(importlib.import_module(f"custom_ops.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

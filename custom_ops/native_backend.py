@@ -46,9 +46,15 @@ def _compose_gradient(op, upstream):
     return previous_gradient, update_gradient
 
 
+@tf.RegisterGradient("RcnSquaredDifferences")
+def _squared_differences_gradient(op, upstream):
+    return library().rcn_squared_differences_grad(op.inputs[0], upstream)
+
+
 @tf.RegisterGradient("RcnWarpImageGrad")
 @tf.RegisterGradient("RcnWarpFlowGrad")
 @tf.RegisterGradient("RcnComposeUpdateGrad")
+@tf.RegisterGradient("RcnSquaredDifferencesGrad")
 def _no_second_derivative(op, *_):
     raise NotImplementedError(
         f"{op.type} has no derivative: the native warp is differentiable once. For second "

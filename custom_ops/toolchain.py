@@ -19,7 +19,11 @@ import shutil
 import subprocess
 
 SOURCES = pathlib.Path(__file__).parent / "cc"
-KERNELS = ("warp_cpu.cc", "image_gradient_cpu.cc")  # without TensorFlow's headers
+KERNELS = (
+    "warp_cpu.cc",
+    "image_gradient_cpu.cc",
+    "differences_cpu.cc",
+)  # without TensorFlow's headers
 GLUE = ("ops.cc", "op_kernels.cc")
 CUDA = "warp_cuda.cu"
 OLDEST_GPU = 75

@@ -14,6 +14,7 @@ from rcn_tf import fields
 from rcn_tf.keras_api import keras
 from rcn_tf.networks import BASES, AffineNetwork
 from rcn_tf.output import RegistrationOutput, StageOutput
+from rcn_tf.precision import layers_in
 
 MIN_SIZE = 32
 
@@ -32,6 +33,8 @@ class RecursiveCascade(keras.Model):
         affine_channels: width of the affine network.
         init: "gentle" starts every stage near the identity, "original" as the paper's
             code does, with large random flows.
+        precision: of the convolutions, "float32", "bfloat16" or "float16"
+            (`rcn_tf.precision`); weights, images and flows are float32 in any case.
 
     Raises:
         ValueError: for an unknown base or init, a volume that is too small, or a cascade
@@ -49,6 +52,7 @@ class RecursiveCascade(keras.Model):
         affine=True,
         affine_channels=16,
         init="gentle",
+        precision="float32",
         name="recursive_cascade",
     ):
         super().__init__(name=name)
@@ -67,22 +71,24 @@ class RecursiveCascade(keras.Model):
             "affine": affine,
             "affine_channels": affine_channels,
             "init": init,
+            "precision": precision,
         }
         self.affine = None
-        if affine:
-            self.affine = AffineNetwork(self.volume_shape, channels=affine_channels, init=init)
-        self.dense = [
-            factory(
-                channels=channels,
-                flow_multiplier=1.0 / n_cascades,
-                init=init,
-                name=f"deform_stem_{k}",
-            )
-            for k in range(n_cascades)
-        ]
-        blank = tf.zeros((1, *self.volume_shape, 1))
-        for network in self.networks:  # creates the weights
-            network(blank, blank)
+        with layers_in(precision):
+            if affine:
+                self.affine = AffineNetwork(self.volume_shape, channels=affine_channels, init=init)
+            self.dense = [
+                factory(
+                    channels=channels,
+                    flow_multiplier=1.0 / n_cascades,
+                    init=init,
+                    name=f"deform_stem_{k}",
+                )
+                for k in range(n_cascades)
+            ]
+            blank = tf.zeros((1, *self.volume_shape, 1))
+            for network in self.networks:  # creates the weights
+                network(blank, blank)
         self.built = True
 
     @property
@@ -149,7 +155,9 @@ class RecursiveCascade(keras.Model):
 
 
 def _apply(network, fixed, moving, recompute):
-    return (tf.recompute_grad(network) if recompute else network)(fixed, moving)
+    """What a network predicts, in float32 whatever it computes in."""
+    predicted = (tf.recompute_grad(network) if recompute else network)(fixed, moving)
+    return tf.nest.map_structure(lambda tensor: tf.cast(tensor, tf.float32), predicted)
 
 
 def _dense_stage(network, fixed, moving, stages, recompute):

@@ -6,6 +6,7 @@ Every function returns [B] (lower is better); weighting and reduction are the ca
 
 import tensorflow as tf
 
+from custom_ops import squared_differences
 from rcn_tf.fields import compose
 
 _VARIANCE_EPSILON = 1e-6
@@ -35,7 +36,7 @@ def smoothness(flow):
     Returns: [B].
     """
     elements = tf.reduce_prod(tf.shape(flow)[1:])
-    return 0.5 * _squared_differences(flow) / tf.cast(elements, flow.dtype)
+    return 0.5 * squared_differences(flow) / tf.cast(elements, flow.dtype)
 
 
 def determinant(matrix):
@@ -102,40 +103,6 @@ def endpoint_error(flow, reference):
 def _centred(image):
     flat = tf.reshape(image, [tf.shape(image)[0], -1])
     return flat - tf.reduce_mean(flat, axis=-1, keepdims=True)
-
-
-@tf.custom_gradient
-def _squared_differences(flow):
-    """Sum of the squared differences between neighbours along all axes, [B].
-
-    Its slope is worked out along with it, one stage of a cascade after the other. At the
-    start of a backward pass the executor would begin with that of all stages at once, and
-    hold several temporary flows for each.
-    """
-    batch = tf.shape(flow)[0]
-    sums, slopes = [], []
-    for axis in (1, 2, 3):
-        difference = _differences(flow, axis)
-        sums.append(tf.reduce_sum(tf.reshape(tf.square(difference), [batch, -1]), axis=1))
-        upper = tf.pad(difference, [[0, 0], [1, 0], [0, 0]])
-        lower = tf.pad(difference, [[0, 0], [0, 1], [0, 0]])
-        slopes.append(tf.reshape(upper - lower, tf.shape(flow)))
-    slope = 2 * tf.add_n(slopes)
-    return tf.add_n(sums), lambda upstream: upstream[:, None, None, None, None] * slope
-
-
-def _differences(flow, axis):
-    """Forward differences along an axis, with the axes before and after it merged.
-
-    [outer, size - 1, inner]; slices of five axes are many times slower than of three.
-    """
-    shape = tf.shape(flow)
-    size = shape[axis]
-    outer, inner = tf.reduce_prod(shape[:axis]), tf.reduce_prod(shape[axis + 1 :])
-    merged = tf.reshape(flow, [outer, size, inner])
-    return tf.slice(merged, [0, 1, 0], [-1, -1, -1]) - tf.slice(
-        merged, [0, 0, 0], [-1, size - 1, -1]
-    )
 
 
 def _centre(field):

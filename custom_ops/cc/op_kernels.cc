@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "differences_cpu.h"
 #include "launch_cpu.h"
 #ifdef RCN_CUDA
 #include "launch_cuda.h"
@@ -129,6 +130,62 @@ class ImageGradient : public WarpKernel {
   }
 };
 
+// Extent of a field [B, D, H, W, C].
+absl::Status extent(const TensorShape& shape, Field* field) {
+  if (shape.dims() != 5) {
+    return absl::InvalidArgumentError("`field` must have shape [B, D, H, W, C]; got " +
+                                      text(sizes(shape)) + ".");
+  }
+  *field = {shape.dim_size(0), shape.dim_size(1), shape.dim_size(2),
+            shape.dim_size(3) * shape.dim_size(4), shape.dim_size(4)};
+  return absl::OkStatus();
+}
+
+// On the CPU alone: on a GPU TensorFlow's own ops are fast.
+template <typename Real>
+class SquaredDifferences : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& field = context->input(0);
+    Field shape;
+    OP_REQUIRES_OK(context, extent(field.shape(), &shape));
+    Tensor* sums = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({shape.batch}), &sums));
+    squared_differences(shape, field.flat<Real>().data(), sums->flat<Real>().data(),
+                        workers_of(context));
+  }
+};
+
+template <typename Real>
+class SquaredDifferencesGradient : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor &field = context->input(0), &upstream = context->input(1);
+    Field shape;
+    OP_REQUIRES_OK(context, extent(field.shape(), &shape));
+    if (!fits(sizes(upstream.shape()), {shape.batch})) {
+      OP_REQUIRES_OK(context,
+                     mismatch("upstream", {shape.batch}, "field", sizes(upstream.shape())));
+    }
+    Tensor* gradient = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, field.shape(), &gradient));
+    squared_differences_gradient(shape, field.flat<Real>().data(), upstream.flat<Real>().data(),
+                                 gradient->flat<Real>().data(), workers_of(context));
+  }
+};
+
+#define REGISTER_DIFFERENCES(T)                                                    \
+  REGISTER_KERNEL_BUILDER(                                                         \
+      Name("RcnSquaredDifferences").Device(DEVICE_CPU).TypeConstraint<T>("T"),     \
+      SquaredDifferences<T>);                                                      \
+  REGISTER_KERNEL_BUILDER(                                                         \
+      Name("RcnSquaredDifferencesGrad").Device(DEVICE_CPU).TypeConstraint<T>("T"), \
+      SquaredDifferencesGradient<T>)
+
 #define REGISTER_WARP(KIND, D, T, Real)                                                  \
   REGISTER_KERNEL_BUILDER(                                                               \
       Name("RcnWarp").Device(KIND).TypeConstraint<T>("T").TypeConstraint<Real>("Tflow"), \
@@ -160,6 +217,8 @@ class ImageGradient : public WarpKernel {
   REGISTER_COMPOSE(KIND, D, double)
 
 REGISTER_DEVICE(DEVICE_CPU, CpuDevice);
+REGISTER_DIFFERENCES(float);
+REGISTER_DIFFERENCES(double);
 #ifdef RCN_CUDA
 REGISTER_DEVICE(DEVICE_GPU, GpuDevice);
 #endif

@@ -69,6 +69,23 @@ absl::Status image_gradient_shape(InferenceContext* c) {
   return rcn::check_upstream(image, flow, upstream);
 }
 
+// [B] for a field [B, D, H, W, C].
+absl::Status sums_shape(InferenceContext* c) {
+  ShapeHandle field;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 5, &field));
+  c->set_output(0, c->Vector(c->Dim(field, 0)));
+  return absl::OkStatus();
+}
+
+// The shape of the field, input 0; the upstream gradient has one value per sample.
+absl::Status sums_gradient_shape(InferenceContext* c) {
+  ShapeHandle field, upstream;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 5, &field));
+  TF_RETURN_IF_ERROR(c->Merge(c->input(1), c->Vector(c->Dim(field, 0)), &upstream));
+  c->set_output(0, field);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 REGISTER_OP("RcnWarp")
@@ -119,3 +136,18 @@ REGISTER_OP("RcnComposeUpdateGrad")
     .Attr("T: {float, double}")
     .SetShapeFn(flow_gradient_shape)
     .Doc("Gradient of RcnCompose by `update`.");
+
+REGISTER_OP("RcnSquaredDifferences")
+    .Input("field: T")
+    .Output("sums: T")
+    .Attr("T: {float, double}")
+    .SetShapeFn(sums_shape)
+    .Doc("Sums [B] of the squared differences of neighbours along the three axes.");
+
+REGISTER_OP("RcnSquaredDifferencesGrad")
+    .Input("field: T")
+    .Input("upstream: T")
+    .Output("gradient: T")
+    .Attr("T: {float, double}")
+    .SetShapeFn(sums_gradient_shape)
+    .Doc("Gradient of RcnSquaredDifferences.");

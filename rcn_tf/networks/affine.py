@@ -5,18 +5,18 @@ import tensorflow as tf
 from rcn_tf.keras_api import keras
 from rcn_tf.networks.layers import OriginalUniform, convolution, output_scale
 
-# Name, channels in units of `channels`, stride.
+# Name, channels in units of `channels`, stride, dtype: None follows the precision, as in VTN.
 _ENCODER = (
-    ("conv1", 1, 2),
-    ("conv2", 2, 2),
-    ("conv3", 4, 2),
-    ("conv3_1", 4, 1),
-    ("conv4", 8, 2),
-    ("conv4_1", 8, 1),
-    ("conv5", 16, 2),
-    ("conv5_1", 16, 1),
-    ("conv6", 32, 2),
-    ("conv6_1", 32, 1),
+    ("conv1", 1, 2, "float32"),
+    ("conv2", 2, 2, "float32"),
+    ("conv3", 4, 2, None),
+    ("conv3_1", 4, 1, None),
+    ("conv4", 8, 2, None),
+    ("conv4_1", 8, 1, None),
+    ("conv5", 16, 2, "float32"),
+    ("conv5_1", 16, 1, "float32"),
+    ("conv6", 32, 2, "float32"),
+    ("conv6_1", 32, 1, "float32"),
 )
 
 
@@ -34,10 +34,10 @@ class AffineNetwork(keras.Model):
     """
 
     def __init__(self, volume_shape, *, channels=16, init="gentle", name="affine_stem"):
-        super().__init__(name=name)
+        super().__init__(name=name, autocast=False)
         self.encoder = [
-            convolution(factor * channels, 3, stride, name=layer)
-            for layer, factor, stride in _ENCODER
+            convolution(factor * channels, 3, stride, name=layer, dtype=dtype)
+            for layer, factor, stride, dtype in _ENCODER
         ]
         remaining = tuple(-(-size // 64) for size in volume_shape)
         scale = output_scale(init)
@@ -63,6 +63,7 @@ def _head(filters, kernel_size, scale, name):
         filters,
         kernel_size,
         use_bias=False,
+        dtype="float32",
         kernel_initializer=OriginalUniform(scale),
         name=name,
     )

@@ -7,6 +7,7 @@ an activation, LeakyReLU with slope 0.1; transposed convolutions have no bias.
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
+from rcn_tf.networks.convolutions import Convolution, TransposedConvolution
 
 LEAKY_SLOPE = 0.1
 GENTLE_SCALE = 0.02
@@ -59,35 +60,49 @@ def output_scale(init):
     return scales[init]
 
 
-def convolution(filters, kernel_size, strides=1, *, name, leaky=True):
-    """3D convolution with bias; `leaky` appends LeakyReLU."""
-    return keras.layers.Conv3D(
+def convolution(filters, kernel_size, strides=1, *, name, leaky=True, dtype=None):
+    """3D convolution with bias; `leaky` appends LeakyReLU; `dtype` as in Keras."""
+    return Convolution(
         filters,
         kernel_size,
         strides,
-        padding="same",
         activation=leaky_relu if leaky else None,
         kernel_initializer=OriginalUniform(),
         name=name,
+        dtype=dtype,
     )
 
 
-def transposed_convolution(filters, *, name, leaky=False, scale=1.0):
+def transposed_convolution(filters, *, name, leaky=False, scale=1.0, dtype=None):
     """3D transposed convolution, kernel 4, stride 2, no bias."""
-    return keras.layers.Conv3DTranspose(
+    return TransposedConvolution(
         filters,
-        4,
-        2,
-        padding="same",
-        use_bias=False,
         activation=leaky_relu if leaky else None,
         kernel_initializer=OriginalUniform(scale),
         name=name,
+        dtype=dtype,
     )
 
 
+def concatenate(tensors, dtype):
+    """Channels of all tensors [B, D, H, W, C], converted to `dtype`, side by side."""
+    return tf.concat([tf.cast(tensor, dtype) for tensor in tensors], axis=-1)
+
+
+@tf.custom_gradient
 def leaky_relu(x):
-    return tf.nn.leaky_relu(x, LEAKY_SLOPE)
+    """LeakyReLU whose gradient looks at the result, so that its argument need not be kept.
+
+    The gradient is worked out in float32: in 16 bits that op is several times slower on CPUs.
+    """
+    y = tf.nn.leaky_relu(x, LEAKY_SLOPE)
+
+    def gradient(upstream):
+        wide, features = tf.cast(upstream, tf.float32), tf.cast(y, tf.float32)
+        slope = tf.raw_ops.LeakyReluGrad(gradients=wide, features=features, alpha=LEAKY_SLOPE)
+        return tf.cast(slope, upstream.dtype)
+
+    return y, gradient
 
 
 def crop_like(x, reference):
@@ -97,5 +112,7 @@ def crop_like(x, reference):
     larger than its skip connection; the surplus is at the far end, as in a transposed
     convolution that is told its output shape.
     """
+    if x.shape[1:4].is_fully_defined() and x.shape[1:4] == reference.shape[1:4]:
+        return x
     size = tf.shape(reference)
     return x[:, : size[1], : size[2], : size[3]]

@@ -3,7 +3,13 @@
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
-from rcn_tf.networks.layers import SmallNormal, convolution, crop_like, output_scale
+from rcn_tf.networks.layers import (
+    SmallNormal,
+    concatenate,
+    convolution,
+    crop_like,
+    output_scale,
+)
 
 _FLOW_STDDEV = 1e-5
 
@@ -30,7 +36,7 @@ class VoxelMorph(keras.Model):
         init="gentle",
         name="voxelmorph",
     ):
-        super().__init__(name=name)
+        super().__init__(name=name, autocast=False)
         output_scale(init)  # rejects unknown choices
         self.scale = flow_multiplier
         self.unet = UNet(channels, convolutions_per_level)
@@ -53,7 +59,7 @@ class VoxelMorphTwice(keras.Model):
     """
 
     def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vm_xx2"):
-        super().__init__(name=name)
+        super().__init__(name=name, autocast=False)
         output_scale(init)
         self.scale = flow_multiplier
         self.first = UNet(channels, name="first")
@@ -64,30 +70,34 @@ class VoxelMorphTwice(keras.Model):
         """Flow that aligns `moving` to `fixed`; shapes as in VoxelMorph."""
         images = tf.concat([fixed, moving], axis=-1)
         features = self.first(images)
-        features = self.second(tf.concat([images, features], axis=-1))
+        features = self.second(concatenate([images, features], "float32"))
         return self.flow_layer(features) * self.scale
 
 
 class UNet(keras.layers.Layer):
     """The encoder-decoder of VoxelMorph without its flow layer.
 
-    [B, D, H, W, C] -> [B, D, H, W, channels].
+    [B, D, H, W, C] -> [B, D, H, W, channels]. In low precision the first level, which sees
+    the images, stays float32.
     """
 
     def __init__(self, channels, convolutions_per_level=1, name="unet"):
-        super().__init__(name=name)
+        super().__init__(name=name, autocast=False)
         wide = 2 * channels
         extra = convolutions_per_level - 1
 
-        def level(layer_name, width, stride=1):
+        def level(layer_name, width, stride=1, dtype=None):
             names = [layer_name] + [f"{layer_name}_extra{k + 1}" for k in range(extra)]
             return [
-                convolution(width, 3, stride if k == 0 else 1, name=name)
+                convolution(width, 3, stride if k == 0 else 1, name=name, dtype=dtype)
                 for k, name in enumerate(names)
             ]
 
         widths = (channels, wide, wide, wide)
-        self.encoder = [level(f"conv{k}", width, 2) for k, width in enumerate(widths, start=1)]
+        self.encoder = [
+            level(f"conv{k}", width, 2, "float32" if k == 1 else None)
+            for k, width in enumerate(widths, start=1)
+        ]
         self.decoder = [level(f"decode{k}", wide) for k in (4, 3, 2, 1)]
         self.decoder[-1] += level("decode1_1", wide)
         self.decoder.append(level("decode0", channels) + level("decode0_1", channels))
@@ -100,7 +110,7 @@ class UNet(keras.layers.Layer):
             skips.append(x)
         x = _apply(self.decoder[0], x)
         for convolutions, skip in zip(self.decoder[1:], skips[-2::-1]):
-            x = tf.concat([crop_like(self.upsample(x), skip), skip], axis=-1)
+            x = concatenate([crop_like(self.upsample(x), skip), skip], self.compute_dtype)
             x = _apply(convolutions, x)
         return x
 
@@ -122,6 +132,6 @@ def _apply(layers, x):
 
 
 def _flow_layer():
-    layer = convolution(3, 3, name="flow", leaky=False)
+    layer = convolution(3, 3, name="flow", leaky=False, dtype="float32")
     layer.kernel_initializer = SmallNormal(_FLOW_STDDEV)
     return layer

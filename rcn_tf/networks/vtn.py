@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from rcn_tf.keras_api import keras
 from rcn_tf.networks.layers import (
+    concatenate,
     convolution,
     crop_like,
     output_scale,
@@ -21,6 +22,9 @@ class VTN(keras.Model):
     features and the up-sampled coarser flow. The last layer, at full resolution, is
     multiplied by 20 x `flow_multiplier`.
 
+    In low precision the way down stays float32 at levels 1 and 2, which see the images, and so
+    do levels 5 and 6, nearly all weights at nearly no cost, and the last layer, the flow.
+
     Args:
         channels: of level 1; level k has 2^(k-1) times as many.
         flow_multiplier: 1 / n_cascades in a cascade.
@@ -28,28 +32,32 @@ class VTN(keras.Model):
     """
 
     def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vtn"):
-        super().__init__(name=name)
+        super().__init__(name=name, autocast=False)
         self.scale = OUTPUT_FACTOR * flow_multiplier
         self.encoder = []
         for level in range(1, 7):
             width = channels * 2 ** (level - 1)
-            convolutions = [convolution(width, 3, 2, name=f"conv{level}")]
+            dtype = "float32" if level in (1, 2, 5, 6) else None
+            convolutions = [convolution(width, 3, 2, name=f"conv{level}", dtype=dtype)]
             if level >= 3:
-                convolutions.append(convolution(width, 3, name=f"conv{level}_1"))
+                convolutions.append(convolution(width, 3, name=f"conv{level}_1", dtype=dtype))
             self.encoder.append(convolutions)
         self.predictions = {}
         self.upsampled_flows = {}
         self.upsampled_features = {}
         for level in range(6, 1, -1):
-            up = level - 1
-            self.predictions[str(level)] = convolution(3, 3, name=f"pred{level}", leaky=False)
-            self.upsampled_flows[str(level)] = transposed_convolution(
-                3, name=f"upsamp{level}to{up}"
+            up, key = level - 1, str(level)
+            dtype = "float32" if level == 6 else None
+            self.predictions[key] = convolution(3, 3, name=f"pred{level}", leaky=False, dtype=dtype)
+            self.upsampled_flows[key] = transposed_convolution(
+                3, name=f"upsamp{level}to{up}", dtype=dtype
             )
-            self.upsampled_features[str(level)] = transposed_convolution(
-                channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True
+            self.upsampled_features[key] = transposed_convolution(
+                channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True, dtype=dtype
             )
-        self.output_layer = transposed_convolution(3, name="upsamp1to0", scale=output_scale(init))
+        self.output_layer = transposed_convolution(
+            3, name="upsamp1to0", scale=output_scale(init), dtype="float32"
+        )
 
     def call(self, fixed, moving):
         """Flow that aligns `moving` to `fixed`.
@@ -67,5 +75,5 @@ class VTN(keras.Model):
             skip, key = skips[level - 1], str(level)
             features = crop_like(self.upsampled_features[key](x), skip)
             flow = crop_like(self.upsampled_flows[key](self.predictions[key](x)), skip)
-            x = tf.concat([skip, features, flow], axis=-1)
+            x = concatenate([skip, features, flow], self.compute_dtype)
         return crop_like(self.output_layer(x), fixed) * self.scale

@@ -1,0 +1,64 @@
+"""Squared differences between neighbours: what the smoothness of a flow is made of."""
+
+import tensorflow as tf
+
+from custom_ops import toolchain
+from custom_ops.sampling import resolve_backend
+
+
+@tf.autograph.experimental.do_not_convert
+def squared_differences(field, backend="auto"):
+    """Sum of the squared forward differences along all three axes.
+
+    Args:
+        field: [B, D, H, W, C] float32 or float64.
+        backend: as in `warp`. The native op is for CPUs alone; with a GPU, TensorFlow's own
+            ops run. It is differentiable once.
+
+    Returns: [B], same dtype.
+
+    Raises: ValueError: not of rank 5. TypeError: another dtype.
+    """
+    field = tf.convert_to_tensor(field)
+    if field.shape.rank != 5:
+        raise ValueError(f"`field` must have shape [B, D, H, W, C]; got {field.shape}.")
+    if field.dtype not in (tf.float32, tf.float64):
+        raise TypeError(f"`field` must be float32 or float64; got {field.dtype.name}.")
+    if resolve_backend(backend) == "native" and not toolchain.visible_gpus():
+        from custom_ops.native_backend import library
+
+        return library().rcn_squared_differences(field)
+    return _in_tensorflow(field)
+
+
+@tf.custom_gradient
+def _in_tensorflow(field):
+    """The sums with their slope, worked out one stage of a cascade after the other.
+
+    At the start of a backward pass the executor would begin with that of all stages at once,
+    and hold several temporary fields for each.
+    """
+    batch = tf.shape(field)[0]
+    sums, slopes = [], []
+    for axis in (1, 2, 3):
+        difference = _along(field, axis)
+        sums.append(tf.reduce_sum(tf.reshape(tf.square(difference), [batch, -1]), axis=1))
+        upper = tf.pad(difference, [[0, 0], [1, 0], [0, 0]])
+        lower = tf.pad(difference, [[0, 0], [0, 1], [0, 0]])
+        slopes.append(tf.reshape(upper - lower, tf.shape(field)))
+    slope = 2 * tf.add_n(slopes)
+    return tf.add_n(sums), lambda upstream: upstream[:, None, None, None, None] * slope
+
+
+def _along(field, axis):
+    """Forward differences along an axis, with the axes before and after it merged.
+
+    [outer, size - 1, inner]; slices of five axes are many times slower than of three.
+    """
+    shape = tf.shape(field)
+    size = shape[axis]
+    outer, inner = tf.reduce_prod(shape[:axis]), tf.reduce_prod(shape[axis + 1 :])
+    merged = tf.reshape(field, [outer, size, inner])
+    return tf.slice(merged, [0, 1, 0], [-1, -1, -1]) - tf.slice(
+        merged, [0, 0, 0], [-1, size - 1, -1]
+    )

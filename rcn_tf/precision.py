@@ -1,0 +1,48 @@
+"""Low precision for convolutions, float32 for everything that adds up.
+
+    "float32"    everything
+    "bfloat16"   convolutions in bfloat16, the range of float32 with 8 bits of precision
+    "float16"    convolutions in float16; training needs loss scaling (`scaled_optimizer`)
+
+Weights are float32 in all of them, and so are images, flows, warps, compositions and losses:
+bfloat16 knows only four positions per voxel beyond voxel 32. A network made under
+`layers_in` has layers that convert their inputs and weights, but for those that say
+`dtype="float32"`.
+"""
+
+import contextlib
+
+from rcn_tf.keras_api import keras
+
+POLICIES = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
+
+
+@contextlib.contextmanager
+def layers_in(precision):
+    """Layers made in this block compute in `precision`.
+
+    Raises: ValueError: unknown precision.
+    """
+    if precision not in POLICIES:
+        raise ValueError(f"`precision` must be one of {tuple(POLICIES)}; got {precision!r}.")
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(POLICIES[precision])
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+
+
+def scaled_optimizer(optimizer, precision):
+    """`optimizer`, with a loss scale that adapts where gradients are float16.
+
+    Without it, gradients below 6e-8 would vanish. A step whose gradients overflow is left
+    out and the scale halved.
+    """
+    if precision == "float16":
+        return keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return optimizer
