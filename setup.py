@@ -35,6 +35,7 @@ setup(
         f"tf_keras>=2.18,<2.22; {CURRENT}",
         f"numpy>=1.26; {CURRENT}",
         "h5py>=3.9",
+        "PyYAML>=6",
         "SimpleITK>=2.2",
         "scipy>=1.9",
         "matplotlib>=3.6",

@@ -11,6 +11,9 @@ the end result. Terms: similarity (affine, dense, final); determinant, orthogona
 (affine); smoothness (dense); invertibility, endpoint_error (final).
 """
 
+import math
+from collections.abc import Mapping
+
 from rcn_tf import losses
 
 # RCN: similarity on the last warped image only, VTN's ratios for the regularisation.
@@ -67,19 +70,20 @@ def check_weights(weights):
     for part, value in weights.items():
         if part not in _ALLOWED:
             raise ValueError(f"loss weights: unknown part {part!r}; known: {tuple(_ALLOWED)}.")
-        for entry in value if isinstance(value, list) and part == "dense" else [value]:
+        for entry in value if isinstance(value, (list, tuple)) and part == "dense" else [value]:
             _check_terms(part, entry)
 
 
 def _check_terms(part, entry):
-    if not isinstance(entry, dict):
+    if not isinstance(entry, Mapping):
         raise ValueError(f"loss weights: {part!r} must map terms to numbers; got {entry!r}.")
     for term, weight in entry.items():
         if term not in _ALLOWED[part]:
             raise ValueError(
                 f"loss weights: unknown term {term!r} in {part!r}; known: {_ALLOWED[part]}."
             )
-        if not isinstance(weight, (int, float)) or isinstance(weight, bool):
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not number or not abs(weight) < math.inf:
             raise ValueError(f"loss weights: {part}.{term} must be a number; got {weight!r}.")
 
 
@@ -87,7 +91,7 @@ def _weighted_stages(output, weights):
     """(name, stage, its weights) for every stage; repeats share their cascade's weights."""
     dense_stages = [stage for stage in output.stages if stage.matrix is None]
     dense = weights.get("dense", {})
-    if not isinstance(dense, list):
+    if not isinstance(dense, (list, tuple)):
         dense = [dense] * len(dense_stages)
     if dense_stages and (not dense or len(dense_stages) % len(dense)):
         raise ValueError(

@@ -1,16 +1,13 @@
 """Weights as data: which stage carries which term."""
 
-import json
-import pathlib
-
 import numpy as np
 import pytest
 
 import rcn_tf
 from rcn_tf import losses
 from rcn_tf.objective import RCN_WEIGHTS, registration_losses
+from rcn_tf.training.presets import PRESETS
 
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 SHAPE = (6, 8, 7)
 
 
@@ -58,7 +55,7 @@ def test_rcn_counts_the_last_similarity_only(fixed, make_output):
 
 def test_vtn_table_1(fixed, make_output):
     out = make_output(3)
-    weights = json.loads((CONFIGS / "vtn_addd.json").read_text())["loss"]
+    weights = PRESETS["vtn_addd"].values["loss"]
     terms = registration_losses(out, fixed, weights)
     similarity = [losses.similarity(fixed, stage.warped) for stage in out.stages]
     expected = similarity[0] + 0.05 * similarity[2] + similarity[3]

@@ -1,171 +1,235 @@
-"""Training configs: nested JSON with the paper's settings as defaults.
+"""Training configs: frozen dataclasses with the RCN paper's settings (section 4.1) as defaults.
 
-    {"data": {"config": "brain.json", "scheme": "1"},
-     "network": {"base": "vtn", "n_cascades": 3},
-     "optimizer": {"learning_rate": 1e-4},
-     "steps": 100000, "halve_at": [60000, 80000], "batch_size": 4}
+    network: {base: vtn, n_cascades: 3}
+    optimizer: {learning_rate: 1e-4}
+    steps: 100000
+    halve_at: [60000, 80000]
 
-Whatever is left out keeps its default; an unknown key is an error. `set_value` is what
-`rcn train --set network.n_cascades=5` calls.
+Files are JSON or YAML; whatever is left out keeps its default, an unknown key is an error. A
+config can also be named: `rcn_tf.training.presets` has the papers' experiments.
+
+    config = load_training_config("vtn_10_liver", ["data.config=liver.json", "batch_size=2"])
+    config.network.n_cascades  # 10
+    config.with_settings("steps=500").to_dict()
 """
 
-import copy
-import json
+import dataclasses
+import difflib
 import math
 import pathlib
+from collections.abc import Mapping
+from typing import Literal, Optional, Union
 
-from rcn_tf.files import read_json
 from rcn_tf.objective import RCN_WEIGHTS, check_weights
+from rcn_tf.training.config_fields import build, check_keys, convert_fields, plain
+from rcn_tf.training.config_files import SUFFIXES, read_settings_file
+from rcn_tf.training.config_settings import apply_settings
+from rcn_tf.training.optimizers import check_optimizer
+from rcn_tf.training.presets import PRESETS
 
-# RCN, section 4.1: Adam 1e-4, halved after 6e4 and 8e4 of 1e5 steps, batches of 4.
-DEFAULTS = {
-    "description": "",  # what the run reproduces, for people
-    "data": {
-        "config": None,  # dataset config (JSON), relative to this file
-        "scheme": "1",
-    },
-    "network": {
-        "base": "vtn",
-        "n_cascades": 10,
-        "channels": 16,
-        "affine": True,
-        "affine_channels": 16,
-        "init": "gentle",
-    },
-    "n_repeats": 1,  # shared-weight repeats during training
-    "recompute": False,  # compute activations again in the backward pass: less memory
-    "loss": RCN_WEIGHTS,
-    "optimizer": {
-        "name": "adam",
-        "learning_rate": 1e-4,
-        "clip_norm": None,  # global norm of the gradient
-    },
-    "steps": 100_000,
-    "halve_at": [60_000, 80_000],
-    "batch_size": 4,
-    "augment": True,
-    "seed": 0,
-    "log_every": 100,
-    "images_every": 5000,
-    "checkpoint_every": 1000,
-    "keep_checkpoints": 3,
-}
-
-_POSITIVE = (
-    "n_repeats",
-    "steps",
-    "batch_size",
-    "log_every",
-    "images_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-)
-_FREE = ("loss",)  # replaced as a whole, checked by rcn_tf.objective
+_PATHS = ("data.config", "data.reference_flows")
 
 
-def load_training_config(path, settings=()):
-    """Reads a training config, applies settings, fills in defaults and checks it.
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What is trained on. Paths in a file are relative to its folder."""
+
+    config: Optional[str] = None  # dataset config (JSON)
+    scheme: str = "1"
+    reference_flows: Optional[str] = None  # HDF5, for the end-point error (supervised training)
+
+    def __post_init__(self):
+        convert_fields(self, "data.")
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """Arguments of `rcn_tf.RecursiveCascade`, which checks `base` and `init`."""
+
+    base: str = "vtn"
+    n_cascades: int = 10
+    channels: int = 16
+    affine: bool = True
+    affine_channels: int = 16
+    init: str = "gentle"
+
+    def __post_init__(self):
+        convert_fields(self, "network.")
+        _require_positive(self, ("channels", "affine_channels"), "network.")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Arguments of `rcn_tf.training.optimizers.make_optimizer`."""
+
+    name: str = "adam"
+    learning_rate: float = 1e-4
+    clip_norm: Optional[float] = None  # limit on the gradient's global norm
+    weight_decay: Optional[float] = None  # None: the optimiser's own default
+
+    def __post_init__(self):
+        convert_fields(self, "optimizer.")
+        for key in ("learning_rate", "clip_norm"):
+            value = getattr(self, key)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"`optimizer.{key}` must be positive; got {value!r}.")
+        check_optimizer(self.name, self.weight_decay)
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationConfig:
+    """Measuring on held-out pairs while training."""
+
+    every: int = 5000  # steps
+    scheme: Optional[str] = None  # None: "2" where the dataset config has it, else no validation
+    pairs: int = 20  # how many, evenly spread over the scheme's
+
+    def __post_init__(self):
+        convert_fields(self, "validation.")
+        _require_positive(self, ("every", "pairs"), "validation.")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """All settings of a training run; one that exists is consistent.
+
+    Raises: ValueError: a value of the wrong type, out of range, or at odds with another.
+    """
+
+    description: str = ""  # what the run reproduces, for people
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
+    n_repeats: int = 1  # shared-weight repeats during training
+    recompute: Union[bool, Literal["auto"]] = "auto"  # gradient checkpointing
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    loss: Mapping = dataclasses.field(default_factory=lambda: RCN_WEIGHTS)  # rcn_tf.objective
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    steps: int = 100_000
+    halve_at: tuple[int, ...] = (60_000, 80_000)  # steps after which the learning rate halves
+    batch_size: int = 4
+    augment: bool = True
+    seed: int = 0
+    deterministic: bool = False  # TensorFlow's deterministic ops, slower
+    log_every: int = 100
+    images_every: int = 5000
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 3
+    validation: ValidationConfig = dataclasses.field(default_factory=ValidationConfig)
+
+    def __post_init__(self):
+        convert_fields(self)
+        _require_positive(self, ("n_repeats", "steps", "batch_size", "log_every", "images_every"))
+        _require_positive(self, ("checkpoint_every", "keep_checkpoints"))
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"`seed` must lie in 0 .. 2**32 - 1; got {self.seed}.")
+        _check_halvings(self.halve_at)
+        check_weights(self.loss)
+        dense, cascades = self.loss.get("dense"), self.network.n_cascades
+        if isinstance(dense, tuple) and len(dense) != cascades:
+            raise ValueError(f"`loss.dense` has {len(dense)} entries for {cascades} cascades.")
+        if self.data.reference_flows and self.augment:
+            raise ValueError(
+                "`data.reference_flows` needs `augment` false: the flows do not follow the "
+                "augmentation."
+            )
+
+    def __reduce__(self):
+        """Copies and pickles through `to_dict`: a read-only mapping allows neither."""
+        return TrainingConfig.from_dict, (self.to_dict(),)
+
+    @classmethod
+    def from_dict(cls, values, where="training config"):
+        """Config from nested mappings; what is left out keeps its default.
+
+        Args: values: as `to_dict` returns them, or a part of it. where: named in errors.
+        Raises: ValueError: an unknown key, or a value that is wrong.
+        """
+        try:
+            return build(cls, values)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+    def to_dict(self):
+        """Plain JSON types, all keys; `from_dict` of it equals the config."""
+        return plain(self)
+
+    def with_settings(self, *settings):
+        """Copy with "key.subkey=value" strings applied, see `config_settings`."""
+        values = apply_settings(TrainingConfig, self.to_dict(), settings, _PATHS)
+        return self.from_dict(values, "--set")
+
+    def check_complete(self, where="training config"):
+        """Raises ValueError if a file that training needs is not named."""
+        if not self.data.config:
+            raise ValueError(f"{where}: `data.config` must name a dataset config (--data).")
+        if self.loss.get("final", {}).get("endpoint_error") and not self.data.reference_flows:
+            raise ValueError(
+                f"{where}: `endpoint_error` needs reference flows: name their file in "
+                "`data.reference_flows`."
+            )
+
+
+def load_training_config(source, settings=()):
+    """A training config from a file or a preset, with settings applied.
 
     Args:
-        path: JSON file. `data.config` in it is relative to its folder.
-        settings: strings "key.subkey=value"; the value is JSON, or else a plain string.
-            `data.config` set here is relative to the working directory.
+        source: path of a .json, .yaml or .yml file, or the name of a preset.
+        settings: "key.subkey=value" strings, see `config_settings`. Paths in them are relative
+            to the working directory, those in the file to its folder.
 
-    Returns: dict with every key of `DEFAULTS`; `data.config` is an absolute path.
+    Returns: TrainingConfig with absolute paths.
 
-    Raises: FileNotFoundError, ValueError: naming the file and key.
+    Raises: FileNotFoundError, ValueError: naming the file or preset and the key.
     """
-    path = pathlib.Path(path)
-    given = read_json(path)
-    config = _merged(DEFAULTS, given, str(path))
-    if isinstance(config["data"]["config"], str):
-        config["data"]["config"] = str(path.parent / config["data"]["config"])
-    for setting in settings:
-        set_value(config, setting)
-    _check(config, path)
-    config["data"]["config"] = str(pathlib.Path(config["data"]["config"]).resolve())
+    where = str(source)
+    given = _read(source)
+    try:
+        check_keys(TrainingConfig, given)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    values = TrainingConfig().to_dict()
+    for key, value in given.items():
+        group = isinstance(values[key], dict) and key != "loss"  # which is replaced as a whole
+        values[key] = {**values[key], **value} if group else value
+    values = apply_settings(TrainingConfig, values, settings, _PATHS)
+    config = TrainingConfig.from_dict(values, where)
+    config.check_complete(where)
     return config
 
 
-def set_value(config, setting):
-    """Applies one "key.subkey=value" to a config in place.
-
-    Raises: ValueError: not of that form, or the key does not exist.
-    """
-    key, equals, text = setting.partition("=")
-    if not equals:
-        raise ValueError(f"--set needs key=value; got {setting!r}.")
-    *parents, last = key.split(".")
-    target = config
-    for parent in parents:
-        target = target.get(parent) if isinstance(target, dict) else None
-    free = parents[:1] and parents[0] in _FREE
-    if not isinstance(target, dict) or (last not in target and not free):
-        known = target if isinstance(target, dict) else config
-        raise ValueError(f"--set: unknown key {key!r}; known there: {', '.join(known)}.")
-    if isinstance(target.get(last), str):  # so that data.scheme=1 is the name "1"
-        target[last] = text
-        return
-    try:
-        target[last] = json.loads(text)
-    except json.JSONDecodeError:
-        target[last] = text
+def _read(source):
+    """A source's mapping; paths in a file are made absolute from its folder."""
+    if str(source) in PRESETS:
+        return PRESETS[str(source)].values
+    path = pathlib.Path(source)
+    if not path.exists():
+        raise FileNotFoundError(_missing(path))
+    values = read_settings_file(path)
+    for group, key in (name.split(".") for name in _PATHS):
+        section = values.get(group)
+        if isinstance(section, dict) and isinstance(section.get(key), str) and section[key]:
+            section[key] = str((path.parent / section[key]).resolve())
+    return values
 
 
-def _merged(defaults, given, where):
-    result = copy.deepcopy(defaults)
-    for key, value in given.items():
-        if key not in defaults:
-            raise ValueError(f"{where}: unknown key {key!r}; known: {', '.join(defaults)}.")
-        if isinstance(defaults[key], dict) and key not in _FREE:
-            if not isinstance(value, dict):
-                raise ValueError(f"{where}: `{key}` must be an object; got {value!r}.")
-            result[key] = _merged(defaults[key], value, f"{where}: {key}")
-        else:
-            result[key] = value
-    return result
+def _missing(path):
+    """What to say of a source that is not there, with the presets of nearly that name."""
+    near = " or ".join(map(repr, difflib.get_close_matches(path.stem, PRESETS)))
+    if path.suffix in SUFFIXES:
+        hint = f"; did you mean the preset {near}?" if near else "."
+        return f"{path} does not exist{hint}"
+    hint = f"did you mean {near}?" if near else "`rcn train --presets` lists the presets."
+    return f"{path} is neither a training config nor a preset; {hint}"
 
 
-def _check(config, path):
-    if not config["data"]["config"]:
-        raise ValueError(f"{path}: `data.config` must name a dataset config (JSON).")
-    _check_types(config, {**DEFAULTS, "data": {"config": "", "scheme": ""}}, str(path), "")
-    for key in _POSITIVE:
-        if config[key] < 1:
-            raise ValueError(f"{path}: `{key}` must be a positive integer; got {config[key]!r}.")
-    for key in ("learning_rate", "clip_norm"):
-        value = config["optimizer"][key]
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{path}: `optimizer.{key}` must be positive; got {value!r}.")
-    halve_at = config["halve_at"]
+def _require_positive(section, keys, prefix=""):
+    for key in keys:
+        if getattr(section, key) < 1:
+            value = getattr(section, key)
+            raise ValueError(f"`{prefix}{key}` must be a positive integer; got {value!r}.")
+
+
+def _check_halvings(halve_at):
     whole = all(type(step) is int and step > 0 for step in halve_at)
-    if not whole or sorted(set(halve_at)) != halve_at:
-        raise ValueError(f"{path}: `halve_at` must be increasing step numbers; got {halve_at!r}.")
-    _check_loss(config, path)
-
-
-def _check_loss(config, path):
-    check_weights(config["loss"])
-    if config["loss"].get("final", {}).get("endpoint_error"):
-        raise ValueError(f"{path}: `endpoint_error` needs reference flows; packs hold none.")
-    dense, cascades = config["loss"].get("dense"), config["network"]["n_cascades"]
-    if isinstance(dense, list) and len(dense) != cascades:
-        raise ValueError(f"{path}: `loss.dense` has {len(dense)} entries for {cascades} cascades.")
-
-
-def _check_types(values, defaults, where, prefix):
-    """Every value has its default's type; a number may be whole, what may be null is a number."""
-    names = {bool: "true or false", int: "a whole number", str: "a string", list: "a list"}
-    for key, default in defaults.items():
-        value, name = values[key], f"{prefix}{key}"
-        if isinstance(default, dict):
-            if not isinstance(value, dict):
-                raise ValueError(f"{where}: `{name}` must be an object; got {value!r}.")
-            if key not in _FREE:
-                _check_types(value, default, where, f"{name}.")
-        elif default is None or isinstance(default, float):
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number and not (default is None and value is None):
-                raise ValueError(f"{where}: `{name}` must be a number; got {value!r}.")
-        elif type(value) is not type(default):
-            raise ValueError(f"{where}: `{name}` must be {names[type(default)]}; got {value!r}.")
+    if not whole or list(halve_at) != sorted(set(halve_at)):
+        raise ValueError(f"`halve_at` must be increasing step numbers; got {list(halve_at)!r}.")

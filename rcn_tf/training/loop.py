@@ -1,5 +1,6 @@
 """The training loop: from a config to a model folder, resumable at any step."""
 
+import dataclasses
 import pathlib
 import time
 
@@ -44,7 +45,7 @@ def train(config, folder, *, resume=False, strategy=None, on_step=None, should_s
     uninterrupted one would have seen.
 
     Args:
-        config: as `load_training_config` returns it.
+        config: TrainingConfig.
         folder: of the run.
         resume: continue from the newest checkpoint in `folder`.
         strategy: tf.distribute strategy; by default all GPUs, or the one device.
@@ -60,26 +61,28 @@ def train(config, folder, *, resume=False, strategy=None, on_step=None, should_s
         OSError: something cannot be written.
     """
     folder = pathlib.Path(folder)
-    _check_folder(folder, config, resume)
-    keras.utils.set_random_seed(config["seed"])
+    _check_folder(folder, config.to_dict(), resume)
+    keras.utils.set_random_seed(config.seed)
     strategy = strategy or default_strategy()
     source = training_dataset(
-        config["data"]["config"],
-        config["data"]["scheme"],
-        batch_size=config["batch_size"],
-        seed=config["seed"],
-        augment=config["augment"],
+        config.data.config,
+        config.data.scheme,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        augment=config.augment,
     )
     with strategy.scope():
-        model = RecursiveCascade(volume_shape=source.volume_shape, **config["network"])
-        optimizer = make_optimizer(halve_at=config["halve_at"], **config["optimizer"])
+        model = RecursiveCascade(
+            volume_shape=source.volume_shape, **dataclasses.asdict(config.network)
+        )
+        optimizer = make_optimizer(halve_at=config.halve_at, **dataclasses.asdict(config.optimizer))
         if hasattr(optimizer, "build"):  # Keras' own; tensorflow-addons' build when restored
             optimizer.build(model.trainable_variables)
-    checkpoints = Checkpoints(folder / "checkpoints", model, optimizer, config["keep_checkpoints"])
+    checkpoints = Checkpoints(folder / "checkpoints", model, optimizer, config.keep_checkpoints)
     if resume:
         checkpoints.restore()
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "training.json", config)
+    write_json(folder / "training.json", config.to_dict())
     run = _Run(config, folder, model, optimizer, checkpoints, strategy)
     return run.fit(source, on_step or _ignore, should_stop or _never)
 
@@ -91,7 +94,7 @@ class _Run:
         self.config = config
         self.folder = folder
         self.model = model
-        self.schedule = Halving(config["optimizer"]["learning_rate"], config["halve_at"])
+        self.schedule = Halving(config.optimizer.learning_rate, config.halve_at)
         self.checkpoints = checkpoints
         self.strategy = strategy
         self.records = Records(folder, checkpoints.step)
@@ -99,30 +102,30 @@ class _Run:
             strategy,
             model,
             optimizer,
-            weights=config["loss"],
-            batch_size=config["batch_size"],
-            n_repeats=config["n_repeats"],
-            recompute=config["recompute"],
+            weights=config.loss,
+            batch_size=config.batch_size,
+            n_repeats=config.n_repeats,
+            recompute=_recompute(config),
         )
 
     def fit(self, source, on_step, should_stop):
         step = saved = self.checkpoints.step
         logged = (step, time.monotonic())
-        if step < self.config["steps"]:
+        if step < self.config.steps:
             batches = self.strategy.experimental_distribute_dataset(source.batches(step))
             for batch in batches:
                 terms = self._take_step(batch, step + 1)
                 step += 1
                 self.records.add(terms)
                 on_step(step, terms)
-                if step % self.config["log_every"] == 0:
+                if step % self.config.log_every == 0:
                     logged = self._log(step, logged)
-                if step % self.config["images_every"] == 0:
+                if step % self.config.images_every == 0:
                     self._log_images(step, batch)
-                if step % self.config["checkpoint_every"] == 0:
+                if step % self.config.checkpoint_every == 0:
                     self._save()
                     saved = step
-                if step >= self.config["steps"] or should_stop():
+                if step >= self.config.steps or should_stop():
                     break
         if step > saved or not self.checkpoints.exist():
             self._save()
@@ -157,7 +160,7 @@ class _Run:
     def _log(self, step, logged):
         last_step, last_time = logged
         now = time.monotonic()
-        pairs = (step - last_step) * self.config["batch_size"]
+        pairs = (step - last_step) * self.config.batch_size
         self.records.log(
             step,
             pairs_per_second=pairs / (now - last_time),
@@ -170,7 +173,7 @@ class _Run:
             self.strategy.experimental_local_results(batch[key])[0][:1]
             for key in ("fixed", "moving")
         )
-        warped = self.model(fixed, moving, n_repeats=self.config["n_repeats"]).warped
+        warped = self.model(fixed, moving, n_repeats=self.config.n_repeats).warped
         self.records.images(step, fixed=fixed, moving=moving, warped=warped)
 
     def _save(self):
@@ -183,7 +186,7 @@ class _Run:
             self.model,
             self.folder,
             preprocessing=DEFAULT_OPTIONS,
-            training={"steps": self.checkpoints.step, "config": self.config},
+            training={"steps": self.checkpoints.step, "config": self.config.to_dict()},
         )
 
     def _check_weights(self):
@@ -194,6 +197,11 @@ class _Run:
                     f"weight {name} is not finite at step {self.checkpoints.step}; the last "
                     f"checkpoint is of step {self._last_saved()}."
                 )
+
+
+def _recompute(config):
+    """Whether activations are computed again; "auto" keeps them at present."""
+    return config.recompute is True
 
 
 def _check_folder(folder, config, resume):

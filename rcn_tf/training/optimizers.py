@@ -1,5 +1,7 @@
 """Optimisers by name, with the paper's step-wise learning rate."""
 
+import math
+
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
@@ -8,6 +10,8 @@ from rcn_tf.keras_api import keras
 ADAM_EPSILON = 1e-8
 
 _ADDONS = {"rectified_adam": "RectifiedAdam", "lamb": "LAMB", "lookahead": "Lookahead"}
+_NAMES = ("adam", "adamw", *_ADDONS)
+_DECAYING = ("adamw", "rectified_adam", "lamb")  # have decoupled weight decay
 
 
 @keras.utils.register_keras_serializable("rcn_tf")
@@ -26,7 +30,7 @@ class Halving(keras.optimizers.schedules.LearningRateSchedule):
         return {"learning_rate": self.learning_rate, "halve_at": self.halve_at}
 
 
-def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None):
+def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None, weight_decay=None):
     """Optimiser whose learning rate halves after given steps (RCN, section 4.1).
 
     Args:
@@ -35,29 +39,41 @@ def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None):
         learning_rate: initial.
         halve_at: increasing step numbers.
         clip_norm: limit on the gradient's global norm, or None.
+        weight_decay: of "adamw" (0.004 if None), "rectified_adam" and "lamb" (0 if None).
 
     Returns: keras optimizer.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name, or one that has no weight decay.
         ImportError: tensorflow-addons is needed but cannot be imported.
     """
-    schedule = Halving(learning_rate, halve_at)
+    check_optimizer(name, weight_decay)
+    options = {"learning_rate": Halving(learning_rate, halve_at), "global_clipnorm": clip_norm}
+    if weight_decay is not None:
+        options["weight_decay"] = weight_decay
     if name == "adam":
-        return keras.optimizers.Adam(
-            schedule, epsilon=ADAM_EPSILON, global_clipnorm=clip_norm, jit_compile=False
-        )
+        return keras.optimizers.Adam(**options, epsilon=ADAM_EPSILON, jit_compile=False)
     if name == "adamw":
-        return keras.optimizers.AdamW(schedule, global_clipnorm=clip_norm, jit_compile=False)
-    if name not in _ADDONS:
-        raise ValueError(
-            f"`optimizer.name` must be one of {('adam', 'adamw', *_ADDONS)}; got {name!r}."
-        )
+        return keras.optimizers.AdamW(**options, jit_compile=False)
     addons = _import_addons(name)
     if name == "lookahead":
-        inner = keras.optimizers.legacy.Adam(schedule, epsilon=ADAM_EPSILON)
+        inner = keras.optimizers.legacy.Adam(options["learning_rate"], epsilon=ADAM_EPSILON)
         return addons.Lookahead(inner, global_clipnorm=clip_norm)
-    return getattr(addons, _ADDONS[name])(schedule, global_clipnorm=clip_norm)
+    return getattr(addons, _ADDONS[name])(**options)
+
+
+def check_optimizer(name, weight_decay=None):
+    """Raises ValueError if there is no such optimiser, or none with such a weight decay."""
+    if name not in _NAMES:
+        raise ValueError(f"`optimizer.name` must be one of {_NAMES}; got {name!r}.")
+    if weight_decay is None:
+        return
+    if name not in _DECAYING:
+        raise ValueError(f"`optimizer.weight_decay` is for {_DECAYING}; {name!r} has none.")
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(
+            f"`optimizer.weight_decay` must be finite and not negative; got {weight_decay!r}."
+        )
 
 
 def _import_addons(name):

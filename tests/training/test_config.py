@@ -1,17 +1,21 @@
-"""Training configs: defaults, overrides, and what is refused."""
+"""Training configs: defaults, files, settings, and what is refused."""
 
+import copy
+import dataclasses
 import json
 import pathlib
+import pickle
 
 import pytest
 
-from rcn_tf.training.config import DEFAULTS, load_training_config
+from rcn_tf.objective import RCN_WEIGHTS
+from rcn_tf.training.config import TrainingConfig, load_training_config
 
 
 @pytest.fixture
 def write(tmp_path):
-    def write(value):
-        path = tmp_path / "train.json"
+    def write(value, name="train.json"):
+        path = tmp_path / name
         path.write_text(value if isinstance(value, str) else json.dumps(value))
         return path
 
@@ -20,11 +24,11 @@ def write(tmp_path):
 
 def test_defaults_are_the_papers(write):
     config = load_training_config(write({"data": {"config": "d.json"}}))
-    assert config["steps"] == 100_000
-    assert config["halve_at"] == [60_000, 80_000]
-    assert config["batch_size"] == 4
-    assert config["optimizer"] == {"name": "adam", "learning_rate": 1e-4, "clip_norm": None}
-    assert config["loss"] == DEFAULTS["loss"]
+    assert config.steps == 100_000
+    assert config.halve_at == (60_000, 80_000)
+    assert config.batch_size == 4
+    assert (config.optimizer.name, config.optimizer.learning_rate) == ("adam", 1e-4)
+    assert config.loss == RCN_WEIGHTS
 
 
 def test_given_values_and_settings_win(write, tmp_path):
@@ -36,26 +40,115 @@ def test_given_values_and_settings_win(write, tmp_path):
             "optimizer.name=lamb",
             "loss.final.similarity=0.5",
             "augment=false",
+            "halve_at=[10, 20]",
+            "optimizer.clip_norm=1",
         ],
     )
-    assert config["data"]["config"] == str(tmp_path / "sub/d.json")
-    assert config["network"]["base"] == "voxelmorph"
-    assert config["network"]["n_cascades"] == 3
-    assert config["network"]["channels"] == 16
-    assert config["optimizer"]["name"] == "lamb"
-    assert config["loss"]["final"]["similarity"] == 0.5
-    assert config["augment"] is False
-    assert DEFAULTS["loss"]["final"]["similarity"] == 1.0
+    assert config.data.config == str(tmp_path / "sub/d.json")
+    assert config.network.base == "voxelmorph"
+    assert config.network.n_cascades == 3
+    assert config.network.channels == 16
+    assert config.optimizer.name == "lamb"
+    assert config.loss["final"]["similarity"] == 0.5
+    assert config.augment is False
+    assert config.halve_at == (10, 20)
+    assert type(config.optimizer.clip_norm) is float
+    assert RCN_WEIGHTS["final"]["similarity"] == 1.0
+
+
+def test_a_given_loss_replaces_the_default(write):
+    loss = {"dense": {"smoothness": 2}}
+    config = load_training_config(write({"loss": loss}), ["data.config=d"])
+    assert config.loss == loss
+    config = load_training_config(
+        write({"loss": loss}), ["data.config=d", "loss.final.similarity=1"]
+    )
+    assert config.loss == {**loss, "final": {"similarity": 1}}
+
+
+YAML = """
+# Table I
+data: {config: sub/d.json, scheme: "1"}
+network:
+  n_cascades: 2
+optimizer: {learning_rate: 1e-4, clip_norm: .5}
+loss:
+  dense:
+    - {similarity: 5e-2, smoothness: 1}
+    - {smoothness: 1.}
+halve_at:
+  - 10
+  - 20
+augment: false
+recompute: true
+validation: {scheme: null}
+description: no
+"""
+
+
+def test_yaml_says_the_same_as_json(write, tmp_path):
+    """YAML 1.2: 1e-4 is a number, `no` a word."""
+    from_yaml = load_training_config(write(YAML, "train.yaml"))
+    assert from_yaml.optimizer.learning_rate == 1e-4
+    assert from_yaml.description == "no"
+    path = write(
+        {
+            "description": "no",
+            "data": {"config": "sub/d.json"},
+            "network": {"n_cascades": 2},
+            "optimizer": {"learning_rate": 1e-4, "clip_norm": 0.5},
+            "loss": {"dense": [{"similarity": 0.05, "smoothness": 1}, {"smoothness": 1.0}]},
+            "halve_at": [10, 20],
+            "augment": False,
+            "recompute": True,
+        }
+    )
+    assert from_yaml == load_training_config(path)
+    assert from_yaml.data.config == str(tmp_path / "sub/d.json")
+
+
+def test_round_trip(write):
+    config = load_training_config(write(YAML, "train.yml"))
+    plain = json.loads(json.dumps(config.to_dict()))
+    assert plain == config.to_dict()
+    assert TrainingConfig.from_dict(plain) == config
+    assert list(plain) == [field.name for field in dataclasses.fields(config)]
+    for again in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
+        assert again == config
+    assert load_training_config(write(plain, "training.json")) == config  # what a run's folder has
+
+
+def test_a_config_cannot_be_changed(write):
+    config = load_training_config(write(YAML, "train.yaml"))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.network.channels = 3
+    with pytest.raises(TypeError):
+        config.loss["final"] = {}
+    with pytest.raises(TypeError):
+        config.loss["dense"][0]["similarity"] = 1.0
+    config.to_dict()["loss"]["dense"][0]["similarity"] = 1.0
+    assert config.loss["dense"][0]["similarity"] == 0.05
+    assert config.with_settings("steps=7", "halve_at=[3]").steps == 7
+    assert config.steps == 100_000
 
 
 def test_a_text_stays_a_text(write):
-    config = load_training_config(write({}), ["data.config=d", "data.scheme=2"])
-    assert config["data"]["scheme"] == "2"
+    settings = ["data.config=d", "data.scheme=2", "validation.scheme=3", "description=1e5: x"]
+    config = load_training_config(write({}), settings)
+    assert (config.data.scheme, config.validation.scheme) == ("2", "3")
+    assert config.description == "1e5: x"
+    assert config.with_settings("validation.scheme=null").validation.scheme is None
 
 
-def test_data_config_on_the_command_line_is_relative_to_the_working_directory(write):
-    config = load_training_config(write({}), ["data.config=here.json"])
-    assert config["data"]["config"] == str(pathlib.Path("here.json").resolve())
+def test_paths_on_the_command_line_are_relative_to_the_working_directory(write):
+    loss = {"final": {"endpoint_error": 1.0}}
+    path = write({"loss": loss, "augment": False, "data": {"config": "d.json"}})
+    config = load_training_config(path, ["data.config=here.json", "data.reference_flows=f.h5"])
+    assert config.data.config == str(pathlib.Path("here.json").resolve())
+    assert config.data.reference_flows == str(pathlib.Path("f.h5").resolve())
+
+
+D = ["data.config=d"]
 
 
 @pytest.mark.parametrize(
@@ -63,36 +156,47 @@ def test_data_config_on_the_command_line_is_relative_to_the_working_directory(wr
     [
         ("{", [], "not valid JSON"),
         ("[]", [], "must hold a JSON object"),
-        ({}, [], "`data.config` must name"),
-        ({"stesp": 3}, [], "unknown key 'stesp'"),
-        ({"network": {"cascades": 3}}, [], "network: unknown key 'cascades'"),
-        ({"network": 3}, [], "`network` must be an object"),
+        ('{"steps": 1, "steps": 2}', D, "train.json: key 'steps' is given twice"),
+        ({}, [], "train.json: `data.config` must name"),
+        ({"data": {"config": ""}}, [], "`data.config` must name"),
+        ({"network": 3}, [], "`network` must be an object; got 3"),
+        ({"steps": {"a": 1}}, D, "`steps` must be a whole number"),
         ({}, ["steps"], "--set needs key=value"),
-        ({}, ["network.cascades=3"], "unknown key 'network.cascades'"),
-        ({}, ["data.config=5"], "`data.config` must be a string"),
-        ({}, ["data.config=d", "network.n_cascades=two"], "`network.n_cascades` must be a whole"),
-        ({}, ["data.config=d", "augment=no"], "`augment` must be true or false"),
-        ({}, ["data.config=d", "halve_at=5"], "`halve_at` must be a list"),
-        ({}, ["data.config=d", "halve_at=[2,1]"], "`halve_at` must be increasing"),
-        ({}, ["data.config=d", "optimizer.learning_rate=NaN"], "must be positive; got nan"),
-        (
-            {},
-            ["data.config=d", "optimizer.clip_norm=abc"],
-            "`optimizer.clip_norm` must be a number",
-        ),
-        ({}, ["data.config=d", "loss=5"], "`loss` must be an object"),
-        ({}, ["data.config=d", "loss.final=3"], "'final' must map terms to numbers"),
-        ({}, ["data.config=d", "loss.final.similarity=high"], "final.similarity must be a number"),
+        ({}, ["network={n_cascades: 2}"], "'network' is a group of keys: network.base"),
+        ({"data": {"config": 5}}, [], "`data.config` must be a string"),
+        ({}, [*D, "network.n_cascades=two"], "`network.n_cascades` must be a whole number"),
+        ({}, [*D, "network.channels=0"], "`network.channels` must be a positive integer"),
+        ({}, [*D, "augment=no"], "`augment` must be true or false"),
+        ({}, [*D, "recompute=1"], "`recompute` must be true or false or 'auto'; got 1"),
+        ({}, [*D, "precision=half"], "must be 'float32' or 'bfloat16' or 'float16'; got 'half'"),
+        ({}, [*D, "halve_at=5"], "`halve_at` must be a list"),
+        ({}, [*D, "halve_at=[2,1]"], r"`halve_at` must be increasing step numbers; got \[2, 1\]"),
+        ({}, [*D, "halve_at=[true]"], "`halve_at` must be increasing"),
+        ({}, [*D, "optimizer.learning_rate=.nan"], "must be positive; got nan"),
+        ({}, [*D, "optimizer.learning_rate=.inf"], "must be positive; got inf"),
+        ({}, [*D, "optimizer.learning_rate=true"], "`optimizer.learning_rate` must be a number"),
+        ({}, [*D, "optimizer.clip_norm=abc"], "`optimizer.clip_norm` must be a number"),
+        ({}, [*D, "optimizer.name=sgdx"], "`optimizer.name` must be one of"),
+        ({}, [*D, "optimizer.weight_decay=0.1"], "`optimizer.weight_decay` is for .*'adam' has"),
+        ({}, [*D, "loss=5"], "`loss` must be an object"),
+        ({}, [*D, "loss.final=3"], "'final' must map terms to numbers"),
+        ({}, [*D, "loss.final.similarity=high"], "final.similarity must be a number"),
+        ({}, [*D, "loss.final.similarity=.nan"], "final.similarity must be a number"),
+        ({}, [*D, "loss.final.dice=1"], "unknown term 'dice'"),
+        ({"loss": {"dense": [{}]}}, [*D, "loss.dense.smoothness=1"], "`dense` in .* has no keys"),
         (
             {"network": {"n_cascades": 1}, "loss": {"dense": [{}, {}]}},
-            ["data.config=d"],
+            D,
             "`loss.dense` has 2 entries for 1 cascades",
         ),
-        ({}, ["data.config=d", "steps=0"], "`steps` must be a positive integer"),
-        ({}, ["data.config=d", "batch_size=2.5"], "`batch_size` must be a whole number"),
-        ({}, ["data.config=d", "optimizer.learning_rate=-1"], "must be positive"),
-        ({}, ["data.config=d", "loss.final.dice=1"], "unknown term 'dice'"),
-        ({}, ["data.config=d", "loss.final.endpoint_error=1"], "needs reference flows"),
+        ({}, [*D, "loss.final.endpoint_error=1"], "needs reference flows"),
+        ({}, [*D, "data.reference_flows=f.h5"], "needs `augment` false"),
+        ({}, [*D, "steps=0"], "`steps` must be a positive integer"),
+        ({}, [*D, "validation.pairs=0"], "`validation.pairs` must be a positive integer"),
+        ({}, [*D, "seed=-1"], "`seed` must lie in"),
+        ({}, [*D, "batch_size=2.5"], "`batch_size` must be a whole number"),
+        ({}, [*D, "batch_size=true"], "`batch_size` must be a whole number"),
+        ({}, [*D, "optimizer.learning_rate=-1"], "must be positive"),
     ],
 )
 def test_mistakes_are_named(write, value, settings, message):
@@ -100,6 +204,67 @@ def test_mistakes_are_named(write, value, settings, message):
         load_training_config(write(value), settings)
 
 
-def test_missing_file_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps: [", "train.yaml is not valid YAML"),
+        ("", "must hold a YAML object; got NoneType"),
+        ("steps: 1\nseed: 2\nsteps: 3", "train.yaml: key 'steps' is given twice"),
+        ("loss: {final: {similarity: 1, similarity: 2}}", "key 'similarity' is given twice"),
+        ("data: &d {config: a}\nloss: *d", "aliases are not supported"),
+        ("steps: !!python/object/apply:os.getcwd []", "not valid YAML"),
+        ("data: {config: d}\nsteps: 1e3", "`steps` must be a whole number; got 1000.0"),
+        ("data: {config: d}\nseed: 010", "`seed` must be a whole number; got '010'"),
+        ("data: {config: d, scheme: 1}", "`data.scheme` must be a string; got 1"),
+        ("data: {config: d}\naugment: yes", "`augment` must be true or false; got 'yes'"),
+        ("{a: " * 3000, "not valid YAML"),
+        ("#" * 1_000_001, "has more than 1000000 bytes"),
+    ],
+)
+def test_mistakes_in_yaml_are_named(write, text, message):
+    with pytest.raises(ValueError, match=message):
+        load_training_config(write(text, "train.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"stesp": 3}, "train.json: unknown key 'stesp'; did you mean 'steps'?"),
+        ({"netwrok": {}}, "train.json: unknown key 'netwrok'; did you mean 'network'?"),
+        (
+            {"learning_rate": 3},
+            "unknown key 'learning_rate'; did you mean 'optimizer.learning_rate'?",
+        ),
+        ({"network": {"cascades": 3}}, "'network.cascades'; did you mean 'network.n_cascades'?"),
+        (
+            {"optimizer": {"learning_rat": 3}},
+            "unknown key 'optimizer.learning_rat'; did you mean 'optimizer.learning_rate'?",
+        ),
+        (
+            {"data": {"zzz": 3}},
+            "unknown key 'data.zzz'; known there: config, scheme, reference_flows.",
+        ),
+    ],
+)
+def test_unknown_keys_name_the_nearest(write, value, expected):
+    with pytest.raises(ValueError, match="unknown key") as info:
+        load_training_config(write(value), D)
+    assert str(info.value).endswith(expected)
+    (key, inner), *_ = value.items()
+    key = f"{key}.{next(iter(inner))}" if isinstance(inner, dict) and inner else key
+    with pytest.raises(ValueError, match="--set: unknown key"):
+        load_training_config(write({}), [*D, f"{key}=3"])
+
+
+def test_sources_that_are_not_there_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="train.json does not exist"):
         load_training_config(tmp_path / "train.json")
+    with pytest.raises(FileNotFoundError, match="did you mean the preset 'vtn_addd_inv'"):
+        load_training_config("configs/vtn_addd_inv.json")
+    with pytest.raises(FileNotFoundError, match="nor a preset; did you mean 'vtn_10_liver'"):
+        load_training_config("vtn_10_livr")
+    with pytest.raises(FileNotFoundError, match="--presets` lists"):
+        load_training_config("zzz")
+    (tmp_path / "train.cfg").write_text("")
+    with pytest.raises(ValueError, match=r"ends in .json, .yaml, .yml"):
+        load_training_config(tmp_path / "train.cfg")

@@ -1,6 +1,7 @@
 """Training end to end on a tiny pack: resuming, stopping, divergence, and what is written."""
 
 import json
+import re
 import shutil
 
 import h5py
@@ -14,6 +15,7 @@ from rcn_tf.keras_api import keras
 from rcn_tf.model_folder import load_model
 from rcn_tf.training.config import load_training_config
 from rcn_tf.training.loop import TrainingDivergedError, train
+from rcn_tf.training.presets import PRESETS
 
 SHAPE = (32, 36, 34)
 
@@ -34,11 +36,19 @@ class Exploding(keras.Model):
         return self.scale * flow * tf.ones((1, 1, 1, 1, 3))
 
 
-BLANK_NETWORK = {
-    "base": "tests.training.test_loop:Exploding",
-    "n_cascades": 1,
-    "affine": False,
-}
+class NotDifferentiable(Exploding):
+    """Its flow is finite, the gradient of its weight is not."""
+
+    def call(self, fixed, moving):
+        return tf.sqrt(self.scale - 1.0) * tf.ones_like(fixed) * tf.ones((1, 1, 1, 1, 3))
+
+
+BLANK = (
+    "network.base=tests.training.test_loop:Exploding",
+    "network.n_cascades=1",
+    "network.affine=false",
+    "augment=false",
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +149,8 @@ def test_resumed_run_has_the_losses_of_an_uninterrupted_one(config, finished, tm
 
 def test_learning_rate_schedule_survives_resuming(config, tmp_path):
     folder = tmp_path / "run"
-    train({**config, "steps": 3}, folder)
-    train({**config, "steps": 5}, folder, resume=True)
+    train(config.with_settings("steps=3"), folder)
+    train(config.with_settings("steps=5"), folder, resume=True)
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     rates = [json.loads(line)["learning_rate"] for line in lines]
     np.testing.assert_allclose(rates, [1e-3] * 4 + [5e-4], rtol=1e-5)
@@ -150,7 +160,7 @@ def test_learning_rate_schedule_survives_resuming(config, tmp_path):
 def test_steps_that_a_kill_undid_are_run_and_logged_again(config, finished, tmp_path):
     """As after a kill -9 past step 5: newest checkpoint of step 4, the log further on."""
     folder = tmp_path / "run"
-    train({**config, "steps": 5}, folder)
+    train(config.with_settings("steps=5"), folder)
     (folder / "weights.h5").unlink()
     for path in (folder / "checkpoints").glob("ckpt-5*"):
         path.unlink()
@@ -177,23 +187,21 @@ def test_resuming_a_finished_run_restores_its_model_folder(config, finished, tmp
 def test_other_optimisers_train_and_resume(config, name, tmp_path):
     if name != "adamw":
         pytest.importorskip("tensorflow_addons.optimizers")
-    config = {**config, "optimizer": {**config["optimizer"], "name": name, "clip_norm": 1.0}}
-    config = {**config, "network": BLANK_NETWORK, "augment": False}
-    train({**config, "steps": 2}, tmp_path / "run")
-    assert train({**config, "steps": 4}, tmp_path / "run", resume=True) == 4
+    config = config.with_settings(*BLANK, f"optimizer.name={name}", "optimizer.clip_norm=1")
+    train(config.with_settings("steps=2"), tmp_path / "run")
+    assert train(config.with_settings("steps=4"), tmp_path / "run", resume=True) == 4
 
 
 def test_a_gradient_that_is_not_finite_is_never_saved(config, tmp_path):
-    config = {**config, "network": BLANK_NETWORK, "augment": False, "checkpoint_every": 1}
-    config["optimizer"] = {**config["optimizer"], "learning_rate": float("nan")}
+    network = "network.base=tests.training.test_loop:NotDifferentiable"
+    config = config.with_settings(*BLANK, network, "checkpoint_every=1")
     with pytest.raises(TrainingDivergedError, match="deform_stem_0/scale is not finite at step 1"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "weights.h5").exists()
 
 
 def test_nan_stops_with_the_pair_and_keeps_the_last_checkpoint(config, tmp_path):
-    config["network"] = BLANK_NETWORK
-    config.update(batch_size=1, augment=False, checkpoint_every=1, steps=50)
+    config = config.with_settings(*BLANK, "batch_size=1", "checkpoint_every=1", "steps=50")
     folder = tmp_path / "run"
     with pytest.raises(
         TrainingDivergedError, match=r"not finite at step \d+ for s\d <- s3"
@@ -211,9 +219,8 @@ def test_folder_mistakes_are_named(config, finished, tmp_path):
         train(config, finished)
     with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
         train(config, tmp_path / "new", resume=True)
-    config["network"]["channels"] = 4
     with pytest.raises(ValueError, match="cannot resume .* `network.channels` was 2, is 4"):
-        train(config, finished, resume=True)
+        train(config.with_settings("network.channels=4"), finished, resume=True)
 
 
 def test_bad_data_is_named_before_anything_is_written(data, tmp_path):
@@ -239,6 +246,51 @@ def test_command_trains_and_reports(data, tmp_path, capsys):
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1
     assert "already holds a training run" in error[0]
+
+
+def test_command_resumes_by_the_folder_alone(data, tmp_path, capsys):
+    out = tmp_path / "run"
+    (tmp_path / "train.yaml").write_text("network: {n_cascades: 1, channels: 2}\nbatch_size: 1\n")
+    short = ["--data", str(data / "data.json"), "--seed", "3", "--set", "steps=1"]
+    assert rcn(["train", str(tmp_path / "train.yaml"), "--out", str(out), *short]) == 0
+    written = json.loads((out / "training.json").read_text())
+    assert (written["seed"], written["deterministic"]) == (3, True)
+    assert written["data"]["config"] == str(data / "data.json")
+    assert rcn(["train", "--resume", "--out", str(out), "--set", "steps=2"]) == 0
+    assert json.loads((out / "training.json").read_text()) == {**written, "steps": 2}
+    capsys.readouterr()
+    assert rcn(["train", "--resume", "--out", str(out), "--seed", "4"]) == 2
+    assert "`seed` was 3, is 4" in capsys.readouterr().err
+
+
+def test_command_lists_the_presets(capsys):
+    assert rcn(["train", "--presets"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert set(PRESETS) <= set(lines)
+    assert re.search(r"10 x VTN, brain MRI .* RCN, Table 2 +LPBA Dice 0.716", lines["vtn_10_brain"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["vtn_10_livr"], "did you mean 'vtn_10_liver'"),
+        (["vtn_10_liver"], "vtn_10_liver: `data.config` must name"),
+        (["vtn_10_liver", "--set", "optimizer.learning_rat=1"], "did you mean 'optimizer.learning"),
+        ([], "name a training config or a preset"),
+        (["--resume"], "training.json does not exist"),
+    ],
+)
+def test_command_names_mistakes_in_one_line(arguments, message, tmp_path, capsys):
+    assert rcn(["train", *arguments, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert message in error[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_command_needs_a_folder(capsys):
+    assert rcn(["train", "vtn_1_liver"]) == 2
+    assert "--out is missing" in capsys.readouterr().err
 
 
 def test_interrupted_command_saves_and_says_so(data, tmp_path):

@@ -80,6 +80,31 @@ def test_other_optimisers_descend(name):
     assert np.linalg.norm(variable.numpy()) < np.hypot(3, 2) - 0.1
 
 
+@pytest.mark.parametrize("name", ["adamw", "rectified_adam", "lamb"])
+def test_weight_decay_shrinks_weights_without_a_gradient(name):
+    if name != "adamw":
+        pytest.importorskip("tensorflow_addons.optimizers")
+
+    def after_a_step(weight_decay):
+        variable = tf.Variable([1.0, -2.0])
+        make_optimizer(name, 0.1, weight_decay=weight_decay).apply_gradients(
+            [(tf.zeros(2), variable)]
+        )
+        return abs(variable.numpy())
+
+    default = 0.004 if name == "adamw" else 0.0
+    np.testing.assert_allclose(after_a_step(None), after_a_step(default))
+    assert (after_a_step(0.5) < after_a_step(0.0)).all()
+
+
+def test_weight_decay_of_others_is_refused():
+    for name in ("adam", "lookahead"):
+        with pytest.raises(ValueError, match=f"weight_decay` is for .*; '{name}' has none"):
+            make_optimizer(name, 0.1, weight_decay=0.1)
+    with pytest.raises(ValueError, match="must be finite and not negative; got -1"):
+        make_optimizer("adamw", 0.1, weight_decay=-1)
+
+
 def test_unknown_and_unavailable_optimisers_are_named(monkeypatch):
     with pytest.raises(ValueError, match="`optimizer.name` must be one of"):
         make_optimizer("sgdx", 0.1)

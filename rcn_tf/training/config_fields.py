@@ -1,0 +1,150 @@
+"""Nested frozen dataclasses from nested mappings and back: types, unknown keys, nearest names.
+
+A dataclass whose fields are values or further dataclasses describes a settings file; a key of it
+is written with dots, "optimizer.learning_rate". A field annotated `Mapping` is free: whatever is
+inside is one value, and read-only.
+"""
+
+import collections.abc
+import dataclasses
+import difflib
+import types
+import typing
+
+_DESCRIPTIONS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    tuple: "a list",
+    collections.abc.Mapping: "an object",
+}
+
+
+def known_keys(cls, prefix=""):
+    """{dotted key: type annotation} of every value in nested dataclasses."""
+    keys = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            keys.update(known_keys(hint, f"{prefix}{name}."))
+        else:
+            keys[f"{prefix}{name}"] = hint
+    return keys
+
+
+def check_keys(cls, values, root=None, prefix=""):
+    """Raises ValueError at a key that is unknown, or that should be an object and is none.
+
+    `root` and `prefix` say where in an outer dataclass the values lie.
+    """
+    hints = typing.get_type_hints(cls)
+    for key, value in values.items():
+        if key not in hints:
+            raise ValueError(unknown_key(root or cls, f"{prefix}{key}"))
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, collections.abc.Mapping):
+                raise ValueError(f"`{prefix}{key}` must be an object; got {value!r}.")
+            check_keys(hints[key], value, root or cls, f"{prefix}{key}.")
+
+
+def unknown_key(cls, key):
+    """What to say of an unknown dotted key: the nearest one, or those of its level."""
+    known = [*typing.get_type_hints(cls), *known_keys(cls)]
+    endings = difflib.get_close_matches(_ending(key), map(_ending, known), n=1)
+    if endings:
+        candidates = [name for name in known if _ending(name) in endings]
+        near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.0)
+        return f"unknown key {key!r}; did you mean {near[0]!r}?"
+    level = cls
+    for parent in key.split(".")[:-1]:
+        inner = typing.get_type_hints(level).get(parent)
+        if not dataclasses.is_dataclass(inner):
+            break
+        level = inner
+    return f"unknown key {key!r}; known there: {', '.join(typing.get_type_hints(level))}."
+
+
+def build(cls, values):
+    """Nested dataclasses from nested mappings; what is left out keeps its default.
+
+    Raises: ValueError: `check_keys`, or what the dataclasses raise.
+    """
+    check_keys(cls, values)
+    return _build(cls, values)
+
+
+def _build(cls, values):
+    hints = typing.get_type_hints(cls)
+    return cls(
+        **{
+            key: _build(hints[key], value) if dataclasses.is_dataclass(hints[key]) else value
+            for key, value in values.items()
+        }
+    )
+
+
+def plain(value):
+    """Dataclasses, mappings and tuples as the dicts and lists that JSON has, copied."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, collections.abc.Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    return value
+
+
+def convert_fields(instance, prefix=""):
+    """Gives each field of a frozen dataclass its annotated type; for its `__post_init__`.
+
+    A whole number will do for a number, a list for a tuple; a boolean never is a number.
+
+    Raises: ValueError: a value of another type, named with `prefix`.
+    """
+    for name, hint in typing.get_type_hints(type(instance)).items():
+        value = _converted(getattr(instance, name), hint, f"{prefix}{name}")
+        object.__setattr__(instance, name, value)
+
+
+def _ending(key):
+    return key.rpartition(".")[2]
+
+
+def _converted(value, hint, name):
+    options = typing.get_args(hint) if typing.get_origin(hint) is typing.Union else (hint,)
+    for option in options:
+        fits, result = _as(value, option)
+        if fits:
+            return result
+    wanted = " or ".join(_description(option) for option in options if option is not type(None))
+    raise ValueError(f"`{name}` must be {wanted}; got {value!r}.")
+
+
+def _as(value, option):
+    """(Whether `value` fits one type, the value as that type)."""
+    kind = typing.get_origin(option) or option
+    if kind is typing.Literal:
+        return isinstance(value, str) and value in typing.get_args(option), value
+    if kind is float and type(value) is int and abs(value) < 2**1000:
+        return True, float(value)
+    if kind is tuple:
+        return isinstance(value, (list, tuple)), _read_only(value)
+    if kind is collections.abc.Mapping:
+        return isinstance(value, kind), _read_only(value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool)), value
+
+
+def _description(option):
+    if typing.get_origin(option) is typing.Literal:
+        return " or ".join(map(repr, typing.get_args(option)))
+    if dataclasses.is_dataclass(option):
+        return f"a {option.__name__}"
+    return _DESCRIPTIONS[typing.get_origin(option) or option]
+
+
+def _read_only(value):
+    if isinstance(value, collections.abc.Mapping):
+        return types.MappingProxyType({key: _read_only(inner) for key, inner in value.items()})
+    if isinstance(value, (list, tuple)):
+        return tuple(_read_only(inner) for inner in value)
+    return value
