@@ -54,6 +54,16 @@ def physical_memory():
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def resident_memory():
+    """Bytes of memory that this process holds now."""
+    if pathlib.Path("/proc/self/statm").exists():
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    import resource  # macOS: the most that it held
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def natural_order(name):
     """Sort key that puts "scan-2" before "scan-10"."""
     parts = re.split(r"([0-9]+)", name)

@@ -1,5 +1,6 @@
 """Train a registration network on packs of scans."""
 
+import logging
 import pathlib
 import signal
 import sys
@@ -15,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+from rcn_tf.files import resident_memory
 
 _WIDTH = 200  # columns of the presets' table, where the output is not a terminal
 
@@ -45,6 +48,13 @@ def add_arguments(parser):
         metavar="KEY=VALUE",
         help="override a setting, e.g. --set network.n_cascades=3 (repeatable)",
     )
+    parser.add_argument(
+        "--strategy",
+        choices=("auto", "one", "mirrored", "multiworker"),
+        default="auto",
+        help="one device, all GPUs of this machine, or all workers that TF_CONFIG or SLURM "
+        "names; by default as many as there are",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--presets", action="store_true", help="list the presets and exit")
 
@@ -59,11 +69,18 @@ def run(args):
 
     from rcn_tf.training.config import load_training_config
     from rcn_tf.training.loop import train
+    from rcn_tf.training.strategies import is_chief, make_strategy
 
     config = load_training_config(source, settings)
-    with _StopOnSignal() as stop, _Watcher(config) as watcher:
+    strategy = make_strategy(args.strategy)
+    with _StopOnSignal() as stop, _Watcher(config, shows=is_chief(strategy)) as watcher:
         steps = train(
-            config, args.out, resume=args.resume, on_step=watcher, should_stop=stop.requested
+            config,
+            args.out,
+            resume=args.resume,
+            strategy=strategy,
+            on_step=watcher,
+            should_stop=stop.requested,
         )
     if not watcher.steps_seen and steps >= config.steps:
         print(f"nothing to do: {args.out} already has {steps} steps")
@@ -109,35 +126,69 @@ def _print_presets():
 
 
 class _Watcher:
-    """Shows the training: a bar on a terminal, else a line whenever `log_every` steps are done."""
+    """Shows the training: a bar on a terminal, else a line whenever `log_every` steps are done.
 
-    def __init__(self, config):
+    What the training logs (warnings, validation) is printed above the bar. Workers that are not
+    the chief show nothing.
+    """
+
+    def __init__(self, config, shows=True):
         self.steps_seen = 0
         self._config = config
-        self._console = Console(stderr=True)
+        self._shows = shows
+        self._console = Console(stderr=True, highlight=False)
         self._progress = _progress(self._console)
+        self._logging = _LogAbove(self._console)
         self._bar = None
         self._start = None
 
     def __enter__(self):
+        logger = logging.getLogger("rcn_tf")
+        logger.addHandler(self._logging)
+        logger.setLevel(logging.INFO)
         return self
 
     def __exit__(self, *exc_info):
         self._progress.stop()
+        logging.getLogger("rcn_tf").removeHandler(self._logging)
 
     def __call__(self, step, terms):
         if self._bar is None:  # nothing is drawn over an error that comes before any step
-            self._progress.start()
-            total = self._config.steps
-            self._bar = self._progress.add_task("training", total=total, terms="")
             self._start = time.monotonic()
+            self._bar = self._progress.add_task("training", total=self._config.steps, terms="")
+            if self._shows:
+                self._progress.start()
         seconds = time.monotonic() - self._start  # without the first step, which compiles
         rate = self.steps_seen * self._config.batch_size / seconds if self.steps_seen else 0.0
         self.steps_seen += 1
-        shown = f"{rate:.2f} pairs/s  {_summary(terms)}"
+        shown = f"{rate:.2f} pairs/s  {_summary(terms)}  {_memory()}"
         self._progress.update(self._bar, completed=step, terms=shown)
-        if not self._console.is_terminal and step % self._config.log_every == 0:
+        lines = self._shows and not self._console.is_terminal
+        if lines and step % self._config.log_every == 0:
             print(f"step {step}/{self._config.steps}  {shown}", file=sys.stderr)
+
+
+class _LogAbove(logging.Handler):
+    """Prints log records through a rich console, so that they do not tear its bar."""
+
+    def __init__(self, console):
+        super().__init__()
+        self._console = console
+
+    def emit(self, record):
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        self._console.print(prefix + record.getMessage(), markup=False, soft_wrap=True)
+
+
+def _memory():
+    """Memory that this process holds, on the GPU where there is one."""
+    import tensorflow as tf
+
+    if tf.config.list_logical_devices("GPU"):
+        used = tf.config.experimental.get_memory_info("GPU:0")["current"]
+    else:
+        used = resident_memory()
+    return f"{used / 2**30:.1f} GiB"
 
 
 def _summary(terms):

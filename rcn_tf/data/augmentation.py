@@ -40,10 +40,15 @@ def random_control_points(batch, shape, seed, step):
     return uniform**3 * tf.constant(largest, tf.float32)
 
 
-def augment_images(images, seed, step):
-    """Images [B, D, H, W, 1] under `random_flow`: result(x) = image(x + flow(x))."""
+def augment_images(images, seed, step, places):
+    """Images [B, D, H, W, 1] under a random flow: result(x) = image(x + flow(x)).
+
+    places: [B] ints, of the images in their global batch. What befalls an image depends on
+    (seed, step, place), however the batch is divided.
+    """
     shape = images.shape[1:4]
-    return custom_ops.warp(images, random_flow(tf.shape(images)[0], shape, seed, step))
+    whole = random_control_points(tf.reduce_max(places) + 1, shape, seed, step)
+    return custom_ops.warp(images, free_form_flow(tf.gather(whole, places), shape))
 
 
 def augment_scan(scan, seed, step):

@@ -1,12 +1,14 @@
 """tf.data pipeline of training pairs.
 
-Batches are dicts: `fixed`, `moving` float32 [B, D, H, W, 1] in [0, 1]; `fixed_id`, `moving_id`
-strings [B]. Background threads read ahead and scans are cached as uint8 (`rcn_tf.data.scans`);
-order and augmentation are functions of (seed, step) alone. Batches are global ones: a
-tf.distribute strategy splits them among its replicas.
+Batches are dicts: `fixed`, `moving` float32 [B, D, H, W, 1] in [0, 1]; for supervised training
+also `reference_flow` [B, D, H, W, 3]. Background threads read ahead and scans are cached as
+uint8 (`rcn_tf.data.scans`); order and augmentation are functions of (seed, step) alone. The
+replicas of a tf.distribute strategy each read their own part of every global batch, on however
+many machines: together they see what one device would.
 """
 
 import dataclasses
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +16,7 @@ import tensorflow as tf
 from rcn_tf.data.augmentation import augment_images
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.pairs import TrainingOrder, scheme_pairs
+from rcn_tf.data.reference_flows import ReferenceFlows
 from rcn_tf.data.scans import ScanStore
 
 PARALLEL_READS = 4
@@ -29,42 +32,99 @@ class TrainingData:
     batch_size: int
     seed: int
     augment: bool
+    flows: Optional[ReferenceFlows] = None
 
     @property
     def volume_shape(self):
         """(D, H, W) of the scans."""
         return self.store.config.image_size
 
-    def batches(self, start_step=0):
-        """tf.data.Dataset of the batches from step `start_step` on, without end."""
+    def batches(self, start_step=0, part=0, parts=1, parts_here=1):
+        """tf.data.Dataset of the batches from step `start_step` on, without end.
 
-        def read(draw):
-            names = self.order[int(draw)]
-            return (*_images(self.store, names), *names)
+        Args:
+            start_step: first step.
+            part, parts: of `parts` equal parts of every global batch, those from number `part` on;
+            parts_here: how many of them, one after the other, before the next step's.
+        """
+        size = self.batch_size // parts
 
-        first = start_step * self.batch_size
-        pairs = tf.data.Dataset.range(first, np.iinfo(np.int64).max).map(
-            lambda draw: _call(read, draw, _image_specs(self.volume_shape)),
-            num_parallel_calls=PARALLEL_READS,
-            deterministic=True,
+        def sample(number):
+            """(step, place in the global batch) of the sample that is read at `number`."""
+            element, within = number // size, number % size
+            return element // parts_here, (part + element % parts_here) * size + within
+
+        def read(step, place):
+            pair = self.order[int(step) * self.batch_size + int(place)]
+            flows = [] if self.flows is None else [self.flows.read(*pair)]
+            return (*_images(self.store, pair), *flows)
+
+        def load(number):
+            step, place = sample(number)
+            return step, place, _call(read, (step, place), self._specs())
+
+        first = start_step * parts_here * size
+        samples = tf.data.Dataset.range(first, np.iinfo(np.int64).max).map(
+            load, num_parallel_calls=PARALLEL_READS, deterministic=True
         )
-        batches = pairs.batch(self.batch_size, drop_remainder=True).enumerate(start_step)
-        return _without_sharding(batches.map(self._finish).prefetch(PREFETCH))
+        batches = samples.batch(size, drop_remainder=True).map(self._finish)
+        return _without_sharding(batches.prefetch(PREFETCH * parts_here))
 
-    def _finish(self, step, batch):
+    def distributed(self, strategy, start_step=0):
+        """The batches, each replica of a tf.distribute strategy with its own part of them."""
+        replicas = strategy.num_replicas_in_sync
+
+        def parts_of_worker(context):
+            here = replicas // context.num_input_pipelines
+            return self.batches(start_step, context.input_pipeline_id * here, replicas, here)
+
+        return strategy.distribute_datasets_from_function(parts_of_worker)
+
+    def check_replicas(self, strategy):
+        """Raises ValueError if the replicas cannot share a batch evenly."""
+        replicas = strategy.num_replicas_in_sync
+        if self.batch_size % replicas:
+            raise ValueError(
+                f"`batch_size` {self.batch_size} cannot be divided among {replicas} replicas; "
+                "choose a multiple (it is that of all replicas together)."
+            )
+
+    def pair_names(self, step):
+        """ "fixed <- moving" of the pairs of the global batch of a step, counted from 0."""
+        draws = range(step * self.batch_size, (step + 1) * self.batch_size)
+        return [" <- ".join(self.order[draw]) for draw in draws]
+
+    def _specs(self):
+        image = (tf.uint8, (*self.volume_shape, 1))
+        specs = {"fixed": image, "moving": image}
+        if self.flows is not None:
+            specs["reference_flow"] = (tf.float32, (*self.volume_shape, 3))
+        return specs
+
+    def _finish(self, steps, places, batch):
         batch = _as_float(batch)
         if self.augment:
-            batch["moving"] = augment_images(batch["moving"], self.seed, step)
+            batch["moving"] = augment_images(batch["moving"], self.seed, steps[0], places)
         return batch
 
 
-def training_dataset(config, scheme="1", *, batch_size, seed=0, augment=True, cache_bytes=2 << 30):
+def training_dataset(
+    config,
+    scheme="1",
+    *,
+    batch_size,
+    seed=0,
+    augment=True,
+    reference_flows=None,
+    cache_bytes=2 << 30,
+):
     """Training pairs of a scheme, after a check of every scan.
 
     Args:
         config: path of a dataset config. scheme: its name.
         batch_size: of the global batch. seed: non-negative; of order and augmentation.
         augment: deform the moving images at random.
+        reference_flows: file of `rcn_tf.data.reference_flows`; only its pairs are then used.
         cache_bytes: memory for scans.
     Returns: TrainingData.
     Raises: FileNotFoundError, KeyError, ValueError: naming the file and the key, also for any
@@ -72,9 +132,15 @@ def training_dataset(config, scheme="1", *, batch_size, seed=0, augment=True, ca
     """
     config = load_dataset_config(config)
     groups = scheme_pairs(config, scheme)
+    flows = None
+    if reference_flows is not None:
+        flows = ReferenceFlows(reference_flows, config.image_size)
+        groups = [([pair for pair in pairs if pair in flows], share) for pairs, share in groups]
+        if not all(pairs for pairs, _ in groups):
+            raise ValueError(f"{reference_flows} has no flow for a subset of scheme {scheme!r}.")
     store = ScanStore(config, cache_bytes, annotations=False)
     store.check(_scans_of(config, config.scheme(scheme)))
-    return TrainingData(store, TrainingOrder(groups, seed), batch_size, seed, augment)
+    return TrainingData(store, TrainingOrder(groups, seed), batch_size, seed, augment, flows)
 
 
 def _scans_of(config, subsets):
@@ -88,15 +154,9 @@ def _images(store, names):
     return [store.read(name).volume[..., None] for name in names]
 
 
-def _image_specs(shape):
-    image = (tf.uint8, (*shape, 1))
-    name = (tf.string, ())
-    return {"fixed": image, "moving": image, "fixed_id": name, "moving_id": name}
-
-
-def _call(read, index, specs):
+def _call(read, arguments, specs):
     """Runs `read` in Python; names and shapes its results by {key: (dtype, shape)}."""
-    values = tf.numpy_function(read, [index], [dtype for dtype, _ in specs.values()])
+    values = tf.numpy_function(read, arguments, [dtype for dtype, _ in specs.values()])
     for value, (_, shape) in zip(values, specs.values()):
         value.set_shape(shape)
     return dict(zip(specs, values))

@@ -13,7 +13,9 @@ from rcn_tf.metrics import surface
 BEFORE = "before"
 
 
-def evaluate(model, pairs, *, n_repeats=1, structures=None, masks=False, surfaces=False):
+def evaluate(
+    model, pairs, *, n_repeats=1, structures=None, masks=False, surfaces=False, last_only=False
+):
     """Registers every pair and measures it before and after each stage.
 
     Args:
@@ -25,6 +27,7 @@ def evaluate(model, pairs, *, n_repeats=1, structures=None, masks=False, surface
             they are one structure, warped linearly and thresholded at 128. All others are
             label maps, see `rcn_tf.labels.warp_labels`.
         surfaces: also the 95th percentile Hausdorff and mean surface distance (slower).
+        last_only: measure the last stage alone (faster).
 
     Yields: rows of one pair, a list of dicts: before, then one per stage, with "fixed",
         "moving", "stage" and the `METRICS` that its data allow (mm need the pack's
@@ -34,7 +37,7 @@ def evaluate(model, pairs, *, n_repeats=1, structures=None, masks=False, surface
     Raises: ValueError: if scans of a pair have different shapes, or lack landmarks of the
         other.
     """
-    register = _Registration(model, n_repeats)
+    register = _Registration(model, n_repeats, last_only)
     for fixed, moving in pairs:
         if fixed.volume.shape != moving.volume.shape:
             raise ValueError(
@@ -43,7 +46,7 @@ def evaluate(model, pairs, *, n_repeats=1, structures=None, masks=False, surface
             )
         scores = _PairScores(fixed, moving, structures, masks=masks, surfaces=surfaces)
         stages, seconds = register(fixed.volume, moving.volume)
-        rows = [{"stage": BEFORE, **scores(None, moving.volume)}]
+        rows = [] if last_only else [{"stage": BEFORE, **scores(None, moving.volume)}]
         rows += [{"stage": name, **scores(flow, warped)} for name, flow, warped in stages]
         rows[-1]["seconds"] = seconds
         yield [{"fixed": fixed.id, "moving": moving.id, **row} for row in rows]
@@ -52,15 +55,16 @@ def evaluate(model, pairs, *, n_repeats=1, structures=None, masks=False, surface
 class _Registration:
     """A model compiled for pairs of volumes; calling it gives its stages and the seconds."""
 
-    def __init__(self, model, n_repeats):
+    def __init__(self, model, n_repeats, last_only):
         self._names = None
         self._warm = False
+        wanted = slice(-1, None) if last_only else slice(None)
 
         @tf.function
         def forward(fixed, moving):
             out = model(fixed, moving, n_repeats=n_repeats, training=False)
-            self._names = _stage_names(out.stages, n_repeats)  # while tracing
-            return [(stage.total_flow, stage.warped) for stage in out.stages]
+            self._names = _stage_names(out.stages, n_repeats)[wanted]  # while tracing
+            return [(stage.total_flow, stage.warped) for stage in out.stages[wanted]]
 
         self._forward = forward
 

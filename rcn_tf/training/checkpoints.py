@@ -1,12 +1,19 @@
-"""Checkpoints: weights, optimiser state and step, from which training continues exactly."""
+"""Checkpoints: weights, optimiser state and step, from which training continues exactly.
+
+They hold the weights by name and do not know on how many devices they were trained: a run may
+be resumed under another strategy or with another number of replicas.
+"""
 
 import pathlib
+import shutil
 
 import tensorflow as tf
 
+INDEX = "checkpoint"  # TensorFlow's name for the file that names the newest one
+
 
 class Checkpoints:
-    """The newest few checkpoints of a run.
+    """The newest few checkpoints of a run, and the number of steps behind the present state.
 
     TensorFlow writes each under a temporary name and renames it; the index that names the
     newest one is replaced last, so a killed process leaves the previous one in force.
@@ -16,20 +23,27 @@ class Checkpoints:
 
     def __init__(self, folder, model, optimizer, keep=3):
         self.folder = pathlib.Path(folder)
-        self._optimizer = optimizer
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
-        self._manager = tf.train.CheckpointManager(
-            checkpoint, str(self.folder), max_to_keep=keep, step_counter=optimizer.iterations
-        )
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        state = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self._step)
+        self._manager = tf.train.CheckpointManager(state, str(self.folder), max_to_keep=keep)
 
     @property
     def step(self):
-        """Number of optimiser steps that the state in memory has behind it."""
-        return int(self._optimizer.iterations.numpy())
+        """Number of training steps that the state in memory has behind it."""
+        return int(self._step.numpy())
+
+    def advance(self):
+        """Counts a step. The optimiser's own count leaves out those that overflowed."""
+        self._step.assign_add(1)
 
     def exist(self):
         """Whether there is a checkpoint to continue from."""
         return self._manager.latest_checkpoint is not None
+
+    def newest(self):
+        """Step of the newest checkpoint on disk, in words for people."""
+        latest = tf.train.latest_checkpoint(str(self.folder))
+        return latest.rsplit("-", 1)[-1] if latest else "0 (none yet)"
 
     def save(self):
         """Writes the present state.
@@ -39,8 +53,10 @@ class Checkpoints:
         """
         try:
             self._manager.save(checkpoint_number=self.step)
-        except tf.errors.OpError as error:
-            raise OSError(f"cannot write a checkpoint to {self.folder}: {error.message}") from error
+        except (tf.errors.OpError, OSError) as error:
+            self.remove_fragments()
+            message = getattr(error, "message", None) or str(error)
+            raise OSError(f"cannot write a checkpoint to {self.folder}: {message}") from error
 
     def restore(self):
         """Loads the newest checkpoint.
@@ -56,3 +72,14 @@ class Checkpoints:
         except (tf.errors.OpError, AssertionError, ValueError) as error:
             first_line = str(error).strip().splitlines()[0]
             raise ValueError(f"checkpoint {latest} cannot be restored: {first_line}") from error
+
+    def remove_fragments(self):
+        """Deletes what an interrupted write has left: files of no checkpoint in the index."""
+        whole = {pathlib.Path(path).name for path in self._manager.checkpoints}
+        for path in self.folder.glob("ckpt-*"):
+            if path.name.split(".")[0] in whole:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

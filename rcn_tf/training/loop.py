@@ -1,54 +1,63 @@
 """The training loop: from a config to a model folder, resumable at any step."""
 
 import dataclasses
+import logging
 import pathlib
 import time
 
-import numpy as np
 import tensorflow as tf
 
 from rcn_tf.cascade import RecursiveCascade
 from rcn_tf.data.pipeline import training_dataset
-from rcn_tf.files import read_json, write_json
 from rcn_tf.keras_api import keras
+from rcn_tf.metrics import folding_fraction
 from rcn_tf.model_folder import save_model
+from rcn_tf.precision import scaled_optimizer
+from rcn_tf.training import monitor
 from rcn_tf.training.checkpoints import Checkpoints
-from rcn_tf.training.optimizers import Halving, make_optimizer
+from rcn_tf.training.optimizers import Halving, create_slots, make_optimizer
 from rcn_tf.training.records import Records
-from rcn_tf.training.step import default_strategy, make_train_step
+from rcn_tf.training.run_folder import check_folder, write_records
+from rcn_tf.training.step import make_agreement, make_train_step
+from rcn_tf.training.strategies import is_chief, make_strategy
+from rcn_tf.training.validation import best_score, make_validation, score
 from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
 from rcn_tf.weights import named_weights
 
-# What must not change between the parts of one run.
-_FIXED_KEYS = (
-    "network",
-    "loss",
-    "batch_size",
-    "seed",
-    "augment",
-    "n_repeats",
-    "data",
-    "optimizer.name",
+logger = logging.getLogger(__name__)
+
+# What TensorFlow says when another worker is gone.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
 )
 
 
 class TrainingDivergedError(ValueError):
-    """The loss or a weight is not finite; the message names the step and the pairs or weight."""
+    """The loss or a weight is not finite; the message names the step and where."""
+
+
+class WorkerLostError(ConnectionError):
+    """Another worker of the job is gone; the message names the step to resume from."""
 
 
 def train(config, folder, *, resume=False, strategy=None, on_step=None, should_stop=None):
     """Trains a network and writes its model folder.
 
-    The folder holds, besides the model: `training.json` (the config as used),
-    `checkpoints/`, `logs/` (TensorBoard) and `metrics.jsonl`. The pairs and augmentation of
-    a step depend on the seed and the step's number only, so a resumed run sees what an
-    uninterrupted one would have seen.
+    The folder holds, besides the model: `best/` (the model that did best in validation),
+    `training.json` and `environment.json` (config and software as used), `checkpoints/`, `logs/`
+    (TensorBoard) and `metrics.jsonl`. The pairs and augmentation of a step depend on the seed
+    and the step's number only, so a resumed run sees what an uninterrupted one would have seen,
+    on whatever number of replicas. What goes wrong early is logged as a warning.
 
     Args:
-        config: TrainingConfig.
-        folder: of the run.
+        config: TrainingConfig. `deterministic` holds for the rest of the process.
+        folder: of the run; all workers of a job need the same one, only the chief writes.
         resume: continue from the newest checkpoint in `folder`.
-        strategy: tf.distribute strategy; by default all GPUs, or the one device.
+        strategy: tf.distribute strategy, see `rcn_tf.training.strategies`.
         on_step: called after every step with (step, {term: batch mean}).
         should_stop: called after every step; True saves and returns early.
 
@@ -56,48 +65,68 @@ def train(config, folder, *, resume=False, strategy=None, on_step=None, should_s
 
     Raises:
         TrainingDivergedError: the loss became NaN or infinite; the last checkpoint is kept.
+        WorkerLostError: another worker of the job died; the last checkpoint is kept.
         FileNotFoundError, KeyError, ValueError: bad data or config, before any step; or
             a `folder` that already holds a run, or none to resume.
         OSError: something cannot be written.
     """
     folder = pathlib.Path(folder)
-    _check_folder(folder, config.to_dict(), resume)
+    config.check_complete()
+    check_folder(folder, config, resume)
     keras.utils.set_random_seed(config.seed)
-    strategy = strategy or default_strategy()
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    strategy = strategy or make_strategy("auto")
     source = training_dataset(
         config.data.config,
         config.data.scheme,
         batch_size=config.batch_size,
         seed=config.seed,
         augment=config.augment,
+        reference_flows=config.data.reference_flows,
     )
+    source.check_replicas(strategy)
+    validation = make_validation(config)
     with strategy.scope():
         model = RecursiveCascade(
-            volume_shape=source.volume_shape, **dataclasses.asdict(config.network)
+            volume_shape=source.volume_shape,
+            precision=config.precision,
+            **dataclasses.asdict(config.network),
         )
         optimizer = make_optimizer(halve_at=config.halve_at, **dataclasses.asdict(config.optimizer))
-        if hasattr(optimizer, "build"):  # Keras' own; tensorflow-addons' build when restored
-            optimizer.build(model.trainable_variables)
-    checkpoints = Checkpoints(folder / "checkpoints", model, optimizer, config.keep_checkpoints)
+        optimizer = scaled_optimizer(optimizer, config.precision)
+        create_slots(optimizer, model.trainable_variables)
+        checkpoints = Checkpoints(folder / "checkpoints", model, optimizer, config.keep_checkpoints)
     if resume:
         checkpoints.restore()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "training.json", config.to_dict())
-    run = _Run(config, folder, model, optimizer, checkpoints, strategy)
-    return run.fit(source, on_step or _ignore, should_stop or _never)
+    run = _Run(config, folder, strategy, source, validation, model, optimizer, checkpoints)
+    try:
+        return run.fit(on_step or _ignore, should_stop or _never)
+    except _LOST as error:
+        if not run.has_other_workers:
+            raise
+        raise WorkerLostError(
+            f"another worker was lost after step {checkpoints.step}; start all workers again "
+            f"with --resume, from step {checkpoints.newest()}."
+        ) from error
 
 
 class _Run:
     """State of a running training, so that the loop reads as a loop."""
 
-    def __init__(self, config, folder, model, optimizer, checkpoints, strategy):
+    def __init__(self, config, folder, strategy, source, validation, model, optimizer, checkpoints):
         self.config = config
         self.folder = folder
-        self.model = model
-        self.schedule = Halving(config.optimizer.learning_rate, config.halve_at)
-        self.checkpoints = checkpoints
         self.strategy = strategy
-        self.records = Records(folder, checkpoints.step)
+        self.source = source
+        self.validation = validation
+        self.model = model
+        self.checkpoints = checkpoints
+        self.schedule = Halving(config.optimizer.learning_rate, config.halve_at)
+        self.is_chief = is_chief(strategy)
+        self.agree = make_agreement(strategy)
+        self.has_other_workers = self.agree is not bool
+        recompute = config.recompute is True
         self.step_function = make_train_step(
             strategy,
             model,
@@ -105,132 +134,125 @@ class _Run:
             weights=config.loss,
             batch_size=config.batch_size,
             n_repeats=config.n_repeats,
-            recompute=_recompute(config),
+            recompute=recompute,
         )
+        self.flat_loss = monitor.FlatLoss()
+        self.saved = checkpoints.step if checkpoints.exist() else None
+        if self.is_chief:
+            write_records(folder, config, strategy, recompute)
+            checkpoints.remove_fragments()
+            self.records = Records(folder, checkpoints.step)
+            self.best = best_score(folder / "best")
 
-    def fit(self, source, on_step, should_stop):
-        step = saved = self.checkpoints.step
-        logged = (step, time.monotonic())
+    def fit(self, on_step, should_stop):
+        step = self.checkpoints.step
+        self.logged = (step, time.monotonic())
         if step < self.config.steps:
-            batches = self.strategy.experimental_distribute_dataset(source.batches(step))
-            for batch in batches:
-                terms = self._take_step(batch, step + 1)
+            for batch in self.source.distributed(self.strategy, step):
+                terms = self._take_step(batch, step)
                 step += 1
-                self.records.add(terms)
+                if self.is_chief:
+                    self._after_step(step, terms, batch)
                 on_step(step, terms)
-                if step % self.config.log_every == 0:
-                    logged = self._log(step, logged)
-                if step % self.config.images_every == 0:
-                    self._log_images(step, batch)
-                if step % self.config.checkpoint_every == 0:
-                    self._save()
-                    saved = step
-                if step >= self.config.steps or should_stop():
+                if step >= self.config.steps or self.agree(should_stop()):
                     break
-        if step > saved or not self.checkpoints.exist():
-            self._save()
-        else:  # a kill may have come between checkpoint and model
-            self._save_model()
-        self.records.close()
+        if self.is_chief:
+            self._finish(step)
+        self.agree(False)  # nobody leaves while the chief still writes
         return step
 
     def _take_step(self, batch, step):
-        terms = self.step_function(batch["fixed"], batch["moving"])
+        terms = self.step_function(**batch)
         terms = {name: term.numpy() for name, term in terms.items()}
-        bad = ~np.isfinite(terms["total"])
-        if bad.any():
-            pairs = ", ".join(np.array(self._pair_names(batch))[bad])
+        problem = monitor.source_of_nan(terms, self.source.pair_names(step))
+        if problem:
             raise TrainingDivergedError(
-                f"the loss is not finite at step {step} for {pairs}; the last checkpoint is "
-                f"of step {self._last_saved()}."
+                f"step {step + 1}: {problem}; the last checkpoint is of step "
+                f"{self.checkpoints.newest()}."
             )
+        self.checkpoints.advance()
         return {name: float(term.mean()) for name, term in terms.items()}
 
-    def _last_saved(self):
-        latest = tf.train.latest_checkpoint(str(self.checkpoints.folder))
-        return latest.rsplit("-", 1)[-1] if latest else "0 (none yet)"
+    def _after_step(self, step, terms, batch):
+        """What is due after a step, as the config's intervals say."""
+        config = self.config
+        self.records.add(terms)
+        if step % config.log_every == 0:
+            self._log(step)
+        if step == config.log_every or step % config.images_every == 0:
+            self._look(step, batch)
+        if step % config.checkpoint_every == 0:
+            self._save(step)
+        if self.validation and step % config.validation.every == 0:
+            self._validate(step)
 
-    def _pair_names(self, batch):
-        columns = []
-        for key in ("fixed_id", "moving_id"):
-            parts = self.strategy.experimental_local_results(batch[key])
-            columns.append([name.decode() for part in parts for name in part.numpy()])
-        return [f"{fixed} <- {moving}" for fixed, moving in zip(*columns)]
+    def _finish(self, step):
+        if self.validation and step >= self.config.steps and step % self.config.validation.every:
+            self._validate(step)
+        if step != self.saved:
+            self._save(step)
+        else:  # a kill may have come between checkpoint and model
+            self._save_model(self.folder, step)
+        self.records.close()
 
-    def _log(self, step, logged):
-        last_step, last_time = logged
-        now = time.monotonic()
-        pairs = (step - last_step) * self.config.batch_size
-        self.records.log(
+    def _log(self, step):
+        (last_step, last_time), now = self.logged, time.monotonic()
+        means = self.records.log(
             step,
-            pairs_per_second=pairs / (now - last_time),
+            pairs_per_second=(step - last_step) * self.config.batch_size / (now - last_time),
             learning_rate=float(self.schedule(step - 1)),
         )
-        return step, now
+        self.logged = step, now
+        self._warn(step, self.flat_loss(means["total"]))
 
-    def _log_images(self, step, batch):
+    def _look(self, step, batch):
+        """Pictures of one pair, and whether its flow folds."""
         fixed, moving = (
             self.strategy.experimental_local_results(batch[key])[0][:1]
             for key in ("fixed", "moving")
         )
-        warped = self.model(fixed, moving, n_repeats=self.config.n_repeats).warped
-        self.records.images(step, fixed=fixed, moving=moving, warped=warped)
+        output = self.model(fixed, moving, n_repeats=self.config.n_repeats)
+        flow = output.flow
+        self.records.pictures(step, fixed=fixed, moving=moving, warped=output.warped, flow=flow)
+        self._warn(step, monitor.folding_warning(folding_fraction(flow)[0]))
 
-    def _save(self):
-        self._check_weights()
+    def _validate(self, step):
+        measures = self.validation(self.model)
+        self.records.write(step, {f"validation/{name}": v for name, v in measures.items()})
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in measures.items())
+        logger.info("step %d: validation %s", step, shown)
+        self._warn(step, monitor.folding_warning(measures["folding_percent"] / 100))
+        if score(measures) > self.best:
+            self._save_model(self.folder / "best", step, validation=measures)
+            self.best = score(measures)
+
+    def _warn(self, step, message):
+        if message:
+            self.records.warn(step, message)
+            logger.warning("step %d: %s", step, message)
+
+    def _save(self, step):
+        self._check_weights(step)
         self.checkpoints.save()
-        self._save_model()
+        self.saved = step
+        self._save_model(self.folder, step)
 
-    def _save_model(self):
+    def _save_model(self, folder, step, **facts):
         save_model(
             self.model,
-            self.folder,
+            folder,
             preprocessing=DEFAULT_OPTIONS,
-            training={"steps": self.checkpoints.step, "config": self.config.to_dict()},
+            training={"steps": step, **facts, "config": self.config.to_dict()},
         )
 
-    def _check_weights(self):
+    def _check_weights(self, step):
         """A finite loss may have had a gradient that is not: never save what came of it."""
         for name, variable in named_weights(self.model).items():
             if not tf.reduce_all(tf.math.is_finite(variable)):
                 raise TrainingDivergedError(
-                    f"weight {name} is not finite at step {self.checkpoints.step}; the last "
-                    f"checkpoint is of step {self._last_saved()}."
+                    f"weight {name} is not finite at step {step}; the last checkpoint is of "
+                    f"step {self.checkpoints.newest()}."
                 )
-
-
-def _recompute(config):
-    """Whether activations are computed again; "auto" keeps them at present."""
-    return config.recompute is True
-
-
-def _check_folder(folder, config, resume):
-    started = (folder / "checkpoints" / "checkpoint").exists()
-    if started and not resume:
-        raise ValueError(f"{folder} already holds a training run: continue it with --resume.")
-    if not resume:
-        return
-    if not started:
-        raise FileNotFoundError(f"{folder} holds no checkpoint to resume from.")
-    before = read_json(folder / "training.json")
-    for key in _FIXED_KEYS:
-        difference = _difference(key, _lookup(before, key), _lookup(config, key))
-        if difference:
-            raise ValueError(f"cannot resume {folder}: {difference}.")
-
-
-def _lookup(config, key):
-    for part in key.split("."):
-        config = config.get(part, {})
-    return config
-
-
-def _difference(key, old, new):
-    """First difference of two settings in words, or None."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        parts = [_difference(f"{key}.{k}", old.get(k), new.get(k)) for k in {**old, **new}]
-        return next(filter(None, parts), None)
-    return None if old == new else f"`{key}` was {old!r}, is {new!r}"
 
 
 def _ignore(_step, _terms):

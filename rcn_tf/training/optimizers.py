@@ -52,7 +52,8 @@ def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None, weight_deca
     if weight_decay is not None:
         options["weight_decay"] = weight_decay
     if name == "adam":
-        return keras.optimizers.Adam(**options, epsilon=ADAM_EPSILON, jit_compile=False)
+        # The older class updates a weight and its moments in one op, with no temporaries.
+        return keras.optimizers.legacy.Adam(**options, epsilon=ADAM_EPSILON)
     if name == "adamw":
         return keras.optimizers.AdamW(**options, jit_compile=False)
     addons = _import_addons(name)
@@ -60,6 +61,18 @@ def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None, weight_deca
         inner = keras.optimizers.legacy.Adam(options["learning_rate"], epsilon=ADAM_EPSILON)
         return addons.Lookahead(inner, global_clipnorm=clip_norm)
     return getattr(addons, _ADDONS[name])(**options)
+
+
+def create_slots(optimizer, variables):
+    """Makes an optimiser's moments of the variables now instead of in the first step.
+
+    A checkpoint then finds all that it restores, and they do not come to lie in memory between
+    the first step's activations.
+    """
+    if hasattr(optimizer, "build"):
+        optimizer.build(variables)
+    else:
+        optimizer._create_all_weights(variables)  # what Keras itself calls to restore a model
 
 
 def check_optimizer(name, weight_decay=None):

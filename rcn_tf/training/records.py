@@ -6,11 +6,15 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from custom_ops import warp
+from rcn_tf import fields
 from rcn_tf.files import replacing
+
+_GRID_SPACING = 8  # voxels between the lines of the deformed grid
 
 
 class Records:
-    """Averages of the loss terms since the last log line, and slices of the images.
+    """Averages of the loss terms since the last log line, and pictures.
 
     Args:
         folder: of the run; events go to `logs/`, lines to `metrics.jsonl`.
@@ -30,28 +34,57 @@ class Records:
         self._window.append(terms)
 
     def log(self, step, **extra):
-        """Writes the window's means and `extra` (pairs/s, learning rate, …) at `step`."""
+        """Writes the window's means and `extra` (pairs/s, learning rate, …) at `step`.
+
+        Returns: the means, a dict.
+        """
         names = self._window[0]
-        values = {name: float(np.mean([terms[name] for terms in self._window])) for name in names}
-        values.update(extra)
+        means = {name: float(np.mean([terms[name] for terms in self._window])) for name in names}
         self._window = []
-        with self._lines.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        self.write(step, {**means, **extra})
+        return means
+
+    def write(self, step, values):
+        """One line of numbers, and the same to TensorBoard."""
+        self._append({"step": step, **values})
         with self._writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
         self._writer.flush()
 
-    def images(self, step, **volumes):
-        """Writes the middle slice along each axis of volumes [B, D, H, W, 1] in [0, 1]."""
+    def warn(self, step, message):
+        """One line with a warning."""
+        self._append({"step": step, "warning": message})
+
+    def pictures(self, step, *, fixed, moving, warped, flow):
+        """Slices of the images, the grid as the flow deforms it, and its Jacobian's histogram.
+
+        Args: images [B, D, H, W, 1] in [0, 1]; flow [B, D, H, W, 3]; the first sample is shown.
+        """
+        flow = flow[:1]
+        volumes = {"fixed": fixed, "moving": moving, "warped": warped}
+        volumes["grid"] = warp(_grid(flow.shape[1:4]), flow)
         with self._writer.as_default(step=step):
             for name, volume in volumes.items():
                 for axis in range(3):
                     middle = tf.gather(volume[:1], volume.shape[axis + 1] // 2, axis=axis + 1)
                     tf.summary.image(f"{name}/axis_{axis}", tf.clip_by_value(middle, 0.0, 1.0))
+            tf.summary.histogram("jacobian_determinant", fields.jacobian_determinant(flow))
 
     def close(self):
+        """Writes what is pending."""
         self._writer.close()
+
+    def _append(self, line):
+        with self._lines.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _grid(shape):
+    """Planes of ones every few voxels along each axis, [1, D, H, W, 1]."""
+    lines = [np.arange(n) % _GRID_SPACING == 0 for n in shape]
+    d, h, w = np.ix_(*lines)
+    return tf.constant((d | h | w)[None, ..., None].astype(np.float32))
 
 
 def _drop_lines_after(path, step):

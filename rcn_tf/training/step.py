@@ -5,51 +5,62 @@ import tensorflow as tf
 from rcn_tf.objective import registration_losses
 
 
-def default_strategy():
-    """All GPUs of the machine where there are several, else its one device."""
-    gpus = tf.config.list_logical_devices("GPU")
-    if len(gpus) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
-
-
 def make_train_step(
     strategy, model, optimizer, *, weights, batch_size, n_repeats=1, recompute=False
 ):
     """Compiled function that updates the weights from one global batch.
 
-    The loss is the sum over samples divided by the global batch size, so that it does not
-    depend on the number of replicas.
+    The loss is the sum over samples divided by the global batch size, so that neither it nor
+    the update depends on the number of replicas.
 
     Args:
         strategy: under whose scope model and optimizer were made.
+        optimizer: keras optimizer, perhaps within a loss scale (`rcn_tf.precision`).
         weights: of the loss terms, see `rcn_tf.objective`.
         batch_size: global.
         n_repeats: shared-weight repeats of each dense stage.
         recompute: compute activations again in the backward pass instead of keeping them.
 
-    Returns: f(fixed, moving) with images [B, D, H, W, 1] as the strategy distributes
-        them -> dict of loss terms [B] over the global batch.
+    Returns: f(fixed, moving, reference_flow=None) with images [B, D, H, W, 1] and flow
+        [B, D, H, W, 3] as the strategy distributes them -> dict of loss terms [B] over the
+        global batch.
     """
     needs_reverse = bool(weights.get("final", {}).get("invertibility"))
-
+    scales = hasattr(optimizer, "get_scaled_loss")
     options = {"n_repeats": n_repeats, "training": True, "recompute": recompute}
 
-    def replica_step(fixed, moving):
+    def replica_step(fixed, moving, reference_flow):
         with tf.GradientTape() as tape:
             output = model(fixed, moving, **options)
-            reverse = None
-            if needs_reverse:
-                reverse = model(moving, fixed, **options)
-            terms = registration_losses(output, fixed, weights, backward=reverse)
+            reverse = model(moving, fixed, **options) if needs_reverse else None
+            terms = registration_losses(
+                output, fixed, weights, backward=reverse, reference_flow=reference_flow
+            )
             loss = tf.reduce_sum(terms["total"]) / batch_size
+            if scales:
+                loss = optimizer.get_scaled_loss(loss)
         variables = model.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        gradients = tape.gradient(loss, variables)
+        if scales:
+            gradients = optimizer.get_unscaled_gradients(gradients)
+        optimizer.apply_gradients(zip(gradients, variables))
         return terms
 
     @tf.function
-    def train_step(fixed, moving):
-        terms = strategy.run(replica_step, (fixed, moving))
+    def train_step(fixed, moving, reference_flow=None):
+        terms = strategy.run(replica_step, (fixed, moving, reference_flow))
         return {name: strategy.gather(term, axis=0) for name, term in terms.items()}
 
     return train_step
+
+
+def make_agreement(strategy):
+    """f(flag) -> whether any worker says so: workers must leave the loop at the same step."""
+    if strategy.cluster_resolver is None or not strategy.cluster_resolver.cluster_spec():
+        return bool
+
+    @tf.function
+    def count(flag):
+        return strategy.reduce("SUM", strategy.run(tf.identity, (flag,)), axis=None)
+
+    return lambda flag: bool(count(tf.constant(float(flag))) > 0)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.pipeline import training_dataset
+from rcn_tf.data.reference_flows import write_reference_flow
 from rcn_tf.data.scans import ScanStore
 from tests.data.packs_for_tests import SHAPE, write_dataset, write_original_pack
 
@@ -25,13 +26,12 @@ def test_batches_hold_the_scans(tmp_path):
     assert {key: value.shape for key, value in batch.items()} == {
         "fixed": (2, *SHAPE, 1),
         "moving": (2, *SHAPE, 1),
-        "fixed_id": (2,),
-        "moving_id": (2,),
     }
     with h5py.File(tmp_path / "pack.h5") as pack:
         for role in ("fixed", "moving"):
-            for image, name in zip(batch[role], batch[f"{role}_id"]):
-                stored = pack[name.decode().partition("/")[2]]["volume"][...]
+            names = [pair.split(" <- ")[role == "moving"] for pair in data.pair_names(0)]
+            for image, name in zip(batch[role], names):
+                stored = pack[name.partition("/")[2]]["volume"][...]
                 np.testing.assert_array_equal(image[..., 0], stored.astype(np.float32) / 255)
     assert data.batches().element_spec["fixed"].shape == (2, *SHAPE, 1)
 
@@ -59,16 +59,78 @@ def test_augmentation_leaves_the_fixed_image(tmp_path):
 
 def test_an_epoch_visits_all_pairs(tmp_path):
     data = training_dataset(write_dataset(tmp_path), batch_size=3, augment=False)
-    names = [pair for b in take(data.batches(), 2) for pair in zip(b["fixed_id"], b["moving_id"])]
-    assert sorted(names) == list(itertools.permutations([b"pack/a", b"pack/b", b"pack/c"], 2))
+    names = [tuple(pair.split(" <- ")) for step in range(2) for pair in data.pair_names(step)]
+    assert sorted(names) == list(itertools.permutations(["pack/a", "pack/b", "pack/c"], 2))
 
 
-def test_strategy_receives_global_batches(tmp_path):
+@pytest.mark.parametrize(("workers", "replicas"), [(1, 2), (2, 1), (2, 2), (4, 1)])
+def test_parts_of_a_batch_make_up_the_whole(tmp_path, workers, replicas):
+    """The samples and their augmentation do not depend on who reads them."""
+    data = training_dataset(write_dataset(tmp_path), batch_size=4, seed=3)
+    whole = take(data.batches(5), 2)
+    parts = workers * replicas
+    read = [
+        take(data.batches(5, w * replicas, parts, replicas), 2 * replicas) for w in range(workers)
+    ]
+    for step in range(2):
+        for key in ("fixed", "moving"):
+            together = [part[step * replicas + r][key] for part in read for r in range(replicas)]
+            np.testing.assert_array_equal(np.concatenate(together), whole[step][key])
+
+
+def test_a_strategy_receives_the_batches(tmp_path):
     data = training_dataset(write_dataset(tmp_path), batch_size=2, augment=False)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
-    distributed = strategy.experimental_distribute_dataset(data.batches())
     (expected,) = take(data.batches(), 1)
-    np.testing.assert_array_equal(next(iter(distributed))["fixed"], expected["fixed"])
+    received = next(iter(data.distributed(strategy)))
+    np.testing.assert_array_equal(received["fixed"], expected["fixed"])
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
+    class ThreeReplicas:
+        num_replicas_in_sync = 3
+
+    data = training_dataset(write_dataset(tmp_path), batch_size=4)
+    with pytest.raises(ValueError, match="`batch_size` 4 cannot be divided among 3 replicas"):
+        data.check_replicas(ThreeReplicas())
+
+
+def test_reference_flows_come_with_their_pairs(tmp_path, rng):
+    path = write_dataset(tmp_path)
+    pairs = [("pack/a", "pack/c"), ("pack/b", "pack/a")]
+    flows = {pair: rng.standard_normal((*SHAPE, 3)).astype("float32") for pair in pairs}
+    with h5py.File(tmp_path / "flows.h5", "w") as file:
+        for pair, flow in flows.items():
+            write_reference_flow(file, *pair, flow)
+    data = training_dataset(
+        path, batch_size=1, augment=False, reference_flows=tmp_path / "flows.h5"
+    )
+    for step, batch in enumerate(take(data.batches(), 4)):
+        pair = tuple(data.pair_names(step)[0].split(" <- "))
+        np.testing.assert_array_equal(batch["reference_flow"][0], flows[pair])
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (None, FileNotFoundError, "does not exist"),
+        (b"text", ValueError, "cannot be read as HDF5"),
+        ({}, ValueError, "holds no flow"),
+        ({"pack/a <- pack/b": np.zeros((2, 2, 2, 3))}, ValueError, "must have shape"),
+        ({"pack/a <- pack/b": np.zeros((*SHAPE, 3), int)}, ValueError, "not an array of floats"),
+        ({"pack/a <- pack/x": np.zeros((*SHAPE, 3))}, ValueError, "no flow for a subset"),
+    ],
+)
+def test_bad_reference_flows_are_named(tmp_path, content, error, message):
+    path = tmp_path / "flows.h5"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        with h5py.File(path, "w") as file:
+            for name, flow in content.items():
+                file[name] = flow
+    with pytest.raises(error, match=message):
+        training_dataset(write_dataset(tmp_path), batch_size=1, augment=False, reference_flows=path)
 
 
 @pytest.mark.parametrize(

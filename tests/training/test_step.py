@@ -9,7 +9,8 @@ import rcn_tf
 from rcn_tf.keras_api import keras
 from rcn_tf.objective import RCN_WEIGHTS
 from rcn_tf.training.optimizers import make_optimizer
-from rcn_tf.training.step import default_strategy, make_train_step
+from rcn_tf.training.step import make_train_step
+from rcn_tf.training.strategies import make_strategy
 
 SHAPE = (32, 36, 34)
 
@@ -25,7 +26,7 @@ def pair(rng):
 
 def make(weights, rate=3e-3, batch_size=1, **kwargs):
     keras.utils.set_random_seed(0)
-    strategy = default_strategy()
+    strategy = make_strategy()
     with strategy.scope():
         model = rcn_tf.RecursiveCascade("vtn", 1, SHAPE, channels=4, affine_channels=2)
         optimizer = make_optimizer("adam", rate)

@@ -1,0 +1,76 @@
+"""Flows made by another method, as the target of supervised training (VTN, section V).
+
+An HDF5 file with one dataset per pair, "<fixed id> <- <moving id>", float [D, H, W, 3]: voxels
+of the scans' grid, axis order ij, pull-back like every flow here.
+"""
+
+import threading
+
+import h5py
+import numpy as np
+
+from rcn_tf.files import physical_memory
+
+_ARROW = " <- "
+
+
+def write_reference_flow(file, fixed, moving, flow):
+    """Adds the flow of a pair to an open h5py.File, replacing an older one.
+
+    Args: fixed, moving: scan ids "alias/id". flow: [D, H, W, 3], stored as float32.
+    """
+    name = f"{fixed}{_ARROW}{moving}"
+    if name in file:
+        del file[name]
+    file.create_dataset(name, data=np.asarray(flow, np.float32), compression="gzip")
+
+
+class ReferenceFlows:
+    """Reads the flows of a file; threads may share it.
+
+    Args: path: of the file. shape: (D, H, W) that every flow must have.
+    Raises: FileNotFoundError: no such file. ValueError: not HDF5, no flow in it, or one that is
+        not a flow of that shape.
+    """
+
+    def __init__(self, path, shape):
+        self._path, self._shape = path, (*shape, 3)
+        self._lock = threading.Lock()
+        try:
+            self._file = h5py.File(path, "r")
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path} does not exist.") from None
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read as HDF5: {error}.") from error
+        self._names = []
+        self._file.visititems(self._note)
+        if not self._names:
+            raise ValueError(f"{path} holds no flow named '<fixed id>{_ARROW}<moving id>'.")
+
+    def __contains__(self, pair):
+        return _ARROW.join(pair) in self._names
+
+    def read(self, fixed, moving):
+        """Flow [D, H, W, 3] float32 of a pair.
+
+        Raises: ValueError: it is not finite.
+        """
+        name = f"{fixed}{_ARROW}{moving}"
+        with self._lock:
+            flow = self._file[name][...].astype(np.float32)
+        if not np.isfinite(flow).all():
+            raise ValueError(f"the flow {name!r} in {self._path} holds NaN or infinity.")
+        return flow
+
+    def _note(self, name, item):
+        if _ARROW not in name or not isinstance(item, h5py.Dataset):
+            return
+        elsewhere = item.external or item.is_virtual
+        if elsewhere or item.dtype.kind != "f" or item.nbytes > physical_memory():
+            raise ValueError(f"the flow {name!r} in {self._path} is not an array of floats.")
+        if item.shape != self._shape:
+            raise ValueError(
+                f"the flow {name!r} in {self._path} must have shape {self._shape}; "
+                f"got {item.shape}."
+            )
+        self._names.append(name)

@@ -1,0 +1,76 @@
+"""Measuring the network on held-out pairs while it trains, and keeping the best one."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.pairs import scheme_pairs
+from rcn_tf.data.scans import ScanStore
+from rcn_tf.evaluation import evaluate
+from rcn_tf.model_folder import read_config
+
+_DEFAULT_SCHEME = "2"  # the original's name for validation
+_MEASURES = ("dice", "landmark_voxels", "similarity", "folding_percent")
+
+
+def make_validation(config):
+    """Validation of a training config; None where it names no scheme and there is no "2".
+
+    Raises: FileNotFoundError, KeyError, ValueError: naming the file and the scheme or scan.
+    """
+    dataset = load_dataset_config(config.data.config)
+    scheme = config.validation.scheme
+    if scheme is None:
+        if _DEFAULT_SCHEME not in dataset.schemes:
+            return None
+        scheme = _DEFAULT_SCHEME
+    pairs = [pair for group, _ in scheme_pairs(dataset, scheme) for pair in group]
+    places = np.linspace(0, len(pairs) - 1, min(config.validation.pairs, len(pairs)))
+    return Validation(ScanStore(dataset), [pairs[round(k)] for k in places], config.n_repeats)
+
+
+class Validation:
+    """Registers pairs of scans and averages what the last stage achieves.
+
+    Args: store: ScanStore. pairs: [(fixed id, moving id)]. n_repeats: as in training.
+    """
+
+    def __init__(self, store, pairs, n_repeats=1):
+        self._store, self._pairs, self._n_repeats = store, pairs, n_repeats
+        self._compiled = None
+        store.check(sorted({scan for pair in pairs for scan in pair}))
+
+    def __call__(self, model):
+        """{measure: mean over the pairs}, those of `_MEASURES` that the scans allow."""
+        if self._compiled is None:
+            self._compiled = tf.function(model)
+        rows = [
+            pair_rows[-1]
+            for pair_rows in evaluate(
+                self._compiled,
+                map(self._read, self._pairs),
+                n_repeats=self._n_repeats,
+                structures=self._store.config.structures,
+                masks=self._store.config.image_type == "liver",
+                last_only=True,
+            )
+        ]
+        found = {name: [row[name] for row in rows if name in row] for name in _MEASURES}
+        return {name: float(np.nanmean(values)) for name, values in found.items() if values}
+
+    def _read(self, pair):
+        return tuple(dataclasses.replace(self._store.read(scan), id=scan) for scan in pair)
+
+
+def score(measures):
+    """The one number by which networks are compared, higher is better: Dice, else similarity."""
+    return measures.get("dice", measures["similarity"])
+
+
+def best_score(folder):
+    """Score of the model that lies in a folder; minus infinity where there is none."""
+    if not (folder / "weights.h5").exists():
+        return -np.inf
+    return score(read_config(folder)["training"]["validation"])
