@@ -69,7 +69,7 @@ class Checkpoints:
             raise FileNotFoundError(f"no checkpoint in {self.folder} to resume from.")
         try:
             self._manager.checkpoint.restore(latest).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             first_line = str(error).strip().splitlines()[0]
             raise ValueError(f"checkpoint {latest} cannot be restored: {first_line}") from error
 

@@ -4,11 +4,9 @@ import json
 import re
 import shutil
 
-import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy.ndimage import gaussian_filter
 
 from rcn_tf.commands.main import main as rcn
 from rcn_tf.keras_api import keras
@@ -16,8 +14,7 @@ from rcn_tf.model_folder import load_model
 from rcn_tf.training.config import load_training_config
 from rcn_tf.training.loop import TrainingDivergedError, train
 from rcn_tf.training.presets import PRESETS
-
-SHAPE = (32, 36, 34)
+from tests.training.study import SHAPE, losses_of, write_study
 
 
 class Exploding(keras.Model):
@@ -54,45 +51,12 @@ BLANK = (
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A pack of four smooth random scans and its dataset config."""
-    folder = tmp_path_factory.mktemp("pack")
-    rng = np.random.default_rng(0)
-    with h5py.File(folder / "scans.h5", "w") as pack:
-        for k in range(4):
-            volume = gaussian_filter(rng.standard_normal(SHAPE), 3)
-            volume = 250 * (volume - volume.min()) / np.ptp(volume)
-            volume[0, 0, 0] = 255 if k == 3 else 0
-            pack[f"s{k}/volume"] = volume.astype("uint8")
-    config = {
-        "files": {"/": {"path": "scans.h5"}},
-        "image_size": list(SHAPE),
-        "image_type": "liver",
-        "schemes": {"1": {"train": 1.0}},
-        "subsets": {"train": [f"s{k}" for k in range(4)]},
-    }
-    (folder / "data.json").write_text(json.dumps(config))
-    training = {
-        "data": {"config": "data.json"},
-        "network": {"n_cascades": 1, "channels": 2, "affine_channels": 2},
-        "optimizer": {"learning_rate": 1e-3},
-        "steps": 6,
-        "halve_at": [4],
-        "batch_size": 2,
-        "log_every": 1,
-        "images_every": 3,
-        "checkpoint_every": 2,
-    }
-    (folder / "train.json").write_text(json.dumps(training))
-    return folder
+    return write_study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture
 def config(data):
     return load_training_config(data / "train.json")
-
-
-def losses_of(folder):
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [line["total"] for line in lines if "total" in line]
 
 
 @pytest.fixture(scope="module")
