@@ -8,9 +8,10 @@ looks up. How large these are is read off the graph of one network and its gradi
 traced without being run: no weight is allocated, any base network will do. With `recompute`
 only one stage's activations exist at a time.
 
-Measured on a CPU (float32 and bfloat16, batches of 1 to 4, 64^3 and 128^3, 1 to 10 cascades), the
-peak was within 9 % of the estimate for VTN, and within 14 % for VoxelMorph, which holds more than
-is counted here. GPUs were not measured. `choose_recompute` leaves a fifth of the memory free.
+On a CPU (float32 and bfloat16, batches of 1 to 4, 64^3 and 128^3, 1 to 10 cascades) the estimate
+was within 9 % of the measured peak for VTN, and within 14 % for VoxelMorph, whose longer cascades
+hold more than is counted; `RUNTIME` was set from these runs. GPUs were not measured.
+`choose_recompute` leaves a fifth of the memory free.
 """
 
 import dataclasses
