@@ -1,4 +1,4 @@
-"""Show versions, devices and the warp backend, and what a model folder holds."""
+"""Show versions, devices and the warp backend, what a model folder holds, what training takes."""
 
 import importlib.metadata
 import pathlib
@@ -7,19 +7,31 @@ import platform
 from rich.console import Console
 from rich.table import Table
 
+from rcn_tf.commands import info_memory
+
 _PACKAGES = ("tensorflow", "tf_keras", "tensorflow-addons", "numpy", "SimpleITK")
 
 
 def add_arguments(parser):
     """Declares the arguments of `rcn info`."""
-    parser.add_argument("model", type=pathlib.Path, nargs="?", help="model folder")
+    parser.add_argument(
+        "source",
+        metavar="MODEL",
+        nargs="?",
+        help="model folder; with --memory also a training config or the name of a preset",
+    )
+    info_memory.add_arguments(parser)
 
 
 def run(args):
     """Prints the software in use and, for a model folder, the network's make-up."""
+    info_memory.check_arguments(args)
+    if args.memory:
+        info_memory.run(args)
+        return
     sections = {"Software": _software()}
-    if args.model is not None:
-        sections.update(_model(args.model))
+    if args.source is not None:
+        sections.update(_model(pathlib.Path(args.source)))
     console = Console(markup=False, highlight=False)
     for title, rows in sections.items():
         console.print(title, soft_wrap=True)

@@ -170,7 +170,17 @@ class TrainingConfig:
 
 
 def load_training_config(source, settings=()):
-    """A training config from a file or a preset, with settings applied.
+    """A training config that is ready to train: `read_training_config`, and complete.
+
+    Raises: FileNotFoundError, ValueError: as there, or a file that training needs is not named.
+    """
+    config = read_training_config(source, settings)
+    config.check_complete(str(source))
+    return config
+
+
+def read_training_config(source, settings=()):
+    """A training config from a file or a preset, with settings applied; it may name no data.
 
     Args:
         source: path of a .json, .yaml or .yml file, or the name of a preset.
@@ -192,9 +202,7 @@ def load_training_config(source, settings=()):
         group = isinstance(values[key], dict) and key != "loss"  # which is replaced as a whole
         values[key] = {**values[key], **value} if group else value
     values = apply_settings(TrainingConfig, values, settings, _PATHS)
-    config = TrainingConfig.from_dict(values, where)
-    config.check_complete(where)
-    return config
+    return TrainingConfig.from_dict(values, where)
 
 
 def _read(source):

@@ -10,7 +10,8 @@ from rcn_tf.keras_api import keras
 ADAM_EPSILON = 1e-8
 
 _ADDONS = {"rectified_adam": "RectifiedAdam", "lamb": "LAMB", "lookahead": "Lookahead"}
-_NAMES = ("adam", "adamw", *_ADDONS)
+# Optimisers, and how many variables of a weight's size each keeps for it.
+SLOTS = {"adam": 2, "adamw": 2, "rectified_adam": 2, "lamb": 2, "lookahead": 3}
 _DECAYING = ("adamw", "rectified_adam", "lamb")  # have decoupled weight decay
 
 
@@ -77,8 +78,8 @@ def create_slots(optimizer, variables):
 
 def check_optimizer(name, weight_decay=None):
     """Raises ValueError if there is no such optimiser, or none with such a weight decay."""
-    if name not in _NAMES:
-        raise ValueError(f"`optimizer.name` must be one of {_NAMES}; got {name!r}.")
+    if name not in SLOTS:
+        raise ValueError(f"`optimizer.name` must be one of {tuple(SLOTS)}; got {name!r}.")
     if weight_decay is None:
         return
     if name not in _DECAYING:

@@ -1,12 +1,14 @@
-"""`rcn info` with and without a model folder."""
+"""`rcn info` with and without a model folder, and `rcn info --memory`."""
 
+import json
 import platform
 
+import pytest
 import tensorflow as tf
 
 import rcn_tf
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import save_model
+from rcn_tf.model_folder import DEFAULT_MODEL, save_model
 
 
 def test_versions(capsys):
@@ -33,3 +35,70 @@ def test_model_folder(tmp_path, capsys):
 def test_no_model_there(tmp_path, capsys):
     assert main(["info", str(tmp_path / "nothing")]) == 2
     assert "nothing" in capsys.readouterr().err
+
+
+def rows(printed):
+    """{first word: the rest} of a table's lines."""
+    return {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line.strip()}
+
+
+def test_memory_of_a_preset(capsys):
+    settings = ["--set", "network.channels=2", "--set", "batch_size=3"]
+    options = ["--shape", "32", "33", "34", "--replicas", "2"]
+    assert main(["info", "--memory", "vtn_2_liver", *settings, *options]) == 0
+    printed = capsys.readouterr().out
+    assert "32 x 33 x 34 voxels, batch 2 per replica" in printed
+    found = rows(printed)
+    for name in ("weights", "optimizer", "gradients", "flows", "activations", "runtime"):
+        assert len(found[name]) == 2
+    kept, recomputed = map(float, found["total"])
+    assert 0.5 < recomputed <= kept < 2
+    assert "recompute: auto keeps the activations" in printed
+
+
+def test_memory_of_the_defaults(capsys):
+    assert main(["info", "--memory", "--set", "recompute=true"]) == 0
+    printed = capsys.readouterr().out
+    assert "128 x 128 x 128 voxels, batch 4 per replica" in printed
+    assert "recompute: true is what the config says" in printed
+
+
+def test_memory_of_a_config_has_the_datas_shape(tmp_path, capsys):
+    data = {"files": {"/": {"path": "pack.h5"}}, "image_size": [32, 36, 40]}
+    data.update(image_type="brain", schemes={"1": {"train": 1.0}}, subsets={"train": ["a", "b"]})
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    config = tmp_path / "train.yaml"
+    config.write_text("data: {config: data.json}\nnetwork: {channels: 1, n_cascades: 1}\n")
+    assert main(["info", "--memory", str(config)]) == 0
+    assert "32 x 36 x 40 voxels, batch 4" in capsys.readouterr().out
+    (tmp_path / "data.json").unlink()
+    assert main(["info", "--memory", str(config)]) == 0
+    assert "128 x 128 x 128 voxels, batch 4" in capsys.readouterr().out
+
+
+def test_memory_of_a_model_folder(tmp_path, capsys):
+    model = rcn_tf.RecursiveCascade("vtn", 1, (32, 33, 34), channels=2, precision="bfloat16")
+    save_model(model, tmp_path, training={"config": {"batch_size": 2}})
+    assert main(["info", "--memory", str(tmp_path)]) == 0
+    assert "32 x 33 x 34 voxels, batch 2" in capsys.readouterr().out
+    assert main(["info", "--memory", str(DEFAULT_MODEL)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--memory", "vtn_2_livr"], "vtn_2_liver"),
+        (["--memory", "--set", "network.bases=vtn"], "network.base"),
+        (["--memory", "--set", "network.base=nothing"], "`base`"),
+        (["--memory", "--shape", "8", "8", "8"], "volume_shape"),
+        (["--memory", "--replicas", "0"], "--replicas"),
+        (["--replicas", "2"], "--replicas needs --memory"),
+        (["--memory", "."], "not a model folder"),
+    ],
+)
+def test_memory_errors_are_one_line(arguments, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["info", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from rcn_tf.objective import RCN_WEIGHTS
-from rcn_tf.training.config import TrainingConfig, load_training_config
+from rcn_tf.training.config import TrainingConfig, load_training_config, read_training_config
 
 
 @pytest.fixture
@@ -54,6 +54,13 @@ def test_given_values_and_settings_win(write, tmp_path):
     assert config.halve_at == (10, 20)
     assert type(config.optimizer.clip_norm) is float
     assert RCN_WEIGHTS["final"]["similarity"] == 1.0
+
+
+def test_reading_alone_does_not_ask_for_data():
+    config = read_training_config("vtn_3_liver", ["batch_size=2"])
+    assert (config.data.config, config.network.n_cascades, config.batch_size) == (None, 3, 2)
+    with pytest.raises(ValueError, match="data.config"):
+        load_training_config("vtn_3_liver")
 
 
 def test_a_given_loss_replaces_the_default(write):

@@ -1,0 +1,135 @@
+"""The part of `rcn info --memory`: what a training step will take, before it runs."""
+
+import pathlib
+
+from rich.console import Console
+from rich.table import Table
+
+DEFAULT_SHAPE = (128, 128, 128)
+
+
+def add_arguments(parser):
+    """Declares the arguments that go with `--memory`."""
+    parser.add_argument(
+        "--memory", action="store_true", help="estimate the memory of a training step"
+    )
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="with --memory: override a training setting (repeatable)",
+    )
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs=3,
+        metavar=("D", "H", "W"),
+        help="with --memory: volume shape; by default the data's or the model's, else 128 128 128",
+    )
+    parser.add_argument(
+        "--replicas",
+        type=int,
+        metavar="N",
+        help="with --memory: devices that share a batch (default 1)",
+    )
+
+
+def check_arguments(args):
+    """Raises ValueError at an option that means nothing without `--memory`, or a bad one."""
+    given = {"--set": args.settings, "--shape": args.shape, "--replicas": args.replicas}
+    for name, value in given.items():
+        if not args.memory and value not in (None, []):
+            raise ValueError(f"{name} needs --memory.")
+    if args.replicas is not None and args.replicas < 1:
+        raise ValueError(f"--replicas must be at least 1; got {args.replicas}.")
+
+
+def run(args):
+    """Prints the estimate for a training config, a preset or a model folder."""
+    from rcn_tf.training import memory
+
+    config, shape = _source(args.source, args.settings)
+    shape = tuple(args.shape) if args.shape else shape
+    replicas = args.replicas or 1
+    batch = -(-config.batch_size // replicas)
+    estimate = memory.estimate(config, shape, batch)
+    available = memory.available_memory()
+    auto = config.with_settings("recompute=auto")
+    recompute = memory.choose_recompute(auto, shape, batch, available)
+    console = Console(markup=False, highlight=False)
+    sizes = " x ".join(map(str, shape))
+    title = f"Memory of a training step in GiB: {sizes} voxels, batch {batch} per replica"
+    console.print(title, soft_wrap=True)
+    console.print(_table(estimate))
+    console.print(f"available: {'unknown' if available is None else _gib(available) + ' GiB'}")
+    console.print(f"recompute: auto {'recomputes' if recompute else 'keeps'} the activations")
+    if config.recompute != "auto":
+        console.print(f"recompute: {str(config.recompute).lower()} is what the config says")
+
+
+def _source(source, settings):
+    """(TrainingConfig, volume shape) of what is named; the defaults where nothing is."""
+    from rcn_tf.training.config import TrainingConfig, read_training_config
+
+    if source is None:
+        config = TrainingConfig().with_settings(*settings)
+    elif pathlib.Path(source).is_dir():
+        return _of_model(pathlib.Path(source), settings)
+    else:
+        config = read_training_config(source, settings)
+    return config, _data_shape(config.data.config) or DEFAULT_SHAPE
+
+
+def _of_model(folder, settings):
+    """A model's training config, or the default one around its network, and its shape."""
+    from rcn_tf.model_folder import read_config
+    from rcn_tf.training.config import TrainingConfig
+
+    model = read_config(folder)
+    network = dict(model["network"])
+    training = model.get("training")
+    values = training.get("config") if isinstance(training, dict) else None
+    where = folder / "config.json"
+    try:
+        shape = tuple(map(int, network.pop("volume_shape", DEFAULT_SHAPE)))
+        values = {**(values or {}), "precision": network.pop("precision", "float32")}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: bad `network` or `training`: {error}") from error
+    config = TrainingConfig.from_dict({**values, "network": network}, str(where))
+    return config.with_settings(*settings), shape
+
+
+def _data_shape(path):
+    """`image_size` of a dataset config; None where there is none to be read."""
+    from rcn_tf.data.dataset_config import load_dataset_config
+
+    try:
+        return load_dataset_config(path).image_size if path else None
+    except OSError:
+        return None
+
+
+def _table(estimate):
+    table = Table(box=None)
+    for heading in ("", "activations kept", "recomputed"):
+        table.add_column(heading, justify="right" if heading else "left")
+    rows = [
+        *_same(estimate, "weights", "optimizer", "gradients", "flows"),
+        ("activations", estimate.activations, estimate.recomputed),
+        *_same(estimate, "runtime"),
+        ("total", estimate.total(), estimate.total(recompute=True)),
+    ]
+    for name, kept, recomputed in rows:
+        table.add_row(f"  {name}", _gib(kept), _gib(recomputed))
+    return table
+
+
+def _same(estimate, *names):
+    """Rows of what does not depend on `recompute`."""
+    return [(name, getattr(estimate, name), getattr(estimate, name)) for name in names]
+
+
+def _gib(size):
+    return f"{size / 2**30:.2f}"
