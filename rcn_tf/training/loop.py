@@ -15,6 +15,7 @@ from rcn_tf.model_folder import save_model
 from rcn_tf.precision import scaled_optimizer
 from rcn_tf.training import monitor
 from rcn_tf.training.checkpoints import Checkpoints
+from rcn_tf.training.memory import choose_recompute
 from rcn_tf.training.optimizers import Halving, create_slots, make_optimizer
 from rcn_tf.training.records import Records
 from rcn_tf.training.run_folder import check_folder, write_records
@@ -73,80 +74,79 @@ def train(config, folder, *, resume=False, strategy=None, on_step=None, should_s
     folder = pathlib.Path(folder)
     config.check_complete()
     check_folder(folder, config, resume)
-    keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    strategy = strategy or make_strategy("auto")
-    source = training_dataset(
-        config.data.config,
-        config.data.scheme,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        augment=config.augment,
-        reference_flows=config.data.reference_flows,
-    )
-    source.check_replicas(strategy)
-    validation = make_validation(config)
-    with strategy.scope():
-        model = RecursiveCascade(
-            volume_shape=source.volume_shape,
-            precision=config.precision,
-            **dataclasses.asdict(config.network),
-        )
-        optimizer = make_optimizer(halve_at=config.halve_at, **dataclasses.asdict(config.optimizer))
-        optimizer = scaled_optimizer(optimizer, config.precision)
-        create_slots(optimizer, model.trainable_variables)
-        checkpoints = Checkpoints(folder / "checkpoints", model, optimizer, config.keep_checkpoints)
+    run = _Run(config, folder, strategy or make_strategy("auto"))
     if resume:
-        checkpoints.restore()
-    run = _Run(config, folder, strategy, source, validation, model, optimizer, checkpoints)
+        run.checkpoints.restore()
     try:
         return run.fit(on_step or _ignore, should_stop or _never)
     except _LOST as error:
         if not run.has_other_workers:
             raise
         raise WorkerLostError(
-            f"another worker was lost after step {checkpoints.step}; start all workers again "
-            f"with --resume, from step {checkpoints.newest()}."
+            f"another worker was lost after step {run.checkpoints.step}; start all workers again "
+            f"with --resume, from step {run.checkpoints.newest()}."
         ) from error
 
 
 class _Run:
-    """State of a running training, so that the loop reads as a loop."""
+    """State of a running training, so that the loop reads as a loop. Writes nothing when made."""
 
-    def __init__(self, config, folder, strategy, source, validation, model, optimizer, checkpoints):
+    def __init__(self, config, folder, strategy):
         self.config = config
         self.folder = folder
         self.strategy = strategy
-        self.source = source
-        self.validation = validation
-        self.model = model
-        self.checkpoints = checkpoints
+        self.source = training_dataset(
+            config.data.config,
+            config.data.scheme,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            augment=config.augment,
+            reference_flows=config.data.reference_flows,
+        )
+        self.source.check_replicas(strategy)
+        self.validation = make_validation(config)
         self.schedule = Halving(config.optimizer.learning_rate, config.halve_at)
+        self.flat_loss = monitor.FlatLoss()
         self.is_chief = is_chief(strategy)
         self.agree = make_agreement(strategy)
         self.has_other_workers = self.agree is not bool
-        recompute = config.recompute is True
+        self.recompute = choose_recompute(
+            config, self.source.volume_shape, config.batch_size // strategy.num_replicas_in_sync
+        )
+        keras.utils.set_random_seed(config.seed)
+        with strategy.scope():
+            self._build()
+
+    def _build(self):
+        """Network, optimiser and what saves them."""
+        config = self.config
+        self.model = RecursiveCascade(
+            volume_shape=self.source.volume_shape,
+            precision=config.precision,
+            **dataclasses.asdict(config.network),
+        )
+        optimizer = make_optimizer(halve_at=config.halve_at, **dataclasses.asdict(config.optimizer))
+        optimizer = scaled_optimizer(optimizer, config.precision)
+        create_slots(optimizer, self.model.trainable_variables)
+        self.checkpoints = Checkpoints(
+            self.folder / "checkpoints", self.model, optimizer, config.keep_checkpoints
+        )
         self.step_function = make_train_step(
-            strategy,
-            model,
+            self.strategy,
+            self.model,
             optimizer,
             weights=config.loss,
             batch_size=config.batch_size,
             n_repeats=config.n_repeats,
-            recompute=recompute,
+            recompute=self.recompute,
         )
-        self.flat_loss = monitor.FlatLoss()
-        self.saved = checkpoints.step if checkpoints.exist() else None
-        if self.is_chief:
-            write_records(folder, config, strategy, recompute)
-            checkpoints.remove_fragments()
-            self.records = Records(folder, checkpoints.step)
-            self.best = best_score(folder / "best")
 
     def fit(self, on_step, should_stop):
         step = self.checkpoints.step
-        self.logged = (step, time.monotonic())
+        if self.is_chief:
+            self._open(step)
         if step < self.config.steps:
             for batch in self.source.distributed(self.strategy, step):
                 terms = self._take_step(batch, step)
@@ -160,6 +160,15 @@ class _Run:
             self._finish(step)
         self.agree(False)  # nobody leaves while the chief still writes
         return step
+
+    def _open(self, step):
+        """The first that is written, once all that can be wrong with the input is checked."""
+        write_records(self.folder, self.config, self.strategy, self.recompute)
+        self.checkpoints.remove_fragments()
+        self.saved = step if self.checkpoints.exist() else None
+        self.best = best_score(self.folder / "best")
+        self.records = Records(self.folder, step)
+        self.logged = (step, time.monotonic())
 
     def _take_step(self, batch, step):
         terms = self.step_function(**batch)
