@@ -54,10 +54,12 @@ def save_model(model, folder, *, dtype="float32", **sections):
     )
 
 
-def load_model(folder):
+def load_model(folder, precision=None):
     """Builds the network of a model folder and loads its weights.
 
-    Args: folder: with `config.json` and `weights.h5`.
+    Args:
+        folder: with `config.json` and `weights.h5`.
+        precision: of the convolutions (`rcn_tf.precision`); by default that of the folder.
     Returns: (RecursiveCascade, the config as a dict).
     Raises:
         FileNotFoundError: the folder or one of its files is missing.
@@ -68,7 +70,12 @@ def load_model(folder):
         raise FileNotFoundError(f"model folder {folder} does not exist.")
     config = read_config(folder)
     try:
-        model = RecursiveCascade(**config["network"])
+        network = (
+            config["network"]
+            if precision is None
+            else {**config["network"], "precision": precision}
+        )
+        model = RecursiveCascade(**network)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'config.json'}: bad `network`: {error}") from error
     path = folder / "weights.h5"

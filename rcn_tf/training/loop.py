@@ -74,6 +74,7 @@ def train(config, folder, *, resume=False, strategy=None, on_step=None, should_s
     folder = pathlib.Path(folder)
     config.check_complete()
     check_folder(folder, config, resume)
+    keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     run = _Run(config, folder, strategy or make_strategy("auto"))
@@ -115,7 +116,7 @@ class _Run:
         self.recompute = choose_recompute(
             config, self.source.volume_shape, config.batch_size // strategy.num_replicas_in_sync
         )
-        keras.utils.set_random_seed(config.seed)
+        keras.utils.set_random_seed(config.seed)  # whatever the estimate has drawn
         with strategy.scope():
             self._build()
 

@@ -4,17 +4,19 @@ import json
 import re
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from rcn_tf.commands.main import main as rcn
+from rcn_tf.data.reference_flows import write_reference_flow
 from rcn_tf.keras_api import keras
 from rcn_tf.model_folder import load_model
-from rcn_tf.training.config import load_training_config
+from rcn_tf.training.config import TrainingConfig, load_training_config
 from rcn_tf.training.loop import TrainingDivergedError, train
 from rcn_tf.training.presets import PRESETS
-from tests.training.study import SHAPE, losses_of, write_study
+from tests.training.study import SHAPE, losses_of, run_training, write_study
 
 
 class Exploding(keras.Model):
@@ -91,7 +93,16 @@ def test_tensorboard_has_scalars_and_slices(finished):
             event = tf.compat.v1.Event.FromString(record.numpy())
             tags |= {value.tag for value in event.summary.value}
     assert {"total", "final/similarity", "learning_rate", "pairs_per_second"} <= tags
-    assert {f"{name}/axis_{k}" for name in ("fixed", "moving", "warped") for k in range(3)} <= tags
+    pictures = ("fixed", "moving", "warped", "grid")
+    assert {f"{name}/axis_{k}" for name in pictures for k in range(3)} <= tags
+    assert "jacobian_determinant" in tags
+
+
+def test_the_environment_is_written_down(finished, config):
+    facts = json.loads((finished / "environment.json").read_text())
+    assert facts["versions"]["tensorflow"] == tf.__version__
+    assert (facts["replicas"], facts["recompute"]) == (1, False)
+    assert TrainingConfig.from_dict(json.loads((finished / "training.json").read_text())) == config
 
 
 def test_resumed_run_has_the_losses_of_an_uninterrupted_one(config, finished, tmp_path):
@@ -178,6 +189,44 @@ def test_nan_stops_with_the_pair_and_keeps_the_last_checkpoint(config, tmp_path)
         assert np.isfinite(model.get_weights()[0]).all()
 
 
+def test_supervised_training_follows_the_reference_flows(data, tmp_path):
+    """A constant reference of (2, -1, 1) voxels is learnt, on the one pair that has it."""
+    flow = np.broadcast_to([2.0, -1.0, 1.0], (*SHAPE, 3))
+    with h5py.File(tmp_path / "flows.h5", "w") as file:
+        write_reference_flow(file, "s0", "s1", flow)
+    settings = [
+        f"data.reference_flows={tmp_path / 'flows.h5'}",
+        "augment=false",
+        "loss={final: {endpoint_error: 1.0}}",
+        "steps=60",
+        "optimizer.learning_rate=0.01",
+        "batch_size=1",
+        "halve_at=[]",
+    ]
+    train(load_training_config(data / "train.json", settings), tmp_path / "run")
+    losses = losses_of(tmp_path / "run")
+    assert losses[0] == pytest.approx(6**0.5, rel=0.1)
+    assert min(losses) < 0.5 * losses[0]
+
+
+def test_recomputing_changes_no_loss(config, finished, tmp_path):
+    train(config.with_settings("recompute=true"), tmp_path / "run")
+    np.testing.assert_allclose(losses_of(tmp_path / "run"), losses_of(finished), rtol=1e-5)
+
+
+def test_a_seed_determines_a_run_to_the_last_bit(data, tmp_path):
+    """Two processes with --seed 7; a third with another seed differs."""
+    runs = [tmp_path / name for name in ("a", "b", "c")]
+    for run, seed in zip(runs, "778"):
+        run_training(data, run, "--seed", seed)
+    a, b, c = (load_model(run)[0].get_weights() for run in runs)
+    for first, second in zip(a, b):
+        np.testing.assert_array_equal(first, second)
+    assert losses_of(runs[0]) == losses_of(runs[1])
+    assert any((first != other).any() for first, other in zip(a, c))
+    assert json.loads((runs[0] / "training.json").read_text())["deterministic"] is True
+
+
 def test_folder_mistakes_are_named(config, finished, tmp_path):
     with pytest.raises(ValueError, match="already holds a training run"):
         train(config, finished)
@@ -216,14 +265,15 @@ def test_command_resumes_by_the_folder_alone(data, tmp_path, capsys):
     out = tmp_path / "run"
     (tmp_path / "train.yaml").write_text("network: {n_cascades: 1, channels: 2}\nbatch_size: 1\n")
     short = ["--data", str(data / "data.json"), "--seed", "3", "--set", "steps=1"]
+    short += ["--set", "deterministic=false"]  # would hold for all tests of this process
     assert rcn(["train", str(tmp_path / "train.yaml"), "--out", str(out), *short]) == 0
     written = json.loads((out / "training.json").read_text())
-    assert (written["seed"], written["deterministic"]) == (3, True)
+    assert (written["seed"], written["deterministic"]) == (3, False)
     assert written["data"]["config"] == str(data / "data.json")
     assert rcn(["train", "--resume", "--out", str(out), "--set", "steps=2"]) == 0
     assert json.loads((out / "training.json").read_text()) == {**written, "steps": 2}
     capsys.readouterr()
-    assert rcn(["train", "--resume", "--out", str(out), "--seed", "4"]) == 2
+    assert rcn(["train", "--resume", "--out", str(out), "--set", "seed=4"]) == 2
     assert "`seed` was 3, is 4" in capsys.readouterr().err
 
 

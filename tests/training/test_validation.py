@@ -1,0 +1,102 @@
+"""Validation while training: which pairs, what is measured, and the best model."""
+
+import json
+
+import numpy as np
+import pytest
+
+from rcn_tf.evaluation import evaluate
+from rcn_tf.model_folder import load_model
+from rcn_tf.training.config import load_training_config
+from rcn_tf.training.loop import train
+from rcn_tf.training.validation import best_score, make_validation, score
+from tests.training.study import write_study
+
+SCHEME = "validation.scheme=validation"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def config(study):
+    return load_training_config(study / "train.json", [SCHEME, "validation.every=2"])
+
+
+def lines_of(folder, key):
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line[key] for line in lines if key in line}
+
+
+def test_there_is_none_without_a_scheme(study):
+    assert make_validation(load_training_config(study / "train.json")) is None
+
+
+def test_scheme_2_is_taken_by_itself(study, tmp_path):
+    dataset = json.loads((study / "data.json").read_text())
+    dataset["schemes"]["2"] = dataset["schemes"].pop("validation")
+    (study / "original.json").write_text(json.dumps(dataset))
+    config = load_training_config(study / "train.json", [f"data.config={study}/original.json"])
+    assert make_validation(config) is not None
+
+
+def test_pairs_are_spread_evenly(config):
+    assert len(make_validation(config)._pairs) == 12  # all of four scans
+    pairs = make_validation(config.with_settings("validation.pairs=3"))._pairs
+    assert pairs == [("s0", "s1"), ("s2", "s0"), ("s3", "s2")]
+
+
+def test_mistakes_come_before_the_first_step(config, tmp_path):
+    with pytest.raises(KeyError, match="seven"):
+        train(config.with_settings("validation.scheme=seven"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_measures_are_those_of_an_evaluation(config, tmp_path):
+    train(config, tmp_path / "run")
+    model = load_model(tmp_path / "run")[0]
+    validation = make_validation(config)
+    pairs = [validation._read(pair) for pair in validation._pairs]
+    last = [rows[-1] for rows in evaluate(model, pairs, masks=True)]
+    logged = {
+        name: lines_of(tmp_path / "run", f"validation/{name}")
+        for name in ("dice", "similarity", "folding_percent")
+    }
+    assert list(logged["dice"]) == [2, 4, 6]
+    for name, values in logged.items():
+        assert values[6] == pytest.approx(np.mean([row[name] for row in last]), abs=1e-5)
+
+
+def test_the_best_model_is_kept(config, tmp_path, monkeypatch):
+    """Scores 0.5, 0.7, 0.6: the model of step 4 stays, through a resumption too."""
+    scores = iter([0.5, 0.7, 0.6, 0.65])
+
+    class Judge:
+        def __call__(self, model):
+            return {"dice": next(scores), "similarity": 0.0, "folding_percent": 0.0}
+
+    monkeypatch.setattr("rcn_tf.training.loop.make_validation", lambda config: Judge())
+    run = tmp_path / "run"
+    train(config, run)
+    assert best_score(run / "best") == 0.7
+    assert load_model(run / "best")[1]["training"]["steps"] == 4
+    train(config.with_settings("steps=8"), run, resume=True)
+    assert load_model(run / "best")[1]["training"]["steps"] == 4
+
+
+def test_a_folding_network_is_warned_of(config, tmp_path, monkeypatch, caplog):
+    class Folding:
+        def __call__(self, model):
+            return {"similarity": 0.5, "folding_percent": 7.0}
+
+    monkeypatch.setattr("rcn_tf.training.loop.make_validation", lambda config: Folding())
+    train(config.with_settings("steps=2"), tmp_path / "run")
+    assert "step 2: 7.0 % of the volume folds" in caplog.text
+    assert "7.0 % of the volume folds" in lines_of(tmp_path / "run", "warning")[2]
+
+
+def test_without_labels_similarity_counts():
+    assert score({"similarity": 0.9, "folding_percent": 0.0}) == 0.9
+    assert score({"dice": 0.6, "similarity": 0.9}) == 0.6
