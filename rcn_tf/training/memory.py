@@ -127,6 +127,7 @@ def _traced(network, volume_shape, precision, batch):
     arguments = dataclasses.asdict(network)
     arguments["n_cascades"] = min(1, network.n_cascades)
     with tf.Graph().as_default():
+        tf.random.set_seed(0)  # a graph has its own, which deterministic ops demand
         model = RecursiveCascade(volume_shape=volume_shape, precision=precision, **arguments)
         shape = (batch, *model.volume_shape, 1)
         dense = [_trace(stage, shape) for stage in model.dense]
