@@ -99,3 +99,26 @@ def test_warp_benchmark_runs():
     text = run("benchmarks/warp.py", "--shapes", "16,18,20", "--channels", 1, "--repeats", 1)
     for contestant in ("copy", "python", "SciPy", "SimpleITK"):
         assert re.search(rf"\| 1 \| forward \| {contestant} \| [\d.]+ \|", text)
+
+
+def test_reference_flows_of_demons_reduce_the_difference(tmp_path):
+    """Made for every pair, in voxels and axis order ij: warping by them aligns the scans."""
+    import h5py
+    import numpy as np
+
+    from tests.training.study import write_study
+
+    write_study(tmp_path)
+    out = tmp_path / "flows.h5"
+    arguments = ("--data", tmp_path / "data.json", "--subset", "train", "--out", out)
+    text = run("examples/make_reference_flows.py", *arguments)
+    assert text.count("voxels") == 12
+    assert run("examples/make_reference_flows.py", *arguments) == ""
+    with h5py.File(tmp_path / "scans.h5") as pack, h5py.File(out) as file:
+        fixed, moving = (pack[f"{name}/volume"][...].astype("float32") for name in ("s0", "s1"))
+        flow = file["s0 <- s1"][...]
+    warped = custom_ops.warp(moving[None, ..., None], flow[None]).numpy()[0, ..., 0]
+    assert correlation(fixed, warped) > correlation(fixed, moving) + 0.2
+    swapped = custom_ops.warp(moving[None, ..., None], flow[None, ..., ::-1]).numpy()[0, ..., 0]
+    assert correlation(fixed, warped) > correlation(fixed, swapped) + 0.1
+    assert np.isfinite(flow).all()

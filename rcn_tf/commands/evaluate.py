@@ -53,6 +53,11 @@ def add_arguments(parser):
         action="store_true",
         help="scans 2k and 2k + 1 belong together, although the config does not say so (LSPIG)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        help="of the convolutions; by default as trained",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a subset")
     parser.add_argument(
         "--augment-seed",
@@ -85,7 +90,7 @@ def run(args):
     pairs = {
         name: list(itertools.islice(subset_pairs(config, name), args.limit)) for name in subsets
     }
-    model, _ = load_model(args.model)
+    model, _ = load_model(args.model, args.precision)
     if tuple(model.volume_shape) != config.image_size:
         raise ValueError(
             f"model {args.model} registers volumes of shape {tuple(model.volume_shape)}, but "

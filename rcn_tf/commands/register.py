@@ -34,6 +34,11 @@ def add_arguments(parser):
         metavar="DIR",
         help="model folder of `rcn train` (default: the brain MRI model that comes with rcn)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16"),
+        help="of the convolutions; by default as trained",
+    )
     parser.add_argument("--moving-labels", help="structures of the moving image, to warp", **image)
     parser.add_argument(
         "--fixed-labels", help="the same structures of the fixed one, to compare", **image
@@ -63,7 +68,7 @@ def run(args):
 
     with _Results(args.out) as partial:
         _say(f"loading the model {args.model or 'that comes with rcn'}")
-        model, config = load_model(args.model or DEFAULT_MODEL)
+        model, config = load_model(args.model or DEFAULT_MODEL, args.precision)
         result = register_images(model, config, **images, n_repeats=args.repeats, on_step=_say)
         _say("writing the results")
         metrics = {**result.metrics, "peak_memory_mb": _peak_memory_mb()}
