@@ -173,8 +173,8 @@ def _total_flow(stages, flow):
         return flow
     previous = stages[-1]
     if previous.matrix is not None:
-        moved = tf.einsum("bij,bdhwj->bdhwi", previous.matrix, flow) + flow
-        return moved + previous.flow
+        linear = previous.matrix + tf.eye(3)
+        return tf.einsum("bij,bdhwj->bdhwi", linear, flow) + previous.flow
     return compose(previous.total_flow, flow)
 
 

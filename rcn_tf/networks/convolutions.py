@@ -33,13 +33,18 @@ class Convolution(keras.layers.Conv3D):
 
 
 class TransposedConvolution(keras.layers.Conv3DTranspose):
-    """3D transposed convolution that doubles the size: kernel 4, stride 2, no bias."""
+    """3D transposed convolution that doubles the size: kernel 4, stride 2, no bias.
 
-    def __init__(self, filters, **kwargs):
+    Args: multiplier: of the result, before the activation; it goes into the kernel, which is far
+        smaller.
+    """
+
+    def __init__(self, filters, *, multiplier=1.0, **kwargs):
         super().__init__(filters, 4, 2, padding="same", use_bias=False, **kwargs)
+        self.multiplier = multiplier
 
     def call(self, inputs):
-        shape, kernel = tuple(inputs.shape[1:4]), tf.convert_to_tensor(self.kernel)
+        shape, kernel = tuple(inputs.shape[1:4]), self.multiplier * self.kernel
         if None not in shape and 8 * np.prod(shape) <= max(_TINY, inputs.shape[-1]):
             outputs = _double_tiny(inputs, kernel)
         elif self.filters < _NARROW:

@@ -73,12 +73,15 @@ def convolution(filters, kernel_size, strides=1, *, name, leaky=True, dtype=None
     )
 
 
-def transposed_convolution(filters, *, name, leaky=False, scale=1.0, dtype=None):
-    """3D transposed convolution, kernel 4, stride 2, no bias."""
+def transposed_convolution(
+    filters, *, name, leaky=False, initial_scale=1.0, multiplier=1.0, dtype=None
+):
+    """3D transposed convolution, kernel 4, stride 2, no bias; see `TransposedConvolution`."""
     return TransposedConvolution(
         filters,
+        multiplier=multiplier,
         activation=leaky_relu if leaky else None,
-        kernel_initializer=OriginalUniform(scale),
+        kernel_initializer=OriginalUniform(initial_scale),
         name=name,
         dtype=dtype,
     )

@@ -33,7 +33,6 @@ class VTN(keras.Model):
 
     def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vtn"):
         super().__init__(name=name, autocast=False)
-        self.scale = OUTPUT_FACTOR * flow_multiplier
         self.encoder = []
         for level in range(1, 7):
             width = channels * 2 ** (level - 1)
@@ -56,7 +55,11 @@ class VTN(keras.Model):
                 channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True, dtype=dtype
             )
         self.output_layer = transposed_convolution(
-            3, name="upsamp1to0", scale=output_scale(init), dtype="float32"
+            3,
+            name="upsamp1to0",
+            initial_scale=output_scale(init),
+            multiplier=OUTPUT_FACTOR * flow_multiplier,
+            dtype="float32",
         )
 
     def call(self, fixed, moving):
@@ -76,4 +79,4 @@ class VTN(keras.Model):
             features = crop_like(self.upsampled_features[key](x), skip)
             flow = crop_like(self.upsampled_flows[key](self.predictions[key](x)), skip)
             x = concatenate([skip, features, flow], self.compute_dtype)
-        return crop_like(self.output_layer(x), fixed) * self.scale
+        return crop_like(self.output_layer(x), fixed)

@@ -56,6 +56,16 @@ def test_transposed_convolution(rng, shape, channels, filters):
     assert_same(ours, reference, x, rng)
 
 
+@pytest.mark.parametrize("shape", [(2, 2, 2), (5, 6, 4)])
+def test_a_multiplier_multiplies(rng, shape):
+    x = tf.constant(rng.standard_normal((1, *shape, 4)), tf.float32)
+    plain, double = (convolutions.TransposedConvolution(3, multiplier=m) for m in (1.0, 2.5))
+    expected = 2.5 * plain(x)
+    double(x)
+    double.set_weights(plain.get_weights())
+    np.testing.assert_allclose(double(x), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("form", ["_convolve_tiny", "_double_tiny", "_double_narrow"])
 def test_the_special_forms_are_used(rng, monkeypatch, form):
     """Otherwise the tests above would compare Keras with itself."""
