@@ -1,15 +1,15 @@
 """Seconds and peak memory of VTN cascades, with the native and the Python warp.
 
     python benchmarks/cascade.py [--size 128] [--cascades 1 3 10] [--repeats 5]
-        [--backends native python] [--only inference|training|recompute]
+        [--backends native python] [--only inference|training]
 
 Random weights, float32, batch 1; medians of warm runs. Every cell is measured in a process
 of its own, so that its peak memory is its own; the backends take turns. "At rest" is the
 process with the network before its first pass; "weights, Adam" what the training state
 takes, whatever the step does. "Warps" is the share of the forward pass that is spent on
 warping the moving image and composing flows, measured by running these alone on precomputed
-flows. A training step is the one of `rcn train`: forward, losses, backward, Adam; "recompute"
-is the same with activations computed again instead of kept.
+flows. A training step is the one of `rcn train`: forward, losses, backward, Adam; `training.py`
+tells more of it.
 """
 
 import argparse
@@ -20,10 +20,11 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
+
+from training import timed, training_step
 
 GIB = 2**30
-KINDS = ("inference", "training", "recompute")
+KINDS = ("inference", "training")
 
 
 def main():
@@ -97,25 +98,13 @@ def measure(kind, n_cascades, size, repeats):
     state = sum(4 * weights.shape.num_elements() for weights in model.trainable_variables)
     if kind != "inference":
         state *= 3  # with Adam's two moments
-        step = training_step(strategy, model, recompute=kind == "recompute")
+        step = training_step(strategy, model)
     else:
         step = tf.function(lambda f, m: model(f, m).warped)
     seconds = statistics.median([timed(step, fixed, moving) for _ in range(repeats + 1)][1:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     warps = seconds_of_warps(model, fixed, moving, repeats) if kind == "inference" else None
     return {"seconds": seconds, "warps": warps, "rest": rest, "state": state, "peak": peak}
-
-
-def training_step(strategy, model, recompute):
-    from rcn_tf.keras_api import keras
-    from rcn_tf.objective import RCN_WEIGHTS
-    from rcn_tf.training.step import make_train_step
-
-    with strategy.scope():
-        optimizer = keras.optimizers.Adam(1e-4)
-    return make_train_step(
-        strategy, model, optimizer, weights=RCN_WEIGHTS, batch_size=1, recompute=recompute
-    )
 
 
 def seconds_of_warps(model, fixed, moving, repeats):
@@ -140,14 +129,6 @@ def seconds_of_warps(model, fixed, moving, repeats):
         return results
 
     return statistics.median([timed(warps_only, moving, flows) for _ in range(repeats + 1)][1:])
-
-
-def timed(function, *args):
-    import tensorflow as tf
-
-    start = time.perf_counter()
-    tf.nest.map_structure(lambda result: result.numpy(), function(*args))
-    return time.perf_counter() - start
 
 
 def resident_bytes():

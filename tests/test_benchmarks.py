@@ -1,0 +1,65 @@
+"""The benchmark of training runs, and its tables have the rows that are read off them."""
+
+import re
+
+import pytest
+
+from tests.test_examples import run
+
+NUMBER = r"[\d.]+"
+ROWS = {  # table: its rows' first cells, and patterns of the others
+    "steps": [
+        ("1 | float32 | off", (NUMBER, "", NUMBER, NUMBER)),
+        ("1 | float32 | on", (NUMBER, NUMBER, NUMBER, NUMBER)),
+        ("1 | bfloat16 | off", (NUMBER, "", NUMBER, NUMBER)),
+        ("1 | bfloat16 | on", (NUMBER, NUMBER, NUMBER, NUMBER)),
+    ],
+    "baseline": [
+        ("1 | float32, Python warp", (NUMBER, "1.00", NUMBER, NUMBER)),
+        ("1 | float32, native warp", (NUMBER, NUMBER, NUMBER, NUMBER)),
+        ("1 | bfloat16, native warp", (NUMBER, NUMBER, NUMBER, NUMBER)),
+    ],
+    "replicas": [
+        ("1 | 1", (NUMBER, "1.00")),
+        ("1 | 2", (NUMBER, NUMBER)),
+        ("1 | 4", (NUMBER, NUMBER)),
+    ],
+    "profile": [
+        ("1 | convolution", (NUMBER, NUMBER + "%") * 2),
+        ("1 | rest", (NUMBER, NUMBER + "%") * 2),
+        ("1 | all ops", (NUMBER, r"100\.0%") * 2),
+        ("1 | the step, untraced", (NUMBER, "") * 2),
+    ],
+}
+ROWS["inference"] = ROWS["baseline"]
+QUICK = ("--size", 32, "--cascades", 1, "--repeats", 1, "--turns", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ROWS)
+def test_training_benchmark_prints_its_table(table):
+    lines = run("benchmarks/training.py", "--only", table, *QUICK).splitlines()
+    for label, values in ROWS[table]:
+        pattern = rf"\| {re.escape(label)} \| {' [|] '.join(values)} \|"
+        assert sum(bool(re.fullmatch(pattern, line)) for line in lines) == 1, (label, lines)
+
+
+@pytest.mark.slow
+def test_training_benchmark_says_what_died():
+    """A precision that no process can measure leaves the others' rows as they are."""
+    options = ("--only", "inference", "--precisions", "float12", "float32", *QUICK)
+    text = run("benchmarks/training.py", *options)
+    assert "| 1 | float12, native warp | died |" in text
+    assert re.search(rf"\| 1 \| float32, native warp \| {NUMBER} \| {NUMBER} \|", text)
+
+
+@pytest.mark.slow
+def test_training_benchmark_measures_another_checkout(tmp_path):
+    """Here one whose package cannot be imported, which shows that it is what was measured."""
+    package = tmp_path / "rcn_tf"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('another checkout')")
+    options = ("--only", "inference", "--precisions", "float32", "--baseline-tree", tmp_path)
+    text = run("benchmarks/training.py", *options, *QUICK)
+    assert "| 1 | baseline tree | died |" in text
+    assert re.search(rf"\| 1 \| float32, Python warp \| {NUMBER} \|", text)
