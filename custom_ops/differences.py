@@ -11,7 +11,7 @@ def squared_differences(field, backend="auto"):
     """Sum of the squared forward differences along all three axes.
 
     Args:
-        field: [B, D, H, W, C] float32 or float64.
+        field: [B, D, H, W, C] float32 or float64, no axis empty but B.
         backend: as in `warp`. The native op is for CPUs alone; with a GPU, TensorFlow's own
             ops run. It is differentiable once.
 

@@ -77,15 +77,14 @@ class RecursiveCascade(keras.Model):
         with layers_in(precision):
             if affine:
                 self.affine = AffineNetwork(self.volume_shape, channels=affine_channels, init=init)
-            self.dense = [
-                factory(
-                    channels=channels,
-                    flow_multiplier=1.0 / n_cascades,
-                    init=init,
-                    name=f"deform_stem_{k}",
-                )
-                for k in range(n_cascades)
-            ]
+            arguments = {"channels": channels, "init": init}
+            try:
+                self.dense = [
+                    factory(flow_multiplier=1 / n_cascades, name=f"deform_stem_{k}", **arguments)
+                    for k in range(n_cascades)
+                ]
+            except TypeError as error:
+                raise ValueError(f"`base` {base!r} makes no networks: {error}.") from error
             blank = tf.zeros((1, *self.volume_shape, 1))
             for network in self.networks:  # creates the weights
                 network(blank, blank)

@@ -50,8 +50,7 @@ def run(args):
     """Prints the estimate for a training config, a preset or a model folder."""
     from rcn_tf.training import memory
 
-    config, shape = _source(args.source, args.settings)
-    shape = tuple(args.shape) if args.shape else shape
+    config, shape = _source(args.source, args.settings, args.shape and tuple(args.shape))
     replicas = args.replicas or 1
     batch = -(-config.batch_size // replicas)
     estimate = memory.estimate(config, shape, batch)
@@ -69,17 +68,18 @@ def run(args):
         console.print(f"recompute: {str(config.recompute).lower()} is what the config says")
 
 
-def _source(source, settings):
+def _source(source, settings, shape):
     """(TrainingConfig, volume shape) of what is named; the defaults where nothing is."""
     from rcn_tf.training.config import TrainingConfig, read_training_config
 
     if source is None:
         config = TrainingConfig().with_settings(*settings)
     elif pathlib.Path(source).is_dir():
-        return _of_model(pathlib.Path(source), settings)
+        config, own_shape = _of_model(pathlib.Path(source), settings)
+        return config, shape or own_shape
     else:
         config = read_training_config(source, settings)
-    return config, _data_shape(config.data.config) or DEFAULT_SHAPE
+    return config, shape or _data_shape(config.data.config)
 
 
 def _of_model(folder, settings):
@@ -102,13 +102,15 @@ def _of_model(folder, settings):
 
 
 def _data_shape(path):
-    """`image_size` of a dataset config; None where there is none to be read."""
+    """`image_size` of a dataset config, the papers' where none is named."""
     from rcn_tf.data.dataset_config import load_dataset_config
 
+    if path is None:
+        return DEFAULT_SHAPE
     try:
-        return load_dataset_config(path).image_size if path else None
-    except OSError:
-        return None
+        return load_dataset_config(path).image_size
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error.args[0]} Name the size with --shape.") from error
 
 
 def _table(estimate):

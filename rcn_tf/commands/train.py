@@ -139,18 +139,21 @@ class _Watcher:
         self._console = Console(stderr=True, highlight=False)
         self._progress = _progress(self._console)
         self._logging = _LogAbove(self._console)
+        self._logger = logging.getLogger("rcn_tf")
         self._bar = None
         self._start = None
 
     def __enter__(self):
-        logger = logging.getLogger("rcn_tf")
-        logger.addHandler(self._logging)
-        logger.setLevel(logging.INFO)
+        self._level = self._logger.level
+        if self._shows:
+            self._logger.addHandler(self._logging)
+            self._logger.setLevel(logging.INFO)
         return self
 
     def __exit__(self, *exc_info):
         self._progress.stop()
-        logging.getLogger("rcn_tf").removeHandler(self._logging)
+        self._logger.removeHandler(self._logging)
+        self._logger.setLevel(self._level)
 
     def __call__(self, step, terms):
         if self._bar is None:  # nothing is drawn over an error that comes before any step

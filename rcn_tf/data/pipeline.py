@@ -33,6 +33,7 @@ class TrainingData:
     seed: int
     augment: bool
     flows: Optional[ReferenceFlows] = None
+    failures: list = dataclasses.field(default_factory=list)  # of reading, as raised
 
     @property
     def volume_shape(self):
@@ -55,9 +56,11 @@ class TrainingData:
             return element // parts_here, (part + element % parts_here) * size + within
 
         def read(step, place):
-            pair = self.order[int(step) * self.batch_size + int(place)]
-            flows = [] if self.flows is None else [self.flows.read(*pair)]
-            return (*_images(self.store, pair), *flows)
+            try:
+                return self._read(self.order[int(step) * self.batch_size + int(place)])
+            except (KeyError, ValueError, OSError) as error:
+                self.failures.append(error)  # TensorFlow raises one of its own
+                raise
 
         def load(number):
             step, place = sample(number)
@@ -93,6 +96,10 @@ class TrainingData:
         """ "fixed <- moving" of the pairs of the global batch of a step, counted from 0."""
         draws = range(step * self.batch_size, (step + 1) * self.batch_size)
         return [" <- ".join(self.order[draw]) for draw in draws]
+
+    def _read(self, pair):
+        images = [self.store.read(scan).volume[..., None] for scan in pair]
+        return (*images, *([] if self.flows is None else [self.flows.read(*pair)]))
 
     def _specs(self):
         image = (tf.uint8, (*self.volume_shape, 1))
@@ -148,10 +155,6 @@ def _scans_of(config, subsets):
     if config.atlas is not None:
         scans[config.atlas] = None
     return scans
-
-
-def _images(store, names):
-    return [store.read(name).volume[..., None] for name in names]
 
 
 def _call(read, arguments, specs):

@@ -42,7 +42,7 @@ class ReferenceFlows:
             raise FileNotFoundError(f"{path} does not exist.") from None
         except OSError as error:
             raise ValueError(f"{path} cannot be read as HDF5: {error}.") from error
-        self._names = []
+        self._names = set()
         self._file.visititems(self._note)
         if not self._names:
             raise ValueError(f"{path} holds no flow named '<fixed id>{_ARROW}<moving id>'.")
@@ -73,4 +73,4 @@ class ReferenceFlows:
                 f"the flow {name!r} in {self._path} must have shape {self._shape}; "
                 f"got {item.shape}."
             )
-        self._names.append(name)
+        self._names.add(name)

@@ -62,8 +62,8 @@ class VoxelMorphTwice(keras.Model):
         super().__init__(name=name, autocast=False)
         output_scale(init)
         self.scale = flow_multiplier
-        self.first = UNet(channels, name="first")
-        self.second = UNet(channels, name="second")
+        self.first = UNet(channels, name="first", prefix="first_")
+        self.second = UNet(channels, name="second", prefix="second_")
         self.flow_layer = _flow_layer()
 
     def call(self, fixed, moving):
@@ -78,16 +78,17 @@ class UNet(keras.layers.Layer):
     """The encoder-decoder of VoxelMorph without its flow layer.
 
     [B, D, H, W, C] -> [B, D, H, W, channels]. In low precision the first level, which sees
-    the images, stays float32.
+    the images, stays float32. `prefix` sets the names of two UNets' layers apart.
     """
 
-    def __init__(self, channels, convolutions_per_level=1, name="unet"):
+    def __init__(self, channels, convolutions_per_level=1, name="unet", prefix=""):
         super().__init__(name=name, autocast=False)
         wide = 2 * channels
         extra = convolutions_per_level - 1
 
         def level(layer_name, width, stride=1, dtype=None):
-            names = [layer_name] + [f"{layer_name}_extra{k + 1}" for k in range(extra)]
+            first = f"{prefix}{layer_name}"
+            names = [first] + [f"{first}_extra{k + 1}" for k in range(extra)]
             return [
                 convolution(width, 3, stride if k == 0 else 1, name=name, dtype=dtype)
                 for k, name in enumerate(names)
@@ -98,9 +99,11 @@ class UNet(keras.layers.Layer):
             level(f"conv{k}", width, 2, "float32" if k == 1 else None)
             for k, width in enumerate(widths, start=1)
         ]
-        self.decoder = [level(f"decode{k}", wide) for k in (4, 3, 2, 1)]
-        self.decoder[-1] += level("decode1_1", wide)
-        self.decoder.append(level("decode0", channels) + level("decode0_1", channels))
+        self.decoder = [
+            *(level(f"decode{k}", wide) for k in (4, 3, 2)),
+            level("decode1", wide) + level("decode1_1", wide),
+            level("decode0", channels) + level("decode0_1", channels),
+        ]
         self.upsample = keras.layers.UpSampling3D(2)
 
     def call(self, x):

@@ -24,6 +24,17 @@ def available_memory():
     return min([physical_memory(), *_free_memory(), *_left_by_groups()])
 
 
+def available_to_replica(strategy):
+    """The same for one replica of a tf.distribute strategy: on CPUs they share the memory."""
+    available = available_memory()
+    if available is None or tf.config.list_physical_devices("GPU"):
+        return available
+    resolver = strategy.cluster_resolver
+    addresses = resolver.cluster_spec().as_dict().values() if resolver else []
+    workers = max(1, sum(map(len, addresses)))
+    return available // (strategy.num_replicas_in_sync // workers)
+
+
 def _gpu_memory():
     try:
         done = subprocess.run(_NVIDIA_SMI, capture_output=True, text=True, check=True, timeout=30)

@@ -4,10 +4,13 @@ They hold the weights by name and do not know on how many devices they were trai
 be resumed under another strategy or with another number of replicas.
 """
 
+import logging
 import pathlib
 import shutil
 
 import tensorflow as tf
+
+logger = logging.getLogger(__name__)
 
 INDEX = "checkpoint"  # TensorFlow's name for the file that names the newest one
 
@@ -40,11 +43,6 @@ class Checkpoints:
         """Whether there is a checkpoint to continue from."""
         return self._manager.latest_checkpoint is not None
 
-    def newest(self):
-        """Step of the newest checkpoint on disk, in words for people."""
-        latest = tf.train.latest_checkpoint(str(self.folder))
-        return latest.rsplit("-", 1)[-1] if latest else "0 (none yet)"
-
     def save(self):
         """Writes the present state.
 
@@ -59,19 +57,25 @@ class Checkpoints:
             raise OSError(f"cannot write a checkpoint to {self.folder}: {message}") from error
 
     def restore(self):
-        """Loads the newest checkpoint.
+        """Loads the newest checkpoint; where that is damaged, the one before, with a warning.
 
-        Raises: FileNotFoundError: there is none. ValueError: it is damaged or of another
+        Raises: FileNotFoundError: there is none. ValueError: all are damaged or of another
             network.
         """
-        latest = self._manager.latest_checkpoint
-        if latest is None:
+        problems = []
+        for path in reversed(self._manager.checkpoints):
+            try:
+                self._manager.checkpoint.restore(path).assert_existing_objects_matched()
+            except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+                first_line = str(error).strip().splitlines()[0]
+                problems.append(f"checkpoint {path} cannot be restored: {first_line}")
+                continue
+            for problem in problems:
+                logger.warning("%s; resuming from step %d", problem, self.step)
+            return
+        if not problems:
             raise FileNotFoundError(f"no checkpoint in {self.folder} to resume from.")
-        try:
-            self._manager.checkpoint.restore(latest).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise ValueError(f"checkpoint {latest} cannot be restored: {first_line}") from error
+        raise ValueError(problems[0])
 
     def remove_fragments(self):
         """Deletes what an interrupted write has left: files of no checkpoint in the index."""
@@ -83,3 +87,9 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def newest_step(folder):
+    """Step of the newest checkpoint in a folder, in words for people."""
+    latest = tf.train.latest_checkpoint(str(folder))
+    return latest.rsplit("-", 1)[-1] if latest else "0 (none yet)"

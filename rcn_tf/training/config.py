@@ -127,6 +127,8 @@ class TrainingConfig:
         dense, cascades = self.loss.get("dense"), self.network.n_cascades
         if isinstance(dense, tuple) and len(dense) != cascades:
             raise ValueError(f"`loss.dense` has {len(dense)} entries for {cascades} cascades.")
+        if not any(_weights_in_use(self.loss, self.network)):
+            raise ValueError("`loss` leaves no term with a weight for this network.")
         if self.data.reference_flows and self.augment:
             raise ValueError(
                 "`data.reference_flows` needs `augment` false: the flows do not follow the "
@@ -228,6 +230,15 @@ def _missing(path):
         return f"{path} does not exist{hint}"
     hint = f"did you mean {near}?" if near else "`rcn train --presets` lists the presets."
     return f"{path} is neither a training config nor a preset; {hint}"
+
+
+def _weights_in_use(loss, network):
+    """Weights of all loss terms that a network has stages for."""
+    dense = loss.get("dense", {}) if network.n_cascades else {}
+    parts = [*(dense if isinstance(dense, tuple) else [dense]), loss.get("final", {})]
+    if network.affine:
+        parts.append(loss.get("affine", {}))
+    return [weight for part in parts for weight in part.values()]
 
 
 def _require_positive(section, keys, prefix=""):

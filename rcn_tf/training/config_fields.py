@@ -127,6 +127,8 @@ def _as(value, option):
         return isinstance(value, str) and value in typing.get_args(option), value
     if kind is float and type(value) is int and abs(value) < 2**1000:
         return True, float(value)
+    if kind is int and type(value) is float and value.is_integer():  # 1e5
+        return True, int(value)
     if kind is tuple:
         return isinstance(value, (list, tuple)), _read_only(value)
     if kind is collections.abc.Mapping:

@@ -14,13 +14,14 @@ from rcn_tf.metrics import folding_fraction
 from rcn_tf.model_folder import save_model
 from rcn_tf.precision import scaled_optimizer
 from rcn_tf.training import monitor
-from rcn_tf.training.checkpoints import Checkpoints
+from rcn_tf.training.available_memory import available_to_replica
+from rcn_tf.training.checkpoints import Checkpoints, newest_step
 from rcn_tf.training.memory import choose_recompute
 from rcn_tf.training.optimizers import Halving, create_slots, make_optimizer
 from rcn_tf.training.records import Records
 from rcn_tf.training.run_folder import check_folder, write_records
 from rcn_tf.training.step import make_agreement, make_train_step
-from rcn_tf.training.strategies import is_chief, make_strategy
+from rcn_tf.training.strategies import has_other_workers, is_chief, make_strategy
 from rcn_tf.training.validation import best_score, make_validation, score
 from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
 from rcn_tf.weights import named_weights
@@ -77,17 +78,18 @@ def train(config, folder, *, resume=False, strategy=None, on_step=None, should_s
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    run = _Run(config, folder, strategy or make_strategy("auto"))
-    if resume:
-        run.checkpoints.restore()
+    strategy = strategy or make_strategy("auto")
     try:
+        run = _Run(config, folder, strategy)
+        if resume:
+            run.checkpoints.restore()
         return run.fit(on_step or _ignore, should_stop or _never)
     except _LOST as error:
-        if not run.has_other_workers:
+        if not has_other_workers(strategy):
             raise
         raise WorkerLostError(
-            f"another worker was lost after step {run.checkpoints.step}; start all workers again "
-            f"with --resume, from step {run.checkpoints.newest()}."
+            "another worker was lost, its own message says why; start all workers again with "
+            f"--resume, from step {newest_step(folder / 'checkpoints')}."
         ) from error
 
 
@@ -110,11 +112,16 @@ class _Run:
         self.validation = make_validation(config)
         self.schedule = Halving(config.optimizer.learning_rate, config.halve_at)
         self.flat_loss = monitor.FlatLoss()
+        original = config.network.init == "original"
+        self.folding = monitor.Folding(config.steps // 10 if original else 0)
         self.is_chief = is_chief(strategy)
         self.agree = make_agreement(strategy)
-        self.has_other_workers = self.agree is not bool
+        replicas = strategy.num_replicas_in_sync
         self.recompute = choose_recompute(
-            config, self.source.volume_shape, config.batch_size // strategy.num_replicas_in_sync
+            config,
+            self.source.volume_shape,
+            config.batch_size // replicas,
+            available_to_replica(strategy),
         )
         keras.utils.set_random_seed(config.seed)  # whatever the estimate has drawn
         with strategy.scope():
@@ -149,7 +156,7 @@ class _Run:
         if self.is_chief:
             self._open(step)
         if step < self.config.steps:
-            for batch in self.source.distributed(self.strategy, step):
+            for batch in self._batches(step):
                 terms = self._take_step(batch, step)
                 step += 1
                 if self.is_chief:
@@ -162,12 +169,23 @@ class _Run:
         self.agree(False)  # nobody leaves while the chief still writes
         return step
 
+    def _batches(self, step):
+        """The batches; what goes wrong in reading them is raised as it was."""
+        try:
+            yield from self.source.distributed(self.strategy, step)
+        except tf.errors.OpError:
+            if self.source.failures:
+                raise self.source.failures[0] from None
+            raise
+
     def _open(self, step):
         """The first that is written, once all that can be wrong with the input is checked."""
-        write_records(self.folder, self.config, self.strategy, self.recompute)
+        if step < self.config.steps:
+            write_records(self.folder, self.config, self.strategy, self.recompute)
         self.checkpoints.remove_fragments()
+        self.start = step
         self.saved = step if self.checkpoints.exist() else None
-        self.best = best_score(self.folder / "best")
+        self.best = best_score(self.folder / "best", self.config)
         self.records = Records(self.folder, step)
         self.logged = (step, time.monotonic())
 
@@ -178,7 +196,7 @@ class _Run:
         if problem:
             raise TrainingDivergedError(
                 f"step {step + 1}: {problem}; the last checkpoint is of step "
-                f"{self.checkpoints.newest()}."
+                f"{newest_step(self.checkpoints.folder)}."
             )
         self.checkpoints.advance()
         return {name: float(term.mean()) for name, term in terms.items()}
@@ -197,7 +215,8 @@ class _Run:
             self._validate(step)
 
     def _finish(self, step):
-        if self.validation and step >= self.config.steps and step % self.config.validation.every:
+        ended = self.start < step == self.config.steps
+        if self.validation and ended and step % self.config.validation.every:
             self._validate(step)
         if step != self.saved:
             self._save(step)
@@ -224,14 +243,14 @@ class _Run:
         output = self.model(fixed, moving, n_repeats=self.config.n_repeats)
         flow = output.flow
         self.records.pictures(step, fixed=fixed, moving=moving, warped=output.warped, flow=flow)
-        self._warn(step, monitor.folding_warning(folding_fraction(flow)[0]))
+        self._warn(step, self.folding(step, folding_fraction(flow)[0]))
 
     def _validate(self, step):
         measures = self.validation(self.model)
         self.records.write(step, {f"validation/{name}": v for name, v in measures.items()})
         shown = "  ".join(f"{name} {value:.4f}" for name, value in measures.items())
         logger.info("step %d: validation %s", step, shown)
-        self._warn(step, monitor.folding_warning(measures["folding_percent"] / 100))
+        self._warn(step, self.folding(step, measures["folding_percent"] / 100))
         if score(measures) > self.best:
             self._save_model(self.folder / "best", step, validation=measures)
             self.best = score(measures)
@@ -261,7 +280,7 @@ class _Run:
             if not tf.reduce_all(tf.math.is_finite(variable)):
                 raise TrainingDivergedError(
                     f"weight {name} is not finite at step {step}; the last checkpoint is of "
-                    f"step {self.checkpoints.newest()}."
+                    f"step {newest_step(self.checkpoints.folder)}."
                 )
 
 

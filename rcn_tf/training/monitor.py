@@ -1,6 +1,6 @@
 """What a person should learn early about a training that goes wrong.
 
-The functions return a sentence, or None where all is well.
+What is here returns a sentence, or None where all is well.
 """
 
 import numpy as np
@@ -27,14 +27,24 @@ def source_of_nan(terms, pairs):
     return f"the loss is not finite for {which}: {first} is {terms[first][bad][0]}"
 
 
-def folding_warning(fraction):
-    """What to say of a share of folding voxels."""
-    if fraction <= FOLDING_LIMIT:
-        return None
-    return (
-        f"{100 * fraction:.1f} % of the volume folds: the smoothness weight is small for these "
-        "images, or the learning rate large"
-    )
+class Folding:
+    """Notices flows that fold; it speaks once.
+
+    Args: from_step: an original start (`init`) folds by design; until then nothing is said.
+    """
+
+    def __init__(self, from_step=0):
+        self._from_step = from_step
+        self._said = False
+
+    def __call__(self, step, fraction):
+        if self._said or step < self._from_step or fraction <= FOLDING_LIMIT:
+            return None
+        self._said = True
+        return (
+            f"{100 * fraction:.1f} % of the volume folds: the smoothness weight is small for these "
+            "images, or the learning rate large"
+        )
 
 
 class FlatLoss:

@@ -89,7 +89,15 @@ def _grid(shape):
 
 def _drop_lines_after(path, step):
     if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
         with replacing(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _step_of(line):
+    """Step of a line; beyond all steps for one that is damaged, so that it is dropped."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

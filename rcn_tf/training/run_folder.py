@@ -38,6 +38,8 @@ def check_folder(folder, config, resume):
     started = (folder / "checkpoints" / INDEX).exists()
     if started and not resume:
         raise ValueError(f"{folder} already holds a training run: continue it with --resume.")
+    if not resume and (folder / "weights.h5").exists():
+        raise ValueError(f"{folder} already holds a model: choose another folder.")
     if not resume:
         return
     if not started:

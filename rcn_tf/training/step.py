@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from rcn_tf.objective import registration_losses
+from rcn_tf.training.strategies import has_other_workers
 
 
 def make_train_step(
@@ -56,7 +57,7 @@ def make_train_step(
 
 def make_agreement(strategy):
     """f(flag) -> whether any worker says so: workers must leave the loop at the same step."""
-    if strategy.cluster_resolver is None or not strategy.cluster_resolver.cluster_spec():
+    if not has_other_workers(strategy):
         return bool
 
     @tf.function

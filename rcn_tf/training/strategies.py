@@ -47,33 +47,44 @@ def make_strategy(name="auto"):
 
 def is_chief(strategy):
     """Whether this process writes the run's files."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.cluster_spec():
+    if not has_other_workers(strategy):
         return True
+    resolver = strategy.cluster_resolver
     workers = resolver.cluster_spec().as_dict()
     return resolver.task_type == "chief" or ("chief" not in workers and not resolver.task_id)
+
+
+def has_other_workers(strategy):
+    """Whether the job has workers besides this process."""
+    resolver = strategy.cluster_resolver
+    return resolver is not None and bool(resolver.cluster_spec())
 
 
 def _workers_named():
     """Number of workers that the environment names; 0 where it names none."""
     if os.environ.get("TF_CONFIG"):
-        return len(_cluster().get("chief", [])) + len(_cluster().get("worker", []))
+        return sum(map(len, _cluster().values()))
     if os.environ.get("SLURM_STEP_NUM_TASKS"):  # set by srun, also for a single task
         return int(os.environ["SLURM_STEP_NUM_TASKS"])
     return 0
 
 
 def _cluster():
+    """Addresses of TF_CONFIG's "chief" and "worker" tasks, of which this process is one."""
     try:
-        cluster = json.loads(os.environ["TF_CONFIG"])["cluster"]
-        if isinstance(cluster, dict):
+        config = json.loads(os.environ["TF_CONFIG"])
+        cluster, task = config["cluster"], config["task"]
+        known = set(cluster) <= {"chief", "worker"}
+        lists = all(isinstance(addresses, list) for addresses in cluster.values())
+        index = task["index"]
+        if known and lists and type(index) is int and 0 <= index < len(cluster[task["type"]]):
             return cluster
     except (ValueError, KeyError, TypeError):
         pass
     raise ValueError(
         "TF_CONFIG must be JSON like "
         '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, '
-        '"task": {"type": "worker", "index": 0}}.'
+        '"task": {"type": "worker", "index": 0}}, with tasks "chief" and "worker" only.'
     )
 
 

@@ -10,25 +10,33 @@ from rcn_tf.data.pairs import scheme_pairs
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.evaluation import evaluate
 from rcn_tf.model_folder import read_config
+from rcn_tf.training.config import TrainingConfig
 
 _DEFAULT_SCHEME = "2"  # the original's name for validation
+_OFF = "none"
 _MEASURES = ("dice", "landmark_voxels", "similarity", "folding_percent")
 
 
 def make_validation(config):
-    """Validation of a training config; None where it names no scheme and there is no "2".
+    """Validation of a training config.
+
+    None where `validation.scheme` is "none", or is not given and there is no scheme "2".
 
     Raises: FileNotFoundError, KeyError, ValueError: naming the file and the scheme or scan.
     """
     dataset = load_dataset_config(config.data.config)
     scheme = config.validation.scheme
     if scheme is None:
-        if _DEFAULT_SCHEME not in dataset.schemes:
-            return None
-        scheme = _DEFAULT_SCHEME
+        scheme = _DEFAULT_SCHEME if _DEFAULT_SCHEME in dataset.schemes else _OFF
+    if scheme == _OFF:
+        return None
     pairs = [pair for group, _ in scheme_pairs(dataset, scheme) for pair in group]
     places = np.linspace(0, len(pairs) - 1, min(config.validation.pairs, len(pairs)))
-    return Validation(ScanStore(dataset), [pairs[round(k)] for k in places], config.n_repeats)
+    try:
+        return Validation(ScanStore(dataset), [pairs[round(k)] for k in places], config.n_repeats)
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        hint = f"validation: {error.args[0]} (validation.scheme=none trains without it)"
+        raise type(error)(hint) from error
 
 
 class Validation:
@@ -57,8 +65,9 @@ class Validation:
                 last_only=True,
             )
         ]
-        found = {name: [row[name] for row in rows if name in row] for name in _MEASURES}
-        return {name: float(np.nanmean(values)) for name, values in found.items() if values}
+        found = {name: [row.get(name, np.nan) for row in rows] for name in _MEASURES}
+        known = {name: values for name, values in found.items() if not np.isnan(values).all()}
+        return {name: float(np.nanmean(values)) for name, values in known.items()}
 
     def _read(self, pair):
         return tuple(dataclasses.replace(self._store.read(scan), id=scan) for scan in pair)
@@ -69,8 +78,16 @@ def score(measures):
     return measures.get("dice", measures["similarity"])
 
 
-def best_score(folder):
-    """Score of the model that lies in a folder; minus infinity where there is none."""
-    if not (folder / "weights.h5").exists():
+def best_score(folder, config):
+    """Score of the model that lies in a folder, by which a better one is known.
+
+    Minus infinity where there is none, or one that a kill left half written, or one that was
+    measured on other pairs than the training config's.
+    """
+    try:
+        training = read_config(folder)["training"]
+        before = TrainingConfig.from_dict(training["config"])
+        comparable = (before.data, before.validation) == (config.data, config.validation)
+        return score(training["validation"]) if comparable else -np.inf
+    except (FileNotFoundError, KeyError, ValueError):
         return -np.inf
-    return score(read_config(folder)["training"]["validation"])

@@ -19,7 +19,9 @@ def expected(field):
     return sum((np.diff(field, axis=axis) ** 2).sum(axis=(1, 2, 3, 4)) for axis in (1, 2, 3))
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 6, 7, 3), (1, 1, 4, 30, 1), (3, 4, 1, 1, 2)])
+@pytest.mark.parametrize(
+    "shape", [(2, 5, 6, 7, 3), (1, 1, 4, 30, 1), (3, 4, 1, 1, 2), (0, 2, 2, 2, 1)]
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_equals_numpy(rng, backend, shape, dtype):
     field = rng.standard_normal(shape).astype(dtype)

@@ -220,7 +220,7 @@ def test_mistakes_are_named(write, value, settings, message):
         ("loss: {final: {similarity: 1, similarity: 2}}", "key 'similarity' is given twice"),
         ("data: &d {config: a}\nloss: *d", "aliases are not supported"),
         ("steps: !!python/object/apply:os.getcwd []", "not valid YAML"),
-        ("data: {config: d}\nsteps: 1e3", "`steps` must be a whole number; got 1000.0"),
+        ("data: {config: d}\nsteps: 1e-3", "`steps` must be a whole number; got 0.001"),
         ("data: {config: d}\nseed: 010", "`seed` must be a whole number; got '010'"),
         ("data: {config: d, scheme: 1}", "`data.scheme` must be a string; got 1"),
         ("data: {config: d}\naugment: yes", "`augment` must be true or false; got 'yes'"),
@@ -275,3 +275,18 @@ def test_sources_that_are_not_there_are_named(tmp_path):
     (tmp_path / "train.cfg").write_text("")
     with pytest.raises(ValueError, match=r"ends in .json, .yaml, .yml"):
         load_training_config(tmp_path / "train.cfg")
+
+
+def test_a_whole_number_may_be_written_with_an_exponent(tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text("steps: 2e5\ndata: {config: d.json}\n")
+    assert load_training_config(path).steps == 200_000
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [["loss={}"], ["loss={affine: {similarity: 1}}", "network.affine=false"]],
+)
+def test_a_loss_without_terms_is_refused(settings):
+    with pytest.raises(ValueError, match="`loss` leaves no term with a weight"):
+        TrainingConfig().with_settings(*settings)

@@ -157,6 +157,16 @@ def test_fragments_are_removed_and_checkpoints_are_not(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == whole
 
 
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(study, tmp_path, caplog):
+    config = load_training_config(study / "train.json")
+    train(config.with_settings("steps=4"), tmp_path / "run")
+    newest = tmp_path / "run" / "checkpoints" / "ckpt-4.data-00000-of-00001"
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert train(config, tmp_path / "run", resume=True) == 6
+    assert "ckpt-4 cannot be restored" in caplog.text
+    assert "resuming from step 2" in caplog.text
+
+
 @pytest.mark.parametrize("damage", ["truncated", "index"])
 def test_a_damaged_checkpoint_is_named(study, tmp_path, damage):
     config = load_training_config(study / "train.json", ["steps=1"])

@@ -13,6 +13,7 @@ from rcn_tf.commands.main import main as rcn
 from rcn_tf.data.reference_flows import write_reference_flow
 from rcn_tf.keras_api import keras
 from rcn_tf.model_folder import load_model
+from rcn_tf.networks import BASES
 from rcn_tf.training.config import TrainingConfig, load_training_config
 from rcn_tf.training.loop import TrainingDivergedError, train
 from rcn_tf.training.presets import PRESETS
@@ -225,6 +226,42 @@ def test_a_seed_determines_a_run_to_the_last_bit(data, tmp_path):
     assert losses_of(runs[0]) == losses_of(runs[1])
     assert any((first != other).any() for first, other in zip(a, c))
     assert json.loads((runs[0] / "training.json").read_text())["deterministic"] is True
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["voxelmorph", *(pytest.param(b, marks=pytest.mark.slow) for b in BASES if b != "voxelmorph")],
+)
+def test_every_network_trains_saves_and_resumes(config, base, tmp_path):
+    config = config.with_settings(f"network.base={base}", "steps=1")
+    assert train(config, tmp_path / "run") == 1
+    assert train(config.with_settings("steps=2"), tmp_path / "run", resume=True) == 2
+    assert load_model(tmp_path / "run")[1]["network"]["base"] == base
+
+
+def test_a_flow_that_is_not_finite_is_named_in_one_line(data, tmp_path):
+    with h5py.File(tmp_path / "flows.h5", "w") as file:
+        write_reference_flow(file, "s0", "s1", np.full((*SHAPE, 3), np.nan))
+    flows = f"data.reference_flows={tmp_path / 'flows.h5'}"
+    settings = [flows, "augment=false", "loss={final: {endpoint_error: 1.0}}"]
+    config = load_training_config(data / "train.json", settings)
+    with pytest.raises(ValueError, match="^the flow 's0 <- s1' in .* holds NaN or infinity.$"):
+        train(config, tmp_path / "run")
+
+
+def test_a_damaged_line_of_the_records_is_dropped(config, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    with (tmp_path / "run" / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": \xff\x00\n')
+    train(config.with_settings("steps=7"), tmp_path / "run", resume=True)
+    assert len(losses_of(tmp_path / "run")) == 7
+
+
+def test_a_model_is_not_overwritten_by_a_new_run(config, tmp_path):
+    train(config.with_settings("steps=1"), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(ValueError, match="already holds a model"):
+        train(config, tmp_path / "run")
 
 
 def test_folder_mistakes_are_named(config, finished, tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rcn_tf.training.monitor import FlatLoss, folding_warning, source_of_nan
+from rcn_tf.training.monitor import FlatLoss, Folding, source_of_nan
 
 PAIRS = ["a <- b", "c <- d"]
 
@@ -21,9 +21,17 @@ def test_a_sum_that_overflows_is_its_own_source():
     assert source_of_nan(terms, PAIRS[:1]).endswith("a <- b: total is inf")
 
 
-def test_folding_is_warned_of_above_five_percent():
-    assert folding_warning(0.05) is None
-    assert folding_warning(0.0612).startswith("6.1 % of the volume folds")
+def test_folding_is_warned_of_once_above_five_percent():
+    folding = Folding()
+    assert folding(1, 0.05) is None
+    assert folding(2, 0.0612).startswith("6.1 % of the volume folds")
+    assert folding(3, 0.5) is None
+
+
+def test_a_start_that_folds_by_design_is_left_alone():
+    folding = Folding(from_step=100)
+    assert folding(99, 0.5) is None
+    assert folding(100, 0.5).startswith("50.0 %")
 
 
 def test_a_flat_loss_is_warned_of_once():

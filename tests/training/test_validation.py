@@ -80,7 +80,7 @@ def test_the_best_model_is_kept(config, tmp_path, monkeypatch):
     monkeypatch.setattr("rcn_tf.training.loop.make_validation", lambda config: Judge())
     run = tmp_path / "run"
     train(config, run)
-    assert best_score(run / "best") == 0.7
+    assert best_score(run / "best", config) == 0.7
     assert load_model(run / "best")[1]["training"]["steps"] == 4
     train(config.with_settings("steps=8"), run, resume=True)
     assert load_model(run / "best")[1]["training"]["steps"] == 4
@@ -95,6 +95,45 @@ def test_a_folding_network_is_warned_of(config, tmp_path, monkeypatch, caplog):
     train(config.with_settings("steps=2"), tmp_path / "run")
     assert "step 2: 7.0 % of the volume folds" in caplog.text
     assert "7.0 % of the volume folds" in lines_of(tmp_path / "run", "warning")[2]
+
+
+def test_what_a_kill_left_of_the_best_model_counts_for_nothing(config, tmp_path):
+    """Weights without their config, as between the two: resuming goes on and replaces them."""
+    run = tmp_path / "run"
+    train(config.with_settings("steps=2"), run)
+    (run / "best" / "config.json").unlink()
+    assert best_score(run / "best", config) == -np.inf
+    train(config.with_settings("steps=4"), run, resume=True)
+    assert load_model(run / "best")[1]["training"]["steps"] == 4
+
+
+def test_scores_on_other_pairs_are_not_compared(config, tmp_path):
+    train(config.with_settings("steps=2"), tmp_path / "run")
+    assert best_score(tmp_path / "run" / "best", config) > 0
+    other = config.with_settings("validation.pairs=3")
+    assert best_score(tmp_path / "run" / "best", other) == -np.inf
+
+
+def test_a_finished_run_is_not_validated_again(config, tmp_path):
+    config = config.with_settings("validation.every=4")
+    for _ in range(3):
+        train(config, tmp_path / "run", resume=(tmp_path / "run").exists())
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().count("validation/dice")
+    assert lines == 2  # steps 4 and 6
+
+
+def test_validation_can_be_turned_off(config, tmp_path):
+    assert make_validation(config.with_settings("validation.scheme=none")) is None
+
+
+def test_missing_scans_say_how_to_train_without(study, tmp_path):
+    dataset = json.loads((study / "data.json").read_text())
+    dataset["subsets"]["held_out"] = ["s7", "s8"]
+    dataset["schemes"]["2"] = {"held_out": 1.0}
+    (study / "held_out.json").write_text(json.dumps(dataset))
+    config = load_training_config(study / "train.json", [f"data.config={study}/held_out.json"])
+    with pytest.raises(KeyError, match=r"validation: .* no scan 's7'.*validation.scheme=none"):
+        train(config, tmp_path / "run")
 
 
 def test_without_labels_similarity_counts():
