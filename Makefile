@@ -32,7 +32,7 @@ lint: $(VENV)/.installed
 
 bench: ops
 	$(BIN)/python benchmarks/warp.py
-	$(BIN)/python benchmarks/cascade.py
+	$(BIN)/python benchmarks/training.py
 
 clean:
 	rm -rf .venv demo_output

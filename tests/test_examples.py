@@ -63,14 +63,6 @@ def test_default_model_does_no_harm_to_equal_images():
 
 
 @pytest.mark.slow
-def test_cascade_benchmark_runs():
-    text = run("benchmarks/cascade.py", "--size", 32, "--cascades", 1, "--repeats", 1)
-    row = r"\| 1 \| python \| [\d.]+ \| {share} \| [\d.]+ \| [\d.]+ \| [\d.]+ \|"
-    assert re.search(row.format(share=r"\d+%"), text)
-    assert re.search(row.format(share=""), text)  # training
-
-
-@pytest.mark.slow
 def test_pipeline_benchmark_runs(tmp_path):
     _, labels = small_abdomen()
     sitk.WriteImage(labels, str(tmp_path / "map.nii.gz"))

@@ -62,11 +62,12 @@ class Records:
         Args: images [B, D, H, W, 1] in [0, 1]; flow [B, D, H, W, 3]; the first sample is shown.
         """
         flow = flow[:1]
+        grid = warp(_grid(flow.shape[1:4]), flow)
         volumes = {"fixed": fixed, "moving": moving, "warped": warped}
-        volumes["grid"] = warp(_grid(flow.shape[1:4]), flow)
         with self._writer.as_default(step=step):
-            for name, volume in volumes.items():
-                for axis in range(3):
+            for axis in range(3):
+                shown = {**volumes, "grid": grid[..., axis : axis + 1]}
+                for name, volume in shown.items():
                     middle = tf.gather(volume[:1], volume.shape[axis + 1] // 2, axis=axis + 1)
                     tf.summary.image(f"{name}/axis_{axis}", tf.clip_by_value(middle, 0.0, 1.0))
             tf.summary.histogram("jacobian_determinant", fields.jacobian_determinant(flow))
@@ -81,10 +82,10 @@ class Records:
 
 
 def _grid(shape):
-    """Planes of ones every few voxels along each axis, [1, D, H, W, 1]."""
-    lines = [np.arange(n) % _GRID_SPACING == 0 for n in shape]
-    d, h, w = np.ix_(*lines)
-    return tf.constant((d | h | w)[None, ..., None].astype(np.float32))
+    """Grid lines [1, D, H, W, 3]; channel k has those that a slice across axis k shows."""
+    d, h, w = (index % _GRID_SPACING == 0 for index in np.indices(shape, sparse=True))
+    lines = np.broadcast_arrays(h | w, d | w, d | h)
+    return tf.constant(np.stack(lines, axis=-1)[None].astype(np.float32))
 
 
 def _drop_lines_after(path, step):

@@ -17,6 +17,7 @@ from rcn_tf.networks import BASES
 from rcn_tf.training.config import TrainingConfig, load_training_config
 from rcn_tf.training.loop import TrainingDivergedError, train
 from rcn_tf.training.presets import PRESETS
+from rcn_tf.training.records import Records
 from tests.training.study import SHAPE, losses_of, run_training, write_study
 
 
@@ -97,6 +98,29 @@ def test_tensorboard_has_scalars_and_slices(finished):
     pictures = ("fixed", "moving", "warped", "grid")
     assert {f"{name}/axis_{k}" for name in pictures for k in range(3)} <= tags
     assert "jacobian_determinant" in tags
+
+
+def test_the_deformed_grid_has_lines_in_every_slice(tmp_path):
+    """Undeformed: one of eight voxels along each axis, in slices across any axis."""
+    records = Records(tmp_path)
+    blank = tf.zeros((1, 32, 48, 40, 1))
+    flow = tf.zeros((1, 32, 48, 40, 3))
+    records.pictures(1, fixed=blank, moving=blank, warped=blank, flow=flow)
+    records.close()
+    pictures = {}
+    for path in (tmp_path / "logs").iterdir():
+        for record in tf.data.TFRecordDataset(str(path)):
+            for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value:
+                if value.tag.startswith("grid"):
+                    image = tf.io.decode_png(value.tensor.string_val[2])
+                    pictures[value.tag] = np.asarray(image)[..., 0] > 127
+    assert {name: image.shape for name, image in pictures.items()} == {
+        "grid/axis_0": (48, 40),
+        "grid/axis_1": (32, 40),
+        "grid/axis_2": (32, 48),
+    }
+    for image in pictures.values():
+        assert image.mean() == pytest.approx(1 - (7 / 8) ** 2)
 
 
 def test_the_environment_is_written_down(finished, config):
