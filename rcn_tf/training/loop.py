@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import pathlib
 import time
 
@@ -185,7 +186,7 @@ class _Run:
         self.checkpoints.remove_fragments()
         self.start = step
         self.saved = step if self.checkpoints.exist() else None
-        self.best = best_score(self.folder / "best", self.config)
+        self.best = best_score(self.folder / "best", self.config) if step else -math.inf
         self.records = Records(self.folder, step)
         self.logged = (step, time.monotonic())
 
@@ -209,10 +210,10 @@ class _Run:
             self._log(step)
         if step == config.log_every or step % config.images_every == 0:
             self._look(step, batch)
-        if step % config.checkpoint_every == 0:
-            self._save(step)
         if self.validation and step % config.validation.every == 0:
             self._validate(step)
+        if step % config.checkpoint_every == 0:  # last: a kill before it repeats the others
+            self._save(step)
 
     def _finish(self, step):
         ended = self.start < step == self.config.steps
