@@ -72,8 +72,10 @@ def test_memory_of_a_config_has_the_datas_shape(tmp_path, capsys):
     assert main(["info", "--memory", str(config)]) == 0
     assert "32 x 36 x 40 voxels, batch 4" in capsys.readouterr().out
     (tmp_path / "data.json").unlink()
-    assert main(["info", "--memory", str(config)]) == 0
-    assert "128 x 128 x 128 voxels, batch 4" in capsys.readouterr().out
+    assert main(["info", "--memory", str(config)]) == 2
+    assert "does not exist. Name the size with --shape." in capsys.readouterr().err
+    assert main(["info", "--memory", str(config), "--shape", "32", "33", "34"]) == 0
+    assert "32 x 33 x 34 voxels, batch 4" in capsys.readouterr().out
 
 
 def test_memory_of_a_model_folder(tmp_path, capsys):
