@@ -93,6 +93,7 @@ def test_warp_benchmark_runs():
         assert re.search(rf"\| 1 \| forward \| {contestant} \| [\d.]+ \|", text)
 
 
+@pytest.mark.slow
 def test_reference_flows_of_demons_reduce_the_difference(tmp_path):
     """Made for every pair, in voxels and axis order ij: warping by them aligns the scans."""
     import h5py

@@ -78,6 +78,7 @@ def test_the_policy_does_not_outlive_the_block():
     ("precision", "recompute"),
     [("bfloat16", True), ("float16", False)],
 )
+@pytest.mark.slow
 def test_gradients_are_nearly_those_of_float32(precision, recompute, images):
     def gradients(precision, recompute):
         model = make(precision, init="gentle")

@@ -86,6 +86,7 @@ def test_a_run_is_resumed_under_another_strategy(study, single, tmp_path):
     np.testing.assert_allclose(weights_of(tmp_path / "run"), weights_of(single), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_workers_train_like_one_device(study, single, tmp_path):
     """Two processes that only share the folder; the second writes nothing into it."""
     with started(study, tmp_path / "run", *BATCH) as workers:

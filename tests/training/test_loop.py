@@ -214,6 +214,7 @@ def test_nan_stops_with_the_pair_and_keeps_the_last_checkpoint(config, tmp_path)
         assert np.isfinite(model.get_weights()[0]).all()
 
 
+@pytest.mark.slow
 def test_supervised_training_follows_the_reference_flows(data, tmp_path):
     """A constant reference of (2, -1, 1) voxels is learnt, on the one pair that has it."""
     flow = np.broadcast_to([2.0, -1.0, 1.0], (*SHAPE, 3))
@@ -234,11 +235,13 @@ def test_supervised_training_follows_the_reference_flows(data, tmp_path):
     assert min(losses) < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_recomputing_changes_no_loss(config, finished, tmp_path):
     train(config.with_settings("recompute=true"), tmp_path / "run")
     np.testing.assert_allclose(losses_of(tmp_path / "run"), losses_of(finished), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_seed_determines_a_run_to_the_last_bit(data, tmp_path):
     """Two processes with --seed 7; a third with another seed differs."""
     runs = [tmp_path / name for name in ("a", "b", "c")]

@@ -97,6 +97,7 @@ def test_a_folding_network_is_warned_of(config, tmp_path, monkeypatch, caplog):
     assert "7.0 % of the volume folds" in lines_of(tmp_path / "run", "warning")[2]
 
 
+@pytest.mark.slow
 def test_what_a_kill_left_of_the_best_model_counts_for_nothing(config, tmp_path):
     """Weights without their config, as between the two: resuming goes on and replaces them."""
     run = tmp_path / "run"
@@ -114,6 +115,7 @@ def test_scores_on_other_pairs_are_not_compared(config, tmp_path):
     assert best_score(tmp_path / "run" / "best", other) == -np.inf
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_validated_again(config, tmp_path):
     config = config.with_settings("validation.every=4")
     for _ in range(3):
