@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from rcn_tf.commands.options import add_precision
+
 _HEADINGS = {  # metric: (heading, format)
     "dice": ("Dice", ".3f"),
     "jaccard": ("Jaccard", ".3f"),
@@ -53,11 +55,7 @@ def add_arguments(parser):
         action="store_true",
         help="scans 2k and 2k + 1 belong together, although the config does not say so (LSPIG)",
     )
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16", "float16"),
-        help="of the convolutions; by default as trained",
-    )
+    add_precision(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a subset")
     parser.add_argument(
         "--augment-seed",

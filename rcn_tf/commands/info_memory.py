@@ -5,6 +5,8 @@ import pathlib
 from rich.console import Console
 from rich.table import Table
 
+from rcn_tf.commands.options import add_settings
+
 DEFAULT_SHAPE = (128, 128, 128)
 
 
@@ -13,14 +15,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--memory", action="store_true", help="estimate the memory of a training step"
     )
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="with --memory: override a training setting (repeatable)",
-    )
+    add_settings(parser, "with --memory: override a training setting (repeatable)")
     parser.add_argument(
         "--shape",
         type=int,

@@ -6,6 +6,8 @@ import pathlib
 import shutil
 import sys
 
+from rcn_tf.commands.options import add_precision
+
 OUTPUTS = (
     ("warped.nii.gz", "moving image on the fixed image's grid"),
     ("warped_labels.nii.gz", "moving labels on the fixed image's grid"),
@@ -34,11 +36,7 @@ def add_arguments(parser):
         metavar="DIR",
         help="model folder of `rcn train` (default: the brain MRI model that comes with rcn)",
     )
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16", "float16"),
-        help="of the convolutions; by default as trained",
-    )
+    add_precision(parser)
     parser.add_argument("--moving-labels", help="structures of the moving image, to warp", **image)
     parser.add_argument(
         "--fixed-labels", help="the same structures of the fixed one, to compare", **image

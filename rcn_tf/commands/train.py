@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from rcn_tf.commands.options import add_settings
 from rcn_tf.files import resident_memory
 
 _WIDTH = 200  # columns of the presets' table, where the output is not a terminal
@@ -40,14 +41,7 @@ def add_arguments(parser):
         metavar="N",
         help="short for --set seed=N --set deterministic=true: the same run again, slower",
     )
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a setting, e.g. --set network.n_cascades=3 (repeatable)",
-    )
+    add_settings(parser, "override a setting, e.g. --set network.n_cascades=3 (repeatable)")
     parser.add_argument(
         "--strategy",
         choices=("auto", "one", "mirrored", "multiworker"),
