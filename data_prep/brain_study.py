@@ -159,10 +159,11 @@ def _load(subject, folder, state):
         raw = random_renderings.read_labels(folder / subject.labels)
         brain = freesurfer.brain_only(sitk.GetArrayViewFromImage(raw))
         labels = random_renderings.like(raw, brain)
-    if subject.train:  # tight box, so that maps centre on the brain
-        box = foreground_box(foreground_mask(sitk.GetArrayViewFromImage(image)), 0)
-        image = image[tuple(slice(int(low), int(high)) for low, high in box[::-1])]
-        image = random_renderings.padded(image)
+    # A tight box, so that random maps centre on the brain.
+    box = foreground_box(foreground_mask(sitk.GetArrayViewFromImage(image)), 0)
+    box = tuple(slice(int(low), int(high)) for low, high in box[::-1])
+    image = random_renderings.padded(image[box])
+    labels = labels and random_renderings.padded(labels[box])
     return image, labels
 
 

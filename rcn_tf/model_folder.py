@@ -54,6 +54,24 @@ def save_model(model, folder, *, dtype="float32", **sections):
     )
 
 
+def count_parameters(folder):
+    """Number of weights in a model folder: (all, those of the dense stages).
+
+    Raises: FileNotFoundError, ValueError: there is no `weights.h5`, or it is not HDF5.
+    """
+    path = pathlib.Path(folder) / "weights.h5"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist.")
+    sizes = {}
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(lambda name, item: sizes.update({name: getattr(item, "size", 0)}))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read as HDF5: {error}.") from error
+    dense = sum(size for name, size in sizes.items() if "/affine_stem/" not in name)
+    return sum(sizes.values()), dense
+
+
 def load_model(folder, precision=None):
     """Builds the network of a model folder and loads its weights.
 

@@ -81,6 +81,38 @@ def test_a_flow_that_undoes_the_shift():
     assert before["similarity"] < half["similarity"] < final["similarity"]
 
 
+def test_every_landmark_has_a_column():
+    fixed = _scan("a", points=[[2, 3, 4], [-1, -1, -1], [5, 6, 7]])
+    moving = _scan("b", points=[[2, 5, 4], [2, 2, 2], [5, 7, 7]])
+    before = _stage(_frame(StubModel((0, 0, 0)), [(fixed, moving)]), "before")
+    assert (before["landmark_voxels:1"], before["landmark_voxels:3"]) == (2, 1)
+    assert (before["landmark_mm:1"], before["landmark_mm:3"]) == (4, 2)
+    assert "landmark_voxels:2" not in before
+
+
+def test_the_organ_is_all_structures_together():
+    """The lower structure takes the upper one's place: their union shares one row of three."""
+    frame = _frame(StubModel((0, 0, 0)), [(_scan("a"), _scan("b", shift=2))])
+    before = _stage(frame, "before")
+    assert before["jaccard"] == 0
+    assert before["organ_jaccard"] == pytest.approx(2 / 6)
+    chosen = _frame(
+        StubModel((0, 0, 0)), [(_scan("a"), _scan("b", shift=1))], structures={"lobe": 5}
+    )
+    assert _stage(chosen, "before")["organ_jaccard"] == pytest.approx(1 / 3)
+
+
+def test_landmarks_of_aligned_scans_are_measured_in_the_original():
+    """VTN, section V-B: the linear part of the alignment is undone, then mm are taken."""
+    moving = _scan("b", points=[[2, 4, 4]])
+    moving.attributes["alignment"] = np.array([[0, 2.0, 0], [0, 0, 1], [1, 0, 0]])
+    before = _stage(
+        _frame(StubModel((0, 0, 0)), [(_scan("a", points=[[2, 3, 4]]), moving)]), "before"
+    )
+    assert before["landmark_voxels"] == pytest.approx(2)  # (0, 1, 0) -> (2, 0, 0)
+    assert before["landmark_mm"] == pytest.approx(2 * 3)
+
+
 def test_millimetres_use_the_moving_grid():
     fixed = _scan("a", points=[[2, 3, 4]], spacing=(9, 9, 9))
     moving = _scan("b", points=[[3, 3, 6]])
@@ -151,7 +183,7 @@ def test_images_alone():
     frame = _frame(StubModel((0, 0, 0)), pair, surfaces=True)
     assert set(frame.columns) == {
         *("fixed", "moving", "stage"),
-        *("similarity", "jacobian_std", "folding_percent", "seconds"),
+        *("similarity", "jacobian_std", "folding_percent", "folded_volume_percent", "seconds"),
     }
 
 
@@ -164,6 +196,7 @@ def test_folding_of_a_mirrored_axis():
 
     frame = _frame(mirror, [(_scan("a"), _scan("b"))])
     assert _stage(frame, "cascade 1")["folding_percent"] == 100
+    assert _stage(frame, "cascade 1")["folded_volume_percent"] == pytest.approx(100)
 
 
 def test_pairs_that_do_not_fit():

@@ -11,6 +11,17 @@ first averaged over its structures, its landmark distance over its landmarks.
 """
 
 from rcn_tf.evaluation.pairs import BEFORE, evaluate
+from rcn_tf.evaluation.registration import Registration
+from rcn_tf.evaluation.scores import PairScores
 from rcn_tf.evaluation.tables import METRICS, summarise, to_frame, write_results
 
-__all__ = ["BEFORE", "METRICS", "evaluate", "summarise", "to_frame", "write_results"]
+__all__ = [
+    "BEFORE",
+    "METRICS",
+    "PairScores",
+    "Registration",
+    "evaluate",
+    "summarise",
+    "to_frame",
+    "write_results",
+]

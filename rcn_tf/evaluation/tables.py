@@ -10,6 +10,7 @@ from rcn_tf.files import replacing, write_json
 METRICS = (
     "dice",
     "jaccard",
+    "organ_jaccard",
     "landmark_voxels",
     "landmark_mm",
     "hd95_mm",
@@ -17,6 +18,7 @@ METRICS = (
     "similarity",
     "jacobian_std",
     "folding_percent",
+    "folded_volume_percent",
     "seconds",
 )
 

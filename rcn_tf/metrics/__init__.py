@@ -4,7 +4,12 @@ For evaluation, in NumPy, per sample; they also take TensorFlow tensors. The dif
 terms that training minimises are in `rcn_tf.losses`.
 """
 
-from rcn_tf.metrics.deformation import folding_fraction, jacobian_determinant, jacobian_std
+from rcn_tf.metrics.deformation import (
+    folded_volume,
+    folding_fraction,
+    jacobian_determinant,
+    jacobian_std,
+)
 from rcn_tf.metrics.landmarks import landmark_distance, sample_flow
 from rcn_tf.metrics.overlap import MASK_THRESHOLD, dice, jaccard, mask_overlap, structures
 from rcn_tf.metrics.similarity import correlation
@@ -15,6 +20,7 @@ __all__ = [
     "average_surface_distance",
     "correlation",
     "dice",
+    "folded_volume",
     "folding_fraction",
     "hausdorff",
     "jaccard",

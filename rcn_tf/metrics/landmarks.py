@@ -41,7 +41,7 @@ def sample_flow(flow, points):
     return np.stack(sampled, axis=-1)
 
 
-def landmark_distance(flow, fixed_points, moving_points, spacing=None):
+def landmark_distance(flow, fixed_points, moving_points, spacing=None, *, linear=None):
     """Distance | p_fixed + flow(p_fixed) - p_moving | of each landmark.
 
     Args:
@@ -50,6 +50,8 @@ def landmark_distance(flow, fixed_points, moving_points, spacing=None):
         spacing: millimetres per voxel of the moving image's grid along each array axis, [3]
             or [B, 3]; None for distances in voxels. The moving grid's, because the distance
             is measured between two positions in the moving image.
+        linear: [3, 3], multiplied to the difference in voxels: of a moving image that was aligned
+            before, what leads back to the original (VTN, section V-B).
 
     Returns: float64 [N] or [B, N], voxels or mm; NaN where either landmark is missing.
     Raises: ValueError: if the shapes do not fit each other.
@@ -63,6 +65,8 @@ def landmark_distance(flow, fixed_points, moving_points, spacing=None):
         )
     mapped = fixed_points if flow is None else fixed_points + sample_flow(flow, fixed_points)
     error = mapped - moving_points
+    if linear is not None:
+        error = error @ np.asarray(linear, np.float64).T
     if spacing is not None:
         error = error * np.asarray(spacing, np.float64)[..., None, :]
     distance = np.linalg.norm(error, axis=-1)

@@ -1,24 +1,11 @@
 """`report.html`: one self-contained page, images embedded, nothing fetched from a network."""
 
-import base64
 import html
 
 from rcn_tf.files import replacing
 from rcn_tf.register_metrics import STAGES, metrics_rows
 from rcn_tf.report import figures
-
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1250px;
-       padding: 0 1em; color: #222; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
-img { max-width: 100%; } p.note { color: #555; max-width: 60em; }
-table { border-collapse: collapse; } td, th { padding: .2em .9em; text-align: right; }
-td:first-child, th:first-child, td:nth-child(2), th:nth-child(2) { text-align: left; }
-thead th { border-bottom: 2px solid #888; } tbody tr:nth-child(even) { background: #f4f4f4; }
-.warning { background: #fff1d6; border-left: 4px solid #e0a000; padding: .5em 1em; }
-dl { display: grid; grid-template-columns: max-content auto; gap: .1em 1em; }
-dt { color: #555; } dd { margin: 0; }
-"""
+from rcn_tf.report.page import image, page
 
 _SECTIONS = (
     (
@@ -85,15 +72,13 @@ def render_report(views, metrics, facts):
         for name, value in facts.items()
     )
     sections = "".join(
-        f'<h2>{title}</h2><p class="note">{note}</p>{_image(draw(views), title)}'
+        f'<h2>{title}</h2><p class="note">{note}</p>{image(figures.png(draw(views)), title)}'
         for title, note, draw in (*_SECTIONS, *([_LABELS] if views.labels else []))
     )
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>Registration report</title><style>{_STYLE}</style></head><body>"
-        f"<h1>Registration report</h1>{warnings}<dl>{stated}</dl>"
-        f"<h2>Metrics</h2>{_summary(metrics)}{_timing(metrics)}{sections}"
-        f"{_structures(metrics)}</body></html>\n"
+    return page(
+        "Registration report",
+        f"{warnings}<dl>{stated}</dl><h2>Metrics</h2>{_summary(metrics)}{_timing(metrics)}"
+        f"{sections}{_structures(metrics)}",
     )
 
 
@@ -103,11 +88,6 @@ def write_report(views, metrics, facts, folder):
         path.write_bytes(figures.png(figures.overview_figure(views), dpi=120))
     with replacing(folder / "report.html") as path:
         path.write_text(render_report(views, metrics, facts), encoding="utf-8")
-
-
-def _image(figure, title):
-    data = base64.b64encode(figures.png(figure)).decode("ascii")
-    return f'<img alt="{title}" src="data:image/png;base64,{data}">'
 
 
 def _summary(metrics):

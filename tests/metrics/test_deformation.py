@@ -56,3 +56,26 @@ def test_adding_a_translation_changes_nothing(metric):
     flow = np.random.default_rng(0).normal(0, 0.4, (1, *SHAPE, 3)).astype(np.float32)
     assert metric(flow)[0] > 0
     np.testing.assert_allclose(metric(flow + [3, -2, 1]), metric(flow), rtol=1e-4)
+
+
+def test_folded_volume_of_affine_fields():
+    """Nothing folds, all of it does with its volume, or it collapses to nothing."""
+    smooth = _flow(lambda d, h, w: (0.5 * d, -0.2 * h + 0.4 * d, 0.1 * w))
+    mirrored = _flow(lambda d, h, w: (0 * d, 0.3 * d, -3 * w))
+    collapsed = _flow(lambda d, h, w: (0 * d, -h, 0 * w))
+    volumes = metrics.folded_volume(np.concatenate([smooth, mirrored, collapsed]))
+    np.testing.assert_allclose(volumes, [0, 2, 0], atol=1e-6)
+
+
+def test_folded_volume_of_one_inverted_line():
+    displaced = np.array([0, 0, -1, -3, -3, -3, -3])  # steps of x + flow: 1, 0, -1, 1, 1, 1
+    flow = _flow(lambda d, h, w: (0 * d, 0 * h, displaced[w]))
+    np.testing.assert_allclose(metrics.folded_volume(flow), [1 / 6])
+
+
+def test_folded_volume_sees_what_forward_differences_miss():
+    """A voxel at the far border, dragged across its neighbours: only tetrahedra there turn."""
+    flow = np.zeros((1, *SHAPE, 3), np.float32)
+    flow[0, -1, -1, -1] = (-1.5, -1.5, -1.5)
+    assert metrics.folding_fraction(flow) == [0]
+    assert 0 < metrics.folded_volume(flow)[0] < 1 / np.prod(np.array(SHAPE) - 1)

@@ -70,3 +70,10 @@ def test_wrong_input(ramp):
         metrics.landmark_distance(ramp, np.zeros((2, 3)), np.zeros((3, 3)))
     with pytest.raises(ValueError, match=r"got \(6, 8, 5\) and \(2, 3\)"):
         metrics.sample_flow(ramp[..., 0], np.zeros((2, 3)))
+
+
+def test_linear_part_comes_before_the_spacing():
+    points = np.zeros((1, 3))
+    turn = np.array([[0, 1.0, 0], [1, 0, 0], [0, 0, 1]])
+    distance = metrics.landmark_distance(None, points, [[3.0, 0, 0]], [1, 10, 100], linear=turn)
+    np.testing.assert_allclose(distance, [30])

@@ -1,0 +1,131 @@
+"""The command `python -m eval`: the papers' tables from datasets and models, or in small.
+
+    python -m eval table2 --data configs --models models --out results --train
+    python -m eval all --mini --train --out mini
+
+Exit codes: 0 success, 1 done but with cells that could not be measured, 2 something is wrong with
+the input (named on standard error), 130 interrupted.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+
+from rcn_tf.errors import one_line
+
+TABLES = ("table1", "table2", "table3", "table4", "table5")
+TABLES += tuple(f"vtn{number}" for number in range(2, 10))
+
+_ERRORS = (ValueError, KeyError, OSError, ImportError, RuntimeError)
+
+
+def main(argv=None):
+    """Runs `python -m eval ARGV...` and returns the exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    args = _parser().parse_args(argv)
+    try:
+        return run(args)
+    except _ERRORS as error:
+        if os.environ.get("RCN_DEBUG"):
+            raise
+        print(f"python -m eval: error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("python -m eval: interrupted; what was measured is kept", file=sys.stderr)
+        return 130
+
+
+def run(args):
+    """Trains where asked, measures, and writes tables, figures and the report."""
+    for option in ("limit", "limit_baselines"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise ValueError(f"--{option.replace('_', '-')} must be at least 1; got {value}.")
+    from eval.reproduce import Reproduction
+
+    names = TABLES if "all" in args.tables else tuple(dict.fromkeys(args.tables))
+    data, models = args.data, args.models or pathlib.Path("models")
+    if args.mini:
+        data, models = args.out / "data", args.models or args.out / "models"
+        _build_mini(args.data or _default_scans(), data, args.workers)
+    with Reproduction(
+        names,
+        data or pathlib.Path("configs"),
+        models,
+        args.out,
+        mini=args.mini,
+        limit=args.limit,
+        limit_baselines=args.limit_baselines,
+        say=lambda text: print(text, flush=True),
+    ) as reproduction:
+        if args.train:
+            reproduction.train()
+        complete = reproduction.measure()
+        if args.figures:
+            reproduction.draw()
+        print(f"Written: {reproduction.write_report()}")
+    return 0 if complete else 1
+
+
+def _default_scans():
+    """Folder of brains that tests use too (CONTRIBUTING.md)."""
+    return pathlib.Path(os.environ.get("RCN_TEST_DATA", "../shared/data"), "brain")
+
+
+def _build_mini(scans, data, workers):
+    from eval import mini_study
+
+    if not scans.is_dir():
+        raise FileNotFoundError(
+            f"--mini needs a folder with brain scans and label maps (--data); {scans} is none."
+        )
+    mini_study.build(
+        scans, data, workers=workers, progress=lambda scan: print(f"prepared {scan.scan_id}")
+    )
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m eval",
+        description=__doc__.splitlines()[0],
+        epilog="RCN_DEBUG=1 shows the full traceback of an error.",
+    )
+    parser.add_argument(
+        "tables",
+        nargs="+",
+        choices=(*TABLES, "all"),
+        metavar="TABLE",
+        help="table1 ... table5 (RCN), vtn2 ... vtn9 (VTN), or all",
+    )
+    parser.add_argument(
+        "--data",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="folder of dataset configs (default: configs); with --mini, of brain scans",
+    )
+    parser.add_argument(
+        "--models", type=pathlib.Path, metavar="DIR", help="trained models (default: models)"
+    )
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("eval_results"),
+        metavar="DIR",
+        help="results (default: eval_results)",
+    )
+    parser.add_argument(
+        "--mini", action="store_true", help="the same tables on a small study made for this"
+    )
+    parser.add_argument(
+        "--train", action="store_true", help="first train the models that are missing, one by one"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a task")
+    parser.add_argument(
+        "--limit-baselines", type=int, metavar="N", help="the same, of ANTs, Elastix and demons"
+    )
+    parser.add_argument("--no-figures", dest="figures", action="store_false", help="tables alone")
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="processes that prepare --mini's scans"
+    )
+    return parser

@@ -1,0 +1,61 @@
+"""Draws a table's figures from its results and the kept flows, and writes them as PNG."""
+
+import re
+
+from eval.figures.distributions import boxplots_figure, jacobian_figure
+from eval.figures.examples import examples_figure, stages_figure
+from eval.figures.trends import trends_figure
+from eval.methods import Trained
+from rcn_tf.files import replacing
+from rcn_tf.model_folder import load_model
+from rcn_tf.report.figures import png
+
+
+def draw(result, examples, models, folder):
+    """All figures of a table.
+
+    Args:
+        result: TableResult. folder: of the PNG files. models: folder of the trained models.
+        examples: {task: (fixed, moving, {label: flow})}, the first pair of every task.
+    Returns: {name: PNG bytes}; names are "trends VTN", "boxplots brain lpba-val" and so on.
+    """
+    figures = {}
+    for base in ("VTN", "VoxelMorph"):
+        figures[f"trends {base}"] = trends_figure(result, base)
+    for task in result.tasks():
+        where = f"{task.study} {task.subset}"
+        figures[f"boxplots {where}"] = boxplots_figure(result, task)
+        fixed, moving, flows = examples.get(task, (None, None, {}))
+        if flows:
+            figures[f"jacobian {where}"] = jacobian_figure(flows)
+            figures[f"examples {where}"] = examples_figure(fixed, moving, flows)
+            stages = _deepest_stages(result.table, task, models, fixed, moving)
+            figures[f"stages {where}"] = stages and stages_figure(fixed, moving, stages)
+    pictures = {name: png(figure) for name, figure in figures.items() if figure is not None}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in pictures.items():
+        with replacing(folder / f"{result.table.name}_{name.replace(' ', '_')}.png") as temporary:
+            temporary.write_bytes(data)
+    return pictures
+
+
+def _deepest_stages(table, task, models, fixed, moving):
+    """Stages of the table's plain VTN with the most cascades: (name, flow, total flow, warped)."""
+    depths = {}
+    for method in table.rows.values():
+        match = isinstance(method, Trained) and re.fullmatch(r"vtn_(\d+)", method.network)
+        if match and (models / method.spec(task.study).name / "weights.h5").exists():
+            depths[int(match[1])] = method
+    if not depths:
+        return None
+    model, _ = load_model(models / depths[max(depths)].spec(task.study).name)
+    images = (scan.volume[None, ..., None].astype("float32") / 255 for scan in (fixed, moving))
+    return [
+        (
+            "affine" if stage.matrix is not None else f"cascade {number}",
+            stage.flow.numpy()[0],
+            stage.total_flow.numpy()[0],
+            stage.warped.numpy()[0, ..., 0],
+        )
+        for number, stage in enumerate(model(*images).stages)
+    ]

@@ -1,0 +1,157 @@
+"""Runs the method of a row on the pairs of a task, and keeps the scores of every pair.
+
+Seconds are those of one pair: of a network one warm forward pass with the transfers to and from
+the device, of a classical method all that it does between volumes and flow; reading and
+measuring are left out. Threads: all cores, or what ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS says.
+"""
+
+import hashlib
+import importlib
+import importlib.metadata
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from custom_ops import warp
+from eval.methods import Trained
+from eval.models import state
+from eval.store import PairStore
+from rcn_tf.evaluation import PairScores, Registration
+from rcn_tf.model_folder import load_model
+
+_PACKAGES = {"ants": "antspyx", "elastix": "itk-elastix", "demons": "SimpleITK"}
+
+
+class MissingModelError(FileNotFoundError):
+    """A row's model is not there, or not trained to its end."""
+
+
+def method_name(method, study):
+    """File name of a method's results on a study."""
+    if not isinstance(method, Trained):
+        return method.name
+    name = method.spec(study).name.split("/")[1]
+    return name if method.n_repeats == 1 else f"{name}-r{method.n_repeats}"
+
+
+def open_store(results, method, task, models):
+    """PairStore of a method on a task.
+
+    Raises: MissingModelError: a network's model is not there. MissingExtraError: as `require`.
+    """
+    fingerprint = _fingerprint(method, task, models)
+    return PairStore(results, task, method_name(method, task.study), fingerprint)
+
+
+def measure(method, task, data, models, store, *, limit=None, on_pair=None):
+    """Scores of a method on a task's pairs; those that the store has are not measured again.
+
+    Args:
+        method: Trained or Baseline. task: eval.tables.Task. data: DataFolder.
+        models: folder. store: from `open_store`. limit: only so many pairs.
+        on_pair: called with (number of pairs done, of all) after each.
+    Returns: list of dicts, see `rcn_tf.evaluation.METRICS`; times are "gpu_seconds" and
+        "cpu_seconds".
+    Raises: ValueError: the model is of another size. MissingExtraError. OSError.
+    """
+    config = data.store(task.study).config
+    options = {"masks": config.image_type == "liver", "surfaces": True}
+    register, rows = None, []
+    pairs = data.pairs(task, limit)
+    for number, pair in enumerate(pairs):
+        fixed, moving = data.scans(task, pair)
+        row = store.get(fixed, moving)
+        if row is None or (number == 0 and not store.has_example(fixed, moving)):
+            register = register or _registration(method, task, models, config.image_size)
+            flow, warped, seconds = register(fixed.volume, moving.volume, number == 0)
+            if number == 0:
+                store.save_example(fixed, moving, flow)
+            scores = PairScores(fixed, moving, config.structures, **options)(flow, warped)
+            row = {**_plain(scores), **seconds}
+            store.add(fixed, moving, row)
+            row = store.get(fixed, moving)
+        rows.append(row)
+        if on_pair:
+            on_pair(number + 1, len(pairs))
+    return rows
+
+
+def _fingerprint(method, task, models):
+    """What changes when a method's results would."""
+    if not isinstance(method, Trained):
+        if not method.run:
+            return method.name
+        package = _PACKAGES[method.run.split(":")[0]]
+        try:
+            return f"{method.run} {package} {importlib.metadata.version(package)}"
+        except importlib.metadata.PackageNotFoundError:
+            return f"{method.run} {package}"
+    spec = method.spec(task.study)
+    folder = models / spec.name
+    found = state(folder)
+    if found != "trained":
+        raise MissingModelError(f"model {folder} is {found}")
+    digest = hashlib.sha256((folder / "weights.h5").read_bytes())
+    return f"{digest.hexdigest()[:16]} x{method.n_repeats}"
+
+
+def _registration(method, task, models, shape):
+    """f(fixed, moving, first) -> (flow, warped, {"cpu_seconds": …})."""
+    if isinstance(method, Trained):
+        return _Network(models / method.spec(task.study).name, method.n_repeats, shape)
+    if not method.run:
+        return _identity
+    module, name = method.run.split(":")
+    function = getattr(importlib.import_module(f"eval.baselines.{module}"), name)
+
+    def register(fixed, moving, first):
+        del first
+        start = time.perf_counter()
+        flow = function(fixed, moving)
+        seconds = time.perf_counter() - start
+        return flow, _warped(moving, flow), {"cpu_seconds": seconds}
+
+    return register
+
+
+class _Network:
+    """A trained network on the GPU, where there is one, and for the first pair on the CPU too."""
+
+    def __init__(self, folder, n_repeats, shape):
+        model, _ = load_model(folder)
+        if tuple(model.volume_shape) != tuple(shape):
+            raise ValueError(
+                f"model {folder} registers volumes of shape {tuple(model.volume_shape)}, but the "
+                f"dataset's `image_size` is {tuple(shape)}."
+            )
+        gpu = bool(tf.config.list_logical_devices("GPU"))
+        self._by_device = {
+            device: Registration(model, n_repeats, last_only=True, device=f"/{device}:0")
+            for device in (("GPU", "CPU") if gpu else ("CPU",))
+        }
+
+    def __call__(self, fixed, moving, first):
+        seconds, flow, warped = {}, None, None
+        for device, register in self._by_device.items():
+            if flow is None or first:
+                stages, spent = register(fixed, moving)
+                seconds[f"{device.lower()}_seconds"] = spent
+                if flow is None:
+                    _, flow, warped = stages[-1]
+        return flow, warped, seconds
+
+
+def _identity(fixed, moving, first):
+    del fixed, first
+    return np.zeros((*moving.shape, 3), np.float32), moving, {}
+
+
+def _warped(moving, flow):
+    image = moving[None, ..., None].astype(np.float32)
+    return warp(image, flow[None]).numpy()[0, ..., 0]
+
+
+def _plain(scores):
+    """Python floats; NaN as None, which JSON has."""
+    return {key: None if np.isnan(value) else float(value) for key, value in scores.items()}

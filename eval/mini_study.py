@@ -1,0 +1,178 @@
+"""The mini study: every table on a few small scans with real anatomy, on a computer without GPU.
+
+Seven brains stand in for the papers' datasets (`data_prep.brain_study.SUBJECTS`: real scans, and
+images drawn from real subjects' label maps), 64 x 64 x 64. Four subjects are trained on in
+25 renderings each (random shape, contrast, crop box); three others are tested on, so no subject is
+in both. Their landmarks are the centroids of six structures.
+
+    brain.json            RCN's brain experiment: an atlas (a test subject) and renderings of
+                          the two other test subjects
+    brain_s02.json, _s03  with the two other test subjects as the atlas (RCN, Table 5)
+    vtn_brain.json        VTN's: all ordered pairs of the three test subjects
+    vtn_liver.json        VTN's liver tables, on the brains of vtn_brain.json
+    *_aligned.json        the same scans, all aligned to the first atlas by ANTs
+
+RCN's liver columns have no stand-in. Needs `pip install '.[ants]'` for the aligned scans.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+from scipy.ndimage import center_of_mass
+
+from data_prep import batch, freesurfer
+from data_prep.brain_study import SUBJECTS, StudyRecipe
+from data_prep.scan_files import ScanFiles
+from eval.prealign import align
+from rcn_tf.files import write_json
+
+SHAPE = (64, 64, 64)
+SEED = 0
+TRAIN_RENDERINGS = 24  # per subject, besides the undeformed scan
+TEST_RENDERINGS = 3
+CASCADES = 3  # at most
+# What differs from the presets' training: narrow networks, few steps, a start near the identity
+# (the original's needs more than 1000 steps to undo its random flows). Renderings are deformed
+# already. Losses are the presets'.
+TRAINING = (
+    "network.channels=4",
+    "network.affine_channels=4",
+    "network.init=gentle",
+    "optimizer.learning_rate=1e-3",
+    "steps=1200",
+    "halve_at=[800,1000]",
+    "batch_size=1",
+    "augment=false",
+    "seed=1",
+    "validation.scheme=none",
+    "images_every=1200",
+    "checkpoint_every=400",
+    "keep_checkpoints=1",
+)
+# Thalamus and hippocampus, left and right; brain stem; 4th ventricle.
+LANDMARK_STRUCTURES = (10, 49, 17, 53, 16, 15)
+
+_TRAIN = tuple(subject.name for subject in SUBJECTS if subject.train)
+_TEST = ("subject_a", "labelmap_05", "labelmap_10")  # atlases 1, 2, 3
+_CONFIGS = (  # file, number of the atlas, subset that is tested on
+    ("brain", 0, "lpba-val"),
+    ("brain_s02", 1, "lpba-val"),
+    ("brain_s03", 2, "lpba-val"),
+    ("vtn_brain", None, "lpba-val"),
+    ("vtn_liver", None, "sliver-val"),
+)
+_ALIGNED = "brain_aligned"
+# What the papers' training sets of different sizes become.
+_SCHEMES = {
+    "1": _TRAIN,
+    "lits": _TRAIN[:2],
+    "bfh": _TRAIN[2:],
+    "adni+abide1": _TRAIN[:1],
+    "adni+abide": _TRAIN[:2],
+}
+_SUPERVISED = 2  # scans of each training subject that have reference flows
+
+
+@dataclasses.dataclass(frozen=True)
+class MiniRecipe(StudyRecipe):
+    """A scan of the brain study, with landmarks where it has labels."""
+
+    landmarks: tuple = LANDMARK_STRUCTURES
+
+    def __call__(self, files, timer):
+        """Prepares one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
+        scan = super().__call__(files, timer)
+        if scan.segmentation is None:
+            return scan
+        masks = (scan.segmentation == label for label in self.landmarks)
+        points = np.array([center_of_mass(mask) if mask.any() else [-1] * 3 for mask in masks])
+        return dataclasses.replace(scan, points=points)
+
+
+def build(scans, out, *, workers=1, progress=None):
+    """Builds packs and dataset configs; what is finished already is left as it is.
+
+    Args: scans: folder with the seven brains. out: folder, made if absent.
+        workers, progress: see `data_prep.batch.build_pack`.
+    Raises: FileNotFoundError: naming the scan that is missing. MissingExtraError: no ANTs.
+    """
+    scans, out = pathlib.Path(scans), pathlib.Path(out)
+    files = {subject.name: _files(subject, scans) for subject in SUBJECTS}
+    out.mkdir(parents=True, exist_ok=True)
+    options = {"workers": workers, "progress": progress}
+    _build_pack(out / "train.h5", _TRAIN, TRAIN_RENDERINGS, files, options)
+    _build_pack(out / "test.h5", _TEST, TEST_RENDERINGS, files, options)
+    for name, atlas, subset in _CONFIGS:
+        _write_if_new(out / f"{name}.json", _dataset_config(atlas, subset))
+    align(out / "brain.json", _scan("test", _TEST[0], 0), out / f"{_ALIGNED}.json", **options)
+    aligned = _dataset_config(None, "lpba-val", prefix=f"{_ALIGNED}_")
+    _write_if_new(out / f"vtn_{_ALIGNED}.json", aligned)
+
+
+def _build_pack(path, subjects, renderings, files, options):
+    if path.exists():
+        return
+    scans = [
+        ScanFiles(_id(name, number), *files[name])
+        for name in subjects
+        for number in range(renderings + 1)
+    ]
+    batch.build_pack(scans, MiniRecipe(SHAPE, SEED), path, strict=True, **options)
+
+
+def _files(subject, folder):
+    """Image and label map of a subject, either may be None."""
+    paths = [name and folder / name for name in (subject.image, subject.labels)]
+    for path in filter(None, paths):
+        if not path.is_file():
+            raise FileNotFoundError(f"the mini study needs {path.name}; folder {folder} lacks it.")
+    return paths
+
+
+def _dataset_config(atlas, subset, prefix=""):
+    """Content of a dataset config.
+
+    Args:
+        atlas: number of the test subject that is the atlas; None for all pairs of the three.
+        subset: name of the tested one. prefix: of the packs' file names.
+    """
+    numbers = range(TRAIN_RENDERINGS + 1)
+    train = {name: [_scan("train", name, k) for k in numbers] for name in _TRAIN}
+    supervised = [scan for scans in train.values() for scan in scans[:_SUPERVISED]]
+    config = {
+        "files": {name: {"path": f"{prefix}{name}.h5"} for name in ("train", "test")},
+        "image_size": list(SHAPE),
+        "image_type": "brain",
+        "segmentation_class_value": {str(label): label for label in freesurfer.EVALUATED},
+        "schemes": {
+            **{scheme: dict.fromkeys([scheme], 1.0) for scheme in _SCHEMES},
+            "supervised": {"supervised": 1.0},
+        },
+        "subsets": {
+            **{scheme: sum(map(train.get, names), []) for scheme, names in _SCHEMES.items()},
+            "supervised": supervised,
+        },
+    }
+    if atlas is None:
+        tests = [_scan("test", name, 0) for name in _TEST]
+    else:
+        config["atlas"] = _scan("test", _TEST[atlas], 0)
+        others = [name for name in _TEST if name != _TEST[atlas]]
+        tests = [_scan("test", name, k) for name in others for k in range(1, TEST_RENDERINGS + 1)]
+    config["subsets"][subset] = tests
+    return config
+
+
+def _id(subject, number):
+    return f"{subject}_{number:03d}"
+
+
+def _scan(pack, subject, number):
+    return f"{pack}/{_id(subject, number)}"
+
+
+def _write_if_new(path, config):
+    if not path.exists() or json.loads(path.read_text(encoding="utf-8")) != config:
+        write_json(path, config)

@@ -1,0 +1,72 @@
+"""Which trained models the tables need, where they lie, and training those that are missing.
+
+    MODELS/<study>/<preset>            trained on the study's scheme "1"
+    MODELS/<study>/<preset>-<scheme>   on another scheme (part of the data)
+
+A study is a dataset config, see `eval.studies`. Any model folder will do there, also one that
+was trained elsewhere.
+"""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+from rcn_tf.files import read_json
+from rcn_tf.training.presets import PRESETS
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """A model of a table's row. preset: of `rcn train`. study, scheme: what it is trained on."""
+
+    preset: str
+    study: str
+    scheme: str = "1"
+
+    @property
+    def name(self):
+        """ "study/preset" or "study/preset-scheme", also the folder below MODELS."""
+        return f"{self.study}/{self.preset}" + ("" if self.scheme == "1" else f"-{self.scheme}")
+
+    @property
+    def supervised(self):
+        """Whether training needs reference flows."""
+        loss = PRESETS[self.preset].values.get("loss", {})
+        return bool(loss.get("final", {}).get("endpoint_error"))
+
+
+def state(folder):
+    """ "missing", "unfinished" or "trained".
+
+    Raises: ValueError: its `config.json` is damaged.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / "config.json").exists():
+        return "unfinished" if (folder / "training.json").exists() else "missing"
+    training = read_json(folder / "config.json").get("training", {})
+    wanted = training.get("config", {}).get("steps", 0)
+    return "trained" if training.get("steps", 0) >= wanted else "unfinished"
+
+
+def train(spec, models, data, settings=(), flows=None):
+    """Trains a model in a process of its own, whose memory ends with it; resumes a stopped one.
+
+    Args:
+        spec: ModelSpec. models, data: folders of models and dataset configs.
+        settings: "key=value" of `rcn train --set`, applied last.
+        flows: HDF5 file of reference flows for supervised presets.
+    Returns: exit code of `rcn train`: 0, 130 if it was stopped and saved.
+    """
+    folder = models / spec.name
+    if (folder / "checkpoints" / "checkpoint").exists():
+        arguments = ["--resume"]
+    else:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        chosen = [f"data.scheme={spec.scheme}", *settings]
+        if flows is not None:
+            chosen.append(f"data.reference_flows={flows}")
+        arguments = [spec.preset, "--data", str(data / f"{spec.study}.json")]
+        arguments += [word for setting in chosen for word in ("--set", setting)]
+    command = [sys.executable, "-m", "rcn_tf.commands.main", "train", "--out", str(folder)]
+    return subprocess.run([*command, *arguments]).returncode

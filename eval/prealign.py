@@ -1,0 +1,138 @@
+"""Packs whose scans are all aligned affinely to one of them, by ANTs.
+
+Some networks of the papers have no affine stage and take brains that ANTs has aligned to an
+atlas (VTN, section V-B; RCN, footnote 1 of Table 1). The papers do not print that command; here
+it is the rigid and affine stages of VTN's footnote 2 with ANTs' usual iterations.
+
+Every aligned scan has the attribute `alignment`, the linear part of the map from its voxels to
+those of the scan it was made from (axis order ij), with which landmark distances are measured
+in the original scan, as VTN does.
+"""
+
+import argparse
+import dataclasses
+import functools
+import pathlib
+import sys
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from data_prep import batch
+from data_prep.prepared import PreparedScan
+from data_prep.scan_files import ScanFiles
+from eval.baselines import ants
+from eval.baselines.physical import flow_of_transform
+from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.packs import PackReader
+from rcn_tf.errors import one_line
+from rcn_tf.files import read_json, write_json
+from rcn_tf.labels import warp_labels
+from rcn_tf.metrics.landmarks import is_missing
+
+_OF_THE_PACK = ("checksum", "annotations_checksum", "fingerprint", "recipe")
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignmentRecipe:
+    """Aligns a scan of a pack (`ScanFiles.image`) to scan `reference` of `reference_pack`."""
+
+    reference_pack: str
+    reference: str
+
+    def __call__(self, files, timer):
+        """Aligns one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
+        with timer.step("read"):
+            scan, fixed = _read(files.image, files.id), _read(self.reference_pack, self.reference)
+        with timer.step("align"):
+            transform = ants.register(
+                fixed.volume, scan.volume, deformable=False, schedule=ants.USUAL_SCHEDULE
+            )
+        with timer.step("resample"):
+            return _aligned(scan, transform)
+
+
+def align(config, reference, out, *, workers=1, progress=None):
+    """Writes aligned packs and a dataset config with the same subsets.
+
+    Args:
+        config: path of a dataset config. reference: its scan "alias/id" to align to.
+        out: config to write; its packs go beside it, named STEM_ALIAS.h5.
+        workers, progress: see `data_prep.batch.build_pack`.
+    Returns: path of the config.
+    Raises: KeyError, ValueError, OSError: naming config, pack or scan.
+    """
+    config, out = pathlib.Path(config), pathlib.Path(out)
+    parsed, raw = load_dataset_config(config), read_json(config)
+    alias, key = parsed.locate(reference)
+    recipe = AlignmentRecipe(str(parsed.files[alias].resolve()), key)
+    for alias, path in parsed.files.items():
+        with PackReader(path) as pack:
+            scans = [ScanFiles(one, image=path) for one in pack.ids()]
+        target = out.with_name(f"{out.stem}_{alias.strip('/') or 'all'}.h5")
+        batch.build_pack(scans, recipe, target, workers=workers, strict=True, progress=progress)
+        raw["files"][alias] = {"path": target.name}
+    write_json(out, raw)
+    return out
+
+
+def _aligned(scan, transform):
+    """PreparedScan of a scan under a linear transform from the reference's points to its own."""
+    flow = flow_of_transform(transform, scan.volume.shape)
+    positions = np.indices(scan.volume.shape) + np.moveaxis(flow, -1, 0)
+    volume = map_coordinates(scan.volume.astype(np.float32), positions, order=1, mode="nearest")
+    segmentation = None if scan.segmentation is None else warp_labels(scan.segmentation, flow)
+    points = None if scan.points is None else _moved(scan.points, transform.GetInverse())
+    attributes = {k: v for k, v in scan.attributes.items() if k not in _OF_THE_PACK}
+    attributes["alignment"] = linear_part(transform)
+    return PreparedScan(np.rint(volume).astype(np.uint8), segmentation, points, attributes)
+
+
+def linear_part(transform):
+    """[3, 3] matrix of a linear SimpleITK transform, for displacements in axis order ij."""
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    columns = [np.array(transform.TransformPoint(axis)) - origin for axis in np.eye(3)]
+    return np.stack(columns, axis=1)[::-1, ::-1]
+
+
+def _moved(points, transform):
+    """Landmarks [n, 3] in voxels, ij, under a transform; missing ones stay as they are."""
+    moved = [transform.TransformPoint([float(x) for x in p[::-1]])[::-1] for p in points]
+    missing = is_missing(points)
+    return np.where(missing[:, None], points, np.float32(moved))
+
+
+@functools.lru_cache(maxsize=4)
+def _reader(path):
+    return PackReader(path)
+
+
+def _read(path, scan_id):
+    return _reader(path).read(scan_id)
+
+
+def main(argv=None):
+    """Command line. Returns: exit code, 2 where something is wrong with the input."""
+    parser = argparse.ArgumentParser(prog="python -m eval.prealign", description=__doc__)
+    parser.add_argument("config", help="dataset config")
+    parser.add_argument("--reference", required=True, metavar="ALIAS/ID", help="scan to align to")
+    parser.add_argument("--out", required=True, metavar="CONFIG", help="dataset config to write")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    args = parser.parse_args(argv)
+    try:
+        path = align(
+            args.config,
+            args.reference,
+            args.out,
+            workers=args.workers,
+            progress=lambda scan: print(scan.scan_id, flush=True),
+        )
+    except (KeyError, OSError, ValueError, ImportError) as error:
+        print(f"python -m eval.prealign: error: {one_line(error)}", file=sys.stderr)
+        return 2
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

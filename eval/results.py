@@ -1,0 +1,113 @@
+"""A table's cells: what was measured for every row and column, beside what the paper prints."""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping
+from typing import Optional
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from rcn_tf.papers import Score
+
+_TIMES = ("gpu_seconds", "cpu_seconds")
+
+# What is listed for every task besides the paper's columns: {metric: (heading, digits)}.
+ALL_METRICS = {
+    "dice": ("Dice", 3),
+    "jaccard": ("IoU", 3),
+    "organ_jaccard": ("IoU of the whole", 3),
+    "landmark_voxels": ("landmarks (voxels)", 2),
+    "landmark_mm": ("TRE (mm)", 2),
+    "hd95_mm": ("HD95 (mm)", 2),
+    "surface_mm": ("surface (mm)", 2),
+    "similarity": ("similarity", 4),
+    "jacobian_std": ("std. Jacobian", 3),
+    "folding_percent": ("folding %", 3),
+    "folded_volume_percent": ("folded volume %", 4),
+    "gpu_seconds": ("GPU seconds", 3),
+    "cpu_seconds": ("CPU seconds", 3),
+}
+
+
+@dataclasses.dataclass
+class Row:
+    """What is known of one row of a table.
+
+    label: as printed. printed: {column: Score} of the paper, empty for rows of our own.
+    pairs: {task: [scores of a pair, …]}; expected: {task: number of pairs}.
+    notes: why something is missing, each once. parameters: of the network, with those of its
+    dense stages.
+    """
+
+    label: str
+    printed: Mapping
+    pairs: dict = dataclasses.field(default_factory=dict)
+    expected: dict = dataclasses.field(default_factory=dict)
+    notes: list = dataclasses.field(default_factory=list)
+    parameters: Optional[tuple] = None
+
+    def score(self, metric, task):
+        """Score across the pairs of a task (of times the median); None if it was not measured."""
+        values = self.values(metric, task)
+        if not values:
+            return None
+        if metric in _TIMES:
+            return Score(statistics.median(values))
+        return Score(float(np.mean(values)), float(np.std(values)))
+
+    def values(self, metric, task):
+        """The metric of every pair that has it."""
+        found = (pair.get(metric) for pair in self.pairs.get(task, ()))
+        return [value for value in found if value is not None]
+
+    def is_complete(self, task):
+        """Whether all pairs of the task were measured."""
+        return len(self.pairs.get(task, ())) == self.expected.get(task)
+
+
+@dataclasses.dataclass
+class TableResult:
+    """A table with its rows. columns: {name: Measure}, those there are data for."""
+
+    table: object
+    columns: dict
+    rows: list
+    comparable: bool  # whether the data are the paper's, so that differences mean something
+
+    def tasks(self):
+        """The tasks that were measured, in order."""
+        return list(dict.fromkeys(m.task for m in self.columns.values() if m.task))
+
+
+def all_metrics(result, task):
+    """Metrics that any row has on a task, in order."""
+    return [m for m in ALL_METRICS if any(row.values(m, task) for row in result.rows)]
+
+
+def significance(result, task, metric="dice"):
+    """p-values of the Wilcoxon signed-rank test between all rows, on the pairs both have.
+
+    Two-sided, as VTN (section V) compares methods. Args: task, metric: what is compared.
+    Returns: {(label, label): (p, number of pairs)}; p is 1 where no pair differs.
+    """
+    found = {}
+    for a in result.rows:
+        for b in result.rows:
+            if a.label != b.label:
+                first, second = _by_pair(a, task, metric), _by_pair(b, task, metric)
+                shared = [key for key in first if key in second]
+                differences = [first[key] - second[key] for key in shared]
+                if differences:
+                    p = wilcoxon(differences).pvalue if any(differences) else 1.0
+                    found[a.label, b.label] = float(p), len(shared)
+    return found
+
+
+def _by_pair(row, task, metric):
+    pairs = row.pairs.get(task, ())
+    return {
+        (pair["fixed"], pair["moving"]): pair[metric]
+        for pair in pairs
+        if pair.get(metric) is not None
+    }

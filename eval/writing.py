@@ -1,0 +1,218 @@
+"""Writes a table as CSV (long, one line per cell), Markdown and HTML."""
+
+import html
+
+import pandas as pd
+
+from eval.results import ALL_METRICS, all_metrics, significance
+from rcn_tf.files import replacing
+
+EMPTY = "-"
+_DIGITS = {column: digits for column, (_, digits) in ALL_METRICS.items()}
+
+
+def write_table(result, folder):
+    """Writes `<name>.csv`, `<name>_wilcoxon.csv` and `<name>.md`; each whole or not at all.
+
+    Args: result: TableResult. folder: made if absent.
+    Raises: OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = result.table.name
+    _write_csv(folder / f"{name}.csv", _long(result))
+    tests = _tests(result)
+    if len(tests):
+        _write_csv(folder / f"{name}_wilcoxon.csv", tests)
+    with replacing(folder / f"{name}.md") as temporary:
+        temporary.write_text(markdown(result), encoding="utf-8")
+
+
+def sections(result):
+    """The table's parts for people: list of (heading, header, rows of cells).
+
+    First the paper's columns, each as "paper / ours (difference)"; then all metrics of every
+    task; then p-values against the last of the paper's rows.
+    """
+    parts = [("", *_paper_columns(result))]
+    for task in result.tasks():
+        parts.append((f"All metrics, {task.study} {task.subset}", *_metric_columns(result, task)))
+    for task in result.tasks():
+        header, rows = _p_values(result, task)
+        if rows:
+            title = f"Wilcoxon signed-rank test, Dice, {task.study} {task.subset}"
+            parts.append((title, header, rows))
+    return parts
+
+
+def notes(result):
+    """Why cells are empty or cover a part of the pairs; each once."""
+    found = []
+    for row in result.rows:
+        found += [f"{row.label}: {note}" for note in row.notes]
+        for task, pairs in row.pairs.items():
+            if pairs and not row.is_complete(task):
+                done = f"{len(pairs)} of {row.expected[task]} pairs"
+                found.append(f"{row.label}: {task.study} {task.subset} has {done} (marked *)")
+    return list(dict.fromkeys(found))
+
+
+def markdown(result):
+    """The table as Markdown."""
+    paper = result.table.paper
+    lines = [f"## {paper.source}: {paper.title}", "", explanation(result), ""]
+    for heading, header, rows in sections(result):
+        if heading:
+            lines += [f"### {heading}", ""]
+        lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+        lines += ["| " + " | ".join(row) + " |" for row in rows]
+        lines.append("")
+    lines += [f"- {note}" for note in notes(result)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def html_section(result):
+    """The table as HTML, to stand in a page."""
+    paper = result.table.paper
+    parts = [f"<h2 id='{result.table.name}'>{html.escape(paper.source)}: {paper.title}</h2>"]
+    parts.append(f"<p class='note'>{html.escape(explanation(result))}</p>")
+    for heading, header, rows in sections(result):
+        if heading:
+            parts.append(f"<h3>{html.escape(heading)}</h3>")
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in rows
+        )
+        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+    found = "".join(f"<li>{html.escape(note)}</li>" for note in notes(result))
+    return "".join(parts) + (f"<ul>{found}</ul>" if found else "")
+
+
+def explanation(result):
+    """How to read the cells."""
+    if result.comparable:
+        meaning = "paper / measured here (difference)"
+    else:
+        meaning = "paper / measured here, on other data and smaller networks: not to be compared"
+    return (
+        f"Cells: {meaning}. Means across pairs, standard deviations in parentheses; times: median."
+    )
+
+
+def _paper_columns(result):
+    parameters = any(row.parameters for row in result.rows)
+    header = ["", *result.columns, *(["parameters (dense stages)"] if parameters else [])]
+    rows = []
+    for row in result.rows:
+        cells = [_compared(result, row, name) for name in result.columns]
+        if parameters:
+            cells.append(_parameters(row))
+        rows.append([row.label, *cells])
+    return header, rows
+
+
+def _compared(result, row, column):
+    """ "paper / ours (difference)" """
+    measure = result.columns[column]
+    task = measure.task or result.tasks()[0]
+    printed, ours = row.printed.get(column), row.score(measure.metric, task)
+    if printed is None and ours is None:
+        return EMPTY
+    digits = _DIGITS[measure.metric]
+    text = f"{_text(printed, digits)} / {_text(ours, digits)}"
+    if ours and row.pairs.get(task) and not row.is_complete(task):
+        text += "*"
+    if printed and ours and result.comparable:
+        text += f" ({ours.mean - printed.mean:+.{digits}f})"
+    return text
+
+
+def _metric_columns(result, task):
+    metrics = all_metrics(result, task)
+    header = ["", *(ALL_METRICS[metric][0] for metric in metrics), "pairs"]
+    rows = []
+    for row in result.rows:
+        if row.pairs.get(task):
+            cells = [_text(row.score(metric, task), _DIGITS[metric]) for metric in metrics]
+            rows.append([row.label, *cells, f"{len(row.pairs[task])}/{row.expected[task]}"])
+    return header, rows
+
+
+def _p_values(result, task):
+    """Every row against the last of the paper's rows that was measured."""
+    tests = significance(result, task)
+    measured = [row.label for row in result.rows if row.printed and row.values("dice", task)]
+    if not measured:
+        return [], []
+    last = measured[-1]
+    rows = [
+        [label, f"{p:.4f}", str(pairs)]
+        for (label, other), (p, pairs) in tests.items()
+        if other == last
+    ]
+    return ["", f"p, against {last}", "pairs"], rows
+
+
+def _long(result):
+    """One line per row, task and metric, with the paper's number where there is one."""
+    columns = {}
+    for name, measure in result.columns.items():
+        task = measure.task or result.tasks()[0]
+        columns.setdefault((task, measure.metric), name)
+    lines = []
+    for row in result.rows:
+        for task in result.tasks():
+            for metric in ALL_METRICS:
+                column = columns.get((task, metric))
+                printed, ours = row.printed.get(column), row.score(metric, task)
+                if printed or ours:
+                    lines.append(_line(result, row, task, metric, column, printed, ours))
+    return pd.DataFrame(lines)
+
+
+def _line(result, row, task, metric, column, printed, ours):
+    difference = printed and ours and result.comparable
+    return {
+        "table": result.table.name,
+        "row": row.label,
+        "study": task.study,
+        "subset": task.subset,
+        "metric": metric,
+        "column": column,
+        "paper_mean": printed and printed.mean,
+        "paper_std": printed and printed.std,
+        "mean": ours and ours.mean,
+        "std": ours and ours.std,
+        "difference": ours.mean - printed.mean if difference else None,
+        "pairs": len(row.pairs.get(task, ())),
+        "pairs_expected": row.expected.get(task),
+    }
+
+
+def _tests(result):
+    return pd.DataFrame(
+        [
+            {"study": t.study, "subset": t.subset, "row": a, "other": b, "p": p, "pairs": n}
+            for t in result.tasks()
+            for (a, b), (p, n) in significance(result, t).items()
+        ]
+    )
+
+
+def _write_csv(path, frame):
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def _text(score, digits):
+    if score is None:
+        return EMPTY
+    text = f"{score.mean:.{digits}f}"
+    return text if score.std is None else f"{text} ({score.std:.{digits}f})"
+
+
+def _parameters(row):
+    if row.parameters is None:
+        return EMPTY
+    total, dense = row.parameters
+    return f"{total:,} ({dense:,})"

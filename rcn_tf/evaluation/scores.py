@@ -1,0 +1,117 @@
+"""Metrics of one pair of scans under any flow, from a network or from another method."""
+
+import numpy as np
+
+from custom_ops import warp
+from rcn_tf import metrics
+from rcn_tf.labels import warp_labels
+from rcn_tf.metrics import surface
+
+
+class PairScores:
+    """Metrics of one pair under any flow; what does not depend on the flow is kept.
+
+    Args: as of `rcn_tf.evaluation.evaluate`. Of scans with the attribute `alignment` ([3, 3], the
+        linear part of the map from their voxels to an original's) landmark distances are
+        those in the original (VTN, section V-B).
+
+    Raises: ValueError: the scans have different shapes, or not the same landmarks.
+    """
+
+    def __init__(self, fixed, moving, structures=None, *, masks=False, surfaces=False):
+        if fixed.volume.shape != moving.volume.shape:
+            raise ValueError(
+                f"scans of a pair must have equal shapes; got {fixed.id!r} {fixed.volume.shape} "
+                f"and {moving.id!r} {moving.volume.shape}."
+            )
+        self._fixed, self._moving, self._surfaces = fixed, moving, surfaces
+        self._fixed_spacing, self._moving_spacing = _spacing(fixed), _spacing(moving)
+        self._names, self._labels = (), ()
+        self._labelled = fixed.segmentation is not None and moving.segmentation is not None
+        if self._labelled:
+            segmentations = fixed.segmentation, moving.segmentation
+            self._masks = masks and max(part.max() for part in segmentations) == 255
+            if self._masks:
+                names = tuple(structures or ())
+                structures = {names[0] if len(names) == 1 else "mask": 1}
+            elif structures is None:
+                structures = {str(label): label for label in metrics.structures(*segmentations)}
+            self._names, self._labels = tuple(structures), tuple(structures.values())
+        self._landmarks = fixed.points is not None and moving.points is not None
+        if self._landmarks and fixed.points.shape != moving.points.shape:
+            raise ValueError(
+                f"scans of a pair must have the same landmarks; got {len(fixed.points)} of "
+                f"{fixed.id!r} and {len(moving.points)} of {moving.id!r}."
+            )
+
+    def __call__(self, flow, warped):
+        """Scores under a flow [D, H, W, 3] (None: none) and the image [D, H, W] it gives."""
+        row = {"similarity": metrics.correlation(self._fixed.volume, warped)}
+        if self._labelled:
+            row.update(self._overlap(*self._label_maps(flow)))
+        if self._landmarks:
+            row.update(self._landmark_distances(flow))
+        if flow is not None:
+            row["jacobian_std"] = metrics.jacobian_std(flow[None])[0]
+            row["folding_percent"] = 100 * metrics.folding_fraction(flow[None])[0]
+            row["folded_volume_percent"] = 100 * metrics.folded_volume(flow[None])[0]
+        return row
+
+    def _label_maps(self, flow):
+        """Fixed and warped label map; masks become label 1."""
+        fixed, moving = self._fixed.segmentation, self._moving.segmentation
+        if not self._masks:
+            return fixed, moving if flow is None else warp_labels(moving, flow)
+        if flow is not None:
+            mask = moving[None, ..., None].astype(np.float32)
+            moving = warp(mask, flow[None]).numpy()[0, ..., 0]
+        threshold = metrics.MASK_THRESHOLD
+        return fixed > threshold, moving > threshold
+
+    def _overlap(self, fixed, warped):
+        dice = metrics.dice(fixed, warped, self._labels)
+        columns = {"dice": dice, "jaccard": dice / (2 - dice)}  # an identity of the two
+        organs = (np.isin(labels, self._labels) for labels in (fixed, warped))
+        spacing = self._fixed_spacing
+        if self._surfaces and spacing is not None:
+            distances = [
+                surface.surface_distances(fixed == label, warped == label, spacing)
+                for label in self._labels
+            ]
+            columns["hd95_mm"] = [surface.directed_maximum(*d, 95) for d in distances]
+            columns["surface_mm"] = [surface.pooled_mean(*d) for d in distances]
+        row = {"organ_jaccard": float(metrics.jaccard(*organs, [1])[0])}
+        for metric, values in columns.items():
+            row.update(_with_mean(metric, values, self._names))
+        return row
+
+    def _landmark_distances(self, flow):
+        points = self._fixed.points, self._moving.points
+        names = [str(k + 1) for k in range(len(points[0]))]
+        linear = self._moving.attributes.get("alignment")
+        voxels = metrics.landmark_distance(flow, *points, linear=linear)
+        row = _with_mean("landmark_voxels", voxels, names)
+        if self._moving_spacing is not None:
+            spacing = self._moving_spacing
+            millimetres = metrics.landmark_distance(flow, *points, spacing, linear=linear)
+            row.update(_with_mean("landmark_mm", millimetres, names))
+        return row
+
+
+def _spacing(scan):
+    """Millimetres per array axis (d, h, w), or None; packs store ITK's order (x, y, z)."""
+    spacing = scan.attributes.get("spacing")
+    return None if spacing is None else np.asarray(spacing, float)[::-1]
+
+
+def _with_mean(metric, values, names):
+    """{"metric": mean, "metric:NAME": value, …}"""
+    parts = {f"{metric}:{name}": float(value) for name, value in zip(names, values)}
+    return {metric: _mean(values), **parts}
+
+
+def _mean(values):
+    """Mean of what is not NaN; NaN if nothing is left."""
+    values = np.asarray(values, float)
+    values = values[~np.isnan(values)]
+    return values.mean() if values.size else np.nan

@@ -1,0 +1,112 @@
+"""Figures show the numbers they are given."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from eval.figures.distributions import boxplots_figure, jacobian_figure
+from eval.figures.examples import examples_figure, flow_colours, mapped_back, stages_figure
+from eval.figures.trends import trends_figure
+from eval.results import Row, TableResult
+from eval.tables import TABLES, Task
+from rcn_tf.data.packs import Scan
+from rcn_tf.metrics import sample_flow
+from rcn_tf.report.figures import png
+from tests.eval.study import TASK, scan
+
+LIVER = Task("liver", "lits-val")
+
+
+def pair(**scores):
+    return {"fixed": "a", "moving": "b", **scores}
+
+
+def result():
+    rows = []
+    for n in (1, 2, 3):
+        many = pair(dice=0.5 + n / 10, **{"dice:7": 0.4 + n / 10, "dice:9": 0.6 + n / 10})
+        marks = {
+            "landmark_voxels": 6.0 - n,
+            "landmark_voxels:1": 7.0 - n,
+            "landmark_voxels:2": 5.0 - n,
+        }
+        single = pair(dice=0.9 + n / 100, **{"dice:mask": 0.9 + n / 100})
+        rows.append(Row(f"{n}-cascade VTN", {}, {TASK: [{**many, **marks}], LIVER: [single]}))
+    table = TABLES["table2"]
+    columns = {name: table.columns[name] for name in ("LiTS Dice", "LPBA Dice")}
+    return TableResult(table, columns, rows, comparable=False)
+
+
+def test_trends_have_the_panels_of_figure_5():
+    figure = trends_figure(result())
+    liver, landmarks, brain = figure.axes
+    assert [axes.get_xscale() for axes in figure.axes] == ["log"] * 3
+    np.testing.assert_allclose(liver.lines[0].get_ydata(), [0.91, 0.92, 0.93])
+    np.testing.assert_allclose(landmarks.lines[0].get_ydata(), [5, 4, 3])
+    np.testing.assert_allclose(brain.lines[0].get_ydata(), [0.6, 0.7, 0.8])
+    scattered = [points.get_offsets()[:, 1] for points in brain.collections]
+    np.testing.assert_allclose(scattered, [[0.5, 0.6, 0.7], [0.7, 0.8, 0.9]])
+    assert [label.get_text() for label in brain.get_xticklabels()] == ["1", "2", "3"]
+
+
+def test_trends_need_two_points():
+    table = result()
+    table.rows = table.rows[:1]
+    assert trends_figure(table) is None
+    assert trends_figure(result(), "VoxelMorph") is None
+
+
+def test_boxplots_sort_the_structures():
+    axes = boxplots_figure(result(), TASK).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["9", "7"]
+    assert boxplots_figure(result(), Task("brain", "other")) is None
+
+
+def test_jacobian_names_the_folded_share():
+    flow = np.zeros((6, 7, 8, 3), np.float32)
+    folded = flow.copy()
+    folded[..., 2] = -2 * np.arange(8)
+    texts = jacobian_figure({"a": flow, "b": folded}).axes[0].get_legend().get_texts()
+    assert [text.get_text() for text in texts] == ["a (0.000 % folded)", "b (100.000 % folded)"]
+
+
+def test_flow_colours():
+    """|x| takes red away, |y| green, |z| blue; vectors are (z, y, x)."""
+    flow = np.array([[0, 0, 0], [0, 0, 2], [0, -2, 0], [1, 0, 0]], float)
+    expected = [to_rgb("white"), to_rgb("cyan"), to_rgb("magenta"), (1, 1, 0.5)]
+    np.testing.assert_allclose(flow_colours(flow, 2), expected)
+
+
+def test_landmarks_are_brought_back():
+    flow = np.zeros((20, 20, 20, 3), np.float32)
+    flow[..., 0], flow[..., 2] = 1.5, np.linspace(0, 2, 20)[:, None, None]
+    points = np.array([[8, 9, 10], [5, 12, 7]], float)
+    back = mapped_back(points, flow)
+    np.testing.assert_allclose(back + sample_flow(flow, back), points, atol=1e-6)
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+def test_examples_have_a_row_per_method(annotated):
+    fixed, moving = (
+        Scan(name, *(scan(shift) if annotated else scan(shift)[:1]))
+        for name, shift in (("a", (0, 0, 0)), ("b", (1, 2, 3)))
+    )
+    exact = np.zeros((*fixed.volume.shape, 3), np.float32) + np.float32([1, 2, 3])
+    figure = examples_figure(fixed, moving, {"none": 0 * exact, "exact": exact})
+    panels = np.array(figure.axes).reshape(4, -1)
+    assert panels.shape[1] == (5 if annotated else 3)
+    assert [axes.get_ylabel() for axes in panels[:, 0]] == ["fixed", "moving", "none", "exact"]
+    if annotated:
+        assert panels[3, 3].get_xlabel() == "Dice 1.000"
+        assert panels[3, 4].get_xlabel() == "0.00 voxels"
+        assert panels[2, 4].get_xlabel() == "3.74 voxels"
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_stages():
+    fixed, moving = (Scan(name, *scan((0, 0, 0))) for name in "ab")
+    flow = np.zeros((*fixed.volume.shape, 3), np.float32)
+    stages = [(name, flow, flow, fixed.volume) for name in ("affine", "cascade 1")]
+    figure = stages_figure(fixed, moving, stages)
+    titles = [axes.get_title() for axes in figure.axes[:4]]
+    assert titles == ["moving", "affine", "cascade 1", "fixed"]

@@ -1,0 +1,157 @@
+"""`python -m eval` from data and models to tables, figures and a report."""
+
+import json
+import re
+
+import pytest
+
+from eval.command import main
+from tests.eval import study
+
+
+@pytest.fixture
+def folders(tmp_path):
+    study.write_data(tmp_path / "data", studies=("brain",))
+    study.write_model(tmp_path / "models" / "brain" / "voxelmorph_1_brain", base="voxelmorph")
+    study.write_model(
+        tmp_path / "models" / "brain" / "voxelmorph_2_brain", base="voxelmorph", n_cascades=2
+    )
+    return tmp_path
+
+
+def run(folders, *arguments):
+    options = [f"--{name}={folders / name}" for name in ("data", "models", "out")]
+    return main([*arguments, *options])
+
+
+def test_a_table_from_data_and_models(folders, capsys):
+    assert run(folders, "table4", "--limit", "2") == 1  # three models are missing
+    out = folders / "out"
+    text = (out / "table4.md").read_text()
+    assert re.search(r"\| VoxelMorph \| 0\.688 \(0\.015\) / \d\.\d{3} \(\d\.\d{3}\)\*? \(", text)
+    assert "| VM x2 | 0.691 (0.015) / -" in text
+    assert f"VM x2: model {folders / 'models' / 'brain' / 'vm_x2_brain'} is missing" in text
+    report = (out / "report.html").read_text()
+    assert "RCN, Table 4" in report
+    assert report.count("data:image/png;base64") >= 3
+    assert not re.search(r"(?:src|href)=['\"]?(?!data:|#)", report)  # nothing is fetched
+    printed = capsys.readouterr().out
+    assert "table4  VM x2: not measured" in printed
+    assert "Written: " in printed
+    assert all(path.suffix == ".png" for path in (out / "figures").iterdir())
+
+
+def test_what_was_measured_is_not_measured_again(folders, monkeypatch):
+    assert run(folders, "table4", "--no-figures") == 1
+    monkeypatch.setattr("eval.measure.load_model", None)  # would fail if a model were loaded
+    assert run(folders, "table4", "--no-figures") == 1
+
+
+def error_of(folders, capsys, *arguments):
+    assert run(folders, *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("python -m eval: error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_no_data(folders, capsys):
+    error = error_of(folders, capsys, "vtn5")
+    assert "no data for vtn5" in error
+    assert "vtn_liver.json is missing" in error
+
+
+def test_no_folder(folders, capsys):
+    assert main(["table2", "--data", str(folders / "nowhere")]) == 2
+    assert "nowhere does not exist" in capsys.readouterr().err
+
+
+def test_missing_pack(folders, capsys):
+    (folders / "data" / "scans.h5").unlink()
+    assert "scans.h5 is missing" in error_of(folders, capsys, "table4")
+
+
+def test_wrong_subset(folders, capsys):
+    changes = {"subsets": {"1": ["scans/S02"]}, "schemes": {"1": {"1": 1.0}}}
+    study.write_config(folders / "data", "brain", **changes)
+    assert "no subset 'lpba-val'" in error_of(folders, capsys, "table4")
+    assert not (folders / "out").exists()
+
+
+def test_damaged_config(folders, capsys):
+    (folders / "data" / "brain.json").write_text("{")
+    assert "brain.json is not valid JSON" in error_of(folders, capsys, "table4")
+
+
+def test_model_of_another_size(folders, capsys):
+    study.write_model(
+        folders / "models" / "brain" / "vm_x2_brain", base="vm_x2", shape=(32, 32, 32)
+    )
+    assert "vm_x2_brain registers volumes of shape" in error_of(folders, capsys, "table4")
+    text = (folders / "out" / "table4.md").read_text()  # what came before it is kept
+    assert re.search(r"\| VoxelMorph \|.*/ \d\.\d{3}", text)
+
+
+def test_damaged_weights(folders, capsys):
+    path = folders / "models" / "brain" / "voxelmorph_1_brain" / "weights.h5"
+    path.write_bytes(b"nothing")
+    assert "weights.h5" in error_of(folders, capsys, "table4")
+
+
+def test_out_that_is_a_file(folders, capsys):
+    (folders / "out").write_text("")
+    assert str(folders / "out") in error_of(folders, capsys, "table4")
+
+
+@pytest.mark.parametrize("option", ["--limit", "--limit-baselines"])
+def test_limits_are_positive(folders, capsys, option):
+    assert f"{option} must be at least 1" in error_of(folders, capsys, "table4", option, "0")
+
+
+def test_unknown_table(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["table9"])
+    assert exit_info.value.code == 2
+
+
+def test_mini_needs_scans(folders, capsys):
+    assert main(["table2", "--mini", "--data", str(folders), "--out", str(folders / "out")]) == 2
+    assert "the mini study needs labelmap_01.nii.gz" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_missing_models_are_trained(folders, monkeypatch, capsys):
+    """One is trained to its end, one that was stopped is resumed."""
+    from eval import mini_study, reproduce
+    from eval.tables import TABLES, Table
+
+    rows = {label: TABLES["table4"].rows[label] for label in ("VM x2", "VM-double")}
+    small = Table("table4", rows, TABLES["table4"].columns)
+    settings = (*mini_study.TRAINING, "steps=2", "halve_at=[]", "network.channels=2")
+    monkeypatch.setattr(mini_study, "TRAINING", (*settings, "checkpoint_every=1"))
+    steps = {"vm_x2_brain": "steps=1"}
+    train = reproduce.models.train
+
+    def stopped(spec, models, data, chosen, flows):
+        chosen = (*chosen, steps.pop(spec.preset)) if spec.preset in steps else chosen
+        return train(spec, models, data, chosen, flows)
+
+    monkeypatch.setattr(reproduce.models, "train", stopped)
+    monkeypatch.setitem(reproduce.TABLES, "table4", small)
+    options = {"mini": True, "limit": 1, "limit_baselines": None, "say": lambda text: None}
+    paths = (folders / "data", folders / "models", folders / "out")
+    with reproduce.Reproduction(["table4"], *paths, **options) as reproduction:
+        reproduction.train()
+        reproduction.measure()
+    for preset in rows.values():
+        config = json.loads(
+            (folders / "models" / preset.spec("brain").name / "config.json").read_text()
+        )
+        assert config["network"]["channels"] == 2
+    assert all(row.pairs for row in reproduction.results[0].rows)
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_says_how_to_go_on(folders, capsys):
+    study.write_config(folders / "data", "brain", schemes={"2": {"lpba-val": 1.0}})
+    assert "training of " in error_of(folders, capsys, "table4", "--train")

@@ -1,0 +1,107 @@
+"""Statistics and files of a table whose scores are known."""
+
+import csv
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from eval.results import Row, TableResult, significance
+from eval.tables import TABLES
+from eval.writing import html_section, markdown, notes, write_table
+from rcn_tf.papers import Score
+from tests.eval.study import TASK
+
+BETTER = (0.72, 0.74, 0.70, 0.76)
+WORSE = (0.70, 0.71, 0.66, 0.71)
+
+
+def pairs(dice, **extra):
+    return [
+        {"fixed": "a", "moving": f"m{k}", "dice": d, "cpu_seconds": 2.0 + k * k, **extra}
+        for k, d in enumerate(dice)
+    ]
+
+
+def result(comparable=True):
+    table = TABLES["table2"]
+    columns = {name: table.columns[name] for name in ("LPBA Dice", "CPU seconds")}
+    rows = []
+    for label, dice in (("Affine only", WORSE), ("1-cascade VTN", BETTER), ("2-cascade VTN", ())):
+        printed = {k: v for k, v in table.paper.rows[label].items() if k in columns}
+        rows.append(Row(label, printed, {TASK: pairs(dice)} if dice else {}, {TASK: 4}))
+    rows[1].parameters = (2_686_995, 1_802_607)
+    rows[2].notes.append("model models/brain/vtn_2_brain is missing")
+    return TableResult(table, columns, rows, comparable)
+
+
+def test_means_are_across_pairs_and_times_are_medians():
+    row = result().rows[1]
+    assert row.score("dice", TASK) == Score(np.mean(BETTER), pytest.approx(np.std(BETTER)))
+    assert row.score("cpu_seconds", TASK) == Score(4.5)  # of 2, 3, 6, 11
+    assert row.score("hd95_mm", TASK) is None
+
+
+def test_missing_values_do_not_count():
+    row = Row("x", {}, {TASK: [*pairs((0.5, 0.7)), {"fixed": "a", "moving": "z", "dice": None}]})
+    assert row.score("dice", TASK).mean == pytest.approx(0.6)
+
+
+def test_wilcoxon_is_paired_by_the_pairs_names():
+    table = result()
+    table.rows[0].pairs[TASK].reverse()
+    p, number = significance(table, TASK)["1-cascade VTN", "Affine only"]
+    assert number == 4
+    assert p == wilcoxon(np.subtract(BETTER, WORSE)).pvalue == 0.125  # the least four pairs allow
+    table.rows[0].pairs[TASK] = table.rows[0].pairs[TASK][:3]
+    assert significance(table, TASK)["1-cascade VTN", "Affine only"][1] == 3
+
+
+def test_equal_rows_do_not_differ():
+    table = result()
+    table.rows[0].pairs = table.rows[1].pairs
+    assert significance(table, TASK)["1-cascade VTN", "Affine only"] == (1.0, 4)
+
+
+def test_cells_show_paper_ours_and_difference():
+    text = markdown(result())
+    assert "| 1-cascade VTN | 0.686 (0.014) / 0.730 (0.022) (+0.044) |" in text
+    assert "10.000 / 4.500 (-5.500) | 2,686,995 (1,802,607) |" in text
+    assert "| 2-cascade VTN | 0.697 (0.014) / - |" in text
+    assert "- 2-cascade VTN: model models/brain/vtn_2_brain is missing" in text
+    assert "| Affine only | 0.1250 | 4 |" in text
+
+
+def test_other_data_have_no_difference():
+    text = markdown(result(comparable=False))
+    assert "| 0.686 (0.014) / 0.730 (0.022) |" in text
+    assert "not to be compared" in text
+
+
+def test_partial_rows_are_marked():
+    table = result()
+    table.rows[0].pairs[TASK] = table.rows[0].pairs[TASK][:2]
+    assert "0.628 (0.017) / 0.705 (0.005)* (" in markdown(table)
+    assert "Affine only: brain lpba-val has 2 of 4 pairs (marked *)" in notes(table)
+    assert "| 2/4 |" in markdown(table)
+
+
+def test_files(tmp_path):
+    write_table(result(), tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["table2.csv", "table2.md", "table2_wilcoxon.csv"]
+    with (tmp_path / "out" / "table2.csv").open() as file:
+        lines = {(line["row"], line["metric"]): line for line in csv.DictReader(file)}
+    line = lines["1-cascade VTN", "dice"]
+    assert (line["column"], line["paper_mean"], line["pairs"]) == ("LPBA Dice", "0.686", "4")
+    assert float(line["difference"]) == pytest.approx(0.73 - 0.686)
+    assert lines["2-cascade VTN", "dice"]["mean"] == ""
+    with (tmp_path / "out" / "table2_wilcoxon.csv").open() as file:
+        assert {float(line["p"]) for line in csv.DictReader(file)} == {0.125}
+
+
+def test_html_escapes():
+    table = result()
+    table.rows[2].notes = ["<model> & co"]
+    assert "&lt;model&gt; &amp; co" in html_section(table)
+    assert html_section(table).count("<table>") == 3

@@ -1,0 +1,76 @@
+"""The tables have the papers' rows and columns, and their models are presets."""
+
+import pytest
+
+from eval.command import TABLES as NAMES
+from eval.methods import ANTS, Baseline, Trained
+from eval.tables import TABLES, Task, needed_models
+from rcn_tf.papers import load_tables
+from rcn_tf.training.presets import PRESETS
+
+ALL_STUDIES = {task.study for table in TABLES.values() for task in table.tasks()}
+ALL_STUDIES |= {f"{study}_aligned" for study in ALL_STUDIES}
+
+
+def test_every_table_of_the_papers_is_there():
+    assert tuple(TABLES) == NAMES == tuple(load_tables())
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_rows_and_columns_are_the_papers(table):
+    assert tuple(table.rows) == tuple(table.paper.rows)
+    assert tuple(table.columns) == table.paper.columns
+    assert not set(table.extra) & set(table.rows)
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_networks_are_presets(table):
+    for method in table.rows.values():
+        for task in table.tasks():
+            if isinstance(method, Trained):
+                assert method.spec(task.study).preset in PRESETS
+
+
+def test_columns_know_their_pairs():
+    columns = TABLES["table3"].columns
+    assert columns["LiTS similarity"].task == Task("liver", "lits-val")
+    assert columns["LPBA Dice"].metric == "dice"
+    assert TABLES["table5"].columns["Atlas 3 Dice"].task.study == "brain_s03"
+    assert TABLES["vtn5"].columns["IoU"].metric == "organ_jaccard"
+    assert TABLES["table1"].columns["GPU seconds"].task is None
+
+
+def test_shared_weights_share_the_model():
+    rows = TABLES["table3"].rows
+    assert rows["3×5"] == Trained("vtn_5", 3)
+    names = [spec.name for spec in needed_models([TABLES["table3"]], {"liver"})]
+    assert names == [f"liver/vtn_{n}_liver" for n in (1, 2, 3, 5, 10)]
+
+
+def test_models_of_a_study_have_folders_of_their_own():
+    names = {spec.name for spec in needed_models(TABLES.values(), ALL_STUDIES)}
+    assert {"brain/vtn_10_brain", "brain_s02/vtn_10_brain", "brain_s03/vtn_10_brain"} <= names
+    assert {"vtn_liver/vtn_addd", "vtn_liver/vtn_addd-lits", "liver/vtn_addd"} <= names
+    assert "vtn_brain_aligned/vtn_dd_brain-adni+abide1" in names
+    assert not any(name.startswith("vtn_brain/vtn_dd_") for name in names)
+
+
+def test_no_data_no_models():
+    assert needed_models(TABLES.values(), set()) == []
+
+
+def test_reduced_tables_cap_the_cascades():
+    reduced = TABLES["table1"].reduced(3)
+    assert reduced.rows["2×10-cascade VTN [here 3]"] == Trained("vtn_3", 2)
+    assert reduced.rows["ANTs SyN"] is ANTS
+    assert len(reduced.rows) == len(TABLES["table1"].rows)
+    numbers = [row.split("-")[0] for row in TABLES["table2"].reduced(3).rows]
+    assert numbers == ["Affine only", "1", "2", "3", "1", "2", "3"]
+    assert list(TABLES["table3"].reduced(3).rows)[-3:] == ["1×3", "2×3", "3×3"]
+
+
+def test_capping_leaves_other_networks():
+    for network in ("affine", "vm_x2", "vtn_addd", "vm2", "vtn_2"):
+        assert Trained(network).capped(2) == Trained(network)
+    assert Trained("voxelmorph_5", 3).capped(2) == Trained("voxelmorph_2", 3)
+    assert Baseline("x").capped(1) == Baseline("x")
