@@ -14,6 +14,7 @@ HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rcn_tf/__init__.py").read_text())[1]
 REFERENCE = 'python_version < "3.12"'
 CURRENT = 'python_version >= "3.12"'
+ANTS, ELASTIX = "antspyx>=0.5", "itk-elastix>=0.20"  # what `python -m eval` compares with
 
 setup(
     name="rcn-tf",
@@ -45,11 +46,16 @@ setup(
     ],
     extras_require={
         "addons": [f"tensorflow-addons==0.23.0; {REFERENCE}"],
+        "ants": [ANTS],
+        "elastix": [ELASTIX],
+        "baselines": [ANTS, ELASTIX],
         "demo": ["nilearn>=0.10"],
         "freesurfer": ["nibabel>=4"],
         "dev": [
             f"tensorflow-addons==0.23.0; {REFERENCE}",
+            ANTS,
             "clang-format==23.1.5",
+            ELASTIX,
             "nibabel>=4",
             "nilearn>=0.10",
             "pydicom>=2.4",

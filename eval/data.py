@@ -19,22 +19,27 @@ class DataFolder:
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
             raise FileNotFoundError(f"folder of dataset configs {self.path} does not exist.")
-        self._stores = {}
+        self._stores, self._missing = {}, {}
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc_info):
+        self.close()
+
+    def close(self):
+        """Closes the packs."""
         for store in self._stores.values():
             store.close()
 
     def missing(self, study):
         """Why a study cannot be measured: what file is missing; None if it can."""
-        path = self.path / f"{study}.json"
-        if not path.exists():
-            return f"{path} is missing"
-        packs = [pack for pack in load_dataset_config(path).files.values() if not pack.exists()]
-        return f"pack {packs[0]} is missing" if packs else None
+        if study not in self._missing:
+            path = self.path / f"{study}.json"
+            packs = load_dataset_config(path).files.values() if path.exists() else ()
+            absent = [file for file in (path, *packs) if not file.exists()]
+            self._missing[study] = f"{absent[0]} is missing" if absent else None
+        return self._missing[study]
 
     def store(self, study):
         """ScanStore of a study. Raises: as `load_dataset_config`."""

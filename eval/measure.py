@@ -7,20 +7,19 @@ measuring are left out. Threads: all cores, or what ITK_GLOBAL_DEFAULT_NUMBER_OF
 
 import hashlib
 import importlib
-import importlib.metadata
+import os
 import time
 
 import numpy as np
 import tensorflow as tf
 
 from custom_ops import warp
+from eval.baselines.physical import threads
 from eval.methods import Trained
 from eval.models import state
 from eval.store import PairStore
 from rcn_tf.evaluation import PairScores, Registration
 from rcn_tf.model_folder import load_model
-
-_PACKAGES = {"ants": "antspyx", "elastix": "itk-elastix", "demons": "SimpleITK"}
 
 
 class MissingModelError(FileNotFoundError):
@@ -38,55 +37,42 @@ def method_name(method, study):
 def open_store(results, method, task, models):
     """PairStore of a method on a task.
 
-    Raises: MissingModelError: a network's model is not there. MissingExtraError: as `require`.
+    Raises: MissingModelError: a network's model is not there, or not trained to its end.
     """
     fingerprint = _fingerprint(method, task, models)
     return PairStore(results, task, method_name(method, task.study), fingerprint)
 
 
-def measure(method, task, data, models, store, *, limit=None, on_pair=None):
+def measure_pairs(method, task, data, models, store, limit=None):
     """Scores of a method on a task's pairs; those that the store has are not measured again.
 
     Args:
         method: Trained or Baseline. task: eval.tables.Task. data: DataFolder.
         models: folder. store: from `open_store`. limit: only so many pairs.
-        on_pair: called with (number of pairs done, of all) after each.
-    Returns: list of dicts, see `rcn_tf.evaluation.METRICS`; times are "gpu_seconds" and
-        "cpu_seconds".
+    Yields: a dict per pair, see `rcn_tf.evaluation.METRICS`; times are "gpu_seconds" and
+        "cpu_seconds", measured with so many "threads".
     Raises: ValueError: the model is of another size. MissingExtraError. OSError.
     """
     config = data.store(task.study).config
     options = {"masks": config.image_type == "liver", "surfaces": True}
-    register, rows = None, []
-    pairs = data.pairs(task, limit)
-    for number, pair in enumerate(pairs):
+    register = None
+    for number, pair in enumerate(data.pairs(task, limit)):
         fixed, moving = data.scans(task, pair)
         row = store.get(fixed, moving)
         if row is None or (number == 0 and not store.has_example(fixed, moving)):
             register = register or _registration(method, task, models, config.image_size)
-            flow, warped, seconds = register(fixed.volume, moving.volume, number == 0)
+            flow, warped, times = register(fixed.volume, moving.volume, number == 0)
             if number == 0:
                 store.save_example(fixed, moving, flow)
             scores = PairScores(fixed, moving, config.structures, **options)(flow, warped)
-            row = {**_plain(scores), **seconds}
-            store.add(fixed, moving, row)
-            row = store.get(fixed, moving)
-        rows.append(row)
-        if on_pair:
-            on_pair(number + 1, len(pairs))
-    return rows
+            row = store.add(fixed, moving, {**_plain(scores), **times})
+        yield row
 
 
 def _fingerprint(method, task, models):
     """What changes when a method's results would."""
     if not isinstance(method, Trained):
-        if not method.run:
-            return method.name
-        package = _PACKAGES[method.run.split(":")[0]]
-        try:
-            return f"{method.run} {package} {importlib.metadata.version(package)}"
-        except importlib.metadata.PackageNotFoundError:
-            return f"{method.run} {package}"
+        return method.name
     spec = method.spec(task.study)
     folder = models / spec.name
     found = state(folder)
@@ -97,7 +83,7 @@ def _fingerprint(method, task, models):
 
 
 def _registration(method, task, models, shape):
-    """f(fixed, moving, first) -> (flow, warped, {"cpu_seconds": …})."""
+    """f(fixed, moving, first) -> (flow, warped, {"cpu_seconds": …, "threads": …})."""
     if isinstance(method, Trained):
         return _Network(models / method.spec(task.study).name, method.n_repeats, shape)
     if not method.run:
@@ -110,7 +96,7 @@ def _registration(method, task, models, shape):
         start = time.perf_counter()
         flow = function(fixed, moving)
         seconds = time.perf_counter() - start
-        return flow, _warped(moving, flow), {"cpu_seconds": seconds}
+        return flow, _warped(moving, flow), {"cpu_seconds": seconds, "threads": threads()}
 
     return register
 
@@ -132,14 +118,14 @@ class _Network:
         }
 
     def __call__(self, fixed, moving, first):
-        seconds, flow, warped = {}, None, None
+        times, flow, warped = {"threads": len(os.sched_getaffinity(0))}, None, None
         for device, register in self._by_device.items():
             if flow is None or first:
-                stages, spent = register(fixed, moving)
-                seconds[f"{device.lower()}_seconds"] = spent
+                stages, seconds = register(fixed, moving)
+                times[f"{device.lower()}_seconds"] = seconds
                 if flow is None:
                     _, flow, warped = stages[-1]
-        return flow, warped, seconds
+        return flow, warped, times
 
 
 def _identity(fixed, moving, first):

@@ -1,18 +1,19 @@
-"""Reference flows of ANTs for the supervised networks (VTN, Tables II and VI)."""
+"""Reference flows for the supervised networks (VTN, Tables II and VI), as the paper by ANTs."""
 
 import h5py
 
-from eval.baselines import ants
 from rcn_tf.data.pairs import scheme_pairs
 from rcn_tf.data.reference_flows import write_reference_flow
 
 
-def make_flows(data, study, scheme, say):
-    """Registers all training pairs of a study's scheme by ANTs SyN.
+def make_flows(data, study, scheme, register, say):
+    """Registers all training pairs of a study's scheme.
 
     Pairs that the file already holds are left alone, so a run that was stopped goes on.
 
-    Args: data: DataFolder. say: called with a line of text per pair.
+    Args:
+        data: DataFolder. register: (fixed, moving) -> flow, of `eval.baselines`.
+        say: called with a line of text per pair.
     Returns: path of the HDF5 file, beside the dataset config.
     Raises: MissingExtraError: no antspyx. KeyError: no such scheme.
     """
@@ -23,7 +24,7 @@ def make_flows(data, study, scheme, say):
         for number, (fixed, moving) in enumerate(pairs, 1):
             if f"{fixed} <- {moving}" in file:
                 continue
-            flow = ants.syn(store.read(fixed).volume, store.read(moving).volume)
+            flow = register(store.read(fixed).volume, store.read(moving).volume)
             write_reference_flow(file, fixed, moving, flow)
             file.flush()
             say(f"reference flow {number} of {len(pairs)}: {fixed} <- {moving}")

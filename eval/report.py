@@ -5,7 +5,6 @@ import pathlib
 import platform
 import re
 
-from eval.baselines.physical import threads
 from eval.writing import html_section
 from rcn_tf.files import replacing
 from rcn_tf.model_folder import versions
@@ -50,7 +49,7 @@ def write_report(results, figures, out, note):
 
 
 def _facts():
-    stated = {**versions(), "processor": _processor(), "threads": threads()}
+    stated = {**versions(), "processor": _processor()}
     items = "".join(
         f"<dt>{html.escape(str(key))}</dt><dd>{html.escape(str(value))}</dd>"
         for key, value in stated.items()

@@ -2,10 +2,13 @@
 
 import pathlib
 
-from eval import measure, mini_study, models
+from eval import mini_study, models
+from eval.baselines import ants, demons
 from eval.baselines.physical import MissingExtraError
 from eval.data import DataFolder
+from eval.measure import MissingModelError, measure_pairs, open_store
 from eval.methods import Trained
+from eval.reference_flows import make_flows
 from eval.report import write_report
 from eval.results import Row, TableResult
 from eval.tables import TABLES, needed_models
@@ -25,20 +28,21 @@ class Reproduction:
     """
 
     def __init__(self, names, data, models, out, *, mini, limit, limit_baselines, say):
-        self._tables = [TABLES[name] for name in names]
-        if mini:
-            self._tables = [table.reduced(mini_study.CASCADES) for table in self._tables]
         self._data, self._models, self.out = DataFolder(data), pathlib.Path(models), out
         self._mini, self._say = mini, say
         self._limits = limit, limit_baselines or limit
-        self._check_data()
+        self._complete = True
         self.results, self.figures = [], {}
+        tables = (TABLES[name] for name in names)
+        if mini:
+            tables = (table.reduced(mini_study.CASCADES) for table in tables)
+        self._tables = self._with_data(list(tables))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc_info):
-        self._data.__exit__(*exc_info)
+        self._data.close()
 
     def train(self):
         """Trains the models that are missing or unfinished, in the order of the tables' rows.
@@ -61,23 +65,17 @@ class Reproduction:
     def measure(self):
         """Measures every row; a table's files are written anew after each.
 
-        Returns: whether every cell that there are data for was measured on all pairs.
+        Returns: whether every cell of every table was measured on all pairs.
         """
         for table in self._tables:
-            columns = self._columns(table)
-            if not columns:
-                continue
-            result = TableResult(table, columns, [], comparable=not self._mini)
+            result = TableResult(table, self._columns(table), [], comparable=not self._mini)
             self.results.append(result)
             for label, method in {**table.rows, **table.extra}.items():
-                result.rows.append(self._row(result, label, method))
+                row = self._row(result, label, method)
+                result.rows.append(row)
+                self._complete &= all(row.is_complete(task) for task in result.tasks())
                 write_table(result, self.out)
-        return all(
-            row.is_complete(task)
-            for result in self.results
-            for row in result.rows
-            for task in result.tasks()
-        )
+        return self._complete
 
     def draw(self):
         """Draws the figures of all measured tables, into `figures/`."""
@@ -94,34 +92,31 @@ class Reproduction:
         return write_report(self.results, self.figures, self.out, self._note())
 
     def _row(self, result, label, method):
-        printed = result.table.paper.rows.get(label.split(" [")[0], {})
-        row = Row(label, {k: v for k, v in printed.items() if k in result.columns})
+        printed = {k: v for k, v in result.table.printed(label).items() if k in result.columns}
+        row = Row(label, printed)
         for task in result.tasks():
-            used = task.aligned() if method.aligned else task
+            row.pairs[task] = []
             row.expected[task] = len(self._data.pairs(task))
             try:
-                row.pairs[task] = self._measure(result.table.name, label, method, used)
-                row.parameters = row.parameters or self._parameters(method, used.study)
-            except (measure.MissingModelError, MissingExtraError) as error:
+                for scores in self._measure(method, task.aligned() if method.aligned else task):
+                    row.pairs[task].append(scores)
+                row.parameters = row.parameters or self._parameters(method, task.study)
+                where = f"{task.study} {task.subset}"
+                self._say(f"{result.table.name}  {label}: {where}, {len(row.pairs[task])} pairs")
+            except (MissingModelError, MissingExtraError) as error:
                 if str(error) not in row.notes:
                     row.notes.append(str(error))
                     self._say(f"{result.table.name}  {label}: not measured, {error}")
         return row
 
-    def _measure(self, table, label, method, task):
+    def _measure(self, method, task):
+        """Scores of a task's pairs, one by one. Raises: MissingModelError, MissingExtraError."""
         reason = self._data.missing(task.study)
         if reason:
-            raise measure.MissingModelError(reason)
-        store = measure.open_store(self.out, method, task, self._models)
+            raise MissingModelError(reason)
+        store = open_store(self.out, method, task, self._models)
         limit = self._limits[not isinstance(method, Trained)]
-
-        def on_pair(done, total):
-            if done == total:
-                where = f"{task.study} {task.subset}"
-                self._say(f"{table}  {label}: {where}, {total} pairs")
-
-        options = {"limit": limit, "on_pair": on_pair}
-        return measure.measure(method, task, self._data, self._models, store, **options)
+        yield from measure_pairs(method, task, self._data, self._models, store, limit)
 
     def _example(self, result, task):
         """(fixed, moving, {label: flow}) of a task's first pair, as far as flows are kept."""
@@ -130,7 +125,7 @@ class Reproduction:
         for label, method in {**result.table.rows, **result.table.extra}.items():
             if method.aligned or not self._is_at_hand(method, task):
                 continue  # aligned scans are other images
-            store = measure.open_store(self.out, method, task, self._models)
+            store = open_store(self.out, method, task, self._models)
             flow = store.load_example(fixed, moving)
             if flow is not None:
                 flows[label] = flow
@@ -154,6 +149,7 @@ class Reproduction:
         """(all, those of the dense stages) of a network; None for other methods."""
         if not isinstance(method, Trained):
             return None
+        study = f"{study}_aligned" if method.aligned else study
         return count_parameters(self._models / method.spec(study).name)
 
     def _studies(self):
@@ -164,26 +160,36 @@ class Reproduction:
 
     def _columns(self, table):
         """The columns whose pairs there are; those of times with any."""
-        columns = {
-            name: measure_
-            for name, measure_ in table.columns.items()
-            if measure_.task is None or not self._data.missing(measure_.task.study)
+        return {
+            name: measure
+            for name, measure in table.columns.items()
+            if measure.task is None or not self._data.missing(measure.task.study)
         }
-        return columns if any(measure_.task for measure_ in columns.values()) else {}
 
-    def _check_data(self):
-        for table in self._tables:
-            if self._columns(table):
+    def _with_data(self, tables):
+        """The tables that there are data for; of the others is said what they lack."""
+        found = []
+        for table in tables:
+            tasks = [task for task in table.tasks() if not self._data.missing(task.study)]
+            for task in tasks:
+                self._data.pairs(task)  # a wrong subset is named before anything is done
+            if tasks:
+                found.append(table)
                 continue
             reasons = dict.fromkeys(self._data.missing(task.study) for task in table.tasks())
-            raise FileNotFoundError(f"no data for {table.name}: {'; '.join(reasons)}.")
-        for table in self._tables:
-            for task in table.tasks():
-                if not self._data.missing(task.study):
-                    self._data.pairs(task)  # a wrong subset is named before anything is done
+            message = f"no data for {table.name}: {'; '.join(reasons)}"
+            if len(tables) == 1:
+                raise FileNotFoundError(message)
+            self._say(message)
+            self._complete = False
+        if not found:
+            raise FileNotFoundError(f"no data for any of the tables in {self._data.path}.")
+        return found
 
     def _reference_flows(self, spec):
-        """File of the flows that a supervised training needs, made by ANTs where it is missing."""
-        from eval.reference_flows import make_flows
+        """File of the flows that a supervised training needs; what is missing is made.
 
-        return make_flows(self._data, spec.study, spec.scheme, say=self._say)
+        By ANTs as in the paper, in the mini study by demons, which take seconds.
+        """
+        register = demons.demons if self._mini else ants.syn
+        return make_flows(self._data, spec.study, spec.scheme, register, self._say)

@@ -8,6 +8,7 @@ from typing import Optional
 import numpy as np
 from scipy.stats import wilcoxon
 
+from eval.tables import Table
 from rcn_tf.papers import Score
 
 _TIMES = ("gpu_seconds", "cpu_seconds")
@@ -70,7 +71,7 @@ class Row:
 class TableResult:
     """A table with its rows. columns: {name: Measure}, those there are data for."""
 
-    table: object
+    table: Table
     columns: dict
     rows: list
     comparable: bool  # whether the data are the paper's, so that differences mean something

@@ -40,7 +40,10 @@ class PairStore:
         return self._rows.get((fixed.id, moving.id, self._data(fixed, moving)))
 
     def add(self, fixed, moving, scores):
-        """Appends the scores of a pair. Raises: OSError: it cannot be written."""
+        """Appends the scores of a pair.
+
+        Returns: what `get` will give. Raises: OSError: it cannot be written.
+        """
         data = self._data(fixed, moving)
         row = {"fixed": fixed.id, "moving": moving.id, **scores}
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +53,7 @@ class PairStore:
                 line = "\n" + line  # a killed run left half a line
             file.write(line.encode())
         self._rows[fixed.id, moving.id, data] = row
+        return row
 
     def save_example(self, fixed, moving, flow):
         """Keeps the flow [D, H, W, 3] of a pair, float32."""

@@ -18,6 +18,8 @@ from eval import methods
 from eval.methods import ANTS, ELASTIX, Trained
 from rcn_tf.papers import load_tables
 
+_CAPPED = " [here "  # in labels of rows with fewer cascades than the paper's
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -56,6 +58,10 @@ class Table:
         """PaperTable."""
         return load_tables()[self.name]
 
+    def printed(self, label):
+        """{column: Score} that the paper has in a row; empty for an extra row."""
+        return self.paper.rows.get(label.partition(_CAPPED)[0], {})
+
     def tasks(self):
         """The different tasks of the columns, in order."""
         return list(dict.fromkeys(m.task for m in self.columns.values() if m.task))
@@ -66,8 +72,7 @@ class Table:
         for label, method in self.rows.items():
             small = method.capped(cascades)
             if small not in seen:
-                changed = small != method
-                rows[f"{label} [here {cascades}]" if changed else label] = small
+                rows[label if small == method else f"{label}{_CAPPED}{cascades}]"] = small
             seen.add(small)
         return dataclasses.replace(self, rows=rows)
 

@@ -8,6 +8,7 @@ from eval.results import ALL_METRICS, all_metrics, significance
 from rcn_tf.files import replacing
 
 EMPTY = "-"
+_TESTED = ("dice", "landmark_voxels")
 _DIGITS = {column: digits for column, (_, digits) in ALL_METRICS.items()}
 
 
@@ -39,13 +40,13 @@ def sections(result):
     for task in result.tasks():
         header, rows = _p_values(result, task)
         if rows:
-            title = f"Wilcoxon signed-rank test, Dice, {task.study} {task.subset}"
+            title = f"Wilcoxon signed-rank test, {task.study} {task.subset}"
             parts.append((title, header, rows))
     return parts
 
 
 def notes(result):
-    """Why cells are empty or cover a part of the pairs; each once."""
+    """Why cells are empty or cover a part of the pairs, and threads of times; each once."""
     found = []
     for row in result.rows:
         found += [f"{row.label}: {note}" for note in row.notes]
@@ -53,7 +54,18 @@ def notes(result):
             if pairs and not row.is_complete(task):
                 done = f"{len(pairs)} of {row.expected[task]} pairs"
                 found.append(f"{row.label}: {task.study} {task.subset} has {done} (marked *)")
-    return list(dict.fromkeys(found))
+    return [*dict.fromkeys(found), *_threads(result)]
+
+
+def _threads(result):
+    """With how many threads the rows' CPU seconds were measured."""
+    labels = {}
+    for row in result.rows:
+        pairs = (pair for group in row.pairs.values() for pair in group)
+        numbers = sorted({pair["threads"] for pair in pairs if pair.get("threads")})
+        if numbers:
+            labels.setdefault(" or ".join(map(str, numbers)), []).append(row.label)
+    return [f"CPU seconds with threads: {n} ({', '.join(rows)})" for n, rows in labels.items()]
 
 
 def markdown(result):
@@ -140,17 +152,20 @@ def _metric_columns(result, task):
 
 def _p_values(result, task):
     """Every row against the last of the paper's rows that was measured."""
-    tests = significance(result, task)
-    measured = [row.label for row in result.rows if row.printed and row.values("dice", task)]
+    measured = [row.label for row in result.rows if row.printed and row.pairs.get(task)]
     if not measured:
         return [], []
     last = measured[-1]
-    rows = [
-        [label, f"{p:.4f}", str(pairs)]
-        for (label, other), (p, pairs) in tests.items()
-        if other == last
-    ]
-    return ["", f"p, against {last}", "pairs"], rows
+    tests = {metric: significance(result, task, metric) for metric in _TESTED}
+    tests = {metric: found for metric, found in tests.items() if found}
+    header = [f"p, against {last}", *(ALL_METRICS[metric][0] for metric in tests), "pairs"]
+    rows = []
+    for row in result.rows:
+        found = [tests[metric].get((row.label, last)) for metric in tests]
+        if any(found):
+            cells = [EMPTY if one is None else f"{one[0]:.4f}" for one in found]
+            rows.append([row.label, *cells, str(max(one[1] for one in found if one))])
+    return header, rows
 
 
 def _long(result):
@@ -192,9 +207,13 @@ def _line(result, row, task, metric, column, printed, ours):
 def _tests(result):
     return pd.DataFrame(
         [
-            {"study": t.study, "subset": t.subset, "row": a, "other": b, "p": p, "pairs": n}
-            for t in result.tasks()
-            for (a, b), (p, n) in significance(result, t).items()
+            {
+                **{"study": task.study, "subset": task.subset, "metric": metric},
+                **{"row": row, "other": other, "p": p, "pairs": pairs},
+            }
+            for task in result.tasks()
+            for metric in _TESTED
+            for (row, other), (p, pairs) in significance(result, task, metric).items()
         ]
     )
 

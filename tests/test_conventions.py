@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted(
-    p for name in ("rcn_tf", "custom_ops", "data_prep") for p in (ROOT / name).rglob("*.py")
+    p for name in ("rcn_tf", "custom_ops", "data_prep", "eval") for p in (ROOT / name).rglob("*.py")
 )
 COMMANDS = ROOT / "rcn_tf" / "commands"
 
@@ -20,7 +20,8 @@ def nodes(path, kind):
 
 
 def is_command(path):
-    return COMMANDS in path.parents or path.name == "brain_study.py"
+    commands = ("data_prep/brain_study.py", "eval/command.py", "eval/prealign.py")
+    return COMMANDS in path.parents or str(path.relative_to(ROOT)) in commands
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))

@@ -53,12 +53,24 @@ def test_paths_of_the_original_start_above_the_configs_folder(tmp_path):
     assert load(folder, dataset_config(files=files)).files["pack"].samefile(folder / "adni.h5")
 
 
-@pytest.mark.parametrize("name", ["liver", "brain"])
+@pytest.mark.parametrize(
+    "name", ["liver", "brain", "brain_s02", "brain_s03", "vtn_liver", "vtn_brain"]
+)
 def test_example_configs_load(name):
     config = load_dataset_config(CONFIGS / f"{name}.json")  # no packs here
-    assert config.image_type == name
+    assert config.image_type in name
     assert config.image_size == (128, 128, 128)
     assert {"1", "2"} <= set(config.schemes)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_atlas_is_not_registered_to_itself(number):
+    """RCN, Table 5: each of LPBA's first three scans in turn, all others are moving."""
+    name = "brain" if number == 1 else f"brain_s0{number}"
+    config = load_dataset_config(CONFIGS / f"{name}.json")
+    assert config.atlas == f"lpba/S0{number}"
+    others = {f"lpba/S{k:02d}" for k in range(1, 41)} - {config.atlas}
+    assert set(config.subset("lpba-val")) == others
 
 
 def test_missing_config(tmp_path):
