@@ -69,6 +69,11 @@ class StudyRecipe:
     shape: tuple
     seed: int
 
+    def cuts(self, subject, number):
+        """Whether an image is first cut to the brain's box, so that random maps centre on it."""
+        del number
+        return subject.train
+
     def __call__(self, files, timer):
         """Prepares one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         name, _, number = files.id.rpartition("_")
@@ -76,7 +81,8 @@ class StudyRecipe:
         rng = np.random.default_rng([self.seed, SUBJECTS.index(subject), int(number)])
         with timer.step("read"):
             folder = (files.image or files.labels).parent
-            image, labels = _load(subject, folder, files.fingerprint())
+            cut = self.cuts(subject, int(number))
+            image, labels = _load(subject, folder, cut, files.fingerprint())
         with timer.step("render"):
             if int(number):
                 image, labels = random_renderings.random_rendering(image, labels, rng)
@@ -149,8 +155,8 @@ def _files(subject, number, folder):
 
 
 @functools.lru_cache(maxsize=2)
-def _load(subject, folder, state):
-    """(image or None, brain labels or None), oriented to LPS, cut to the brain's box."""
+def _load(subject, folder, cut, state):
+    """(image or None, brain labels or None), oriented to LPS; an image cut where asked."""
     del state  # part of the cache's key
     if not subject.image:
         return None, random_renderings.brain_labels(folder / subject.labels)
@@ -159,11 +165,11 @@ def _load(subject, folder, state):
         raw = random_renderings.read_labels(folder / subject.labels)
         brain = freesurfer.brain_only(sitk.GetArrayViewFromImage(raw))
         labels = random_renderings.like(raw, brain)
-    # A tight box, so that random maps centre on the brain.
-    box = foreground_box(foreground_mask(sitk.GetArrayViewFromImage(image)), 0)
-    box = tuple(slice(int(low), int(high)) for low, high in box[::-1])
-    image = random_renderings.padded(image[box])
-    labels = labels and random_renderings.padded(labels[box])
+    if cut:
+        box = foreground_box(foreground_mask(sitk.GetArrayViewFromImage(image)), 0)
+        box = tuple(slice(int(low), int(high)) for low, high in box[::-1])
+        image = random_renderings.padded(image[box])
+        labels = labels and random_renderings.padded(labels[box])
     return image, labels
 
 

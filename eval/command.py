@@ -12,12 +12,10 @@ import os
 import pathlib
 import sys
 
-from rcn_tf.errors import one_line
+from rcn_tf.errors import is_for_the_user, one_line
 
 TABLES = ("table1", "table2", "table3", "table4", "table5")
 TABLES += tuple(f"vtn{number}" for number in range(2, 10))
-
-_ERRORS = (ValueError, KeyError, OSError, ImportError, RuntimeError)
 
 
 def main(argv=None):
@@ -26,8 +24,8 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     try:
         return run(args)
-    except _ERRORS as error:
-        if os.environ.get("RCN_DEBUG"):
+    except Exception as error:
+        if os.environ.get("RCN_DEBUG") or not is_for_the_user(error):
             raise
         print(f"python -m eval: error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -75,14 +73,23 @@ def _default_scans():
 
 def _build_mini(scans, data, workers):
     from eval import mini_study
+    from eval.baselines.physical import MissingExtraError
 
     if not scans.is_dir():
         raise FileNotFoundError(
             f"--mini needs a folder with brain scans and label maps (--data); {scans} is none."
         )
-    mini_study.build(
-        scans, data, workers=workers, progress=lambda scan: print(f"prepared {scan.scan_id}")
-    )
+
+    def progress(scan):
+        if not scan.reused:
+            print(f"prepared {scan.scan_id}", flush=True)
+
+    options = {"workers": workers, "progress": progress}
+    mini_study.build(scans, data, **options)
+    try:
+        mini_study.build_aligned(data, **options)
+    except MissingExtraError as error:
+        print(f"no aligned scans: {error}", flush=True)
 
 
 def _parser():
@@ -122,7 +129,7 @@ def _parser():
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a task")
     parser.add_argument(
-        "--limit-baselines", type=int, metavar="N", help="the same, of ANTs, Elastix and demons"
+        "--limit-baselines", type=int, metavar="N", help="the same, of classical methods"
     )
     parser.add_argument("--no-figures", dest="figures", action="store_false", help="tables alone")
     parser.add_argument(

@@ -19,7 +19,7 @@ class DataFolder:
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
             raise FileNotFoundError(f"folder of dataset configs {self.path} does not exist.")
-        self._stores, self._missing = {}, {}
+        self._stores = {}
 
     def __enter__(self):
         return self
@@ -32,14 +32,34 @@ class DataFolder:
         for store in self._stores.values():
             store.close()
 
-    def missing(self, study):
-        """Why a study cannot be measured: what file is missing; None if it can."""
-        if study not in self._missing:
-            path = self.path / f"{study}.json"
-            packs = load_dataset_config(path).files.values() if path.exists() else ()
-            absent = [file for file in (path, *packs) if not file.exists()]
-            self._missing[study] = f"{absent[0]} is missing" if absent else None
-        return self._missing[study]
+    def missing(self, task):
+        """Why a task cannot be measured: which file is missing; None if it can.
+
+        Raises: KeyError, ValueError: the config is wrong, or has no such subset.
+        """
+        return self._lacking(task.study, lambda config: config.subset(task.subset))
+
+    def missing_for_training(self, study, scheme):
+        """The same of training on a scheme of a study."""
+
+        def scans(config):
+            return [scan for subset in config.scheme(scheme) for scan in config.subset(subset)]
+
+        return self._lacking(study, scans)
+
+    def _lacking(self, study, scans):
+        """What file the scans that a function picks from a config need; None where all exist."""
+        path = self.path / f"{study}.json"
+        if not path.exists():
+            return f"{path} is missing"
+        config = self.store(study).config
+        try:
+            needed = [*scans(config), *filter(None, [config.atlas])]
+        except FileNotFoundError as error:  # a pattern's pack
+            return str(error)
+        packs = dict.fromkeys(config.files[config.locate(scan)[0]] for scan in needed)
+        absent = [pack for pack in packs if not pack.exists()]
+        return f"{absent[0]} is missing" if absent else None
 
     def store(self, study):
         """ScanStore of a study. Raises: as `load_dataset_config`."""

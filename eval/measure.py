@@ -7,23 +7,27 @@ measuring are left out. Threads: all cores, or what ITK_GLOBAL_DEFAULT_NUMBER_OF
 
 import hashlib
 import importlib
-import os
 import time
 
 import numpy as np
 import tensorflow as tf
 
-from custom_ops import warp
-from eval.baselines.physical import threads
+from eval.baselines.physical import cores, threads
 from eval.methods import Trained
 from eval.models import state
 from eval.store import PairStore
+from eval.warping import warp_volume
+from rcn_tf.errors import one_line
 from rcn_tf.evaluation import PairScores, Registration
 from rcn_tf.model_folder import load_model
 
 
 class MissingModelError(FileNotFoundError):
     """A row's model is not there, or not trained to its end."""
+
+
+class FailedPairError(RuntimeError):
+    """A classical method gave up on a pair; the message names both."""
 
 
 def method_name(method, study):
@@ -34,23 +38,27 @@ def method_name(method, study):
     return name if method.n_repeats == 1 else f"{name}-r{method.n_repeats}"
 
 
-def open_store(results, method, task, models):
+def open_store(results, method, task, data, models):
     """PairStore of a method on a task.
 
     Raises: MissingModelError: a network's model is not there, or not trained to its end.
     """
+    config = data.store(task.study).config
+    settings = f"{config.image_type} {sorted((config.structures or {}).items())}"
     fingerprint = _fingerprint(method, task, models)
-    return PairStore(results, task, method_name(method, task.study), fingerprint)
+    return PairStore(results, task, method_name(method, task.study), fingerprint, settings)
 
 
-def measure_pairs(method, task, data, models, store, limit=None):
+def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=False):
     """Scores of a method on a task's pairs; those that the store has are not measured again.
 
     Args:
         method: Trained or Baseline. task: eval.tables.Task. data: DataFolder.
         models: folder. store: from `open_store`. limit: only so many pairs.
+        stored_only: leave out what was not measured before.
     Yields: a dict per pair, see `rcn_tf.evaluation.METRICS`; times are "gpu_seconds" and
-        "cpu_seconds", measured with so many "threads".
+        "cpu_seconds", measured with so many "threads". Or a FailedPairError, of a pair that a
+        classical method gave up on.
     Raises: ValueError: the model is of another size. MissingExtraError. OSError.
     """
     config = data.store(task.study).config
@@ -58,15 +66,22 @@ def measure_pairs(method, task, data, models, store, limit=None):
     register = None
     for number, pair in enumerate(data.pairs(task, limit)):
         fixed, moving = data.scans(task, pair)
-        row = store.get(fixed, moving)
-        if row is None or (number == 0 and not store.has_example(fixed, moving)):
+        row, is_first = store.get(fixed, moving), number == 0
+        lacks = row is None or (is_first and not store.has_example(fixed, moving))
+        if lacks and not stored_only:
             register = register or _registration(method, task, models, config.image_size)
-            flow, warped, times = register(fixed.volume, moving.volume, number == 0)
-            if number == 0:
+            try:
+                flow, warped, times = register(fixed.volume, moving.volume, is_first)
+            except RuntimeError as error:
+                names = f"{method.name} on {fixed.id} <- {moving.id}"
+                yield FailedPairError(f"{names}: {one_line(error)}")
+                continue
+            if is_first:
                 store.save_example(fixed, moving, flow)
             scores = PairScores(fixed, moving, config.structures, **options)(flow, warped)
             row = store.add(fixed, moving, {**_plain(scores), **times})
-        yield row
+        if row is not None:
+            yield row
 
 
 def _fingerprint(method, task, models):
@@ -96,7 +111,7 @@ def _registration(method, task, models, shape):
         start = time.perf_counter()
         flow = function(fixed, moving)
         seconds = time.perf_counter() - start
-        return flow, _warped(moving, flow), {"cpu_seconds": seconds, "threads": threads()}
+        return flow, warp_volume(moving, flow), {"cpu_seconds": seconds, "threads": threads()}
 
     return register
 
@@ -118,7 +133,7 @@ class _Network:
         }
 
     def __call__(self, fixed, moving, first):
-        times, flow, warped = {"threads": len(os.sched_getaffinity(0))}, None, None
+        times, flow, warped = {"threads": cores()}, None, None
         for device, register in self._by_device.items():
             if flow is None or first:
                 stages, seconds = register(fixed, moving)
@@ -131,11 +146,6 @@ class _Network:
 def _identity(fixed, moving, first):
     del fixed, first
     return np.zeros((*moving.shape, 3), np.float32), moving, {}
-
-
-def _warped(moving, flow):
-    image = moving[None, ..., None].astype(np.float32)
-    return warp(image, flow[None]).numpy()[0, ..., 0]
 
 
 def _plain(scores):

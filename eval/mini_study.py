@@ -81,6 +81,11 @@ class MiniRecipe(StudyRecipe):
 
     landmarks: tuple = LANDMARK_STRUCTURES
 
+    def cuts(self, subject, number):
+        """Always: test subjects have random renderings here too."""
+        del subject, number
+        return True
+
     def __call__(self, files, timer):
         """Prepares one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         scan = super().__call__(files, timer)
@@ -96,7 +101,7 @@ def build(scans, out, *, workers=1, progress=None):
 
     Args: scans: folder with the seven brains. out: folder, made if absent.
         workers, progress: see `data_prep.batch.build_pack`.
-    Raises: FileNotFoundError: naming the scan that is missing. MissingExtraError: no ANTs.
+    Raises: FileNotFoundError: naming the scan that is missing.
     """
     scans, out = pathlib.Path(scans), pathlib.Path(out)
     files = {subject.name: _files(subject, scans) for subject in SUBJECTS}
@@ -106,14 +111,21 @@ def build(scans, out, *, workers=1, progress=None):
     _build_pack(out / "test.h5", _TEST, TEST_RENDERINGS, files, options)
     for name, atlas, subset in _CONFIGS:
         _write_if_new(out / f"{name}.json", _dataset_config(atlas, subset))
-    align(out / "brain.json", _scan("test", _TEST[0], 0), out / f"{_ALIGNED}.json", **options)
+
+
+def build_aligned(out, *, workers=1, progress=None):
+    """Adds the aligned packs and their configs to what `build` has made.
+
+    Args: as of `build`. Raises: MissingExtraError: no ANTs.
+    """
+    reference = _scan("test", _TEST[0], 0)
+    options = {"workers": workers, "progress": progress}
+    align(out / "brain.json", reference, out / f"{_ALIGNED}.json", **options)
     aligned = _dataset_config(None, "lpba-val", prefix=f"{_ALIGNED}_")
     _write_if_new(out / f"vtn_{_ALIGNED}.json", aligned)
 
 
 def _build_pack(path, subjects, renderings, files, options):
-    if path.exists():
-        return
     scans = [
         ScanFiles(_id(name, number), *files[name])
         for name in subjects

@@ -3,7 +3,7 @@
     MODELS/<study>/<preset>            trained on the study's scheme "1"
     MODELS/<study>/<preset>-<scheme>   on another scheme (part of the data)
 
-A study is a dataset config, see `eval.studies`. Any model folder will do there, also one that
+A study is a dataset config, see `eval.tables`. Any model folder will do there, also one that
 was trained elsewhere.
 """
 
@@ -42,9 +42,11 @@ def state(folder):
     Raises: ValueError: its `config.json` is damaged.
     """
     folder = pathlib.Path(folder)
-    if not (folder / "config.json").exists():
+    if not all((folder / name).exists() for name in ("config.json", "weights.h5")):
         return "unfinished" if (folder / "training.json").exists() else "missing"
-    training = read_json(folder / "config.json").get("training", {})
+    training = read_json(folder / "config.json").get("training")
+    if not isinstance(training, dict):  # made elsewhere
+        return "trained"
     wanted = training.get("config", {}).get("steps", 0)
     return "trained" if training.get("steps", 0) >= wanted else "unfinished"
 
@@ -69,4 +71,9 @@ def train(spec, models, data, settings=(), flows=None):
         arguments = [spec.preset, "--data", str(data / f"{spec.study}.json")]
         arguments += [word for setting in chosen for word in ("--set", setting)]
     command = [sys.executable, "-m", "rcn_tf.commands.main", "train", "--out", str(folder)]
-    return subprocess.run([*command, *arguments]).returncode
+    with subprocess.Popen([*command, *arguments]) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # it has the signal too, and saves
+            process.wait()
+            raise

@@ -5,13 +5,15 @@ atlas (VTN, section V-B; RCN, footnote 1 of Table 1). The papers do not print th
 it is the rigid and affine stages of VTN's footnote 2 with ANTs' usual iterations.
 
 Every aligned scan has the attribute `alignment`, the linear part of the map from its voxels to
-those of the scan it was made from (axis order ij), with which landmark distances are measured
-in the original scan, as VTN does.
+those of the scan it was made from (axis order ij), with which distances are measured in the
+original scan (`rcn_tf.evaluation.PairScores`), and that scan's `spacing`.
 """
 
 import argparse
 import dataclasses
 import functools
+import multiprocessing
+import os
 import pathlib
 import sys
 
@@ -24,24 +26,30 @@ from data_prep.scan_files import ScanFiles
 from eval.baselines import ants
 from eval.baselines.physical import flow_of_transform
 from rcn_tf.data.dataset_config import load_dataset_config
-from rcn_tf.data.packs import PackReader
+from rcn_tf.data.packs import PackReader, volume_checksum
 from rcn_tf.errors import one_line
 from rcn_tf.files import read_json, write_json
 from rcn_tf.labels import warp_labels
 from rcn_tf.metrics.landmarks import is_missing
 
-_OF_THE_PACK = ("checksum", "annotations_checksum", "fingerprint", "recipe")
+_KEPT = ("spacing", "source")  # attributes
 
 
 @dataclasses.dataclass(frozen=True)
 class AlignmentRecipe:
-    """Aligns a scan of a pack (`ScanFiles.image`) to scan `reference` of `reference_pack`."""
+    """Aligns a scan of a pack (`ScanFiles.image`) to scan `reference` of `reference_pack`.
+
+    checksum: of the reference's volume, so that another reference makes other scans.
+    """
 
     reference_pack: str
     reference: str
+    checksum: str
 
     def __call__(self, files, timer):
         """Aligns one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
+        if multiprocessing.parent_process():  # one of several workers
+            os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
         with timer.step("read"):
             scan, fixed = _read(files.image, files.id), _read(self.reference_pack, self.reference)
         with timer.step("align"):
@@ -65,7 +73,8 @@ def align(config, reference, out, *, workers=1, progress=None):
     config, out = pathlib.Path(config), pathlib.Path(out)
     parsed, raw = load_dataset_config(config), read_json(config)
     alias, key = parsed.locate(reference)
-    recipe = AlignmentRecipe(str(parsed.files[alias].resolve()), key)
+    pack = str(parsed.files[alias].resolve())
+    recipe = AlignmentRecipe(pack, key, volume_checksum(_read(pack, key).volume))
     for alias, path in parsed.files.items():
         with PackReader(path) as pack:
             scans = [ScanFiles(one, image=path) for one in pack.ids()]
@@ -83,7 +92,7 @@ def _aligned(scan, transform):
     volume = map_coordinates(scan.volume.astype(np.float32), positions, order=1, mode="nearest")
     segmentation = None if scan.segmentation is None else warp_labels(scan.segmentation, flow)
     points = None if scan.points is None else _moved(scan.points, transform.GetInverse())
-    attributes = {k: v for k, v in scan.attributes.items() if k not in _OF_THE_PACK}
+    attributes = {key: scan.attributes[key] for key in _KEPT if key in scan.attributes}
     attributes["alignment"] = linear_part(transform)
     return PreparedScan(np.rint(volume).astype(np.uint8), segmentation, points, attributes)
 
@@ -127,9 +136,12 @@ def main(argv=None):
             workers=args.workers,
             progress=lambda scan: print(scan.scan_id, flush=True),
         )
-    except (KeyError, OSError, ValueError, ImportError) as error:
+    except (KeyError, OSError, ValueError, ImportError, RuntimeError) as error:
         print(f"python -m eval.prealign: error: {one_line(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("python -m eval.prealign: interrupted; finished scans are kept", file=sys.stderr)
+        return 130
     print(path)
     return 0
 

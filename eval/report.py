@@ -5,47 +5,55 @@ import pathlib
 import platform
 import re
 
-from eval.writing import html_section
 from rcn_tf.files import replacing
 from rcn_tf.model_folder import versions
+from rcn_tf.papers import load_tables
 from rcn_tf.report.page import image, page
 
 _CAPTIONS = {
     "trends": "Scores against the number of cascades, as RCN's Figure 5.",
     "boxplots": "Dice of every structure across pairs, the best structure first.",
     "jacobian": "Determinant of the Jacobian of the first pair's flows; folding at 0 and below.",
-    "examples": "The first pair under every method. Flow: the absolute values of x, y, z are taken "
-    "off red, green, blue, white is none. Grid: deeper colour is lower. Segmentations: fixed "
-    "blue, moving red, both purple. Landmarks: fixed plusses, moving crosses.",
+    "examples": "The first pair under every method that takes it as it is. Flow: the absolute "
+    "values of x, y, z are taken off red, green, blue, white is none. Grid: deeper colour is "
+    "lower. Segmentations: fixed blue, moving red, both purple; Dice is that of the structures "
+    "shown. Landmarks: fixed plusses, moving crosses.",
     "stages": "What the stages of the deepest cascade add, as RCN's Figures 1 and 2.",
 }
 
 
-def write_report(results, figures, out, note):
-    """Writes `report.html` into the folder `out`.
+def write_report(out, note):
+    """Writes `report.html` into the folder `out`, from the tables and figures that lie there.
 
-    Args:
-        results: list of TableResult. figures: {table name: {kind: PNG bytes}}.
-        note: one sentence on what was measured, for the top.
-    Returns: its path.
-    Raises: OSError: it cannot be written.
+    Args: out: folder. note: one sentence on what was measured, for the top.
+    Returns: its path. Raises: OSError: it cannot be written.
     """
-    links = " · ".join(
-        f"<a href='#{result.table.name}'>{html.escape(result.table.paper.source)}</a>"
-        for result in results
-    )
+    tables = [paper for paper in load_tables().values() if (out / f"{paper.name}.html").exists()]
+    links = " · ".join(f"<a href='#{paper.name}'>{paper.source}</a>" for paper in tables)
     body = f"<p>{html.escape(note)}</p><p>{links}</p>{_facts()}"
-    for result in results:
-        body += html_section(result)
-        for name, png in figures.get(result.table.name, {}).items():
-            caption = _CAPTIONS[name.split(" ")[0]]
-            subject = " ".join(name.split(" ")[1:])
-            body += f"<h3>{html.escape(subject)}</h3>" if subject else ""
-            body += f"{image(png, name)}<p class='note'>{caption}</p>"
-    out.mkdir(parents=True, exist_ok=True)
+    for paper in tables:
+        body += (out / f"{paper.name}.html").read_text(encoding="utf-8")
+        body += "".join(_figure(path, paper.name) for path in _figures(out, paper.name))
     with replacing(out / "report.html") as temporary:
         temporary.write_text(page("Reproduced tables", body), encoding="utf-8")
     return out / "report.html"
+
+
+def _figures(out, table):
+    """A table's figures in the order of their captions."""
+    order = list(_CAPTIONS)
+    paths = sorted((out / "figures").glob(f"{table}_*.png"))
+    return sorted(paths, key=lambda path: order.index(_kind(path, table)))
+
+
+def _kind(path, table):
+    return path.stem[len(table) + 1 :].partition("_")[0]
+
+
+def _figure(path, table):
+    subject = html.escape(path.stem[len(table) + 1 :].replace("_", " "))
+    caption = html.escape(_CAPTIONS[_kind(path, table)])
+    return f"<h3>{subject}</h3>{image(path.read_bytes(), subject)}<p class='note'>{caption}</p>"
 
 
 def _facts():

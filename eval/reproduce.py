@@ -1,19 +1,23 @@
 """Carries a table from data and models to its files; keeps whatever is finished."""
 
+import contextlib
 import pathlib
 
 from eval import mini_study, models
 from eval.baselines import ants, demons
 from eval.baselines.physical import MissingExtraError
 from eval.data import DataFolder
-from eval.measure import MissingModelError, measure_pairs, open_store
+from eval.figures.drawing import draw
+from eval.measure import FailedPairError, MissingModelError, measure_pairs, open_store
 from eval.methods import Trained
 from eval.reference_flows import make_flows
 from eval.report import write_report
 from eval.results import Row, TableResult
 from eval.tables import TABLES, needed_models
-from eval.writing import write_table
+from eval.writing import summary, write_table
 from rcn_tf.model_folder import count_parameters
+
+INTERRUPTED = 130  # exit code
 
 
 class Reproduction:
@@ -32,7 +36,7 @@ class Reproduction:
         self._mini, self._say = mini, say
         self._limits = limit, limit_baselines or limit
         self._complete = True
-        self.results, self.figures = [], {}
+        self.results = []
         tables = (TABLES[name] for name in names)
         if mini:
             tables = (table.reduced(mini_study.CASCADES) for table in tables)
@@ -47,76 +51,109 @@ class Reproduction:
     def train(self):
         """Trains the models that are missing or unfinished, in the order of the tables' rows.
 
-        Raises: RuntimeError: a training failed or was stopped.
+        What cannot be trained is said and left out; its rows stay empty.
+        Raises: KeyboardInterrupt: a training was stopped, and saved.
         """
-        settings = mini_study.TRAINING if self._mini else ()
-        for spec in needed_models(self._tables, self._studies()):
-            if models.state(self._models / spec.name) == "trained":
+        for spec in self._models_to_train():
+            reason = self._data.missing_for_training(spec.study, spec.scheme)
+            if reason:
+                self._say(f"not trained: {spec.name}, {reason}")
                 continue
-            flows = self._reference_flows(spec) if spec.supervised else None
             self._say(f"training {spec.name}")
+            settings = mini_study.TRAINING if self._mini else ()
+            flows = self._reference_flows(spec) if spec.supervised else None
             code = models.train(spec, self._models, self._data.path, settings, flows)
-            if code != 0:
-                raise RuntimeError(
-                    f"training of {self._models / spec.name} ended with exit code {code}; the same "
-                    "command continues it."
-                )
+            if code == INTERRUPTED:
+                raise KeyboardInterrupt
+            if code:
+                self._say(f"not trained: {spec.name}, exit code {code}")
 
     def measure(self):
         """Measures every row; a table's files are written anew after each.
 
-        Returns: whether every cell of every table was measured on all pairs.
+        Returns: whether every cell that there are data for was measured on all pairs.
         """
         for table in self._tables:
-            result = TableResult(table, self._columns(table), [], comparable=not self._mini)
+            result = self._stored(table)
             self.results.append(result)
-            for label, method in {**table.rows, **table.extra}.items():
-                row = self._row(result, label, method)
-                result.rows.append(row)
-                self._complete &= all(row.is_complete(task) for task in result.tasks())
+            methods = {**table.rows, **table.extra}
+            for row in result.rows:
+                self._fill(result, row, methods[row.label])
                 write_table(result, self.out)
-        return self._complete
+            self._say(summary(result))
+        return self._complete and all(result.is_complete() for result in self.results)
 
     def draw(self):
         """Draws the figures of all measured tables, into `figures/`."""
-        from eval.figures.drawing import draw
-
         for result in self.results:
             examples = {task: self._example(result, task) for task in result.tasks()}
-            folder = self.out / "figures"
-            self.figures[result.table.name] = draw(result, examples, self._models, folder)
+            draw(result, examples, self._models, self.out / "figures")
             self._say(f"{result.table.name}  figures drawn")
 
     def write_report(self):
-        """Writes `report.html`. Returns: its path."""
-        return write_report(self.results, self.figures, self.out, self._note())
+        """Writes `report.html` from this run's tables and older ones. Returns: its path."""
+        return write_report(self.out, self._note())
 
-    def _row(self, result, label, method):
-        printed = {k: v for k, v in result.table.printed(label).items() if k in result.columns}
-        row = Row(label, printed)
+    def _models_to_train(self):
+        """ModelSpecs that are not trained; supervised ones last, their flows take long."""
+        specs = needed_models(self._tables, self._is_tested)
+        wanted = [s for s in specs if models.state(self._models / s.name) != "trained"]
+        return sorted(wanted, key=lambda spec: spec.supervised)
+
+    def _is_tested(self, task):
+        return not self._data.missing(task)
+
+    def _stored(self, table):
+        """The table with all rows, and in them what was measured before."""
+        columns, lacking = {}, {}
+        for name, measure in table.columns.items():
+            reason = measure.task and self._data.missing(measure.task)
+            columns.update({} if reason else {name: measure})
+            lacking.update({name: reason} if reason else {})
+        result = TableResult(table, columns, lacking, [], comparable=not self._mini)
+        for label, method in {**table.rows, **table.extra}.items():
+            printed = {k: v for k, v in table.printed(label).items() if k in columns}
+            row = Row(label, printed)
+            result.rows.append(row)
+            for task in result.tasks():
+                row.expected[task] = len(self._data.pairs(task))
+                with contextlib.suppress(MissingModelError):
+                    row.pairs[task] = list(self._scores(method, task, stored_only=True))
+                    row.parameters = self._parameters(method, task)
+        return result
+
+    def _fill(self, result, row, method):
+        """Measures what a row lacks."""
         for task in result.tasks():
-            row.pairs[task] = []
-            row.expected[task] = len(self._data.pairs(task))
+            where = f"{result.table.name}  {row.label}: {task.study} {task.subset}"
+            scores = []
             try:
-                for scores in self._measure(method, task.aligned() if method.aligned else task):
-                    row.pairs[task].append(scores)
-                row.parameters = row.parameters or self._parameters(method, task.study)
-                where = f"{task.study} {task.subset}"
-                self._say(f"{result.table.name}  {label}: {where}, {len(row.pairs[task])} pairs")
+                for pair in self._scores(method, task):
+                    if isinstance(pair, FailedPairError):
+                        self._note_once(row, str(pair), where)
+                    else:
+                        scores.append(pair)
+                row.parameters = self._parameters(method, task)
+                self._say(f"{where}, {len(scores)} pairs")
             except (MissingModelError, MissingExtraError) as error:
-                if str(error) not in row.notes:
-                    row.notes.append(str(error))
-                    self._say(f"{result.table.name}  {label}: not measured, {error}")
-        return row
+                self._note_once(row, str(error), where)
+            row.pairs[task] = scores
 
-    def _measure(self, method, task):
-        """Scores of a task's pairs, one by one. Raises: MissingModelError, MissingExtraError."""
-        reason = self._data.missing(task.study)
+    def _note_once(self, row, note, where):
+        if note not in row.notes:
+            row.notes.append(note)
+            self._say(f"{where}, not measured: {note}")
+
+    def _scores(self, method, task, stored_only=False):
+        """As `measure_pairs`. Raises: MissingModelError, MissingExtraError."""
+        task = task.aligned() if method.aligned else task
+        reason = self._data.missing(task)
         if reason:
             raise MissingModelError(reason)
-        store = open_store(self.out, method, task, self._models)
+        store = open_store(self.out, method, task, self._data, self._models)
         limit = self._limits[not isinstance(method, Trained)]
-        yield from measure_pairs(method, task, self._data, self._models, store, limit)
+        options = {"limit": limit, "stored_only": stored_only}
+        yield from measure_pairs(method, task, self._data, self._models, store, **options)
 
     def _example(self, result, task):
         """(fixed, moving, {label: flow}) of a task's first pair, as far as flows are kept."""
@@ -125,7 +162,7 @@ class Reproduction:
         for label, method in {**result.table.rows, **result.table.extra}.items():
             if method.aligned or not self._is_at_hand(method, task):
                 continue  # aligned scans are other images
-            store = open_store(self.out, method, task, self._models)
+            store = open_store(self.out, method, task, self._data, self._models)
             flow = store.load_example(fixed, moving)
             if flow is not None:
                 flows[label] = flow
@@ -145,38 +182,24 @@ class Reproduction:
             f"{mini_study.CASCADES} cascades of narrow networks and few training steps."
         )
 
-    def _parameters(self, method, study):
+    def _parameters(self, method, task):
         """(all, those of the dense stages) of a network; None for other methods."""
         if not isinstance(method, Trained):
             return None
-        study = f"{study}_aligned" if method.aligned else study
-        return count_parameters(self._models / method.spec(study).name)
-
-    def _studies(self):
-        """Studies that there are data for."""
-        tasks = {task for table in self._tables for task in table.tasks()}
-        studies = {task.study for task in tasks} | {task.aligned().study for task in tasks}
-        return {study for study in studies if not self._data.missing(study)}
-
-    def _columns(self, table):
-        """The columns whose pairs there are; those of times with any."""
-        return {
-            name: measure
-            for name, measure in table.columns.items()
-            if measure.task is None or not self._data.missing(measure.task.study)
-        }
+        task = task.aligned() if method.aligned else task
+        return count_parameters(self._models / method.spec(task.study).name)
 
     def _with_data(self, tables):
         """The tables that there are data for; of the others is said what they lack."""
         found = []
         for table in tables:
-            tasks = [task for task in table.tasks() if not self._data.missing(task.study)]
+            tasks = [task for task in table.tasks() if self._is_tested(task)]
             for task in tasks:
                 self._data.pairs(task)  # a wrong subset is named before anything is done
             if tasks:
                 found.append(table)
                 continue
-            reasons = dict.fromkeys(self._data.missing(task.study) for task in table.tasks())
+            reasons = dict.fromkeys(map(self._data.missing, table.tasks()))
             message = f"no data for {table.name}: {'; '.join(reasons)}"
             if len(tables) == 1:
                 raise FileNotFoundError(message)

@@ -17,7 +17,7 @@ _TIMES = ("gpu_seconds", "cpu_seconds")
 ALL_METRICS = {
     "dice": ("Dice", 3),
     "jaccard": ("IoU", 3),
-    "organ_jaccard": ("IoU of the whole", 3),
+    "organ_jaccard": ("IoU of the whole", 4),
     "landmark_voxels": ("landmarks (voxels)", 2),
     "landmark_mm": ("TRE (mm)", 2),
     "hd95_mm": ("HD95 (mm)", 2),
@@ -69,16 +69,39 @@ class Row:
 
 @dataclasses.dataclass
 class TableResult:
-    """A table with its rows. columns: {name: Measure}, those there are data for."""
+    """A table with its rows, all of them from the start.
+
+    columns: {name: Measure}, those there are data for; lacking: {name: why not} of the others.
+    comparable: whether the data are the paper's, so that differences mean something.
+    """
 
     table: Table
     columns: dict
+    lacking: dict
     rows: list
-    comparable: bool  # whether the data are the paper's, so that differences mean something
+    comparable: bool
 
     def tasks(self):
-        """The tasks that were measured, in order."""
+        """The tasks that there are data for, in order."""
         return list(dict.fromkeys(m.task for m in self.columns.values() if m.task))
+
+    def score(self, row, column):
+        """Score of a cell, and its task; of times on the first task where they were taken."""
+        measure = self.columns[column]
+        for task in [measure.task] if measure.task else self.tasks():
+            score = row.score(measure.metric, task)
+            if score:
+                return score, task
+        return None, measure.task
+
+    def is_complete(self):
+        """Whether every row has every column on all pairs; times, which need a device, aside."""
+        return all(
+            row.is_complete(m.task) and row.values(m.metric, m.task)
+            for row in self.rows
+            for m in self.columns.values()
+            if m.task
+        )
 
 
 def all_metrics(result, task):

@@ -2,8 +2,8 @@
 
 One file per task and method, `pairs/<study>/<subset>/<method>.jsonl`, one line per pair, appended
 as soon as the pair is done; a run that is killed loses the pair it was at. A line holds hashes of
-the two scans and of the method (its weights, its parameters), so that scores of other data or of
-a retrained model are not taken for these. Nothing is ever deleted.
+the two scans, of how they were measured, and of the method (a network's weights), so that scores
+of other data or of a retrained model are not taken for these. Nothing is ever deleted.
 
 `examples/<study>/<subset>/<method>.npz` holds the flow of the task's first pair, for the figures.
 """
@@ -11,6 +11,7 @@ a retrained model are not taken for these. Nothing is ever deleted.
 import hashlib
 import json
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -24,12 +25,13 @@ class PairStore:
     Args:
         folder: of all results. task: eval.tables.Task. name: of the method, a file name.
         fingerprint: of the method, a string that changes when its results would.
+        settings: of the measuring, which structures for example; a string likewise.
     """
 
-    def __init__(self, folder, task, name, fingerprint):
+    def __init__(self, folder, task, name, fingerprint, settings=""):
         self.path = pathlib.Path(folder, "pairs", task.study, task.subset, f"{name}.jsonl")
         self.example = pathlib.Path(folder, "examples", task.study, task.subset, f"{name}.npz")
-        self._method = fingerprint
+        self._method, self._settings = fingerprint, settings
         self._rows, self._hashes = {}, {}
         for row in _read(self.path):
             if row.pop("method") == fingerprint:
@@ -77,15 +79,18 @@ class PairStore:
         if not self.example.exists():
             return None
         wanted = (fixed.id, moving.id, self._data(fixed, moving), self._method)
-        with np.load(self.example) as kept:
-            found = tuple(str(kept[key]) for key in ("fixed", "moving", "data", "method"))
-            return kept["flow"] if found == wanted else None
+        try:
+            with self.example.open("rb") as file, np.load(file) as kept:
+                found = tuple(str(kept[key]) for key in ("fixed", "moving", "data", "method"))
+                return kept["flow"] if found == wanted else None
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None  # damaged: it is made again
 
     def _data(self, *scans):
         for scan in scans:
             if scan.id not in self._hashes:
                 self._hashes[scan.id] = _scan_hash(scan)
-        return "-".join(self._hashes[scan.id] for scan in scans)
+        return "-".join([*(self._hashes[scan.id] for scan in scans), _short_hash(self._settings)])
 
 
 def _read(path):
@@ -108,5 +113,10 @@ def _last_byte(path):
 
 
 def _scan_hash(scan):
-    parts = volume_checksum(scan.volume), annotations_checksum(scan.segmentation, scan.points)
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
+    arrays = volume_checksum(scan.volume), annotations_checksum(scan.segmentation, scan.points)
+    space = (np.asarray(scan.attributes.get(key, ())).tolist() for key in ("spacing", "alignment"))
+    return _short_hash(json.dumps([*arrays, *space]))
+
+
+def _short_hash(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -7,7 +7,7 @@ A study names a dataset config, `<study>.json` in the folder of dataset configs:
     brain_s02, brain_s03    the same to the second and the third scan (Table 5)
     vtn_liver               VTN: trained on LiTS and BFH, all pairs of SLIVER tested
     vtn_brain               VTN: all pairs; LPBA tested
-    *_aligned               the same after ANTs' affine alignment (`python -m eval align`)
+    *_aligned               the same after ANTs' affine alignment (`python -m eval.prealign`)
 """
 
 import dataclasses
@@ -262,16 +262,16 @@ TABLES = {
 }
 
 
-def needed_models(tables, studies):
+def needed_models(tables, is_tested):
     """ModelSpecs that the tables' rows need, each once, in order.
 
-    Args: studies: names of those there is data for.
+    Args: is_tested: f(task) -> whether there are data for it.
     """
     specs = {}
     for table in tables:
         for method in table.rows.values():
             for task in table.tasks():
                 task = task.aligned() if method.aligned else task
-                if isinstance(method, Trained) and task.study in studies:
+                if isinstance(method, Trained) and is_tested(task):
                     specs.setdefault(method.spec(task.study))
     return list(specs)

@@ -8,12 +8,16 @@ from eval.results import ALL_METRICS, all_metrics, significance
 from rcn_tf.files import replacing
 
 EMPTY = "-"
-_TESTED = ("dice", "landmark_voxels")
+_TESTED = ("dice", "organ_jaccard", "landmark_voxels")
+_NEEDS = {"landmark_voxels": "landmarks", "dice": "segmentations", "organ_jaccard": "segmentations"}
+_NEEDS["gpu_seconds"] = "GPU to run on"
 _DIGITS = {column: digits for column, (_, digits) in ALL_METRICS.items()}
 
 
 def write_table(result, folder):
-    """Writes `<name>.csv`, `<name>_wilcoxon.csv` and `<name>.md`; each whole or not at all.
+    """Writes `<name>.csv`, `<name>_wilcoxon.csv`, `<name>.md` and `<name>.html` (a part of a page).
+
+    Each is whole or not written at all.
 
     Args: result: TableResult. folder: made if absent.
     Raises: OSError: it cannot be written.
@@ -24,8 +28,9 @@ def write_table(result, folder):
     tests = _tests(result)
     if len(tests):
         _write_csv(folder / f"{name}_wilcoxon.csv", tests)
-    with replacing(folder / f"{name}.md") as temporary:
-        temporary.write_text(markdown(result), encoding="utf-8")
+    for suffix, text in (("md", markdown(result)), ("html", html_section(result))):
+        with replacing(folder / f"{name}.{suffix}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def sections(result):
@@ -48,6 +53,12 @@ def sections(result):
 def notes(result):
     """Why cells are empty or cover a part of the pairs, and threads of times; each once."""
     found = []
+    if result.comparable:
+        found += [f"{column}: {reason}" for column, reason in result.lacking.items()]
+    for column, measure in result.columns.items():
+        measured = [row for row in result.rows if any(row.pairs.values())]
+        if measured and not any(result.score(row, column)[0] for row in measured):
+            found.append(f"{column}: there are no {_NEEDS.get(measure.metric, 'data')}")
     for row in result.rows:
         found += [f"{row.label}: {note}" for note in row.notes]
         for task, pairs in row.pairs.items():
@@ -70,16 +81,24 @@ def _threads(result):
 
 def markdown(result):
     """The table as Markdown."""
-    paper = result.table.paper
-    lines = [f"## {paper.source}: {paper.title}", "", explanation(result), ""]
-    for heading, header, rows in sections(result):
-        if heading:
-            lines += [f"### {heading}", ""]
-        lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-        lines += ["| " + " | ".join(row) + " |" for row in rows]
-        lines.append("")
+    lines = [explanation(result), ""]
+    for heading, header, rows in sections(result)[1:]:
+        lines += [f"### {heading}", "", *_markdown_table(header, rows), ""]
     lines += [f"- {note}" for note in notes(result)]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([summary(result), *lines]).rstrip() + "\n"
+
+
+def summary(result):
+    """The heading and the paper's columns alone, as Markdown."""
+    paper = result.table.paper
+    _, header, rows = sections(result)[0]
+    heading = f"## {paper.source}: {paper.title}"
+    return "\n".join([heading, "", *_markdown_table(header, rows), ""])
+
+
+def _markdown_table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
 
 
 def html_section(result):
@@ -125,14 +144,13 @@ def _paper_columns(result):
 
 def _compared(result, row, column):
     """ "paper / ours (difference)" """
-    measure = result.columns[column]
-    task = measure.task or result.tasks()[0]
-    printed, ours = row.printed.get(column), row.score(measure.metric, task)
+    printed = row.printed.get(column)
+    ours, task = result.score(row, column)
     if printed is None and ours is None:
         return EMPTY
-    digits = _DIGITS[measure.metric]
-    text = f"{_text(printed, digits)} / {_text(ours, digits)}"
-    if ours and row.pairs.get(task) and not row.is_complete(task):
+    digits = _DIGITS[result.columns[column].metric]
+    text = f"{printed.text if printed else EMPTY} / {_text(ours, digits)}"
+    if ours and not row.is_complete(task):
         text += "*"
     if printed and ours and result.comparable:
         text += f" ({ours.mean - printed.mean:+.{digits}f})"
@@ -172,8 +190,7 @@ def _long(result):
     """One line per row, task and metric, with the paper's number where there is one."""
     columns = {}
     for name, measure in result.columns.items():
-        task = measure.task or result.tasks()[0]
-        columns.setdefault((task, measure.metric), name)
+        columns[measure.task or result.tasks()[0], measure.metric] = name
     lines = []
     for row in result.rows:
         for task in result.tasks():

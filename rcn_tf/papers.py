@@ -19,10 +19,14 @@ PATH = pathlib.Path(__file__).with_suffix(".yaml")
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """Mean and standard deviation across pairs (None where none is printed)."""
+    """Mean and standard deviation across pairs (None where none is printed).
+
+    text: the cell as printed.
+    """
 
     mean: float
     std: Optional[float] = None
+    text: str = dataclasses.field(default="", compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +47,7 @@ class PaperTable:
 @functools.cache
 def load_tables():
     """All tables, {name: PaperTable}, in the papers' order."""
-    tables = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+    tables = yaml.load(PATH.read_text(encoding="utf-8"), yaml.BaseLoader)  # 0.20 stays "0.20"
     return MappingProxyType({name: _table(name, **table) for name, table in tables.items()})
 
 
@@ -59,5 +63,5 @@ def _table(name, source, title, columns, rows):
 
 def _score(cell):
     """Score of 748, or of "0.953 (0.014)"."""
-    mean, std = re.fullmatch(r"([\d.]+)(?: \(([\d.]+)\))?", str(cell)).groups()
-    return Score(float(mean), None if std is None else float(std))
+    mean, std = re.fullmatch(r"([\d.]+)(?: \(([\d.]+)\))?", cell).groups()
+    return Score(float(mean), None if std is None else float(std), cell)

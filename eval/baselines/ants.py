@@ -1,4 +1,4 @@
-"""ANTs SyN with the stages of VTN's footnote 2, and its affine stages alone.
+"""ANTs SyN with the stages of VTN's footnote 2, and its linear stages alone.
 
 `antsRegistration -d 3 -u 1 -w [0.025,0.975] -r [F,M,1]`, then Rigid[0.1], Affine[0.1] and
 SyN[0.15,3.0,0.0], as printed there; run through antspyx's build of the same program.
@@ -28,11 +28,6 @@ _SYN = (
 def syn(fixed, moving):
     """Rigid, affine and SyN stages. Returns: flow, see `eval.baselines`."""
     return flow_of_transform(register(fixed, moving), fixed.shape)
-
-
-def affine(fixed, moving):
-    """Rigid and affine stages alone. Returns: flow, see `eval.baselines`."""
-    return flow_of_transform(register(fixed, moving, deformable=False), fixed.shape)
 
 
 def arguments(fixed, moving, prefix, *, deformable=True, schedule=FOOTNOTE_SCHEDULE):

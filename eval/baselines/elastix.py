@@ -5,6 +5,8 @@ The two parameter files are not published. Taken here: elastix's default maps "a
 Needs `pip install '.[elastix]'`.
 """
 
+import tempfile
+
 import numpy as np
 
 from eval.baselines.physical import (
@@ -34,5 +36,6 @@ def bspline(fixed, moving):
     _, parameters = itk.elastix_registration_method(
         *images, parameter_object=stages, log_to_console=False
     )
-    field = itk.transformix_deformation_field(images[1], parameters)
-    return flow_of_field(itk.array_view_from_image(field))
+    with tempfile.TemporaryDirectory() as folder:  # it writes the field there as well
+        field = itk.transformix_deformation_field(images[1], parameters, output_directory=folder)
+        return flow_of_field(itk.array_view_from_image(field))

@@ -31,7 +31,14 @@ def how_to_install(package, extra):
 def threads():
     """Threads that ITK's methods work with here."""
     limit = os.environ.get("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
-    return int(limit) if limit else len(os.sched_getaffinity(0))
+    return int(limit) if limit else cores()
+
+
+def cores():
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 def image(volume):

@@ -12,31 +12,30 @@ from rcn_tf.report.figures import png
 
 
 def draw(result, examples, models, folder):
-    """All figures of a table.
+    """Writes all figures of a table as PNG.
 
     Args:
         result: TableResult. folder: of the PNG files. models: folder of the trained models.
         examples: {task: (fixed, moving, {label: flow})}, the first pair of every task.
-    Returns: {name: PNG bytes}; names are "trends VTN", "boxplots brain lpba-val" and so on.
+    They are called `<table>_trends_VTN.png`, `<table>_boxplots_brain_lpba-val.png` and so on.
     """
     figures = {}
     for base in ("VTN", "VoxelMorph"):
-        figures[f"trends {base}"] = trends_figure(result, base)
+        figures[f"trends_{base}"] = trends_figure(result, base)
     for task in result.tasks():
-        where = f"{task.study} {task.subset}"
-        figures[f"boxplots {where}"] = boxplots_figure(result, task)
+        where = f"{task.study}_{task.subset}"
+        figures[f"boxplots_{where}"] = boxplots_figure(result, task)
         fixed, moving, flows = examples.get(task, (None, None, {}))
         if flows:
-            figures[f"jacobian {where}"] = jacobian_figure(flows)
-            figures[f"examples {where}"] = examples_figure(fixed, moving, flows)
+            figures[f"jacobian_{where}"] = jacobian_figure(flows)
+            figures[f"examples_{where}"] = examples_figure(fixed, moving, flows)
             stages = _deepest_stages(result.table, task, models, fixed, moving)
-            figures[f"stages {where}"] = stages and stages_figure(fixed, moving, stages)
-    pictures = {name: png(figure) for name, figure in figures.items() if figure is not None}
+            figures[f"stages_{where}"] = stages and stages_figure(fixed, moving, stages)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in pictures.items():
-        with replacing(folder / f"{result.table.name}_{name.replace(' ', '_')}.png") as temporary:
-            temporary.write_bytes(data)
-    return pictures
+    for name, figure in figures.items():
+        if figure is not None:
+            with replacing(folder / f"{result.table.name}_{name}.png") as temporary:
+                temporary.write_bytes(png(figure))
 
 
 def _deepest_stages(table, task, models, fixed, moving):

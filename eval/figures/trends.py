@@ -75,7 +75,7 @@ def _names(rows, task, metric):
 
 
 def _has(rows, task, metric):
-    return all(row.values(metric, task) for row in rows.values())
+    return any(row.values(metric, task) for row in rows.values())
 
 
 def _mean(values):

@@ -9,11 +9,9 @@ import importlib
 import os
 import sys
 
-from rcn_tf.errors import one_line
+from rcn_tf.errors import is_for_the_user, one_line
 
 COMMANDS = ("prepare", "train", "evaluate", "register", "build-ops", "info")
-
-_ERRORS = (ValueError, KeyError, OSError, ImportError)
 
 
 def main(argv=None):
@@ -25,7 +23,7 @@ def main(argv=None):
     try:
         return modules[args.command].run(args) or 0
     except Exception as error:
-        if os.environ.get("RCN_DEBUG") or not _is_about_the_input(error):
+        if os.environ.get("RCN_DEBUG") or not is_for_the_user(error):
             raise
         print(f"rcn {args.command}: error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -48,11 +46,6 @@ def _parser():
         subparser = subparsers.add_parser(name, help=help_text, description=help_text)
         modules[name].add_arguments(subparser)
     return parser, modules
-
-
-def _is_about_the_input(error):
-    """Whether an error is for the user; TensorFlow's count (disk full, out of memory)."""
-    return isinstance(error, _ERRORS) or type(error).__module__.startswith("tensorflow.")
 
 
 if __name__ == "__main__":

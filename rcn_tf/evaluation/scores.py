@@ -11,9 +11,10 @@ from rcn_tf.metrics import surface
 class PairScores:
     """Metrics of one pair under any flow; what does not depend on the flow is kept.
 
-    Args: as of `rcn_tf.evaluation.evaluate`. Of scans with the attribute `alignment` ([3, 3], the
-        linear part of the map from their voxels to an original's) landmark distances are
-        those in the original (VTN, section V-B).
+    Args: as of `rcn_tf.evaluation.evaluate`. Scans may have the attribute `alignment` ([3, 3], the
+        linear part of the map from their voxels to an original's): distances are then those
+        in the original. VTN (section V-B) undoes the fixed scan's alignment of landmark
+        distances; here they lie in the moving scan, and its alignment is undone.
 
     Raises: ValueError: the scans have different shapes, or not the same landmarks.
     """
@@ -25,7 +26,7 @@ class PairScores:
                 f"and {moving.id!r} {moving.volume.shape}."
             )
         self._fixed, self._moving, self._surfaces = fixed, moving, surfaces
-        self._fixed_spacing, self._moving_spacing = _spacing(fixed), _spacing(moving)
+        self._fixed_to_mm, self._moving_spacing = _to_mm(fixed), _spacing(moving)
         self._names, self._labels = (), ()
         self._labelled = fixed.segmentation is not None and moving.segmentation is not None
         if self._labelled:
@@ -72,10 +73,10 @@ class PairScores:
         dice = metrics.dice(fixed, warped, self._labels)
         columns = {"dice": dice, "jaccard": dice / (2 - dice)}  # an identity of the two
         organs = (np.isin(labels, self._labels) for labels in (fixed, warped))
-        spacing = self._fixed_spacing
-        if self._surfaces and spacing is not None:
+        to_mm = self._fixed_to_mm
+        if self._surfaces and to_mm is not None:
             distances = [
-                surface.surface_distances(fixed == label, warped == label, spacing)
+                surface.surface_distances(fixed == label, warped == label, to_mm)
                 for label in self._labels
             ]
             columns["hd95_mm"] = [surface.directed_maximum(*d, 95) for d in distances]
@@ -102,6 +103,14 @@ def _spacing(scan):
     """Millimetres per array axis (d, h, w), or None; packs store ITK's order (x, y, z)."""
     spacing = scan.attributes.get("spacing")
     return None if spacing is None else np.asarray(spacing, float)[::-1]
+
+
+def _to_mm(scan):
+    """[3, 3] from a scan's voxels to mm in the scan it was aligned from, or None."""
+    spacing = _spacing(scan)
+    if spacing is None:
+        return None
+    return np.diag(spacing) @ scan.attributes.get("alignment", np.eye(3))
 
 
 def _with_mean(metric, values, names):

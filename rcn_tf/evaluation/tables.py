@@ -36,21 +36,23 @@ def summarise(frame):
 
     Args: frame: from `to_frame`.
     Returns: list, one dict per stage in order: {"stage": name, metric: {"mean", "std", "n"},
-        "structures": {name: {"dice": {...}, "jaccard": {...}}}}. Standard deviations are
-        those of the pairs at hand (divided by n); values that are missing do not count.
+        "structures": {name: {"dice": {...}, "jaccard": {...}}}, "landmarks": {number: {...}}}.
+        Standard deviations are those of the pairs at hand (divided by n); values that are
+        missing do not count.
     """
     summary = []
     for stage, rows in frame.groupby("stage", sort=False):
-        entry, structures = {"stage": stage}, {}
+        entry, parts = {"stage": stage}, {"structures": {}, "landmarks": {}}
         for column in rows.columns.drop(["fixed", "moving", "stage"]):
             values = rows[column].dropna().to_numpy(float)
             if not values.size:
                 continue
             statistics = {"mean": values.mean(), "std": values.std(), "n": int(values.size)}
-            metric, _, structure = column.partition(":")
-            target = structures.setdefault(structure, {}) if structure else entry
+            metric, _, part = column.partition(":")
+            group = parts["landmarks" if metric.startswith("landmark") else "structures"]
+            target = group.setdefault(part, {}) if part else entry
             target[metric] = statistics
-        summary.append({**entry, "structures": structures} if structures else entry)
+        summary.append({**entry, **{name: group for name, group in parts.items() if group}})
     return summary
 
 

@@ -51,7 +51,7 @@ def landmark_distance(flow, fixed_points, moving_points, spacing=None, *, linear
             or [B, 3]; None for distances in voxels. The moving grid's, because the distance
             is measured between two positions in the moving image.
         linear: [3, 3], multiplied to the difference in voxels: of a moving image that was aligned
-            before, what leads back to the original (VTN, section V-B).
+            before, what leads back to the original (after VTN, section V-B).
 
     Returns: float64 [N] or [B, N], voxels or mm; NaN where either landmark is missing.
     Raises: ValueError: if the shapes do not fit each other.

@@ -15,7 +15,7 @@ def hausdorff(a, b, spacing=(1.0, 1.0, 1.0), percentile=100):
 
     Args:
         a, b: [D, H, W] masks; any value other than 0 is inside.
-        spacing: mm per voxel along each array axis, [3].
+        spacing: mm per voxel along each array axis, [3]; or [3, 3], from voxels to mm.
         percentile: 100 for the maximum, 95 for the common "HD95".
 
     Returns: float, mm; NaN if either mask is empty.
@@ -65,4 +65,6 @@ def pooled_mean(to_b, to_a):
 
 def _surface_points(mask, spacing):
     """Positions of the surface voxels in mm, [N, 3]."""
-    return np.argwhere(mask & ~binary_erosion(mask)) * np.asarray(spacing, float)
+    spacing = np.asarray(spacing, float)
+    to_mm = np.diag(spacing) if spacing.ndim == 1 else spacing
+    return np.argwhere(mask & ~binary_erosion(mask)) @ to_mm.T

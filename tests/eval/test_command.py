@@ -38,7 +38,7 @@ def test_a_table_from_data_and_models(folders, capsys):
     assert links
     assert all(link.startswith(("data:", "#")) for link in links)  # nothing is fetched
     printed = capsys.readouterr().out
-    assert "table4  VM x2: not measured" in printed
+    assert "table4  VM x2: brain lpba-val, not measured: model" in printed
     assert "Written: " in printed
     assert all(path.suffix == ".png" for path in (out / "figures").iterdir())
 
@@ -71,6 +71,42 @@ def test_no_folder(folders, capsys):
 def test_missing_pack(folders, capsys):
     (folders / "data" / "scans.h5").unlink()
     assert "scans.h5 is missing" in error_of(folders, capsys, "table4")
+
+
+def test_only_the_packs_that_are_tested_are_needed(folders):
+    files = {"scans": {"path": "scans.h5"}, "adni": {"path": "adni.h5"}}
+    subsets = {"1": ["adni/*"], "lpba-val": ["scans/S02"]}
+    changes = {"files": files, "subsets": subsets, "schemes": {"1": {"1": 1.0}}}
+    study.write_config(folders / "data", "brain", **changes)
+    assert run(folders, "table4", "--no-figures", "--train") == 1
+    assert "/ -" in (folders / "out" / "table4.md").read_text()
+
+
+def test_tables_without_data_are_skipped_among_others(folders, capsys):
+    assert run(folders, "vtn5", "table4", "--no-figures", "--limit", "1") == 1
+    assert "no data for vtn5" in capsys.readouterr().out
+    assert (folders / "out" / "table4.md").exists()
+    assert not (folders / "out" / "vtn5.md").exists()
+
+
+def test_the_report_keeps_older_tables(folders):
+    run(folders, "table4", "--limit", "1")
+    run(folders, "table5", "--limit", "1", "--limit-baselines", "1", "--no-figures")
+    report = (folders / "out" / "report.html").read_text()
+    assert "RCN, Table 4:" in report
+    assert "RCN, Table 5:" in report
+    assert "data:image/png" in report
+
+
+def test_an_earlier_tables_rows_stay_when_a_run_stops(folders, monkeypatch, capsys):
+    run(folders, "table4", "--no-figures")
+    full = (folders / "out" / "table4.md").read_text()
+    study.write_model(folders / "models" / "brain" / "vm_x2_brain", shape=(32, 32, 32))
+    assert "vm_x2_brain registers" in error_of(folders, capsys, "table4", "--no-figures")
+    stopped = (folders / "out" / "table4.md").read_text()
+    rows = [line for line in full.splitlines() if line.startswith("| 2-cascade VM |")]
+    assert rows
+    assert all(row in stopped for row in rows)
 
 
 def test_wrong_subset(folders, capsys):
@@ -122,38 +158,51 @@ def test_mini_needs_scans(folders, capsys):
 
 
 @pytest.mark.slow
-def test_missing_models_are_trained(folders, monkeypatch, capsys):
-    """One is trained to its end, one that was stopped is resumed."""
+def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatch):
     from eval import mini_study, reproduce
     from eval.tables import TABLES, Table
 
     rows = {label: TABLES["table4"].rows[label] for label in ("VM x2", "VM-double")}
     small = Table("table4", rows, TABLES["table4"].columns)
-    settings = (*mini_study.TRAINING, "steps=2", "halve_at=[]", "network.channels=2")
-    monkeypatch.setattr(mini_study, "TRAINING", (*settings, "checkpoint_every=1"))
-    steps = {"vm_x2_brain": "steps=1"}
-    train = reproduce.models.train
-
-    def stopped(spec, models, data, chosen, flows):
-        chosen = (*chosen, steps.pop(spec.preset)) if spec.preset in steps else chosen
-        return train(spec, models, data, chosen, flows)
-
-    monkeypatch.setattr(reproduce.models, "train", stopped)
     monkeypatch.setitem(reproduce.TABLES, "table4", small)
+    settings = (*mini_study.TRAINING, "steps=3", "halve_at=[]", "network.channels=2")
+    monkeypatch.setattr(mini_study, "TRAINING", (*settings, "checkpoint_every=1"))
+    x2, double = (folders / "models" / "brain" / f"vm_{name}_brain" for name in ("x2", "double"))
     options = {"mini": True, "limit": 1, "limit_baselines": None, "say": lambda text: None}
     paths = (folders / "data", folders / "models", folders / "out")
-    with reproduce.Reproduction(["table4"], *paths, **options) as reproduction:
-        reproduction.train()
-        reproduction.measure()
-    for preset in rows.values():
-        config = json.loads(
-            (folders / "models" / preset.spec("brain").name / "config.json").read_text()
-        )
-        assert config["network"]["channels"] == 2
-    assert all(row.pairs for row in reproduction.results[0].rows)
+
+    def train(*only):
+        with reproduce.Reproduction(["table4"], *paths, **options) as reproduction:
+            reproduction.train()
+            reproduction.measure()
+        return [bool(row.pairs[study.TASK]) for row in reproduction.results[0].rows]
+
+    train()
+    config = json.loads((x2 / "config.json").read_text())
+    assert (config["training"]["steps"], config["network"]["channels"]) == (3, 2)
+    # As a run that was killed after its first step leaves it.
+    for path in double.glob("checkpoints/checkpoint-[23].*"):
+        path.unlink()
+    index = double / "checkpoints" / "checkpoint"
+    index.write_text('model_checkpoint_path: "checkpoint-1"\n')
+    config = json.loads((double / "config.json").read_text())
+    config["training"]["steps"] = 1
+    (double / "config.json").write_text(json.dumps(config))
+    x2_weights = (x2 / "weights.h5").read_bytes()
+    assert train() == [True, True]
+    assert (x2 / "weights.h5").read_bytes() == x2_weights
+    assert json.loads((double / "config.json").read_text())["training"]["steps"] == 3
 
 
 @pytest.mark.slow
-def test_a_training_that_fails_says_how_to_go_on(folders, capsys):
-    study.write_config(folders / "data", "brain", schemes={"2": {"lpba-val": 1.0}})
-    assert "training of " in error_of(folders, capsys, "table4", "--train")
+def test_a_training_that_fails_leaves_its_row_empty(folders, capsys):
+    study.write_config(folders / "data", "brain", atlas="scans/S99")
+    study.write_config(
+        folders / "data",
+        "brain",
+        schemes={"1": {"lits-val": 1.0}},
+        subsets={"lits-val": ["scans/S01"], "lpba-val": ["scans/S02"]},
+    )
+    assert run(folders, "table4", "--train", "--no-figures") == 1
+    assert "not trained: brain/vm_x2_brain, exit code 2" in capsys.readouterr().out
+    assert "is missing" in (folders / "out" / "table4.md").read_text()

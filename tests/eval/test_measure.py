@@ -1,5 +1,6 @@
 """Methods are run once per pair, with the right model, and their scores are the flow's."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,8 +18,8 @@ def data(tmp_path):
 
 
 def run(method, data, tmp_path, task=study.TASK, **options):
-    store = measure.open_store(tmp_path / "out", method, task, tmp_path / "models")
     models = tmp_path / "models"
+    store = measure.open_store(tmp_path / "out", method, task, data, models)
     return list(measure.measure_pairs(method, task, data, models, store, **options))
 
 
@@ -71,6 +72,41 @@ def test_an_interrupted_run_goes_on(data, tmp_path, monkeypatch):
     assert len(seen) == 4  # the first pair was not registered again
 
 
+def test_other_structures_are_measured_anew(data, tmp_path):
+    everything = run(IDENTITY, data, tmp_path, limit=1)[0]
+    study.write_config(data.path, "brain", segmentation_class_value={"7": 7})
+    with DataFolder(data.path) as changed:
+        only = run(IDENTITY, changed, tmp_path, limit=1)[0]
+    assert only["dice"] == everything["dice:7"] != everything["dice"]
+
+
+def test_other_spacing_is_measured_anew(data, tmp_path):
+    before = run(IDENTITY, data, tmp_path, limit=1)[0]
+    data.close()
+    with h5py.File(data.path / "scans.h5", "a") as pack:
+        pack["S02"].attrs["spacing"] = (3.0, 4.0, 5.0)
+    with DataFolder(data.path) as changed:
+        assert run(IDENTITY, changed, tmp_path, limit=1)[0]["landmark_mm"] > before["landmark_mm"]
+
+
+def test_a_pair_that_fails_is_named_and_the_rest_goes_on(data, tmp_path, monkeypatch):
+    def register(fixed, moving):
+        if np.array_equal(moving, study.scan(study.SHIFTS["S03"])[0]):
+            raise RuntimeError("too many samples\nmap outside")
+        return np.zeros((*fixed.shape, 3), np.float32)
+
+    monkeypatch.setattr("eval.baselines.demons.demons", register)
+    found = run(Baseline("fragile", "demons:demons"), data, tmp_path)
+    assert [isinstance(one, measure.FailedPairError) for one in found] == [False, True, False]
+    assert str(found[1]) == ("fragile on scans/S01 <- scans/S03: too many samples map outside")
+
+
+def test_stored_only(data, tmp_path):
+    assert run(IDENTITY, data, tmp_path, stored_only=True) == []
+    run(IDENTITY, data, tmp_path, limit=2)
+    assert len(run(IDENTITY, data, tmp_path, stored_only=True)) == 2
+
+
 def test_limit(data, tmp_path):
     assert len(run(IDENTITY, data, tmp_path, limit=2)) == 2
 
@@ -98,12 +134,12 @@ def test_a_retrained_model_is_measured_anew(data, tmp_path):
 
 def test_the_first_pairs_flow_is_kept(data, tmp_path):
     run(IDENTITY, data, tmp_path, limit=1)
-    store = measure.open_store(tmp_path / "out", IDENTITY, study.TASK, tmp_path / "models")
+    store = measure.open_store(tmp_path / "out", IDENTITY, study.TASK, data, tmp_path / "models")
     flow = store.load_example(*data.scans(study.TASK, ("scans/S01", "scans/S02")))
     assert flow.shape == (*study.SHAPE, 3)
-    store.example.unlink()
+    store.example.write_bytes(store.example.read_bytes()[:300])  # cut off
     run(IDENTITY, data, tmp_path, limit=1)
-    assert store.example.exists()
+    assert store.load_example(*data.scans(study.TASK, ("scans/S01", "scans/S02"))) is not None
 
 
 def test_missing_and_unfinished_models(data, tmp_path):
@@ -112,6 +148,9 @@ def test_missing_and_unfinished_models(data, tmp_path):
     folder = tmp_path / "models" / "brain" / "vtn_1_brain"
     folder.mkdir(parents=True)
     (folder / "training.json").write_text("{}")
+    with pytest.raises(measure.MissingModelError, match="is unfinished"):
+        run(Trained("vtn_1"), data, tmp_path)
+    (folder / "config.json").write_text('{"training": null}')  # without weights
     with pytest.raises(measure.MissingModelError, match="is unfinished"):
         run(Trained("vtn_1"), data, tmp_path)
 

@@ -6,7 +6,6 @@ import pytest
 from eval import mini_study
 from eval.data import DataFolder
 from eval.tables import TABLES, needed_models
-from rcn_tf.data.pairs import scheme_pairs
 from rcn_tf.training.config import read_training_config
 
 STUDIES = ("brain", "brain_s02", "brain_s03", "vtn_brain", "vtn_liver")
@@ -59,6 +58,7 @@ def test_the_study_is_built(shared_data, tmp_path, monkeypatch):
     monkeypatch.setattr(mini_study, "TRAIN_RENDERINGS", 1)
     monkeypatch.setattr(mini_study, "TEST_RENDERINGS", 1)
     mini_study.build(shared_data / "brain", tmp_path)
+    mini_study.build_aligned(tmp_path)
     with DataFolder(tmp_path) as data:
         for table in TABLES.values():
             for task in table.tasks():
@@ -66,11 +66,10 @@ def test_the_study_is_built(shared_data, tmp_path, monkeypatch):
                     fixed, moving = data.scans(task, data.pairs(task)[0])
                     assert fixed.segmentation.any()
                     assert (moving.points > 0).all()
-        studies = {path.stem for path in tmp_path.glob("*.json")}
-        specs = needed_models([table.reduced(3) for table in TABLES.values()], studies)
+        tables = [table.reduced(3) for table in TABLES.values()]
+        specs = needed_models(tables, lambda task: not data.missing(task))
         assert len(specs) == 42
-        for spec in specs:
-            assert scheme_pairs(data.store(spec.study).config, spec.scheme)
+        assert not any(data.missing_for_training(spec.study, spec.scheme) for spec in specs)
         aligned = data.scans(
             TABLES["table1"].tasks()[-1].aligned(),
             data.pairs(TABLES["table1"].tasks()[-1].aligned())[0],

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import wilcoxon
 
 from eval.results import Row, TableResult, significance
-from eval.tables import TABLES
+from eval.tables import TABLES, Measure, Task
 from eval.writing import html_section, markdown, notes, write_table
 from rcn_tf.papers import Score
 from tests.eval.study import TASK
@@ -32,7 +32,8 @@ def result(comparable=True):
         rows.append(Row(label, printed, {TASK: pairs(dice)} if dice else {}, {TASK: 4}))
     rows[1].parameters = (2_686_995, 1_802_607)
     rows[2].notes.append("model models/brain/vtn_2_brain is missing")
-    return TableResult(table, columns, rows, comparable)
+    lacking = {"LiTS Dice": "liver.json is missing"}
+    return TableResult(table, columns, lacking, rows, comparable)
 
 
 def test_means_are_across_pairs_and_times_are_medians():
@@ -66,7 +67,8 @@ def test_equal_rows_do_not_differ():
 def test_cells_show_paper_ours_and_difference():
     text = markdown(result())
     assert "| 1-cascade VTN | 0.686 (0.014) / 0.730 (0.022) (+0.044) |" in text
-    assert "10.000 / 4.500 (-5.500) | 2,686,995 (1,802,607) |" in text
+    assert "| 10 / 4.500 (-5.500) | 2,686,995 (1,802,607) |" in text
+    assert "- LiTS Dice: liver.json is missing" in text
     assert "| 2-cascade VTN | 0.697 (0.014) / - |" in text
     assert "- 2-cascade VTN: model models/brain/vtn_2_brain is missing" in text
     assert "| Affine only | 0.1250 | 4 |" in text
@@ -89,7 +91,7 @@ def test_partial_rows_are_marked():
 def test_files(tmp_path):
     write_table(result(), tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["table2.csv", "table2.md", "table2_wilcoxon.csv"]
+    assert names == ["table2.csv", "table2.html", "table2.md", "table2_wilcoxon.csv"]
     with (tmp_path / "out" / "table2.csv").open() as file:
         lines = {(line["row"], line["metric"]): line for line in csv.DictReader(file)}
     line = lines["1-cascade VTN", "dice"]
@@ -98,6 +100,47 @@ def test_files(tmp_path):
     assert lines["2-cascade VTN", "dice"]["mean"] == ""
     with (tmp_path / "out" / "table2_wilcoxon.csv").open() as file:
         assert {float(line["p"]) for line in csv.DictReader(file)} == {0.125}
+
+
+def test_a_table_is_complete_when_all_cells_are():
+    table = result()
+    assert not table.is_complete()
+    table.rows.pop()
+    assert table.is_complete()
+    table.rows[0].pairs[TASK][0]["dice"] = None
+    assert table.is_complete()  # of one pair there is no Dice
+    for pair in table.rows[0].pairs[TASK]:
+        pair["dice"] = None
+    assert not table.is_complete()
+
+
+def test_columns_without_values_say_why():
+    table = result()
+    for row in table.rows:
+        for pair in row.pairs.get(TASK, ()):
+            pair.pop("dice")
+    assert "LPBA Dice: there are no segmentations" in notes(table)
+
+
+def test_times_may_come_from_any_task():
+    table = result()
+    liver = Task("liver", "sliver-val")
+    table.columns["SLIVER Dice"] = Measure("dice", liver)
+    table.columns = dict(sorted(table.columns.items(), reverse=True))
+    assert table.tasks() == [liver, TASK]
+    score, task = table.score(table.rows[1], "CPU seconds")
+    assert (score.mean, task) == (4.5, TASK)
+
+
+def test_threads_are_stated():
+    table = result()
+    for row, threads in zip(table.rows, (1, 2)):
+        for pair in row.pairs[TASK]:
+            pair["threads"] = threads
+    assert notes(table)[-2:] == [
+        "CPU seconds with threads: 1 (Affine only)",
+        "CPU seconds with threads: 2 (1-cascade VTN)",
+    ]
 
 
 def test_html_escapes():

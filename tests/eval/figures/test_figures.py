@@ -34,7 +34,7 @@ def result():
         rows.append(Row(f"{n}-cascade VTN", {}, {TASK: [{**many, **marks}], LIVER: [single]}))
     table = TABLES["table2"]
     columns = {name: table.columns[name] for name in ("LiTS Dice", "LPBA Dice")}
-    return TableResult(table, columns, rows, comparable=False)
+    return TableResult(table, columns, {}, rows, comparable=False)
 
 
 def test_trends_have_the_panels_of_figure_5():
@@ -47,6 +47,13 @@ def test_trends_have_the_panels_of_figure_5():
     scattered = [points.get_offsets()[:, 1] for points in brain.collections]
     np.testing.assert_allclose(scattered, [[0.5, 0.6, 0.7], [0.7, 0.8, 0.9]])
     assert [label.get_text() for label in brain.get_xticklabels()] == ["1", "2", "3"]
+
+
+def test_a_missing_depth_leaves_a_gap():
+    table = result()
+    table.rows[1].pairs.pop(LIVER)
+    liver = trends_figure(table).axes[0]
+    np.testing.assert_array_equal(np.isnan(liver.lines[0].get_ydata()), [False, True, False])
 
 
 def test_trends_need_two_points():

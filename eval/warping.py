@@ -1,0 +1,13 @@
+"""Warping of a pack's volumes."""
+
+import numpy as np
+
+from custom_ops import warp
+
+
+def warp_volume(volume, flow):
+    """Moving volume under a flow, trilinear, the nearest border voxel outside.
+
+    Args: volume: [D, H, W]. flow: [D, H, W, 3], voxels. Returns: float32 [D, H, W].
+    """
+    return warp(volume[None, ..., None].astype(np.float32), flow[None]).numpy()[0, ..., 0]
