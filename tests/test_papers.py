@@ -1,4 +1,4 @@
-"""Every number of `papers.yaml` stands in the papers' text, in a row of that name, in order."""
+"""Every number of `papers.yaml` stands in the paper's text: in that table, row and column."""
 
 import os
 import pathlib
@@ -11,15 +11,41 @@ from rcn_tf.papers import PATH, Score, load_tables
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAPERS = pathlib.Path(os.environ.get("RCN_PAPERS", ROOT.parent / "shared" / "papers"))
-RAW = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+RAW = yaml.load(PATH.read_text(encoding="utf-8"), yaml.BaseLoader)
 ROWS = [(name, label) for name, table in RAW.items() for label in table["rows"]]
 
 
-def paper_lines(source):
+HEADER = re.compile("Method|Architecture|Cascade |Network|Training Dataset")
+NAMES = {  # of columns, as printed
+    "Dice": "Dice",
+    "LPBA Dice": "Avg. Dice",
+    "landmarks": "Lm. Dist.",
+    "similarity": "Similarity",
+    "IoU": "Seg. IoU",
+    "Jacobian std": "Std. Jacobian",
+    "folding %": "Folding (%)",
+}
+TIMES = {"RCN": ("GPU", "CPU"), "VTN": ("Time", "Time (w/o GPU)")}
+
+
+def table_lines(name):
+    """The lines of a table in the paper's text: from its header to its caption."""
+    source = RAW[name]["source"]
     found = list(PAPERS.glob(f"{source.split(',')[0].lower()}_2019*.txt"))
     if not found:
         pytest.skip("the papers' text is not here (set RCN_PAPERS to its folder)")
-    return found[0].read_text(encoding="utf-8").splitlines()
+    lines = found[0].read_text(encoding="utf-8").splitlines()
+    caption = re.compile(rf"{source.split(', ')[1]}[.:] ")
+    end = max(k for k, line in enumerate(lines) if caption.match(line))
+    start = max(k for k, line in enumerate(lines[:end]) if HEADER.match(line))
+    return lines[start:end]
+
+
+def printed_name(column, paper):
+    """How a column is headed below its dataset, where it has one."""
+    times = dict(zip(("GPU seconds", "CPU seconds"), TIMES[paper]))
+    dataset, _, metric = column.partition(" ")
+    return {**NAMES, **times}.get(column) or NAMES[metric]
 
 
 def numbers(text):
@@ -32,23 +58,27 @@ def numbers(text):
 @pytest.mark.shared_data
 @pytest.mark.parametrize(("name", "label"), ROWS)
 def test_rows_are_printed(name, label):
-    lines = paper_lines(RAW[name]["source"])
-    wanted = [as_printed(cell) for cell in RAW[name]["rows"][label]]
-    rests = [line[len(label) :] for line in lines if line.startswith(label)]
-    rests = [re.sub(r"^\d(?= )", "", rest) for rest in rests]  # a footnote's mark
-    assert wanted in [[as_printed(cell) for cell in numbers(rest)] for rest in rests]
-
-
-def as_printed(cell):
-    """Numbers compared as numbers: YAML reads 0.20 as 0.2."""
-    return tuple(float(part) for part in re.findall(r"[\d.]+", str(cell)))
+    """Cell by cell; a digit right after the label is a footnote's mark."""
+    rests = [line[len(label) :] for line in table_lines(name) if line.startswith(label)]
+    rows = [numbers(re.sub(r"^\d(?= )", "", rest)) for rest in rests]
+    assert RAW[name]["rows"][label] in rows
 
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize("name", RAW)
-def test_captions_are_printed(name):
-    source = RAW[name]["source"]
-    assert any(line.startswith(f"{source.split(', ')[1]}") for line in paper_lines(source))
+def test_columns_are_printed(name):
+    columns, paper = RAW[name]["columns"], RAW[name]["source"][:3]
+    first, second = table_lines(name)[:2]
+    if name == "table5":
+        assert second.split() == [
+            column.replace("Atlas ", "Atlas").split()[0] for column in columns
+        ]
+    elif paper == "VTN":
+        assert first.endswith(" ".join(printed_name(column, paper) for column in columns))
+    else:
+        assert second == " ".join(printed_name(column, paper) for column in columns)
+        datasets = dict.fromkeys(column.split()[0] for column in columns if "seconds" not in column)
+        assert first.split()[1 : len(datasets) + 1] == list(datasets)
 
 
 @pytest.mark.parametrize("name", RAW)
