@@ -9,8 +9,12 @@ from rcn_tf.files import replacing
 
 EMPTY = "-"
 _TESTED = ("dice", "organ_jaccard", "landmark_voxels")
-_NEEDS = {"landmark_voxels": "landmarks", "dice": "segmentations", "organ_jaccard": "segmentations"}
-_NEEDS["gpu_seconds"] = "GPU to run on"
+_REASONS = {  # why a column may have no value
+    "gpu_seconds": "no GPU here",
+    "landmark_voxels": "the scans have no landmarks",
+    "dice": "the scans have no segmentations",
+    "organ_jaccard": "the scans have no segmentations",
+}
 _DIGITS = {column: digits for column, (_, digits) in ALL_METRICS.items()}
 
 
@@ -58,7 +62,7 @@ def notes(result):
     for column, measure in result.columns.items():
         measured = [row for row in result.rows if any(row.pairs.values())]
         if measured and not any(result.score(row, column)[0] for row in measured):
-            found.append(f"{column}: there are no {_NEEDS.get(measure.metric, 'data')}")
+            found.append(f"{column}: {_REASONS.get(measure.metric, 'not measured')}")
     for row in result.rows:
         found += [f"{row.label}: {note}" for note in row.notes]
         for task, pairs in row.pairs.items():

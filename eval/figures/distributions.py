@@ -55,7 +55,7 @@ def jacobian_figure(flows):
         )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yscale("log")
-    axes.set_xlabel("det J (0 and below: folding)")
+    axes.set_xlabel("det J (0 and below: folding; what lies beyond is in the last bins)")
     axes.set_ylabel("share of voxels")
     axes.legend(fontsize=7)
     return figure

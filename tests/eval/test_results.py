@@ -119,7 +119,7 @@ def test_columns_without_values_say_why():
     for row in table.rows:
         for pair in row.pairs.get(TASK, ()):
             pair.pop("dice")
-    assert "LPBA Dice: there are no segmentations" in notes(table)
+    assert "LPBA Dice: the scans have no segmentations" in notes(table)
 
 
 def test_times_may_come_from_any_task():
