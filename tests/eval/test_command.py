@@ -159,6 +159,8 @@ def test_mini_needs_scans(folders, capsys):
 
 @pytest.mark.slow
 def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatch):
+    import tensorflow as tf
+
     from eval import mini_study, reproduce
     from eval.tables import TABLES, Table
 
@@ -166,7 +168,8 @@ def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatc
     small = Table("table4", rows, TABLES["table4"].columns)
     monkeypatch.setitem(reproduce.TABLES, "table4", small)
     settings = (*mini_study.TRAINING, "steps=3", "halve_at=[]", "network.channels=2")
-    monkeypatch.setattr(mini_study, "TRAINING", (*settings, "checkpoint_every=1"))
+    settings = (*settings, "checkpoint_every=1", "keep_checkpoints=3")
+    monkeypatch.setattr(mini_study, "TRAINING", settings)
     x2, double = (folders / "models" / "brain" / f"vm_{name}_brain" for name in ("x2", "double"))
     options = {"mini": True, "limit": 1, "limit_baselines": None, "say": lambda text: None}
     paths = (folders / "data", folders / "models", folders / "out")
@@ -181,10 +184,11 @@ def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatc
     config = json.loads((x2 / "config.json").read_text())
     assert (config["training"]["steps"], config["network"]["channels"]) == (3, 2)
     # As a run that was killed after its first step leaves it.
-    for path in double.glob("checkpoints/checkpoint-[23].*"):
+    for path in double.glob("checkpoints/ckpt-[23].*"):
         path.unlink()
-    index = double / "checkpoints" / "checkpoint"
-    index.write_text('model_checkpoint_path: "checkpoint-1"\n')
+    tf.compat.v1.train.update_checkpoint_state(
+        str(double / "checkpoints"), "ckpt-1", ["ckpt-1"], all_model_checkpoint_timestamps=[1.0]
+    )
     config = json.loads((double / "config.json").read_text())
     config["training"]["steps"] = 1
     (double / "config.json").write_text(json.dumps(config))
