@@ -91,10 +91,10 @@ def test_tables_without_data_are_skipped_among_others(folders, capsys):
 
 def test_the_report_keeps_older_tables(folders):
     run(folders, "table4", "--limit", "1")
-    run(folders, "table5", "--limit", "1", "--limit-baselines", "1", "--no-figures")
+    run(folders, "table2", "--limit", "1", "--no-figures")
     report = (folders / "out" / "report.html").read_text()
     assert "RCN, Table 4:" in report
-    assert "RCN, Table 5:" in report
+    assert "RCN, Table 2:" in report
     assert "data:image/png" in report
 
 
