@@ -97,8 +97,12 @@ class Parts:
     def merge(self, scan_ids, attributes):
         """Copies the scans into one pack, which takes the older one's place.
 
+        An older pack that holds just these scans already stays as it is, with its date.
         Raises: OSError: a full disk; the parts stay.
         """
+        if self._is_up_to_date(scan_ids, attributes):
+            shutil.rmtree(self._folder)
+            return
         merged = self._folder / "merged.h5"
         with PackWriter(merged, attributes) as pack:
             for scan_id in scan_ids:
@@ -106,6 +110,12 @@ class Parts:
                 pack.copy(self.out if kept else self.path(scan_id), scan_id)
         merged.replace(self.out)
         shutil.rmtree(self._folder)
+
+    def _is_up_to_date(self, scan_ids, attributes):
+        if self._older is None or not set(scan_ids) == self._kept == set(self._older.ids()):
+            return False
+        stored = self._older.attributes()
+        return all(str(stored.get(key)) == str(value) for key, value in (attributes or {}).items())
 
     def _from_older(self, scan_id, key, wanted):
         outcome = None if self._older is None else _verified(self._older, scan_id, key, wanted)

@@ -7,6 +7,7 @@ import pathlib
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.pairs import subset_pairs
 from rcn_tf.data.scans import ScanStore
+from rcn_tf.errors import one_line
 
 
 class DataFolder:
@@ -40,12 +41,15 @@ class DataFolder:
         return self._lacking(task.study, lambda config: config.subset(task.subset))
 
     def missing_for_training(self, study, scheme):
-        """The same of training on a scheme of a study."""
+        """The same of training on a scheme of a study, which the config need not have."""
 
         def scans(config):
             return [scan for subset in config.scheme(scheme) for scan in config.subset(subset)]
 
-        return self._lacking(study, scans)
+        try:
+            return self._lacking(study, scans)
+        except KeyError as error:
+            return one_line(error)
 
     def _lacking(self, study, scans):
         """What file the scans that a function picks from a config need; None where all exist."""

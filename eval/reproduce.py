@@ -56,17 +56,9 @@ class Reproduction:
         """
         for spec in self._models_to_train():
             reason = self._data.missing_for_training(spec.study, spec.scheme)
+            reason = reason or self._train_one(spec)
             if reason:
                 self._say(f"not trained: {spec.name}, {reason}")
-                continue
-            self._say(f"training {spec.name}")
-            settings = mini_study.TRAINING if self._mini else ()
-            flows = self._reference_flows(spec) if spec.supervised else None
-            code = models.train(spec, self._models, self._data.path, settings, flows)
-            if code == INTERRUPTED:
-                raise KeyboardInterrupt
-            if code:
-                self._say(f"not trained: {spec.name}, exit code {code}")
 
     def measure(self):
         """Measures every row; a table's files are written anew after each.
@@ -100,16 +92,30 @@ class Reproduction:
         wanted = [s for s in specs if models.state(self._models / s.name) != "trained"]
         return sorted(wanted, key=lambda spec: spec.supervised)
 
+    def _train_one(self, spec):
+        """Trains a model. Returns: why it could not be; None if it was."""
+        self._say(f"training {spec.name}")
+        settings = mini_study.TRAINING if self._mini else ()
+        try:
+            flows = self._reference_flows(spec) if spec.supervised else None
+        except MissingExtraError as error:
+            return str(error)
+        code = models.train(spec, self._models, self._data.path, settings, flows)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        return f"exit code {code}" if code else None
+
     def _is_tested(self, task):
         return not self._data.missing(task)
 
     def _stored(self, table):
         """The table with all rows, and in them what was measured before."""
-        columns, lacking = {}, {}
-        for name, measure in table.columns.items():
-            reason = measure.task and self._data.missing(measure.task)
-            columns.update({} if reason else {name: measure})
-            lacking.update({name: reason} if reason else {})
+        reasons = {
+            name: measure.task and self._data.missing(measure.task)
+            for name, measure in table.columns.items()
+        }
+        columns = {name: table.columns[name] for name in reasons if not reasons[name]}
+        lacking = {name: reason for name, reason in reasons.items() if reason}
         result = TableResult(table, columns, lacking, [], comparable=not self._mini)
         for label, method in {**table.rows, **table.extra}.items():
             printed = {k: v for k, v in table.printed(label).items() if k in columns}

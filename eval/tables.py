@@ -103,7 +103,29 @@ _OTHERS = {
     "SimpleITK affine": methods.LINEAR,
     "SimpleITK demons": methods.DEMONS,
 }
-_VM2 = {"VoxelMorph-2": Trained("vm2")}
+
+_VTN_2 = {
+    "ANTs": ANTS,
+    "Elastix": ELASTIX,
+    "VoxelMorph-2": Trained("vm2"),
+    "VTN ADDD": Trained("vtn_addd"),
+    "VTN ADDD + inv": Trained("vtn_addd_inv"),
+    "supervised": Trained("vtn_addd_supervised", scheme="supervised"),
+}
+_VTN_6 = {
+    "ANTs": ANTS,
+    "Elastix": ELASTIX,
+    "VoxelMorph-2?": Trained("vm2", aligned=True),
+    "VTN DD?": Trained("vtn_dd", aligned=True),
+    "VTN ADD": Trained("vtn_add"),
+    "VTN ADD + inv": Trained("vtn_add_inv"),
+    "supervised": Trained("vtn_add_supervised", scheme="supervised"),
+}
+
+
+def _part(rows, table):
+    """Those of the rows that a table has too."""
+    return {label: rows[label] for label in load_tables()[table].rows}
 
 
 def _measure(column, task):
@@ -181,25 +203,13 @@ TABLES = {
         ),
         _table(
             "vtn2",
-            {
-                "ANTs": ANTS,
-                "Elastix": ELASTIX,
-                "VoxelMorph-2": Trained("vm2"),
-                "VTN ADDD": Trained("vtn_addd"),
-                "VTN ADDD + inv": Trained("vtn_addd_inv"),
-                "supervised": Trained("vtn_addd_supervised", scheme="supervised"),
-            },
+            _VTN_2,
             task=_VTN_LIVER,
             extra=_OTHERS,
         ),
         _table(
             "vtn3",
-            {
-                "ANTs": ANTS,
-                "Elastix": ELASTIX,
-                "VTN ADDD": Trained("vtn_addd"),
-                "VTN ADDD + inv": Trained("vtn_addd_inv"),
-            },
+            _part(_VTN_2, "vtn3"),
             task=_VTN_LIVER,
         ),
         _table(
@@ -213,32 +223,21 @@ TABLES = {
         ),
         _table(
             "vtn5",
-            {letters: Trained(f"vtn_{letters.lower()}") for letters in ("D", "DD", "DDD")}
-            | {letters: Trained(f"vtn_{letters.lower()}") for letters in ("AD", "ADD", "ADDD")},
+            {
+                letters: Trained(f"vtn_{letters.lower()}")
+                for letters in ("D", "DD", "DDD", "AD", "ADD", "ADDD")
+            },
             task=_VTN_LIVER,
         ),
         _table(
             "vtn6",
-            {
-                "ANTs": ANTS,
-                "Elastix": ELASTIX,
-                "VoxelMorph-2?": Trained("vm2", aligned=True),
-                "VTN DD?": Trained("vtn_dd", aligned=True),
-                "VTN ADD": Trained("vtn_add"),
-                "VTN ADD + inv": Trained("vtn_add_inv"),
-                "supervised": Trained("vtn_add_supervised", scheme="supervised"),
-            },
+            _VTN_6,
             task=_VTN_BRAIN,
             extra=_OTHERS,
         ),
         _table(
             "vtn7",
-            {
-                "ANTs": ANTS,
-                "Elastix": ELASTIX,
-                "VTN ADD": Trained("vtn_add"),
-                "VTN ADD + inv": Trained("vtn_add_inv"),
-            },
+            _part(_VTN_6, "vtn7"),
             task=_VTN_BRAIN,
         ),
         _table(

@@ -44,8 +44,7 @@ def table_lines(name):
 def printed_name(column, paper):
     """How a column is headed below its dataset, where it has one."""
     times = dict(zip(("GPU seconds", "CPU seconds"), TIMES[paper]))
-    dataset, _, metric = column.partition(" ")
-    return {**NAMES, **times}.get(column) or NAMES[metric]
+    return {**NAMES, **times}.get(column) or NAMES[column.partition(" ")[2]]
 
 
 def numbers(text):

@@ -17,6 +17,7 @@ from eval.warping import warp_volume
 from rcn_tf.labels import warp_labels
 from rcn_tf.metrics import dice, landmark_distance, sample_flow
 from rcn_tf.metrics.landmarks import is_missing
+from rcn_tf.report.figures import flow_colours
 
 _GRID_LINES = 24
 _STRUCTURES = 5
@@ -88,11 +89,6 @@ def stages_figure(fixed, moving, stages):
     return figure
 
 
-def flow_colours(flow, scale):
-    """RGB of flow vectors [..., 3] (z, y, x): |x|, |y|, |z| / scale taken off R, G, B."""
-    return np.clip(1 - np.abs(flow[..., ::-1]) / scale, 0, 1)
-
-
 def mapped_back(points, flow):
     """Landmarks of the moving image in the fixed one: p with p + flow(p) = point.
 
@@ -123,10 +119,9 @@ def _grid(axes, flow, middle):
 
 
 def _segmentations(axes, fixed, moving, flow, structures, middle):
-    if flow is None:
-        first, second = fixed.segmentation, np.zeros_like(fixed.segmentation)
-    else:
-        first, second = fixed.segmentation, _warped_labels(moving.segmentation, flow)
+    first, second = fixed.segmentation, np.zeros_like(fixed.segmentation)
+    if flow is not None:
+        second = warp_labels(moving.segmentation, flow)
     red, blue = (_flat(labels, structures, middle) for labels in (second, first))
     picture = np.ones((*red.shape, 3))
     picture[blue] = (0.35, 0.45, 1.0)
@@ -162,7 +157,3 @@ def _flat(labels, structures, middle):
     """Mask of the structures in the plane: one is sliced, several are projected."""
     mask = np.isin(labels, structures)
     return mask[middle] if len(structures) == 1 else mask.any(axis=0)
-
-
-def _warped_labels(labels, flow):
-    return warp_labels(labels, flow) if np.any(flow) else labels

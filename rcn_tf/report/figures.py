@@ -116,9 +116,9 @@ def labels_figure(views):
 def deformation_figure(views):
     """Deformed grid, flow as colours and Jacobian determinant, on the network grid."""
     flow = views.flow
-    millimetres = np.abs(flow.array * views.moving_spacing)[..., ::-1]  # x, y, z
-    scale = max(float(np.percentile(millimetres, 99.5)), 1e-3)
-    colours = View(np.clip(1 - millimetres / scale, 0, 1), flow.spacing)
+    millimetres = flow.array * views.moving_spacing
+    scale = max(float(np.percentile(np.abs(millimetres), 99.5)), 1e-3)
+    colours = View(flow_colours(millimetres, scale), flow.spacing)
     determinant = View(np.asarray(jacobian_determinant(flow.array[None]))[0], flow.spacing)
 
     def jacobian(axes, plane):
@@ -155,6 +155,11 @@ def overview_figure(views):
     columns.append(("difference, boxes aligned", _difference(views, "initial")))
     columns.append(("difference, registered", _difference(views, "after")))
     return _panels(views.images["fixed"], columns)
+
+
+def flow_colours(flow, scale):
+    """RGB of displacements [..., 3] (z, y, x): |x|, |y|, |z| / scale taken off R, G, B."""
+    return np.clip(1 - np.abs(flow[..., ::-1]) / scale, 0, 1)
 
 
 def png(figure, dpi=110):

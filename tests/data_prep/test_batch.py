@@ -320,3 +320,19 @@ def _wait_for_the_end_of(group, seconds=10):
             os.killpg(group, 0)
             time.sleep(0.1)
         raise AssertionError("workers outlive the run they belong to")
+
+
+def test_a_pack_that_is_up_to_date_keeps_its_date(tmp_path):
+    """What is made from it in turn then need not be made again."""
+    scans = scans_of(tmp_path, [1, 2])
+    pack = tmp_path / "pack.h5"
+    batch.build_pack(scans, TextRecipe(), pack, attributes={"seed": 1})
+    os.utime(pack, (1, 1))
+    batch.build_pack(scans, TextRecipe(), pack, attributes={"seed": 1})
+    assert pack.stat().st_mtime == 1
+    assert not list(tmp_path.glob(".*"))
+    batch.build_pack(scans, TextRecipe(), pack, attributes={"seed": 2})
+    assert pack.stat().st_mtime > 1
+    os.utime(pack, (1, 1))
+    batch.build_pack(scans[:1], TextRecipe(), pack, attributes={"seed": 2})
+    assert pack.stat().st_mtime > 1

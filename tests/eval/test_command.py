@@ -174,7 +174,7 @@ def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatc
     options = {"mini": True, "limit": 1, "limit_baselines": None, "say": lambda text: None}
     paths = (folders / "data", folders / "models", folders / "out")
 
-    def train(*only):
+    def train():
         with reproduce.Reproduction(["table4"], *paths, **options) as reproduction:
             reproduction.train()
             reproduction.measure()
@@ -200,7 +200,6 @@ def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatc
 
 @pytest.mark.slow
 def test_a_training_that_fails_leaves_its_row_empty(folders, capsys):
-    study.write_config(folders / "data", "brain", atlas="scans/S99")
     study.write_config(
         folders / "data",
         "brain",

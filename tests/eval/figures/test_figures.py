@@ -5,13 +5,13 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from eval.figures.distributions import boxplots_figure, jacobian_figure
-from eval.figures.examples import examples_figure, flow_colours, mapped_back, stages_figure
+from eval.figures.examples import examples_figure, mapped_back, stages_figure
 from eval.figures.trends import trends_figure
 from eval.results import Row, TableResult
 from eval.tables import TABLES, Task
 from rcn_tf.data.packs import Scan
 from rcn_tf.metrics import sample_flow
-from rcn_tf.report.figures import png
+from rcn_tf.report.figures import flow_colours, png
 from tests.eval.study import TASK, scan
 
 LIVER = Task("liver", "lits-val")
