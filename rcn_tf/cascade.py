@@ -95,7 +95,15 @@ class RecursiveCascade(keras.Model):
         """The stages' networks in order, the affine one first where there is one."""
         return ([self.affine] if self.affine is not None else []) + self.dense
 
-    def __call__(self, fixed, moving, n_repeats=1, training=False, recompute=False):
+    def __call__(
+        self,
+        fixed,
+        moving,
+        n_repeats=1,
+        training=False,
+        recompute=False,
+        diffeomorphic=False,
+    ):
         """Registers `moving` to `fixed`.
 
         Args:
@@ -107,6 +115,9 @@ class RecursiveCascade(keras.Model):
             recompute: keep no stage's activations for the backward pass, which computes
                 them again: less memory, one more forward pass through the networks (gradient
                 checkpointing; the networks must not be random).
+            diffeomorphic: take each dense stage's prediction for a stationary velocity field
+                and integrate it (scaling and squaring, `rcn_tf.fields.integrate`): the stages'
+                flows, and so their composition, then hardly fold.
 
         Returns: RegistrationOutput; stages[0] is the affine one where there is one, and
             each repeat is a stage of its own.
@@ -117,10 +128,15 @@ class RecursiveCascade(keras.Model):
         if n_repeats < 1:
             raise ValueError(f"`n_repeats` must be at least 1; got {n_repeats}.")
         return super().__call__(
-            fixed, moving, n_repeats=n_repeats, training=training, recompute=recompute
+            fixed,
+            moving,
+            n_repeats=n_repeats,
+            training=training,
+            recompute=recompute,
+            diffeomorphic=diffeomorphic,
         )
 
-    def call(self, fixed, moving, n_repeats, training, recompute=False):
+    def call(self, fixed, moving, n_repeats, training, recompute=False, diffeomorphic=False):
         """What `__call__` runs once the inputs are checked."""
         del training  # reaches the layers through Keras' call context
         stages = []
@@ -128,7 +144,10 @@ class RecursiveCascade(keras.Model):
             stages.append(self._affine_stage(fixed, moving, recompute))
         for network in self.dense:
             for _ in range(n_repeats):
-                stages.append(_dense_stage(network, fixed, moving, stages, recompute))
+                current = stages[-1].warped if stages else moving
+                flow = _apply(network, fixed, current, recompute)
+                flow = fields.integrate(flow) if diffeomorphic else flow
+                stages.append(dense_stage(stages, flow, moving))
         return RegistrationOutput(stages[-1].total_flow, stages[-1].warped, tuple(stages))
 
     def get_config(self):
@@ -153,17 +172,23 @@ class RecursiveCascade(keras.Model):
         return image
 
 
+def dense_stage(stages, flow, moving):
+    """The stage that a further flow makes after the given ones.
+
+    Args:
+        stages: list of StageOutput, may be empty.
+        flow: [B, D, H, W, 3] float32, voxels.
+        moving: [B, D, H, W, 1] float32.
+    Returns: StageOutput; its total flow composes all flows, the moving image is warped by it once.
+    """
+    total = _total_flow(stages, flow)
+    return StageOutput(flow, total, warp(moving, total))
+
+
 def _apply(network, fixed, moving, recompute):
     """What a network predicts, in float32 whatever it computes in."""
     predicted = (tf.recompute_grad(network) if recompute else network)(fixed, moving)
     return tf.nest.map_structure(lambda tensor: tf.cast(tensor, tf.float32), predicted)
-
-
-def _dense_stage(network, fixed, moving, stages, recompute):
-    current = stages[-1].warped if stages else moving
-    flow = _apply(network, fixed, current, recompute)
-    total = _total_flow(stages, flow)
-    return StageOutput(flow, total, warp(moving, total))
 
 
 def _total_flow(stages, flow):

@@ -13,7 +13,9 @@ from typing import Optional
 
 import numpy as np
 import SimpleITK as sitk
+import tensorflow as tf
 
+from rcn_tf.refinement import refine, training_weights
 from rcn_tf.register_metrics import registration_metrics
 from rcn_tf.volumes import Grid, GridTransform, PreparedVolume, prepare_volume, warp_image
 from rcn_tf.volumes.images import require_integers, require_same_geometry
@@ -27,6 +29,7 @@ class RegistrationResult:
 
     Args:
         transform: GridTransform, fixed points -> moving points.
+        affine: (A [3, 3], b [3]) of the network's affine stage in voxels, (None, None) without.
         fixed, moving: PreparedVolume, what the network saw.
         warped: SimpleITK.Image, registered moving image on the fixed image's grid.
         before, initial: the same without registration; see the module.
@@ -37,6 +40,7 @@ class RegistrationResult:
     """
 
     transform: GridTransform
+    affine: tuple
     fixed: PreparedVolume
     moving: PreparedVolume
     warped: sitk.Image
@@ -59,6 +63,8 @@ def register_images(
     fixed_mask=None,
     moving_mask=None,
     n_repeats=1,
+    diffeomorphic=False,
+    refine_steps=0,
     on_step=None,
 ):
     """Registers the moving image to the fixed one.
@@ -73,6 +79,8 @@ def register_images(
         fixed_mask, moving_mask: images on the same grids whose non-zero voxels are the
             foreground, or None to find it from the intensities.
         n_repeats: times that each dense stage of the cascade is applied.
+        diffeomorphic: integrate each dense stage's flow as a velocity (RecursiveCascade only).
+        refine_steps: gradient steps of instance optimisation (`rcn_tf.refinement`).
         on_step: called with the description of each step as it starts.
     Returns: RegistrationResult.
     Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
@@ -93,7 +101,21 @@ def register_images(
         ]
     shape = " x ".join(map(str, model.volume_shape))
     with steps("network", f"running the network at {shape}"):
-        flow = _network_flow(model, *prepared, n_repeats)
+        inputs = [tf.constant(volume.array[None, ..., None]) for volume in prepared]
+        further = {"diffeomorphic": True} if diffeomorphic else {}  # not every model has it
+        output = model(*inputs, n_repeats=n_repeats, training=False, **further)
+        flow = _finite_flow(output)
+    gain = None
+    if refine_steps:
+        with steps("refine", f"refining with {refine_steps} gradient steps"):
+            output, gain = refine(
+                output,
+                *inputs,
+                refine_steps,
+                weights=training_weights(config),
+                diffeomorphic=diffeomorphic,
+            )
+            flow = _finite_flow(output)
     with steps("transform", "computing the displacement at full resolution"):
         grids = prepared[0].grid, prepared[1].grid
         transform = GridTransform(*grids, flow)
@@ -112,8 +134,11 @@ def register_images(
         inverse_displacement = inverse.displacement_on(Grid.from_image(moving))
     with steps("metrics", "measuring"):
         metrics = registration_metrics(transform, inverse, fixed, images, fixed_labels, labels)
+    if gain is not None:
+        metrics["refinement"] = {k: v for k, v in gain._asdict().items() if k != "seconds"}
     return RegistrationResult(
         transform=transform,
+        affine=_affine_stage(output),
         fixed=prepared[0],
         moving=prepared[1],
         warped=images["after"],
@@ -157,13 +182,19 @@ def _preprocessing(config):
     return options
 
 
-def _network_flow(model, fixed, moving, n_repeats):
-    inputs = [volume.array[None, ..., None] for volume in (fixed, moving)]  # [1, D, H, W, 1]
-    output = model(*inputs, n_repeats=n_repeats, training=False)
+def _finite_flow(output):
     flow = np.asarray(output.flow, np.float32)[0]
     if not np.isfinite(flow).all():
         raise ValueError("the network gave a flow with NaN or infinite values; check its weights")
     return flow
+
+
+def _affine_stage(output):
+    """(A, b) of the first stage, if that is an affine one."""
+    first = output.stages[0]
+    if first.matrix is None:
+        return None, None
+    return np.asarray(first.matrix)[0], np.asarray(first.offset)[0]
 
 
 def _vector_image(displacement, like):

@@ -26,7 +26,8 @@ class KnownNetwork:
 
     def __call__(self, fixed, moving, n_repeats, training):
         self.called_with = fixed, moving, n_repeats, training
-        return types.SimpleNamespace(flow=self.flow[None])
+        stage = types.SimpleNamespace(matrix=None, offset=None)
+        return types.SimpleNamespace(flow=self.flow[None], stages=(stage,))
 
 
 def blob_labels():

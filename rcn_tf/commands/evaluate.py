@@ -5,6 +5,7 @@ and writes every pair to `pairs.csv` and the means to `summary.json`.
 """
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 
@@ -56,6 +57,17 @@ def add_arguments(parser):
         help="scans 2k and 2k + 1 belong together, although the config does not say so (LSPIG)",
     )
     add_precision(parser)
+    parser.add_argument(
+        "--diffeomorphic",
+        action="store_true",
+        help="integrate each dense stage's flow as a velocity, so that it hardly folds",
+    )
+    parser.add_argument(
+        "--refine",
+        type=int,
+        metavar="N",
+        help="also optimise the flow of every pair with N gradient steps",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a subset")
     parser.add_argument(
         "--augment-seed",
@@ -77,7 +89,7 @@ def run(args):
     from rcn_tf.data.scans import ScanStore
     from rcn_tf.model_folder import load_model
 
-    for option in ("repeats", "limit"):
+    for option in ("repeats", "limit", "refine"):
         value = getattr(args, option)
         if value is not None and value < 1:
             raise ValueError(f"--{option} must be at least 1; got {value}.")
@@ -88,7 +100,7 @@ def run(args):
     pairs = {
         name: list(itertools.islice(subset_pairs(config, name), args.limit)) for name in subsets
     }
-    model, _ = load_model(args.model, args.precision)
+    model, model_config = load_model(args.model, args.precision)
     if tuple(model.volume_shape) != config.image_size:
         raise ValueError(
             f"model {args.model} registers volumes of shape {tuple(model.volume_shape)}, but "
@@ -97,10 +109,10 @@ def run(args):
     with ScanStore(config) as store:
         store.check(sorted({scan for group in pairs.values() for pair in group for scan in pair}))
         for name in subsets:
-            _evaluate_subset(model, store, name, pairs[name], args)
+            _evaluate_subset(model, model_config, store, name, pairs[name], args)
 
 
-def _evaluate_subset(model, store, subset, pairs, args):
+def _evaluate_subset(model, model_config, store, subset, pairs, args):
     from rcn_tf.data.augmentation import augment_scan
     from rcn_tf.evaluation import evaluate, summarise, to_frame, write_results
     from rcn_tf.model_folder import versions
@@ -113,12 +125,13 @@ def _evaluate_subset(model, store, subset, pairs, args):
             yield fixed, moving
 
     results = evaluate(
-        model,
+        functools.partial(model, diffeomorphic=args.diffeomorphic),
         scans(),
         n_repeats=args.repeats,
         structures=store.config.structures,
         masks=store.config.image_type == "liver",
         surfaces=args.hd95,
+        refiner=_refiner(args, model_config),
     )
     progress = Console(stderr=True)
     rows = []
@@ -139,6 +152,8 @@ def _evaluate_subset(model, store, subset, pairs, args):
         "data": str(args.data),
         "subset": subset,
         "repeats": args.repeats,
+        "diffeomorphic": args.diffeomorphic,
+        "refinement_steps": args.refine or 0,
         "augment_seed": args.augment_seed,
         "pairs": len(pairs),
         "stages": stages,
@@ -147,6 +162,15 @@ def _evaluate_subset(model, store, subset, pairs, args):
     write_results(folder, frame, summary)
     _print_results(subset, len(pairs), stages, args.hd95)
     print(f"Written: {folder / 'pairs.csv'}, {folder / 'summary.json'}")
+
+
+def _refiner(args, model_config):
+    if args.refine is None:
+        return None
+    from rcn_tf.refinement import refine, training_weights
+
+    options = {"weights": training_weights(model_config), "diffeomorphic": args.diffeomorphic}
+    return lambda *pair: refine(*pair, args.refine, **options)[0]
 
 
 def _print_results(subset, n_pairs, stages, surfaces):

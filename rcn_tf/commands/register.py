@@ -13,6 +13,8 @@ OUTPUTS = (
     ("warped_labels.nii.gz", "moving labels on the fixed image's grid"),
     ("displacement.nii.gz", "displacement field on the fixed image's grid, mm"),
     ("inverse_displacement.nii.gz", "its inverse, on the moving image's grid"),
+    ("affine.tfm", "the affine part, an ITK transform"),
+    ("transform.h5", "affine part and deformation, an ITK composite transform"),
     ("report.html", "pictures and metrics; open it in a browser"),
     ("overview.png", "before and after in one picture"),
     ("metrics.json", "metrics, with settings"),
@@ -50,6 +52,17 @@ def add_arguments(parser):
         metavar="R",
         help="apply each dense stage R times (shared-weight cascading; default 1)",
     )
+    parser.add_argument(
+        "--diffeomorphic",
+        action="store_true",
+        help="integrate each dense stage's flow as a velocity, so that it hardly folds",
+    )
+    parser.add_argument(
+        "--refine",
+        type=int,
+        metavar="N",
+        help="optimise the flow for this pair with N gradient steps (50 to 100 do)",
+    )
 
 
 def run(args):
@@ -58,6 +71,8 @@ def run(args):
         raise ValueError(f"--out {args.out} is a file; expected a folder")
     if args.repeats < 1:
         raise ValueError(f"--repeats must be at least 1; got {args.repeats}")
+    if args.refine is not None and args.refine < 1:
+        raise ValueError(f"--refine must be at least 1; got {args.refine}")
     if args.fixed_labels and not args.moving_labels:
         raise ValueError("--fixed-labels needs --moving-labels, to be compared with")
     images = _read_images(args)
@@ -67,7 +82,15 @@ def run(args):
     with _Results(args.out) as partial:
         _say(f"loading the model {args.model or 'that comes with rcn'}")
         model, config = load_model(args.model or DEFAULT_MODEL, args.precision)
-        result = register_images(model, config, **images, n_repeats=args.repeats, on_step=_say)
+        result = register_images(
+            model,
+            config,
+            **images,
+            n_repeats=args.repeats,
+            diffeomorphic=args.diffeomorphic,
+            refine_steps=args.refine or 0,
+            on_step=_say,
+        )
         _say("writing the results")
         metrics = {**result.metrics, "peak_memory_mb": _peak_memory_mb()}
         _write(result, metrics, images, args, partial)
@@ -114,11 +137,22 @@ def _write(result, metrics, images, args, folder):
     from rcn_tf.register_metrics import metrics_rows
     from rcn_tf.report import write_report
     from rcn_tf.report.figures import make_views
+    from rcn_tf.volumes.grids import Grid
     from rcn_tf.volumes.images import write_image
+    from rcn_tf.volumes.itk_transforms import (
+        affine_transform,
+        composite_transform,
+        write_transform,
+    )
 
     write_image(result.warped, folder / "warped.nii.gz")
     write_image(result.displacement, folder / "displacement.nii.gz")
     write_image(result.inverse_displacement, folder / "inverse_displacement.nii.gz")
+    write_transform(affine_transform(result.transform, *result.affine), folder / "affine.tfm")
+    fixed_grid = Grid.from_image(images["fixed"])
+    write_transform(
+        composite_transform(result.transform, fixed_grid, *result.affine), folder / "transform.h5"
+    )
     if result.warped_labels is not None:
         write_image(result.warped_labels, folder / "warped_labels.nii.gz")
     facts = {
@@ -126,6 +160,8 @@ def _write(result, metrics, images, args, folder):
         "moving image": args.moving,
         "model": args.model or "default",
         "repeats": args.repeats,
+        "diffeomorphic": args.diffeomorphic,
+        "refinement steps": args.refine or 0,
         "network grid": " x ".join(map(str, result.fixed.grid.shape)),
         "rcn_tf": __version__,
     }
@@ -154,6 +190,12 @@ def _print_summary(metrics, out):
             count = len(metrics[name]["structures"])
             print(f"{name:<13} {change(metrics[name]['mean'])} (mean of {count} structures)")
     print(f"folding       {metrics['folding_percent']:.3f} % of the volume")
+    if "refinement" in metrics:
+        gain = metrics["refinement"]
+        print(
+            f"refinement    loss {gain['loss_before']:.4f} to {gain['loss_after']:.4f} in "
+            f"{gain['steps']} steps, {metrics['seconds']['refine']:.1f} s"
+        )
     seconds = sum(metrics["seconds"].values())
     memory = metrics["peak_memory_mb"]
     peak = f", {memory:.0f} MB" if memory else ""

@@ -7,7 +7,15 @@ BEFORE = "before"
 
 
 def evaluate(
-    model, pairs, *, n_repeats=1, structures=None, masks=False, surfaces=False, last_only=False
+    model,
+    pairs,
+    *,
+    n_repeats=1,
+    structures=None,
+    masks=False,
+    surfaces=False,
+    last_only=False,
+    refiner=None,
 ):
     """Registers every pair and measures it before and after each stage.
 
@@ -21,6 +29,7 @@ def evaluate(
             label maps, see `rcn_tf.labels.warp_labels`.
         surfaces: also the 95th percentile Hausdorff and mean surface distance (slower).
         last_only: measure the last stage alone (faster).
+        refiner: as of `Registration`; its stage is called "refined".
 
     Yields: rows of one pair, a list of dicts: before, then one per stage, with "fixed",
         "moving", "stage" and the `METRICS` that its data allow (mm need the pack's
@@ -29,7 +38,7 @@ def evaluate(
 
     Raises: ValueError: as `PairScores`.
     """
-    register = Registration(model, n_repeats, last_only)
+    register = Registration(model, n_repeats, last_only, refiner=refiner)
     for fixed, moving in pairs:
         scores = PairScores(fixed, moving, structures, masks=masks, surfaces=surfaces)
         stages, seconds = register(fixed.volume, moving.volume)

@@ -5,6 +5,11 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from rcn_tf.output import RegistrationOutput, StageOutput
+
+REFINED = "refined"
+"""Name of the stage that a refiner adds."""
+
 
 class Registration:
     """A model compiled for pairs of volumes.
@@ -13,9 +18,11 @@ class Registration:
         n_repeats: shared-weight repeats of each dense stage.
         last_only: give the last stage alone.
         device: TensorFlow's name of it; None for the one that it chooses.
+        refiner: (output, fixed, moving) -> RegistrationOutput with one more stage
+            (`rcn_tf.refinement`), run after the model, or None.
     """
 
-    def __init__(self, model, n_repeats=1, last_only=False, device=None):
+    def __init__(self, model, n_repeats=1, last_only=False, device=None, refiner=None):
         self._names = None
         self._warm = False
         wanted = slice(-1, None) if last_only else slice(None)
@@ -28,6 +35,7 @@ class Registration:
             return [(stage.total_flow, stage.warped) for stage in out.stages[wanted]]
 
         self._forward = forward
+        self._refiner = refiner
 
     def __call__(self, fixed, moving):
         """Registers a pair.
@@ -42,13 +50,21 @@ class Registration:
             self._warm = True
         start = time.perf_counter()
         outputs = self._forward(tf.constant(fixed), tf.constant(moving))
+        if self._refiner is not None:
+            outputs = [*outputs, self._refined(*outputs[-1], fixed, moving)]
         outputs[-1][0].numpy()
         seconds = time.perf_counter() - start
         stages = [
             (name, flow.numpy()[0], warped.numpy()[0, ..., 0])
-            for name, (flow, warped) in zip(self._names, outputs)
+            for name, (flow, warped) in zip([*self._names, REFINED], outputs)
         ]
         return stages, seconds
+
+    def _refined(self, flow, warped, fixed, moving):
+        last = StageOutput(flow, flow, warped)
+        output = RegistrationOutput(flow, warped, (last,))
+        refined = self._refiner(output, tf.constant(fixed), tf.constant(moving))
+        return refined.flow, refined.warped
 
 
 def _stage_names(stages, n_repeats):

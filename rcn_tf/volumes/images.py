@@ -20,6 +20,8 @@ from rcn_tf.volumes.detached import companions
 from rcn_tf.volumes.dicom import read_series, without_itk_warnings
 
 _BLOCK = 1 << 20
+_SCALAR = (1, "expected one 3D image with one value per voxel")
+_VECTORS = (3, "expected one 3D displacement field, with three values per voxel")
 
 GEOMETRY_TOLERANCE = 1e-3
 """Largest difference, in voxels, of two grids that count as the same."""
@@ -46,19 +48,28 @@ def read_image(path, series=None):
         raise ValueError(f"{path} is neither a file nor a folder")
     if path.suffix.lower() in mgh.SUFFIXES:
         return mgh.read_mgh(path)
-    companions(path)  # refuses a header that leads elsewhere
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        with without_itk_warnings():
-            reader.ReadImageInformation()
-            _check_header(reader, path)
-            _check_geometry(reader, path)
-            _check_complete(reader, path)
-            image = reader.Execute()
-    except RuntimeError as error:
-        raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+    image = _read_file(path, _SCALAR)
     return image[:, :, :, 0] if image.GetDimension() == 4 else image
+
+
+def read_displacement(path):
+    """Reads a displacement field: a 3D image of vectors (x, y, z) in mm, LPS, as ITK has them.
+
+    Args: path: a file of `rcn register`, of ANTs (`1Warp.nii.gz`) or of any ITK program.
+    Returns: SimpleITK.Image, 3D, three float32 components.
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not readable as one, or holds NaN or infinite values.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    image = _read_file(path, _VECTORS)
+    image = sitk.Cast(image, sitk.sitkVectorFloat32)
+    bad = np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image)))
+    if bad:
+        raise ValueError(f"{path} has {bad} NaN or infinite displacements")
+    return image
 
 
 def write_image(image, path):
@@ -158,16 +169,31 @@ def set_orientation(image, code):
     image.SetDirection(direction.ravel().tolist())
 
 
-def _check_header(reader, path):
+def _read_file(path, expected):
+    """Image of a file that was checked first; `expected` is _SCALAR or _VECTORS."""
+    companions(path)  # refuses a header that leads elsewhere
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with without_itk_warnings():
+            reader.ReadImageInformation()
+            _check_header(reader, path, *expected)
+            _check_geometry(reader, path)
+            _check_complete(reader, path)
+            return reader.Execute()
+    except RuntimeError as error:
+        raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+
+
+def _check_header(reader, path, components, expected):
     size = reader.GetSize()
-    expected = "expected one 3D image with one value per voxel"
     if len(size) not in (3, 4) or (len(size) == 4 and size[3] != 1):
         shown = " x ".join(map(str, size))
         raise ValueError(f"{path} is {len(size)}D ({shown}); {expected}")
     if min(size[:3]) < 2:
         shown = " x ".join(map(str, size[:3]))
         raise ValueError(f"{path} is a single slice ({shown}); {expected}")
-    if reader.GetNumberOfComponents() != 1:
+    if reader.GetNumberOfComponents() != components:
         raise ValueError(
             f"{path} has {reader.GetNumberOfComponents()} values per voxel; {expected}"
         )
@@ -175,7 +201,7 @@ def _check_header(reader, path):
     if "complex" in kind:
         raise ValueError(f"{path} holds complex numbers; {expected}")
     bits = re.match(r"\d+", kind)
-    needed = math.prod(reader.GetSize()) * (int(bits[0]) if bits else 8) // 8
+    needed = math.prod(reader.GetSize()) * components * (int(bits[0]) if bits else 8) // 8
     if needed > physical_memory():
         raise ValueError(
             f"{path} needs {needed / 2**30:.3g} GiB of memory by its header; "
@@ -200,7 +226,8 @@ def _check_complete(reader, path):
         path = next((other for other in companions(path) if ".img" in other.name.lower()), path)
     bits = int(reader.GetMetaData("bitpix")) if reader.HasMetaDataKey("bitpix") else 0
     offset = float(reader.GetMetaData("vox_offset")) if reader.HasMetaDataKey("vox_offset") else 0
-    needed = math.prod(reader.GetSize()) * bits // 8 + max(0, int(offset))
+    values = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    needed = values * bits // 8 + max(0, int(offset))
     found = 0
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:

@@ -96,6 +96,20 @@ def test_scheme_repeats_limit_and_surfaces(model_folder, data, tmp_path, capsys)
     assert list(pd.read_csv(tmp_path / "bare" / "pairs.csv").fixed.unique()) == ["bare1"]
 
 
+def test_refinement_is_a_stage_of_its_own(model_folder, data, tmp_path):
+    command = ["evaluate", model_folder, "--data", data, "--subset", "all", "--out", tmp_path]
+    command += ["--refine", 3, "--diffeomorphic", "--limit", 2]
+    assert main([str(part) for part in command]) == 0
+    frame = pd.read_csv(tmp_path / "all" / "pairs.csv")
+    stages = ["before", "affine", "cascade 1", "cascade 2", "refined"]
+    assert frame["stage"].tolist() == stages * 2
+    similarity = frame.pivot(index=["fixed", "moving"], columns="stage", values="similarity")
+    assert (similarity["refined"] > similarity["cascade 2"]).all()
+    summary = json.loads((tmp_path / "all" / "summary.json").read_text())
+    assert summary["refinement_steps"] == 3
+    assert summary["diffeomorphic"] is True
+
+
 def test_augmentation_deforms_the_moving_scans(model_folder, data, tmp_path):
     command = ["evaluate", model_folder, "--data", data, "--subset", "all", "--limit", "2"]
     frames = []

@@ -15,6 +15,8 @@ from tests.test_register import blob, blob_labels
 from tests.volumes.test_warping import turned_copy
 
 FILES = {
+    "affine.tfm",
+    "transform.h5",
     "displacement.nii.gz",
     "inverse_displacement.nii.gz",
     "metrics.csv",
@@ -98,6 +100,24 @@ def test_end_to_end(inputs, tmp_path, capsys):
     # A later run without labels leaves no labels of the earlier one.
     assert register(inputs, out, "--repeats", 2) == 0
     assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_refined_and_diffeomorphic(inputs, tmp_path, capsys):
+    assert register(inputs, tmp_path / "plain") == 0
+    assert register(inputs, tmp_path / "out", "--refine", 20, "--diffeomorphic") == 0
+    assert "in 20 steps" in capsys.readouterr().out
+    plain, metrics = (
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("plain", "out")
+    )
+    gain = metrics["refinement"]
+    assert gain["steps"] == 20
+    assert gain["loss_after"] < gain["loss_before"]
+    assert metrics["correlation"]["after"] > plain["correlation"]["after"]
+    assert metrics["seconds"]["refine"] > 0
+    assert metrics["settings"]["diffeomorphic"] == "True"
+    assert register(inputs, tmp_path / "none", "--refine", 0) == 2
+    assert "--refine must be at least 1" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.skipif(not DEFAULT_MODEL.is_dir(), reason="the default model is not built yet")

@@ -1,0 +1,245 @@
+"""`rcn apply` on the results of `rcn register`, against them and against SimpleITK and ANTs."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from rcn_tf import RecursiveCascade
+from rcn_tf.commands.main import main
+from rcn_tf.model_folder import save_model
+from rcn_tf.volumes import Grid
+from tests.test_register import blob, blob_labels
+from tests.volumes.test_warping import turned_copy
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A folder with images, labels and a result of `rcn register`."""
+    folder = tmp_path_factory.mktemp("apply")
+    images = {"fixed": blob(), "fixed_labels": blob_labels()}
+    images["moving"] = turned_copy(sitk.DICOMOrient(blob() + 3, "LIA"))[0]
+    images["moving_labels"] = turned_copy(sitk.DICOMOrient(blob_labels(), "LIA"))[0]
+    for name, image in images.items():
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    network = RecursiveCascade("tests.known_networks:gentle_waves", 1, (32, 32, 32))
+    save_model(network, folder / "model")
+    command = ["register", "--model", folder / "model", "--out", folder / "result"]
+    for role in ("fixed", "moving"):
+        command += [f"--{role}", folder / f"{role}.nii.gz"]
+        command += [f"--{role}-labels", folder / f"{role}_labels.nii.gz"]
+    assert main([str(part) for part in command]) == 0
+    return folder
+
+
+def apply(study, *arguments, transform="result"):
+    arguments = [str(argument) for argument in arguments]
+    return main(["apply", "--transform", str(study / transform), *arguments])
+
+
+def array(path):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+@pytest.mark.parametrize("transform", ["result", "result/displacement.nii.gz"])
+def test_image_and_labels_as_register_wrote_them(study, tmp_path, transform):
+    for option, name in (("--image", "moving"), ("--labels", "moving_labels")):
+        out = tmp_path / f"{name}.nii.gz"
+        assert (
+            apply(study, option, study / f"{name}.nii.gz", "--out", out, transform=transform) == 0
+        )
+        written = "warped.nii.gz" if name == "moving" else "warped_labels.nii.gz"
+        np.testing.assert_array_equal(array(out), array(study / "result" / written))
+        expected, found = (sitk.ReadImage(str(p)) for p in (study / "result" / written, out))
+        assert found.GetOrigin() == expected.GetOrigin()
+        assert found.GetDirection() == expected.GetDirection()
+
+
+def test_reference_gives_the_grid(study, tmp_path):
+    """A coarser grid, by SimpleITK from the same field."""
+    fixed = sitk.ReadImage(str(study / "fixed.nii.gz"))
+    coarse = fixed[::2, ::2, ::2]
+    sitk.WriteImage(coarse, str(tmp_path / "coarse.nii.gz"))
+    out = tmp_path / "out.nii.gz"
+    options = ["--reference", tmp_path / "coarse.nii.gz", "--out", out]
+    assert apply(study, "--image", study / "moving.nii.gz", *options) == 0
+    moving = sitk.ReadImage(str(study / "moving.nii.gz"), sitk.sitkFloat32)
+    expected = sitk.Resample(moving, coarse, itk_field(study), sitk.sitkLinear, 3.0)
+    difference = np.abs(array(out) - sitk.GetArrayFromImage(expected))
+    assert difference.mean() < 0.01
+    assert np.quantile(difference, 0.999) < 0.6  # rounding; ITK's border cuts differ in few
+
+
+def itk_field(study):
+    path = study / "result" / "displacement.nii.gz"
+    return sitk.DisplacementFieldTransform(sitk.ReadImage(str(path), sitk.sitkVectorFloat64))
+
+
+def points_in(study, number=40):
+    """Points of the fixed image's foreground."""
+    fixed = sitk.ReadImage(str(study / "fixed.nii.gz"))
+    index = np.argwhere(sitk.GetArrayFromImage(fixed) > 20)
+    rng = np.random.default_rng(5)
+    chosen = index[rng.integers(len(index), size=number)] + rng.uniform(-0.4, 0.4, (number, 3))
+    return Grid.from_image(fixed).index_to_point(chosen)
+
+
+def write_csv(path, points):
+    rows = [f"p{k},{x:.6f},{y:.6f},{z:.6f}\n" for k, (x, y, z) in enumerate(points)]
+    path.write_text("name,x,y,z\n" + "".join(rows))
+    return path
+
+
+def read_csv(path):
+    rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
+    return np.array([row[1:4] for row in rows], float), [row[4] for row in rows]
+
+
+@pytest.mark.parametrize("by", ["field", "composite"])
+def test_points_move_as_in_simpleitk(study, tmp_path, by):
+    points = points_in(study)
+    command = ["--points", write_csv(tmp_path / "p.csv", points), "--out", tmp_path / "q.csv"]
+    assert apply(study, *command) == 0
+    moved, status = read_csv(tmp_path / "q.csv")
+    assert set(status) == {"ok"}
+    if by == "field":
+        itk, tolerance = itk_field(study), 1e-3
+    else:  # on the network's grid, where displacement.nii.gz is on the image's
+        itk, tolerance = sitk.ReadTransform(str(study / "result" / "transform.h5")), 0.2
+    expected = np.array([itk.TransformPoint(point) for point in points.round(6).tolist()])
+    np.testing.assert_allclose(moved, expected, atol=tolerance)
+
+
+def test_points_move_as_in_ants(study, tmp_path):
+    ants = pytest.importorskip("ants")
+    pandas = pytest.importorskip("pandas")
+    points = points_in(study)
+    command = ["--points", write_csv(tmp_path / "p.csv", points), "--out", tmp_path / "q.csv"]
+    assert apply(study, *command) == 0
+    field = str(study / "result" / "displacement.nii.gz")
+    table = pandas.DataFrame(points.round(6), columns=["x", "y", "z"])
+    expected = ants.apply_transforms_to_points(3, table, [field])[["x", "y", "z"]].to_numpy()
+    np.testing.assert_allclose(read_csv(tmp_path / "q.csv")[0], expected, atol=1e-3)
+
+
+def test_points_there_and_back(study, tmp_path, capsys):
+    points = points_in(study)
+    command = ["--points", write_csv(tmp_path / "p.csv", points), "--out", tmp_path / "q.csv"]
+    assert apply(study, *command) == 0
+    assert "from the fixed to the moving image" in capsys.readouterr().out
+    back = ["--points", tmp_path / "q.csv", "--out", tmp_path / "r.csv", "--inverse"]
+    assert apply(study, *back) == 0
+    assert "round trip" in capsys.readouterr().out
+    np.testing.assert_allclose(read_csv(tmp_path / "r.csv")[0], points, atol=1e-3)
+
+
+def test_slicer_points_in_ras(study, tmp_path):
+    points = points_in(study, 3)
+    entries = [{"position": (p * (-1, -1, 1)).tolist(), "label": "F"} for p in points]
+    one = {"type": "Fiducial", "coordinateSystem": "RAS", "controlPoints": entries}
+    (tmp_path / "p.mrk.json").write_text(json.dumps({"markups": [one]}))
+    command = ["--points", tmp_path / "p.mrk.json", "--out", tmp_path / "q.mrk.json"]
+    assert apply(study, *command) == 0
+    content = json.loads((tmp_path / "q.mrk.json").read_text())
+    moved = [entry["position"] for entry in content["markups"][0]["controlPoints"]]
+    expected = [itk_field(study).TransformPoint(point) for point in points.tolist()]
+    np.testing.assert_allclose(np.array(moved) * (-1, -1, 1), expected, atol=1e-3)
+
+
+def test_points_outside_are_named(study, tmp_path, capsys):
+    points = np.concatenate([points_in(study, 2), [[900.0, 0, 0]]])
+    command = ["--points", write_csv(tmp_path / "p.csv", points), "--out", tmp_path / "q.csv"]
+    assert apply(study, *command) == 0
+    assert read_csv(tmp_path / "q.csv")[1] == ["ok", "ok", "outside"]
+    assert "1 points lie beyond the field; moved as its border: number 3" in capsys.readouterr().out
+
+
+def test_inverse_image_field_and_status(study, tmp_path, capsys):
+    """The fixed image on the moving grid and back is the fixed image, where it is sound."""
+    out, field, status = (tmp_path / f"{name}.nii.gz" for name in ("out", "field", "status"))
+    command = ["--image", study / "fixed.nii.gz", "--out", out, "--inverse"]
+    assert apply(study, *command, "--field", field, "--status", status) == 0
+    shown = capsys.readouterr().out
+    assert "round trip" in shown and "not unique" in shown
+    moving = sitk.ReadImage(str(study / "moving.nii.gz"))
+    for path in (out, field, status):
+        assert sitk.ReadImage(str(path)).GetSize() == moving.GetSize()
+    # SimpleITK with the written inverse gives the same image.
+    itk = sitk.DisplacementFieldTransform(sitk.ReadImage(str(field), sitk.sitkVectorFloat64))
+    fixed = sitk.ReadImage(str(study / "fixed.nii.gz"), sitk.sitkFloat32)
+    expected = sitk.GetArrayFromImage(sitk.Resample(fixed, moving, itk, sitk.sitkLinear, 0.0))
+    assert np.quantile(np.abs(array(out) - expected), 0.999) < 0.6
+    assert set(np.unique(array(status))) <= {0, 1, 2}
+    assert (array(status) == 0).any()
+
+
+def test_inverse_of_a_single_field_needs_a_grid(study, tmp_path, capsys):
+    name = "result/displacement.nii.gz"
+    command = ["--inverse", "--field", tmp_path / "field.nii.gz"]
+    assert apply(study, *command, transform=name) == 2
+    assert "needs --reference" in capsys.readouterr().err
+    assert apply(study, *command, "--reference", study / "moving.nii.gz", transform=name) == 0
+    # Both are inverses of one transform; register's was found on the network's grid.
+    expected = array(study / "result" / "inverse_displacement.nii.gz")
+    inner = (slice(8, -8),) * 3
+    difference = np.abs(array(tmp_path / "field.nii.gz") - expected)[inner]
+    assert np.median(difference) < 0.05
+
+
+FAULTS = [
+    ([], "nothing to do"),
+    (["--image", "{moving}"], "--out goes with"),
+    (["--out", "{tmp}/x.nii.gz"], "nothing to do"),
+    (["--image", "{moving}", "--out", "{moving}"], "is the file to be applied to"),
+    (["--image", "{moving}", "--out", "{tmp}/no/x.nii.gz"], "no such folder"),
+    (["--image", "{moving}", "--out", "{tmp}"], "is a folder"),
+    (["--image", "{moving}", "--out", "{tmp}/x.docx"], "cannot write"),
+    (["--image", "{tmp}/none.nii.gz", "--out", "{tmp}/x.nii.gz"], "no such file"),
+    (["--image", "{tmp}/flat.nii.gz", "--out", "{tmp}/x.nii.gz"], "expected one 3D image"),
+    (["--image", "{field}", "--out", "{tmp}/x.nii.gz"], "3 values per voxel"),
+    (["--labels", "{tmp}/float.nii.gz", "--out", "{tmp}/x.nii.gz"], "whole-number label ids"),
+    (["--points", "{moving}", "--out", "{tmp}/x.csv"], "not a file of points"),
+    (["--image", "{moving}", "--out", "{tmp}/x.nii.gz", "--status", "{tmp}/s.nii.gz"], "--inverse"),
+    (
+        ["--points", "{tmp}/p.csv", "--out", "{tmp}/x.csv", "--field", "{tmp}/f.nii.gz"],
+        "for images",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), FAULTS)
+def test_faults_are_one_line_and_leave_nothing(study, tmp_path, capsys, arguments, message):
+    sitk.WriteImage(sitk.Image([8, 8], sitk.sitkFloat32), str(tmp_path / "flat.nii.gz"))
+    sitk.WriteImage(blob() * 0.37, str(tmp_path / "float.nii.gz"))
+    write_csv(tmp_path / "p.csv", [[0, 0, 0]])
+    before = sorted(tmp_path.iterdir())
+    names = {
+        "moving": study / "moving.nii.gz",
+        "field": study / "result" / "displacement.nii.gz",
+        "tmp": tmp_path,
+    }
+    assert apply(study, *[argument.format(**names) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("transform", ["none", "model", "moving.nii.gz", "cut.nii.gz", "nan.mha"])
+def test_transforms_that_are_none(study, tmp_path, capsys, transform):
+    whole = (study / "result" / "displacement.nii.gz").read_bytes()
+    (study / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+    holes = np.full((8, 8, 8, 3), np.nan, np.float32)
+    sitk.WriteImage(sitk.GetImageFromArray(holes, isVector=True), str(study / "nan.mha"))
+    command = ["--image", study / "moving.nii.gz", "--out", tmp_path / "x.nii.gz"]
+    assert apply(study, *command, transform=transform) == 2
+    expected = {
+        "none": "no such file",
+        "model": "has no displacement.nii.gz",
+        "moving.nii.gz": "expected one 3D displacement field",
+        "cut.nii.gz": "cut off or damaged",
+        "nan.mha": "NaN or infinite displacements",
+    }
+    assert expected[transform] in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
