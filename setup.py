@@ -62,6 +62,8 @@ setup(
             "pytest>=7",
             "pytest-xdist>=3",
             "ruff>=0.5",
+            "setuptools>=64",
+            "wheel",
         ],
     },
     entry_points={"console_scripts": ["rcn=rcn_tf.commands.main:main"]},
