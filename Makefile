@@ -1,4 +1,4 @@
-# make demo | test | lint | bench: each makes .venv and installs what it needs into it.
+# make demo | test | lint | bench | docs: each makes .venv and installs what it needs into it.
 # VENV=/elsewhere puts the environment elsewhere; PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TEST_ARGS ?=
 
-.PHONY: demo test lint bench ops clean
+.PHONY: demo test lint bench docs ops clean
 
 # The package is installed editable, so that the checkout is what runs.
 $(VENV)/.installed: setup.py
@@ -34,5 +34,8 @@ bench: ops
 	$(BIN)/python benchmarks/warp.py
 	$(BIN)/python benchmarks/training.py
 
+docs: $(VENV)/.installed
+	$(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf .venv demo_output
+	rm -rf .venv demo_output site

@@ -14,6 +14,7 @@ HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rcn_tf/__init__.py").read_text())[1]
 REFERENCE = 'python_version < "3.12"'
 CURRENT = 'python_version >= "3.12"'
+DOCS = ["mkdocs>=1.6,<2", "mkdocstrings-python>=1.10"]
 ANTS, ELASTIX = "antspyx>=0.5", "itk-elastix>=0.20"  # what `python -m eval` compares with
 
 setup(
@@ -49,6 +50,7 @@ setup(
         "ants": [ANTS],
         "elastix": [ELASTIX],
         "baselines": [ANTS, ELASTIX],
+        "docs": DOCS,
         "demo": ["nilearn>=0.10"],
         "freesurfer": ["nibabel>=4"],
         "dev": [
@@ -56,6 +58,7 @@ setup(
             ANTS,
             "clang-format==23.1.5",
             ELASTIX,
+            *DOCS,
             "nibabel>=4",
             "nilearn>=0.10",
             "pydicom>=2.4",

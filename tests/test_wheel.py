@@ -1,4 +1,4 @@
-"""The wheel: builds, holds all that is needed, works outside the checkout, without a compiler too."""
+"""The wheel: builds, holds what is needed, works outside the checkout, without a compiler too."""
 
 import os
 import pathlib
