@@ -126,8 +126,9 @@ def _traced(model, n_repeats):
     try:
         module.register = tf.function(register).get_concrete_function(image, image)
     except (TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"the network cannot be traced for any batch size: {reason}") from error
+        raise ValueError(
+            f"the network cannot be traced for any batch size: {_reason(error)}"
+        ) from error
     module.warp = tf.function(_warp).get_concrete_function(
         tf.TensorSpec([*grid, None], tf.float32, "image"),
         flow,
@@ -177,6 +178,12 @@ def _check_ops(function, native):
     ours = {op for op in used if op.startswith("Rcn")}
     if ours and not native:
         raise ValueError(f"the network demands the native ops {sorted(ours)}: export with --native")
+
+
+def _reason(error):
+    """What Keras and AutoGraph quote, without where and with what arguments it happened."""
+    text = str(error).partition("Call arguments received")[0]
+    return "".join(text.strip().splitlines()[-1:]).strip()
 
 
 def _save(module, folder):
