@@ -141,7 +141,7 @@ def _traced(model, n_repeats):
 
 
 def _warp(image, flow, interpolation):
-    _assert_fitting(image, flow)
+    image = _fitting(image, flow)
     chosen = tf.equal(interpolation, INTERPOLATIONS)
     message = f"`interpolation` must be one of {INTERPOLATIONS}; got"
     tf.debugging.Assert(tf.reduce_any(chosen), [message, interpolation])
@@ -154,16 +154,18 @@ def _warp(image, flow, interpolation):
 
 
 def _warp_labels(labels, flow):
-    _assert_fitting(labels, flow)
-    return {"warped": exported_warps.warp_labels(labels, flow)}
+    return {"warped": exported_warps.warp_labels(_fitting(labels, flow), flow)}
 
 
-def _assert_fitting(image, flow):
-    fits = tf.shape(image)[0] == tf.shape(flow)[0]
+def _fitting(image, flow):
+    """`image`, once it is known to be of the flow's batch size and not empty."""
+    shape = tf.shape(image)
     message = "what is warped and `flow` must have the same batch size; got shapes"
-    tf.debugging.Assert(fits, [message, tf.shape(image), tf.shape(flow)])
+    batches = tf.debugging.Assert(shape[0] == tf.shape(flow)[0], [message, shape, tf.shape(flow)])
     message = "what is warped must not be empty; got shape"
-    tf.debugging.Assert(tf.reduce_all(tf.shape(image)[1:4] > 0), [message, tf.shape(image)])
+    voxels = tf.debugging.Assert(tf.reduce_all(shape[1:4] > 0), [message, shape])
+    with tf.control_dependencies([batches, voxels]):
+        return tf.identity(image)
 
 
 def _check_ops(function, native):
