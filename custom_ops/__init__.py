@@ -6,7 +6,8 @@
 
 Backends share one interface and one set of checks (`sampling.py`): `native_backend.py`
 calls the ops in `cc/`, built at first use; `python_backend.py` is the reference in plain
-TensorFlow, and the fallback. `RCN_OPS=auto|native|python` chooses for a whole run.
+TensorFlow, and the fallback. `RCN_OPS=auto|native|python` chooses for a whole run,
+`using_backend` for a block.
 """
 
 import importlib
@@ -16,6 +17,7 @@ _MODULES = {
     "compose": "sampling",
     "resolve_backend": "sampling",
     "squared_differences": "differences",
+    "using_backend": "sampling",
     "warp": "sampling",
 }
 __all__ = list(_MODULES)

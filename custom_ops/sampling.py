@@ -5,6 +5,8 @@ Conventions: channel k of a flow is the displacement in voxels along spatial axi
 eight neighbours (VTN, section III.A).
 """
 
+import contextlib
+import contextvars
 import importlib
 import os
 
@@ -14,6 +16,7 @@ from custom_ops import loader
 
 _PADDINGS = ("border", "zeros")
 _CHOICES = ("auto", "native", "python")
+_chosen = contextvars.ContextVar("backend", default=None)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -28,8 +31,9 @@ def warp(image, flow, padding="border", backend="auto"):
             which the border falls off linearly within one voxel. Either way a coordinate
             that is out of reach gives no gradient to its flow component.
         backend: "auto", "native" or "python"; "auto" follows the environment variable
-            `RCN_OPS` and otherwise takes the fastest that runs on the devices here. The
-            native op is differentiable once, the Python one any number of times.
+            `RCN_OPS` (`using_backend` goes before it) and otherwise takes the fastest that
+            runs on the devices here. The native op is differentiable once, the Python one any
+            number of times.
 
     Returns: [B, D', H', W', C], the image's dtype; coordinates and weights are computed
         in the flow's dtype. A NaN in the flow gives NaN at that voxel.
@@ -83,15 +87,34 @@ def available_backends():
     return ("native", "python") if loader.missing_because() is None else ("python",)
 
 
+@contextlib.contextmanager
+def using_backend(backend):
+    """In this block, and in graphs traced in it, "auto" stands for `backend`.
+
+    It holds for this thread alone.
+
+    Args: backend: "native" or "python".
+
+    Raises: ValueError: unknown name. ImportError: not available here.
+    """
+    token = _chosen.set(resolve_backend(backend))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
 def resolve_backend(backend="auto"):
     """Name of the backend that a call with `backend` runs on.
 
-    Args: backend: "auto" (the environment variable `RCN_OPS`, else the fastest),
-        "native" or "python".
+    Args: backend: "auto" (what `using_backend` says, else the environment variable
+        `RCN_OPS`, else the fastest), "native" or "python".
 
     Raises: ValueError: unknown name. ImportError: demanded but not available here.
     """
     source = "`backend`"
+    if backend == "auto" and _chosen.get() is not None:
+        return _chosen.get()
     if backend == "auto":
         backend, source = os.environ.get("RCN_OPS", "auto"), "RCN_OPS"
     if backend not in _CHOICES:

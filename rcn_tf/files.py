@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 
 
 @contextlib.contextmanager
@@ -24,6 +25,31 @@ def replacing(path):
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path):
+    """Temporary folder beside `path`; it takes `path`'s place when the block succeeds.
+
+    On an error it is removed and an older `path` stays as it was.
+
+    Args: path: folder to write; the folder that it is in must exist.
+    Yields: pathlib.Path of an empty folder to write to.
+    """
+    path = pathlib.Path(path).resolve()
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    earlier = path.with_name(f".{os.getpid()}.earlier.{path.name}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            path.rename(earlier)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if earlier.exists() and not path.exists():
+            earlier.rename(path)
+        shutil.rmtree(earlier, ignore_errors=True)
 
 
 def write_json(path, value):

@@ -11,7 +11,16 @@ import sys
 
 from rcn_tf.errors import is_for_the_user, one_line
 
-COMMANDS = ("prepare", "train", "evaluate", "register", "apply", "build-ops", "info")
+COMMANDS = (
+    "prepare",
+    "train",
+    "evaluate",
+    "register",
+    "apply",
+    "export",
+    "build-ops",
+    "info",
+)
 
 
 def main(argv=None):

@@ -5,10 +5,12 @@ with a user's file. Images stay `SimpleITK.Image` with their own pixel type and 
 Files are untrusted: a header is checked before any memory is taken on its word.
 """
 
+import contextlib
 import gzip
 import math
 import pathlib
 import re
+import shutil
 import zlib
 
 import numpy as np
@@ -83,11 +85,24 @@ def write_image(image, path):
     path = pathlib.Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no such folder: {path.parent}")
+    with replacing(path) as temporary, naming_failed_writes(path):
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+
+
+@contextlib.contextmanager
+def naming_failed_writes(path):
+    """Turns ITK's exception while a file is written into a ValueError of one line.
+
+    Args: path: file that the user asked for; what was written so far must still be there, so that
+        a full disk can be told from other causes.
+    """
     try:
-        with replacing(path) as temporary:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+        with without_itk_warnings():
+            yield
     except RuntimeError as error:
-        raise ValueError(f"cannot write {path}: {_reason(error)}") from error
+        full = shutil.disk_usage(path.parent).free < _BLOCK
+        reason = "no space left on the disk" if full else _reason(error)
+        raise ValueError(f"cannot write {path}: {reason}") from error
 
 
 def require_finite(image, name):

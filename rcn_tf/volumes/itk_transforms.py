@@ -7,10 +7,16 @@ In voxels the total flow of a cascade is `x + flow(x) = x + u(x) + A (x + u(x)) 
 the affine stage, x from the grid's centre; u follows from the total flow by solving with I + A.
 """
 
+import pathlib
+import shutil
+
 import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.files import replacing
+from rcn_tf.volumes.images import naming_failed_writes
+
+_HEADER_BYTES = 1 << 16  # about what a file of transforms holds besides its parameters
 
 
 def affine_transform(transform, matrix=None, offset=None):
@@ -66,11 +72,12 @@ def write_transform(transform, path):
     Args: transform: SimpleITK.Transform; path: .tfm or .txt (text), .h5 or .mat.
     Raises: ValueError: if ITK cannot write it.
     """
-    try:
-        with replacing(path) as temporary:
-            sitk.WriteTransform(transform, str(temporary))
-    except RuntimeError as error:
-        raise ValueError(f"cannot write {path}: {str(error).strip().splitlines()[-1]}") from error
+    path = pathlib.Path(path)
+    needed = 8 * transform.GetNumberOfParameters() + _HEADER_BYTES
+    if shutil.disk_usage(path.parent).free < needed:  # HDF5 would say so in a hundred lines
+        raise ValueError(f"cannot write {path}: no space left on the disk")
+    with replacing(path) as temporary, naming_failed_writes(path):
+        sitk.WriteTransform(transform, str(temporary))
 
 
 def _index_map(shape, matrix, offset):

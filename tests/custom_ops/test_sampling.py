@@ -255,3 +255,20 @@ def test_environment_chooses_the_backend(monkeypatch):
     else:
         with pytest.raises(ImportError, match="RCN_OPS asks for the native warp op"):
             custom_ops.resolve_backend()
+
+
+def test_a_block_chooses_the_backend(monkeypatch):
+    monkeypatch.setenv("RCN_OPS", "native")
+    with custom_ops.using_backend("python"):
+        assert custom_ops.resolve_backend() == "python"
+        traced = tf.function(lambda flow: custom_ops.compose(flow, flow))
+        graph = traced.get_concrete_function(tf.TensorSpec([1, 2, 3, 4, 3])).graph
+        assert "RcnCompose" not in {op.type for op in graph.get_operations()}
+    with pytest.raises(ValueError, match="`backend` must be one of"), custom_ops.using_backend("x"):
+        pass
+    monkeypatch.setenv("RCN_OPS", "python")
+    assert custom_ops.resolve_backend() == "python"
+    if "native" in custom_ops.available_backends():
+        with custom_ops.using_backend("native"):
+            assert custom_ops.resolve_backend() == "native"
+    assert custom_ops.resolve_backend() == "python"

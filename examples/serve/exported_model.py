@@ -1,0 +1,40 @@
+"""A SavedModel of `rcn export` in the form that `rcn_tf.register.register_images` takes."""
+
+import pathlib
+
+import tensorflow as tf
+
+from rcn_tf.files import read_json
+from rcn_tf.output import RegistrationOutput
+
+
+class ExportedModel:
+    """Callable (fixed, moving, n_repeats, training) -> RegistrationOutput without stages.
+
+    Args: folder: of the SavedModel, with `rcn_export.json`.
+
+    Attributes:
+        volume_shape: (D, H, W) of the network's grid.
+        config: what `register_images` needs of a model folder's config.
+
+    Raises: FileNotFoundError, ValueError: that is no export.
+    """
+
+    def __init__(self, folder):
+        folder = pathlib.Path(folder)
+        record = read_json(folder / "rcn_export.json")
+        if record.get("format") != 1:
+            raise ValueError(f"{folder} is not an export of format 1")
+        if "native" in record:
+            tf.load_op_library(str((folder / record["native"]["library"]).resolve()))
+        self._model = tf.saved_model.load(str(folder))  # owns the weights
+        self.volume_shape = tuple(record["volume_shape"])
+        self.config = {"preprocessing": record["preprocessing"]}
+
+    def __call__(self, fixed, moving, n_repeats=1, training=False):
+        """Runs the signature; repeats were fixed when the model was exported."""
+        del n_repeats, training
+        found = self._model.signatures["register"](
+            fixed=tf.constant(fixed, tf.float32), moving=tf.constant(moving, tf.float32)
+        )
+        return RegistrationOutput(found["flow"], found["warped"], ())

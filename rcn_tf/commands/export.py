@@ -1,0 +1,82 @@
+"""Write a model as a TensorFlow SavedModel, which needs nothing of rcn.
+
+Signatures `register`, `warp` and `warp_labels` (`rcn_tf.export`). The export is run and
+compared with the model before it is put in place.
+"""
+
+import pathlib
+
+from rcn_tf.commands.options import add_precision
+
+
+def add_arguments(parser):
+    """Declares the arguments of `rcn export`."""
+    parser.add_argument(
+        "model",
+        type=pathlib.Path,
+        nargs="?",
+        metavar="MODEL",
+        help="model folder (default: the brain MRI model that comes with rcn)",
+    )
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="folder of the SavedModel (default: saved_model in the model folder)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=1,
+        metavar="R",
+        help="apply each dense stage R times (shared-weight cascading; default 1)",
+    )
+    add_precision(parser)
+    parser.add_argument(
+        "--native",
+        action="store_true",
+        help="keep the native warp, faster; for this TensorFlow and this kind of processor only",
+    )
+    parser.add_argument("--force", action="store_true", help="replace an earlier export")
+
+
+def run(args):
+    """Exports the model; what can be wrong with the folders is found out first."""
+    if args.model is None and args.out is None:
+        raise ValueError("--out DIR is needed to export the model that comes with rcn")
+    if args.repeats < 1:
+        raise ValueError(f"--repeats must be at least 1; got {args.repeats}")
+    out = args.out or args.model / "saved_model"
+    if args.model is not None and not args.model.is_dir():
+        raise FileNotFoundError(f"model folder {args.model} does not exist.")
+
+    import tensorflow as tf
+
+    import custom_ops
+    from rcn_tf.export import check_target, export_model, usage
+    from rcn_tf.model_folder import DEFAULT_MODEL, load_model
+
+    tf.get_logger().setLevel("ERROR")  # it reports the temporary folder
+    check_target(out, args.force)
+    with custom_ops.using_backend("native" if args.native else "python"):
+        model, config = load_model(args.model or DEFAULT_MODEL, args.precision)
+    record = export_model(
+        model, config, out, n_repeats=args.repeats, native=args.native, overwrite=args.force
+    )
+    differences = record["differences"]
+    print(f"SavedModel in {out}, {_megabytes(out):.1f} MB, warp: {record['warp_backend']}")
+    print(
+        f"verified: flow differs by at most {differences['flow']:.1e} voxel from the model, the "
+        f"warped image by {differences['warped']:.1e}\n"
+    )
+    for line in usage(record, out):
+        print(f"    {line}")
+    if args.native:
+        print(
+            f"\nThe native warp runs in TensorFlow {record['native']['tensorflow']} alone, on "
+            "processors like this one."
+        )
+
+
+def _megabytes(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
