@@ -91,18 +91,24 @@ def write_image(image, path):
 
 @contextlib.contextmanager
 def naming_failed_writes(path):
-    """Turns ITK's exception while a file is written into a ValueError of one line.
+    """Turns what goes wrong while ITK writes a file into a ValueError of one line.
 
-    Args: path: file that the user asked for; what was written so far must still be there, so that
-        a full disk can be told from other causes.
+    A full disk is found by looking: ITK says nothing at all where it cuts a NIfTI file off.
+
+    Args: path: file that the user asked for; what was written must still be there at the end.
     """
     try:
         with without_itk_warnings():
             yield
     except RuntimeError as error:
-        full = shutil.disk_usage(path.parent).free < _BLOCK
-        reason = "no space left on the disk" if full else _reason(error)
-        raise ValueError(f"cannot write {path}: {reason}") from error
+        _require_space(path, error)
+        raise ValueError(f"cannot write {path}: {_reason(error)}") from error
+    _require_space(path)
+
+
+def _require_space(path, error=None):
+    if shutil.disk_usage(path.parent).free < _BLOCK:
+        raise ValueError(f"cannot write {path}: no space left on the disk") from error
 
 
 def require_finite(image, name):

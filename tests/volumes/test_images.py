@@ -1,5 +1,7 @@
 """Reading and writing, and one clear error for each kind of bad file."""
 
+import shutil
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -110,3 +112,11 @@ def test_require_same_geometry():
         require_same_geometry(image, other, "fixed", "mask")
     with pytest.raises(ValueError, match=r"\(5, 4, 3\); got \(5, 4, 2\)"):
         require_same_geometry(image, volume()[:, :, :2], "fixed", "mask")
+
+
+def test_full_disk_is_named_although_itk_says_nothing(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1000))
+    with pytest.raises(ValueError, match="cannot write .*scan.nii.gz: no space left on the disk"):
+        write_image(volume(), tmp_path / "scan.nii.gz")
+    assert not list(tmp_path.iterdir())
