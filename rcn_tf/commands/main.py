@@ -11,7 +11,7 @@ import sys
 
 from rcn_tf.errors import is_for_the_user, one_line
 
-COMMANDS = ("prepare", "train", "evaluate", "register", "build-ops", "info")
+COMMANDS = ("prepare", "train", "import-original", "evaluate", "register", "build-ops", "info")
 
 
 def main(argv=None):
