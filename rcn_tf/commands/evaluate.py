@@ -64,6 +64,13 @@ def add_arguments(parser):
         help="deform the moving scans, labels and landmarks as training does, from this seed",
     )
     parser.add_argument(
+        "--overlap",
+        choices=("argmax", "original"),
+        default="argmax",
+        help="which voxels a warped label has: those where it is the strongest (default), or, as "
+        "in the original's code, those where it has more than half",
+    )
+    parser.add_argument(
         "--hd95",
         action="store_true",
         help="also Hausdorff (95th percentile) and mean surface distances in mm (slower)",
@@ -118,6 +125,7 @@ def _evaluate_subset(model, store, subset, pairs, args):
         n_repeats=args.repeats,
         structures=store.config.structures,
         masks=store.config.image_type == "liver",
+        overlap=args.overlap,
         surfaces=args.hd95,
     )
     progress = Console(stderr=True)
@@ -139,6 +147,7 @@ def _evaluate_subset(model, store, subset, pairs, args):
         "data": str(args.data),
         "subset": subset,
         "repeats": args.repeats,
+        "overlap": args.overlap,
         "augment_seed": args.augment_seed,
         "pairs": len(pairs),
         "stages": stages,
