@@ -93,7 +93,7 @@ def check_weights(wanted, found, where):
     groups = {
         "missing": [name for name in wanted if name not in found],
         "unknown": [name for name in found if name not in wanted],
-        "of another shape": other,
+        "of another shape or type": other,
     }
     faults = [f"{len(names)} {what} ({listed(names)})" for what, names in groups.items() if names]
     if faults:

@@ -23,6 +23,7 @@ _FOR_TRAINING = (
     *("det_factor", "ortho_factor", "reg_factor", "extra_losses", "warp_gradient"),
     *("summary", "augmentation"),
 )
+_NO_FILE = f"there is no {FILE}: the network is told from the variables, repeats taken for 1"
 _OPENING = "dict("
 _OVERRIDES = ("base_network", "n_cascades", "rep")
 
@@ -54,7 +55,7 @@ def read_arguments(folder):
     """
     path = pathlib.Path(folder) / FILE
     if not path.is_file():
-        return OriginalArguments(notes=(f"there is no {FILE}",))
+        return OriginalArguments(notes=(_NO_FILE,))
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} has more than {MAX_BYTES} bytes: that is not the original's.")
     raw = read_json(path)

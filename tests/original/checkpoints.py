@@ -67,7 +67,8 @@ def write_checkpoint(folder, weights, steps=(100000,), args=ARGS, dtype="float32
         saver = V1.train.Saver(max_to_keep=5)
         for step in steps:
             for name, variable in variables.items():
-                variable.load(weights[name] * (step / steps[-1]), session)
+                value = weights[name] * (step / steps[-1])
+                session.run(variable.initializer, {variable.initial_value: value})
             saver.save(session, str(folder / "model"), global_step=step, write_meta_graph=False)
     (folder / "checkpoint").write_text('model_checkpoint_path: "/home/else/weights/model-1"\n')
     if args is not None:
