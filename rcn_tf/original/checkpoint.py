@@ -132,12 +132,12 @@ def read_values(checkpoint, names):
 def split_names(names):
     """(weights of the network, {what: names} of everything else) of a checkpoint's variables."""
     weights = []
-    others = {"of the optimiser": [], "counters and switches": [], "of something else": []}
+    others = {"of the optimiser": [], "of the run": [], "of something else": []}
     for name in names:
         if _SLOT.fullmatch(name):
             others["of the optimiser"].append(name)
         elif name.split("/")[-1] in _COUNTERS:
-            others["counters and switches"].append(name)
+            others["of the run"].append(name)
         elif name.startswith(f"{SCOPE}/"):
             weights.append(name)
         else:

@@ -65,27 +65,18 @@ def import_checkpoint(path, out=None, *, volume_shape=None, data=None, force=Fal
     out = _default_folder(checkpoint) if out is None else pathlib.Path(out)
     _check_free(out, force)
     arguments = read_arguments(checkpoint.folder)
-    found = read_shapes(checkpoint)
-    names, ignored = split_names(found)
-    found = {name: found[name] for name in names}
-    shapes = {name: shape for name, (shape, _) in found.items()}
-    architecture = networks.infer_architecture(shapes, checkpoint.prefix)
+    variables = read_shapes(checkpoint)
+    names, ignored = split_names(variables)
+    weights = {name: variables[name] for name in names}
+    architecture = networks.infer_architecture(
+        {name: shape for name, (shape, _) in weights.items()}, checkpoint.prefix
+    )
     networks.check_arguments(architecture, arguments, checkpoint.prefix)
     config, notes = _dataset(data, arguments.dataset, checkpoint.folder)
     shape, origin = _volume_shape(volume_shape, config)
     architecture.check_volume(shape, origin)
-    values = read_values(checkpoint, [name for name in names if found[name][1].is_floating])
-    model = RecursiveCascade(
-        base=architecture.base or arguments.base or "vtn",
-        n_cascades=architecture.n_cascades,
-        volume_shape=shape,
-        channels=architecture.channels,
-        affine_channels=architecture.affine_channels,
-        init="original",
-    )
-    wanted = {name: variable.shape for name, variable in named_weights(model).items()}
-    networks.check_weights(wanted, found, checkpoint.prefix)
-    load_original_weights(model, values)
+    base = architecture.base or arguments.base or "vtn"
+    model = _network(checkpoint, weights, architecture, base, shape)
     save_model(
         model,
         out,
@@ -102,7 +93,10 @@ def import_checkpoint(path, out=None, *, volume_shape=None, data=None, force=Fal
         *arguments.notes,
         *notes,
         f"volume shape: {origin}",
-        *(f"ignored {len(group)} {what} ({listed(group)})" for what, group in ignored.items()),
+        *(
+            f"ignored {len(group)} variables {what} ({listed(group)})"
+            for what, group in ignored.items()
+        ),
     ]
     return ImportedModel(
         folder=out,
@@ -114,6 +108,24 @@ def import_checkpoint(path, out=None, *, volume_shape=None, data=None, force=Fal
         dataset=config and config.path,
         notes=tuple(filter(None, notes)),
     )
+
+
+def _network(checkpoint, weights, architecture, base, shape):
+    """The network with the checkpoint's weights. Args: weights: {name: (shape, tf.DType)}."""
+    floats = [name for name, (_, dtype) in weights.items() if dtype.is_floating]
+    values = read_values(checkpoint, floats)
+    model = RecursiveCascade(
+        base=base,
+        n_cascades=architecture.n_cascades,
+        volume_shape=shape,
+        channels=architecture.channels,
+        affine_channels=architecture.affine_channels,
+        init="original",
+    )
+    wanted = {name: variable.shape for name, variable in named_weights(model).items()}
+    networks.check_weights(wanted, weights, checkpoint.prefix)
+    load_original_weights(model, values)
+    return model
 
 
 def _default_folder(checkpoint):
@@ -147,7 +159,7 @@ def _dataset(named, typed, folder):
     if path is None:
         return None, [f"the dataset config {typed} of args.json is not here"]
     try:
-        return load_dataset_config(path), [f"dataset config {path}, which args.json names"]
+        return load_dataset_config(path), []
     except (OSError, KeyError, ValueError) as error:
         return None, [f"dataset config not used: {error.args[0]}"]
 
@@ -164,4 +176,4 @@ def _volume_shape(given, config):
 def _preprocessing(config):
     """Options of `rcn register`: the original's brains were stripped of the skull."""
     is_brain = config is not None and config.image_type == "brain"
-    return {**DEFAULT_OPTIONS, "apply_mask": is_brain or DEFAULT_OPTIONS["apply_mask"]}
+    return {**DEFAULT_OPTIONS, "apply_mask": is_brain}

@@ -67,7 +67,7 @@ def test_values_are_those_of_the_step(folder, weights):
     assert sorted(names) == sorted(weights)
     assert {what: len(group) for what, group in others.items()} == {
         "of the optimiser": 2 * len(weights) + 2,
-        "counters and switches": 2,
+        "of the run": 2,
     }
     values = read_values(checkpoint, names)
     for name, value in weights.items():
@@ -85,7 +85,7 @@ def test_names_of_everything_else():
     assert weights == ["gaffdfrm/a/W"]
     assert others == {
         "of the optimiser": names[1:3],
-        "counters and switches": names[3:],
+        "of the run": names[3:],
         "of something else": ["other/W"],
     }
 
