@@ -68,7 +68,7 @@ def read_json(path):
         raise FileNotFoundError(f"{path} does not exist.")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not only of JSON: digits without end
         raise ValueError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")

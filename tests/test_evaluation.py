@@ -244,3 +244,30 @@ def test_results_on_disk(tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(folder / "pairs.csv"), frame)
     stages = json.loads((folder / "summary.json").read_text())["stages"]
     assert stages[1]["dice"]["mean"] == pytest.approx(0.5)
+
+
+def test_overlap_as_the_original_counts_it():
+    """Between three labels a voxel may have no majority: then it belongs to none of them."""
+    segmentation = np.full(SHAPE, 9, np.uint8)
+    segmentation[:, 4:, :6], segmentation[:, 4:, 6:] = 1, 5
+    moving = Scan("b", segmentation + np.arange(12, dtype=np.uint8), segmentation)
+    warped = np.full(SHAPE, 9, np.uint8)
+    warped[:, 3:, :6], warped[:, 3:, 6:] = 1, 5
+    warped[:, 3, 5] = 0  # 0.4 of 9, 0.6 x 0.55 of 1 and 0.6 x 0.45 of 5
+    pair = [(Scan("a", moving.volume, warped), moving)]
+    model = StubModel((0, 0.6, 0.45))
+    original = _stage(_frame(model, pair, overlap="original"), "affine")
+    assert [original[f"dice:{label}"] for label in (1, 5, 9)] == [1, 1, 1]
+    assert original["organ_jaccard"] == 1
+    argmax = _stage(_frame(model, pair), "affine")  # it is 9, the strongest
+    nines = 8 * 3 * 12
+    assert argmax["dice:9"] == pytest.approx(2 * nines / (2 * nines + 8))
+    assert argmax["dice:1"] == argmax["dice:5"] == 1
+    with pytest.raises(ValueError, match="`overlap` must be one of"):
+        _frame(model, pair, overlap="half")
+
+
+def test_overlap_as_the_original_counts_it_without_any_structure():
+    empty = np.zeros(SHAPE, np.uint8)
+    pair = [(Scan("a", _scan("a").volume, empty), Scan("b", _scan("b").volume, empty))]
+    assert "dice" not in _frame(StubModel((0, 1, 0)), pair, overlap="original")

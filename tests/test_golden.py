@@ -19,19 +19,21 @@ TOLERANCES = {64: (1e-4, 0.01), 128: (2e-3, 0.5)}
 
 
 class Case:
-    """One reference file: its inputs, and what our network makes of them."""
+    """One reference file: its inputs, and what our network makes of them.
 
-    def __init__(self, name):
+    `model` is one that has the reference's weights already; by default they are set here.
+    """
+
+    def __init__(self, name, model=None):
         base, cascades, repeats, size, seed = name.split("_")
         self.golden = np.load(GOLDEN / f"{name}.npz")
         self.gradient_norms = json.loads((GOLDEN / f"{name}.gradnorm.json").read_text())
         self.cascades, self.repeats, self.size = int(cascades[1:]), int(repeats[1:]), int(size)
         self.inputs = inputs.case(int(seed[1:]), self.size)
-        self.model = rcn_tf.RecursiveCascade(base.lower(), self.cascades, (self.size,) * 3)
-        shapes = json.loads((GOLDEN / f"{name}.variables.json").read_text())
-        rcn_tf.load_original_weights(
-            self.model, {key: inputs.weight(key, shape) for key, shape in shapes.items()}
-        )
+        self.model = model
+        if model is None:
+            self.model = rcn_tf.RecursiveCascade(base.lower(), self.cascades, (self.size,) * 3)
+            rcn_tf.load_original_weights(self.model, reference_weights(name))
         with tf.GradientTape() as tape:
             self.output = self.model(
                 self.inputs["fixed"], self.inputs["moving"], n_repeats=self.repeats
@@ -62,6 +64,12 @@ class Case:
             if f"{k}_raw_loss" in golden:
                 expected[f"dense_{k}/similarity"] = golden[f"{k}_raw_loss"]
         return expected
+
+
+def reference_weights(name):
+    """{name of a variable: array} behind a reference file."""
+    shapes = json.loads((GOLDEN / f"{name}.variables.json").read_text())
+    return {key: inputs.weight(key, shape) for key, shape in shapes.items()}
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -76,6 +76,13 @@ def add_arguments(parser):
         help="deform the moving scans, labels and landmarks as training does, from this seed",
     )
     parser.add_argument(
+        "--overlap",
+        choices=("argmax", "original"),
+        default="argmax",
+        help="which voxels a warped label has: those where it is the strongest (default), or, as "
+        "in the original's code, those where it has more than half",
+    )
+    parser.add_argument(
         "--hd95",
         action="store_true",
         help="also Hausdorff (95th percentile) and mean surface distances in mm (slower)",
@@ -130,6 +137,7 @@ def _evaluate_subset(model, model_config, store, subset, pairs, args):
         n_repeats=args.repeats,
         structures=store.config.structures,
         masks=store.config.image_type == "liver",
+        overlap=args.overlap,
         surfaces=args.hd95,
         refiner=_refiner(args, model_config),
     )
@@ -154,6 +162,7 @@ def _evaluate_subset(model, model_config, store, subset, pairs, args):
         "repeats": args.repeats,
         "diffeomorphic": args.diffeomorphic,
         "refinement_steps": args.refine or 0,
+        "overlap": args.overlap,
         "augment_seed": args.augment_seed,
         "pairs": len(pairs),
         "stages": stages,

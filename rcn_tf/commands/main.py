@@ -14,6 +14,7 @@ from rcn_tf.errors import is_for_the_user, one_line
 COMMANDS = (
     "prepare",
     "train",
+    "import-original",
     "evaluate",
     "register",
     "apply",

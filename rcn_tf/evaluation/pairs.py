@@ -13,6 +13,7 @@ def evaluate(
     n_repeats=1,
     structures=None,
     masks=False,
+    overlap="argmax",
     surfaces=False,
     last_only=False,
     refiner=None,
@@ -26,7 +27,10 @@ def evaluate(
         structures: {name: label}; by default every label of either scan, named by its id.
         masks: segmentations may be the original's liver masks: where their maximum is 255
             they are one structure, warped linearly and thresholded at 128. All others are
-            label maps, see `rcn_tf.labels.warp_labels`.
+            label maps.
+        overlap: of label maps. "argmax": a voxel belongs to the strongest structure, see
+            `rcn_tf.labels.warp_labels`. "original": every structure is a mask by itself, as the
+            original's code has it, so that some voxels belong to none.
         surfaces: also the 95th percentile Hausdorff and mean surface distance (slower).
         last_only: measure the last stage alone (faster).
         refiner: as of `Registration`; its stage is called "refined".
@@ -40,7 +44,9 @@ def evaluate(
     """
     register = Registration(model, n_repeats, last_only, refiner=refiner)
     for fixed, moving in pairs:
-        scores = PairScores(fixed, moving, structures, masks=masks, surfaces=surfaces)
+        scores = PairScores(
+            fixed, moving, structures, masks=masks, overlap=overlap, surfaces=surfaces
+        )
         stages, seconds = register(fixed.volume, moving.volume)
         rows = [] if last_only else [{"stage": BEFORE, **scores(None, moving.volume)}]
         rows += [{"stage": name, **scores(flow, warped)} for name, flow, warped in stages]

@@ -7,6 +7,8 @@ from rcn_tf import metrics
 from rcn_tf.labels import warp_labels
 from rcn_tf.metrics import surface
 
+OVERLAPS = ("argmax", "original")
+
 
 class PairScores:
     """Metrics of one pair under any flow; what does not depend on the flow is kept.
@@ -19,7 +21,11 @@ class PairScores:
     Raises: ValueError: the scans have different shapes, or not the same landmarks.
     """
 
-    def __init__(self, fixed, moving, structures=None, *, masks=False, surfaces=False):
+    def __init__(
+        self, fixed, moving, structures=None, *, masks=False, overlap="argmax", surfaces=False
+    ):
+        if overlap not in OVERLAPS:
+            raise ValueError(f"`overlap` must be one of {OVERLAPS}; got {overlap!r}.")
         if fixed.volume.shape != moving.volume.shape:
             raise ValueError(
                 f"scans of a pair must have equal shapes; got {fixed.id!r} {fixed.volume.shape} "
@@ -27,6 +33,7 @@ class PairScores:
             )
         self._fixed, self._moving, self._surfaces = fixed, moving, surfaces
         self._fixed_to_mm, self._moving_spacing = _to_mm(fixed), _spacing(moving)
+        self._one_by_one = overlap == "original"
         self._names, self._labels = (), ()
         self._labelled = fixed.segmentation is not None and moving.segmentation is not None
         if self._labelled:
@@ -49,7 +56,7 @@ class PairScores:
         """Scores under a flow [D, H, W, 3] (None: none) and the image [D, H, W] it gives."""
         row = {"similarity": metrics.correlation(self._fixed.volume, warped)}
         if self._labelled:
-            row.update(self._overlap(*self._label_maps(flow)))
+            row.update(self._overlap(flow))
         if self._landmarks:
             row.update(self._landmark_distances(flow))
         if flow is not None:
@@ -61,24 +68,34 @@ class PairScores:
     def _label_maps(self, flow):
         """Fixed and warped label map; masks become label 1."""
         fixed, moving = self._fixed.segmentation, self._moving.segmentation
-        if not self._masks:
-            return fixed, moving if flow is None else warp_labels(moving, flow)
-        if flow is not None:
-            mask = moving[None, ..., None].astype(np.float32)
-            moving = warp(mask, flow[None]).numpy()[0, ..., 0]
-        threshold = metrics.MASK_THRESHOLD
-        return fixed > threshold, moving > threshold
+        if self._masks:
+            return fixed > metrics.MASK_THRESHOLD, _warped_mask(moving, flow)
+        return fixed, moving if flow is None else warp_labels(moving, flow)
 
-    def _overlap(self, fixed, warped):
-        dice = metrics.dice(fixed, warped, self._labels)
-        columns = {"dice": dice, "jaccard": dice / (2 - dice)}  # an identity of the two
-        organs = (np.isin(labels, self._labels) for labels in (fixed, warped))
-        to_mm = self._fixed_to_mm
-        if self._surfaces and to_mm is not None:
-            distances = [
-                surface.surface_distances(fixed == label, warped == label, to_mm)
+    def _overlap(self, flow):
+        if self._one_by_one and not self._masks:
+            fixed, moving = self._fixed.segmentation, self._moving.segmentation
+            masks = [
+                (fixed == label, _warped_mask(np.uint8(255) * (moving == label), flow))
                 for label in self._labels
             ]
+            dice = [metrics.dice(*pair, [1])[0] for pair in masks]
+            nothing = np.zeros(fixed.shape, bool)
+            organs = [np.any([nothing, *parts], axis=0) for parts in zip(*masks)]
+            organs = organs or [nothing, nothing]
+        else:
+            fixed, warped = self._label_maps(flow)
+            masks = ((fixed == label, warped == label) for label in self._labels)
+            dice = metrics.dice(fixed, warped, self._labels)
+            organs = [np.isin(labels, self._labels) for labels in (fixed, warped)]
+        return self._overlap_row(np.asarray(dice, float), organs, masks)
+
+    def _overlap_row(self, dice, organs, masks):
+        """Args: dice: of each structure; organs: all structures in both scans; masks: of each."""
+        columns = {"dice": dice, "jaccard": dice / (2 - dice)}  # an identity of the two
+        to_mm = self._fixed_to_mm
+        if self._surfaces and to_mm is not None:
+            distances = [surface.surface_distances(*pair, to_mm) for pair in masks]
             columns["hd95_mm"] = [surface.directed_maximum(*d, 95) for d in distances]
             columns["surface_mm"] = [surface.pooled_mean(*d) for d in distances]
         row = {"organ_jaccard": float(metrics.jaccard(*organs, [1])[0])}
@@ -97,6 +114,13 @@ class PairScores:
             millimetres = metrics.landmark_distance(flow, *points, spacing, linear=linear)
             row.update(_with_mean("landmark_mm", millimetres, names))
         return row
+
+
+def _warped_mask(mask, flow):
+    """Voxels above the threshold in a mask 0..255, warped linearly under a flow (None: none)."""
+    if flow is not None:
+        mask = warp(mask[None, ..., None].astype(np.float32), flow[None]).numpy()[0, ..., 0]
+    return mask > metrics.MASK_THRESHOLD
 
 
 def _spacing(scan):

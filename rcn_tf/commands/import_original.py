@@ -1,0 +1,82 @@
+"""Make a model folder of a checkpoint of the original TensorFlow 1 project."""
+
+import pathlib
+
+
+def add_arguments(parser):
+    """Declares the arguments of `rcn import-original`."""
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        help="folder with args.json and model-STEP.index, .data-…: its last step; FOLDER:STEP for "
+        "the nearest one; or FOLDER/model-STEP",
+    )
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        metavar="MODEL",
+        help="model folder (default: beside PATH's folder, -rcn added to its name)",
+    )
+    parser.add_argument(
+        "--data",
+        type=pathlib.Path,
+        metavar="CONFIG",
+        help="dataset config (JSON) with the volumes' size and kind; by default the one that "
+        "args.json names, if it is there",
+    )
+    parser.add_argument(
+        "--volume-shape",
+        type=int,
+        nargs=3,
+        metavar=("D", "H", "W"),
+        help="of the network's volumes, whatever the dataset config says (default there: "
+        "128 128 128)",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace the config.json and weights.h5 of a model in MODEL",
+    )
+
+
+def run(args):
+    """Imports the checkpoint and says what it is and how to go on."""
+    from rcn_tf.original import import_checkpoint
+
+    imported = import_checkpoint(
+        args.path,
+        args.out,
+        volume_shape=args.volume_shape,
+        data=args.data,
+        force=args.force,
+    )
+    network = imported.network
+    rows = {
+        "checkpoint": imported.prefix,
+        "step": "unknown" if imported.step is None else imported.step,
+        "network": _network(network),
+        "volumes": " x ".join(map(str, network["volume_shape"])),
+        "parameters": f"{imported.parameters:,}",
+        "repeats": imported.n_repeats,
+    }
+    for name, value in rows.items():
+        print(f"{name:<12}{value}")
+    for note in imported.notes:
+        print(f"note: {note}")
+    print(f"\nmodel in {imported.folder}; to go on:")
+    repeats = f" --repeats {imported.n_repeats}" if imported.n_repeats > 1 else ""
+    dataset = imported.dataset or "DATASET.json"
+    print(f"  rcn evaluate {imported.folder} --data {dataset} --subset NAME{repeats}")
+    print(
+        f"  rcn register --model {imported.folder} --fixed FIXED --moving MOVING --out DIR{repeats}"
+    )
+
+
+def _network(network):
+    if not network["n_cascades"]:
+        return "affine stage only"
+    cascades = "cascade" if network["n_cascades"] == 1 else "cascades"
+    return (
+        f"affine stage and {network['n_cascades']} {cascades} of {network['base']}, "
+        f"{network['channels']} channels"
+    )

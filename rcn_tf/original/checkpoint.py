@@ -1,0 +1,183 @@
+"""Files of the original's checkpoints: which step is meant, are they whole, what do they hold.
+
+A checkpoint is `PREFIX.index` (names, shapes, checksums) and `PREFIX.data-00000-of-00001` (the
+values), the prefix being `model-STEP`. The file `checkpoint` beside them is not looked at: it may
+hold paths of another machine.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import re
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+
+from rcn_tf.weights import SCOPE
+
+_INDEX = re.compile(r"model-(\d+)\.index")
+_ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+_SLOT = re.compile(r".*/(Adam|Momentum)(_\d+)?|(.*/)?beta[12]_power(_\d+)?")
+_COUNTERS = ("is_training", "global_step")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk. prefix: path without endings; step: None where the name has none;
+    note: a sentence where it is not the step that was asked for."""
+
+    prefix: pathlib.Path
+    step: Optional[int]
+    note: Optional[str] = None
+
+    @property
+    def folder(self):
+        """Where it lies."""
+        return self.prefix.parent
+
+    def files(self):
+        """Paths of the index and of all shards of data.
+
+        Raises: FileNotFoundError: one of them is missing.
+        """
+        index = pathlib.Path(f"{self.prefix}.index")
+        shards = _shards(self.prefix)
+        if not index.is_file():
+            raise FileNotFoundError(f"{index} is missing.")
+        count = int(shards[0].name[-5:]) if shards else 1
+        wanted = [pathlib.Path(f"{self.prefix}.data-{k:05d}-of-{count:05d}") for k in range(count)]
+        for path in wanted:
+            if path not in shards:
+                raise FileNotFoundError(f"{path} is missing.")
+        return [index, *wanted]
+
+    def checksums(self):
+        """{name of a file: SHA-256}, hexadecimal."""
+        return {path.name: _sha256(path) for path in self.files()}
+
+
+def find_checkpoint(path):
+    """The checkpoint that a path means, chosen as the original chooses.
+
+    Args: path: a folder (its last step is taken), "FOLDER:STEP" (the nearest step, on a tie the
+        later one), a prefix "…/model-100000" or one of the files.
+    Returns: Checkpoint.
+    Raises: FileNotFoundError: none is there, or one of its files is missing.
+    """
+    text = str(path)
+    path = pathlib.Path(path)
+    folder, colon, step = text.rpartition(":")
+    if path.is_dir():
+        found = _of_folder(path, None)
+    elif colon and step.isdecimal() and pathlib.Path(folder).is_dir():
+        found = _of_folder(pathlib.Path(folder), int(step))
+    else:
+        prefix = path.with_name(_ENDING.sub("", path.name))
+        if not pathlib.Path(f"{prefix}.index").is_file() and not _shards(prefix):
+            raise FileNotFoundError(
+                f"no checkpoint at {text}: expected FOLDER, FOLDER:STEP or FOLDER/model-STEP."
+            )
+        name = _INDEX.fullmatch(f"{prefix.name}.index")
+        found = Checkpoint(prefix, int(name[1]) if name else None)
+    found.files()
+    return found
+
+
+def read_shapes(checkpoint):
+    """{name: (shape, tf.DType)} of all variables; the data are long enough for them.
+
+    Raises: FileNotFoundError, ValueError: a file is missing, damaged or cut short.
+    """
+    index, *shards = checkpoint.files()
+    try:
+        reader = tf.train.load_checkpoint(str(checkpoint.prefix))
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{index} is no index of a TensorFlow checkpoint: {error}") from error
+    needed = sum(
+        int(np.prod(shape, dtype=object)) * dtypes[name].size
+        for name, shape in shapes.items()
+        if dtypes[name] != tf.string
+    )
+    size = sum(path.stat().st_size for path in shards)
+    if size < needed:
+        raise ValueError(
+            f"{shards[0]} is cut short: {size} bytes, the index lists {needed} bytes of values."
+        )
+    return {name: (tuple(shapes[name]), dtypes[name]) for name in sorted(shapes)}
+
+
+def read_values(checkpoint, names):
+    """{name: array} of some variables; TensorFlow compares their checksums.
+
+    Raises: ValueError: the values are damaged, or not all finite.
+    """
+    reader = tf.train.load_checkpoint(str(checkpoint.prefix))
+    values, bad = {}, []
+    for name in names:
+        try:
+            values[name] = reader.get_tensor(name)
+        except (tf.errors.OpError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{checkpoint.prefix}: {name} cannot be read: {error}") from error
+        if not np.isfinite(values[name]).all():
+            bad.append(name)
+    if bad:
+        raise ValueError(
+            f"{checkpoint.prefix}: {len(bad)} weights hold NaN or infinity ({listed(bad)})."
+        )
+    return values
+
+
+def split_names(names):
+    """(weights of the network, {what: names} of everything else) of a checkpoint's variables."""
+    weights = []
+    others = {"of the optimiser": [], "of the run": [], "of something else": []}
+    for name in names:
+        if _SLOT.fullmatch(name):
+            others["of the optimiser"].append(name)
+        elif name.split("/")[-1] in _COUNTERS:
+            others["of the run"].append(name)
+        elif name.startswith(f"{SCOPE}/"):
+            weights.append(name)
+        else:
+            others["of something else"].append(name)
+    return weights, {what: group for what, group in others.items() if group}
+
+
+def listed(names, most=3):
+    """The first names and how many more there are."""
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _of_folder(folder, wanted):
+    steps = {}
+    for path in folder.iterdir():
+        name = _INDEX.fullmatch(path.name)
+        if name:
+            steps[int(name[1])] = path.with_suffix("")
+    if not steps:
+        data = sorted(path.name for path in folder.glob("model-*.data-*"))
+        hint = f"; the .index of {data[0]} is missing" if data else ""
+        raise FileNotFoundError(f"{folder} holds no model-STEP.index{hint}.")
+    step = max(steps) if wanted is None else min(steps, key=lambda s: (abs(s - wanted), -s))
+    note = None
+    if wanted not in (None, step):
+        note = f"there is no step {wanted}: the nearest, {step}, was taken"
+    return Checkpoint(steps[step], step, note)
+
+
+def _shards(prefix):
+    pattern = re.compile(re.escape(prefix.name) + r"\.data-\d{5}-of-\d{5}")
+    if not prefix.parent.is_dir():
+        return []
+    return sorted(path for path in prefix.parent.iterdir() if pattern.fullmatch(path.name))
+
+
+def _sha256(path):
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

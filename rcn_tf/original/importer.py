@@ -1,0 +1,179 @@
+"""Makes a model folder of a checkpoint of the original project.
+
+The folder's `config.json` has a section `original`: the checkpoint's name, step and checksums, and
+`args.json` as it was.
+"""
+
+import dataclasses
+import pathlib
+from typing import Optional
+
+from rcn_tf.cascade import RecursiveCascade
+from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.model_folder import save_model
+from rcn_tf.original import architecture as networks
+from rcn_tf.original.arguments import read_arguments
+from rcn_tf.original.checkpoint import (
+    find_checkpoint,
+    listed,
+    read_shapes,
+    read_values,
+    split_names,
+)
+from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
+from rcn_tf.weights import load_original_weights, named_weights
+
+VOLUME_SHAPE = (128, 128, 128)
+"""Of the original's networks where nothing says otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportedModel:
+    """What was imported, and where it is.
+
+    folder: the model folder; prefix: of the checkpoint; step: of training, or None; network: the
+    cascade's config; parameters: number of weights; n_repeats: of training, to evaluate with;
+    dataset: Path of the dataset config that was found, or None; notes: sentences on what was
+    taken for granted or left out.
+    """
+
+    folder: pathlib.Path
+    prefix: pathlib.Path
+    step: Optional[int]
+    network: dict
+    parameters: int
+    n_repeats: int
+    dataset: Optional[pathlib.Path]
+    notes: tuple
+
+
+def import_checkpoint(path, out=None, *, volume_shape=None, data=None, force=False):
+    """Imports a checkpoint; nothing is written unless all of it is sound.
+
+    Args:
+        path: as of `rcn_tf.original.checkpoint.find_checkpoint`.
+        out: model folder; by default beside the checkpoint's folder, "-rcn" added to its name.
+        volume_shape: (D, H, W) of the network's volumes; by default `image_size` of `data`, of
+            the dataset config that `args.json` names where it can be read, or `VOLUME_SHAPE`.
+        data: dataset config (JSON).
+        force: replace the model in `out`.
+
+    Returns: ImportedModel.
+    Raises: FileNotFoundError, KeyError, ValueError: naming the file and the fault.
+    """
+    checkpoint = find_checkpoint(path)
+    out = _default_folder(checkpoint) if out is None else pathlib.Path(out)
+    _check_free(out, force)
+    arguments = read_arguments(checkpoint.folder)
+    variables = read_shapes(checkpoint)
+    names, ignored = split_names(variables)
+    weights = {name: variables[name] for name in names}
+    architecture = networks.infer_architecture(
+        {name: shape for name, (shape, _) in weights.items()}, checkpoint.prefix
+    )
+    networks.check_arguments(architecture, arguments, checkpoint.prefix)
+    config, notes = _dataset(data, arguments.dataset, checkpoint.folder)
+    shape, origin = _volume_shape(volume_shape, config)
+    architecture.check_volume(shape, origin)
+    base = architecture.base or arguments.base or "vtn"
+    model = _network(checkpoint, weights, architecture, base, shape)
+    save_model(
+        model,
+        out,
+        preprocessing=_preprocessing(config),
+        original={
+            "checkpoint": checkpoint.prefix.name,
+            "step": checkpoint.step,
+            "sha256": checkpoint.checksums(),
+            "args": arguments.raw,
+        },
+    )
+    notes = [
+        checkpoint.note,
+        *arguments.notes,
+        *notes,
+        f"volume shape: {origin}",
+        *(
+            f"ignored {len(group)} variables {what} ({listed(group)})"
+            for what, group in ignored.items()
+        ),
+    ]
+    return ImportedModel(
+        folder=out,
+        prefix=checkpoint.prefix,
+        step=checkpoint.step,
+        network=model.get_config(),
+        parameters=model.count_params(),
+        n_repeats=arguments.n_repeats,
+        dataset=config and config.path,
+        notes=tuple(filter(None, notes)),
+    )
+
+
+def _network(checkpoint, weights, architecture, base, shape):
+    """The network with the checkpoint's weights. Args: weights: {name: (shape, tf.DType)}."""
+    floats = [name for name, (_, dtype) in weights.items() if dtype.is_floating]
+    values = read_values(checkpoint, floats)
+    model = RecursiveCascade(
+        base=base,
+        n_cascades=architecture.n_cascades,
+        volume_shape=shape,
+        channels=architecture.channels,
+        affine_channels=architecture.affine_channels,
+        init="original",
+    )
+    wanted = {name: variable.shape for name, variable in named_weights(model).items()}
+    networks.check_weights(wanted, weights, checkpoint.prefix)
+    load_original_weights(model, values)
+    return model
+
+
+def _default_folder(checkpoint):
+    folder = checkpoint.folder.resolve()
+    return folder.with_name(f"{folder.name}-rcn")
+
+
+def _check_free(out, force):
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file, not a folder for a model.")
+    if (out / "training.json").exists():
+        raise ValueError(f"{out} holds a training run: choose another folder.")
+    holds_model = any((out / name).exists() for name in ("config.json", "weights.h5"))
+    if holds_model and not force:
+        raise ValueError(f"{out} already holds a model: choose another folder, or --force.")
+
+
+def _dataset(named, typed, folder):
+    """(DatasetConfig or None, notes): the one named here, else that which `args.json` has.
+
+    The original's path is relative to where it was started, usually two folders above its
+    checkpoints, and may be of another machine.
+    """
+    if named is not None:
+        return load_dataset_config(named), []
+    if not typed:
+        return None, []
+    folder = folder.resolve()
+    candidates = [start / typed for start in (pathlib.Path(), folder, *list(folder.parents)[:2])]
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        return None, [f"the dataset config {typed} of args.json is not here"]
+    try:
+        return load_dataset_config(path), []
+    except (OSError, KeyError, ValueError) as error:
+        return None, [f"dataset config not used: {error.args[0]}"]
+
+
+def _volume_shape(given, config):
+    """((D, H, W), where it is from)."""
+    if given is not None:
+        return tuple(given), "as given"
+    if config is not None:
+        return config.image_size, f"`image_size` of {config.path}"
+    return VOLUME_SHAPE, "the original's; nothing says otherwise"
+
+
+def _preprocessing(config):
+    """Options of `rcn register`: the original's brains were stripped of the skull."""
+    is_brain = config is not None and config.image_type == "brain"
+    return {**DEFAULT_OPTIONS, "apply_mask": is_brain}
