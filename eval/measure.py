@@ -21,6 +21,8 @@ from rcn_tf.errors import one_line
 from rcn_tf.evaluation import PairScores, Registration
 from rcn_tf.model_folder import load_model
 
+_OVERLAP = "original"  # every structure a mask by itself, as in the papers' own code
+
 
 class MissingModelError(FileNotFoundError):
     """A row's model is not there, or not trained to its end."""
@@ -44,7 +46,8 @@ def open_store(results, method, task, data, models):
     Raises: MissingModelError: a network's model is not there, or not trained to its end.
     """
     config = data.store(task.study).config
-    settings = f"{config.image_type} {sorted((config.structures or {}).items())}"
+    structures = sorted((config.structures or {}).items())
+    settings = f"{config.image_type} {structures} {_OVERLAP}"
     fingerprint = _fingerprint(method, task, models)
     return PairStore(results, task, method_name(method, task.study), fingerprint, settings)
 
@@ -62,7 +65,7 @@ def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=
     Raises: ValueError: the model is of another size. MissingExtraError. OSError.
     """
     config = data.store(task.study).config
-    options = {"masks": config.image_type == "liver", "surfaces": True}
+    options = {"masks": config.image_type == "liver", "overlap": _OVERLAP, "surfaces": True}
     register = None
     for number, pair in enumerate(data.pairs(task, limit)):
         fixed, moving = data.scans(task, pair)
