@@ -151,6 +151,18 @@ def test_folder_without_dicom(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(ValueError, match="without DICOM files"):
         read_image(tmp_path)
+    (tmp_path / "scan.NII.gz").write_text("nothing")
+    with pytest.raises(ValueError, match="it holds scan.NII.gz: give that file itself"):
+        read_image(tmp_path)
+
+
+def test_folder_above_the_series(tmp_path, scan):
+    write_series(tmp_path / "DICOM" / "S1", scan)
+    with pytest.raises(ValueError, match=r"without DICOM files; its subfolder .*S1 has some"):
+        read_image(tmp_path)
+    write_series(tmp_path / "DICOM" / "S2", scan)
+    with pytest.raises(ValueError, match="without DICOM files; expected an image"):
+        read_image(tmp_path)
 
 
 @pytest.mark.parametrize("index", [0, 3, 6])
