@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 
 
 @contextlib.contextmanager
@@ -24,6 +25,28 @@ def replacing(path):
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path):
+    """Temporary folder beside `path`; it becomes `path` when the block succeeds.
+
+    Args: path: folder to make; its parent must exist.
+    Yields: pathlib.Path to write into; removed on an error.
+    Raises: FileNotFoundError: no such parent. ValueError: `path` is a file or has content.
+    """
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {path.parent}")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} exists and is not an empty folder")
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path, value):
