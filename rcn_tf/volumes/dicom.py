@@ -27,6 +27,7 @@ PIXEL_SPACING, KIND = "0028|0030", "0008|0016"
 SPACING_TOLERANCE = 0.05
 """Largest deviation of a slice distance from the median, as a fraction of it."""
 _HEADER_BYTES = 16384  # of a file, which hold what it says of itself
+_INTEGERS = {sitk.sitkInt8, sitk.sitkUInt8, sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkInt32}
 _SEARCHED_FOLDERS = 1000  # below one without DICOM files
 _OTHER_IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".img", ".hdr")
 MAX_TILT = 1.0
@@ -129,6 +130,11 @@ def series_files(folder, series=None):
 
     Args, Raises: as of `read_series`; the path must be a folder.
     """
+    return [file for file, _ in _slices(folder, series)]
+
+
+def _slices(folder, series):
+    """Files of a series and their headers, in the order of the slices."""
     chosen = choose_series(folder, series)
     if len(chosen.files) < 2:
         raise ValueError(f"{folder}: series {chosen} is a single slice; expected a 3D image")
@@ -137,8 +143,12 @@ def series_files(folder, series=None):
 
 
 def _read(folder, series):
+    files, headers = zip(*_slices(folder, series))
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(series_files(folder, series))
+    reader.SetFileNames(files)
+    kinds = {header.GetPixelID() for header in headers}
+    if len(kinds) > 1:  # slices with slopes of their own, as in PET; the first must not decide
+        reader.SetOutputPixelType(sitk.sitkInt32 if kinds <= _INTEGERS else sitk.sitkFloat64)
     try:
         with without_itk_warnings():
             image = reader.Execute()
@@ -208,7 +218,7 @@ def _element(tag, uid):
 
 
 def _in_order(files, folder):
-    """Files sorted along the slices' normal, after a check that the slices form a volume."""
+    """Files and headers along the slices' normal, after a check that they form a volume."""
     headers = [_header(file) for file in files]
     for header, file in zip(headers, files):
         if not (header.HasMetaDataKey(POSITION) and header.HasMetaDataKey(ORIENTATION)):
@@ -236,7 +246,7 @@ def _in_order(files, folder):
     tilt = np.degrees(np.arccos(np.clip(line @ normal / np.linalg.norm(line), -1, 1)))
     if tilt > MAX_TILT:
         raise ValueError(f"{folder}: the gantry was tilted by {tilt:.1f} degrees; untilt it first")
-    return [files[k] for k in order]
+    return [(files[k], headers[k]) for k in order]
 
 
 def _check_pixels(headers, folder):

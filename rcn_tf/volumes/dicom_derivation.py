@@ -57,7 +57,7 @@ _KINDS = {
         + ("ActualFrameDuration", "DoseCalibrationFactor", "PatientOrientationCodeSequence")
         + ("PatientGantryRelationshipCodeSequence",),
     ),
-    SECONDARY_CAPTURE: _Kind("OT", ("DERIVED", "SECONDARY")),
+    SECONDARY_CAPTURE: _Kind("OT", ("DERIVED", "SECONDARY"), (), ("PatientOrientation",)),
 }
 
 
@@ -86,6 +86,8 @@ def series_header(source, reference=None, *, anonymize=True, description=DESCRIP
             result.update(_traces(source))
         result.update(_acquisition(source, anonymize))
         result.update(_derivation(source))
+    if result.SOPClassUID == PET_IMAGE:
+        del result.PatientPosition  # its own attribute, empty here, takes the place
     result.SeriesInstanceUID = dicom_identity.new_uid()
     result.SeriesNumber, result.SeriesDescription = SERIES_NUMBER, description
     return result

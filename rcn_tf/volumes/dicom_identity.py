@@ -24,6 +24,7 @@ _ABSENT = (
     "ReferringPhysicianName",
     "PositionReferenceIndicator",
     "PatientPosition",
+    "Laterality",
 )
 """What a file must have, if only without a value."""
 
@@ -40,7 +41,8 @@ def removed(source, reference, *, retains):
     result = _empty()
     if reference:
         result.update(copied(reference[0], ("PatientPosition",), TERMS))
-    result.PatientName = result.PatientID = f"RCN-{new_uid()[-8:]}"
+    number = new_uid()[-8:]
+    result.PatientName, result.PatientID = f"RCN^{number}", f"RCN-{number}"
     result.StudyInstanceUID, result.FrameOfReferenceUID = new_uid(), new_uid()
     result.PatientIdentityRemoved = "YES"
     result.DeidentificationMethod = _METHOD

@@ -47,6 +47,7 @@ def uptake(source, *, anonymize):
     for item in first.get(ISOTOPE, []):
         words = copied(item, (*ISOTOPE_TIMES, *ISOTOPE_WORDS))
         new = copied(item, ISOTOPE_NUMBERS)
+        new.RadionuclideCodeSequence = []  # the half-life tells
         new.update(_shifted_injection(first, item) if anonymize else words)
         items.append(new)
     setattr(result, ISOTOPE, items)
@@ -87,26 +88,26 @@ def _new_moment(header, moment):
 
 def _injection(header, item):
     """When the tracer was given; without a date, at most a day before the series."""
-    given = _parsed(item.get("RadiopharmaceuticalStartDateTime"))
-    start = _moment(header, "Series")
-    if given is None and start is not None:
-        day = str(header.SeriesDate)
-        given = _parsed(f"{day}{item.get('RadiopharmaceuticalStartTime') or 'none'}")
+    times = copied(item, ISOTOPE_TIMES)
+    start, time = _moment(header, "Series"), times.get("RadiopharmaceuticalStartTime")
+    given = _parsed(times.get("RadiopharmaceuticalStartDateTime"))
+    if given is None and start is not None and time:
+        given = _parsed(f"{start:%Y%m%d}{time}")
         if given is not None and given > start:
             given -= datetime.timedelta(days=1)
     return given
 
 
 def _moment(header, name):
-    date, time = header.get(f"{name}Date"), header.get(f"{name}Time")
-    return _parsed(f"{date}{time}") if date and time else None
+    valid = copied(header, (f"{name}Date", f"{name}Time"))
+    return _parsed("".join(element.value for element in valid)) if len(valid) == 2 else None
 
 
 def _parsed(text):
-    """Local time of a DICOM date and time; None for anything else."""
+    """Local time of a date and time; None for none, and for the 30th of February."""
     from pydicom.valuerep import DT
 
     try:
-        return DT(str(text).strip()).replace(tzinfo=None)
-    except (ValueError, TypeError, AttributeError):
+        return DT(text).replace(tzinfo=None) if text else None
+    except ValueError:
         return None
