@@ -7,6 +7,7 @@ out no sequences.
 
 import struct
 import warnings
+import zlib
 
 from rcn_tf.volumes.dicom import opened, series_files
 
@@ -122,16 +123,17 @@ def copied(source, keywords, allowed=None):
     for keyword in keywords:
         if keyword in source and not source[keyword].is_empty:
             value = _valid(source[keyword])
-            terms = (allowed or {}).get(keyword)
-            if isinstance(value, list) and terms:
-                value = [one for one in value if one in terms]
-            if value not in (None, []) and (not terms or _among(value, terms)):
+            if allowed and keyword in allowed:
+                value = _among(value, allowed[keyword])
+            if value not in (None, []):
                 setattr(result, keyword, value)
     return result
 
 
 def _among(value, terms):
-    return isinstance(value, list) or value in terms
+    if isinstance(value, list):
+        return [one for one in value if one in terms]
+    return value if value in terms else None
 
 
 def _valid(element):
@@ -161,17 +163,36 @@ def _converted(vr, value):
 
 
 def _read(pydicom, file):
-    try:
-        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-            warnings.simplefilter("ignore")  # about values that a scanner wrote; see `copied`
+    damage = (*_DAMAGE, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError)
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")  # about values that a scanner wrote; see `copied`
+        try:
             header = pydicom.dcmread(
                 file, force=True, stop_before_pixels=True, specific_tags=list(_READ)
             )
-            for _ in header.iterall():  # decodes all values
-                pass
-    except (pydicom.errors.InvalidDicomError, *_DAMAGE) as error:
-        raise ValueError(f"cannot read the header of {file}: {error}") from error
+            _keep_sound(header, damage)
+        except damage as error:
+            raise ValueError(f"cannot read the header of {file}: {error}") from error
+    if not ("SOPClassUID" in header and "SOPInstanceUID" in header):
+        raise ValueError(f"{file} has no UIDs of its kind (SOP class) and of itself")
     return header
+
+
+def _keep_sound(dataset, damage):
+    """Decodes all values; removes those that are not what the dictionary says of them."""
+    from pydicom.datadict import dictionary_VM, dictionary_VR
+
+    for tag in list(dataset.keys()):
+        try:
+            element = dataset[tag]
+            sound = dictionary_VR(tag) == element.VR
+            sound = sound and (element.VR == "SQ" or element.VM < 2 or dictionary_VM(tag) != "1")
+            for item in element.value if sound and element.VR == "SQ" else ():
+                _keep_sound(item, damage)
+        except damage:
+            sound = False
+        if not sound:
+            del dataset[tag]
 
 
 _DAMAGE = (
@@ -181,7 +202,10 @@ _DAMAGE = (
     AttributeError,
     NotImplementedError,
     OverflowError,
+    OSError,
     EOFError,
     RecursionError,
     struct.error,
+    zlib.error,
 )
+"""What damaged bytes raise, besides pydicom's own errors."""

@@ -1,6 +1,7 @@
 """Series that are written: values, geometry, what the standard demands, and whose they are."""
 
 import datetime
+import locale
 import re
 
 import numpy as np
@@ -382,19 +383,28 @@ def test_other_encodings_of_the_source(tmp_path, encoding):
             header.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
             pydicom.dcmwrite(file, header, implicit_vr=False, little_endian=False)
         else:
-            writer = sitk.ImageFileWriter()
-            writer.KeepOriginalImageUIDOn()
-            writer.SetFileName(f"{file}.dcm")
-            writer.UseCompressionOn()
-            writer.SetCompressor("JPEG")
-            writer.Execute(sitk.ReadImage(str(file)))
-            file.unlink()
+            write_jpeg(file)
     image = read_image(tmp_path / "source")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(scan("MR")))
     write_series(image, tmp_path / "out", read_headers(tmp_path / "source"))
     assert written(tmp_path / "out")[0].SOPClassUID == MR_IMAGE
     back = read_image(tmp_path / "out")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(image))
+
+
+def write_jpeg(file):
+    """Compresses a file by GDCM, which leaves another locale behind."""
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.SetFileName(f"{file}.dcm")
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        writer.Execute(sitk.ReadImage(str(file)))
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+    file.unlink()
 
 
 def sheared():
