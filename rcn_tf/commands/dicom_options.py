@@ -8,9 +8,9 @@ FOLDER = "warped_dicom"
 """Name of the written series in the results' folder."""
 
 
-def add_series(parser):
-    """Declares `--fixed-series` and `--moving-series`."""
-    for name in ("fixed", "moving"):
+def add_series(parser, names=("fixed", "moving")):
+    """Declares `--fixed-series` and `--moving-series`, or those of other images."""
+    for name in names:
         parser.add_argument(
             f"--{name}-series",
             metavar="N|UID",
@@ -33,28 +33,29 @@ def add_dicom(parser):
     )
 
 
-def check_series(args):
+def check_series(args, names=("fixed", "moving")):
     """Raises: ValueError: a series chosen from something that has none."""
     from rcn_tf.volumes.dicom import is_dicom
 
-    for name in ("fixed", "moving"):
+    for name in names:
         path, series = getattr(args, name), getattr(args, f"{name}_series")
         if series is not None and path.exists() and not is_dicom(path):
             raise ValueError(f"--{name}-series needs a DICOM folder or ZIP archive; got {path}")
 
 
-def check_dicom(args):
+def check_dicom(args, name="moving"):
     """Checks what is known before anything is read.
 
-    Args: args: with moving, dicom, no_anonymize and out, the results' folder.
+    Args: args: with dicom, no_anonymize and out, the results' folder; name: the image's.
     Raises: ValueError: naming the option.
     """
     from rcn_tf.volumes.dicom import is_dicom
 
+    path = getattr(args, name)
     if args.no_anonymize and not args.dicom:
         raise ValueError("--no-anonymize says how --dicom writes; give both")
-    if args.dicom and args.moving.exists() and not is_dicom(args.moving):
-        raise ValueError(f"--dicom needs --moving to be DICOM; got {args.moving}")
+    if args.dicom and path.exists() and not is_dicom(path):
+        raise ValueError(f"--dicom needs --{name} to be a DICOM folder or ZIP archive; got {path}")
     check_replaceable(args.out / FOLDER)
 
 
@@ -70,24 +71,22 @@ def check_replaceable(folder):
         )
 
 
-def read_dicom_headers(args):
-    """Headers that the written series is made from, after a check that it can be.
+def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, anonymize=True):
+    """Headers that a written series is made from, after a check that it can be.
 
-    Args: args: with moving, moving_series, fixed, fixed_series, dicom, no_anonymize.
-    Returns: (source, reference) as `rcn_tf.volumes.dicom_output.write_series` takes them;
-        None without `--dicom`.
+    Args: moving: DICOM folder or ZIP archive; fixed: any image, or None; which series of them.
+    Returns: (source, reference) as `rcn_tf.volumes.dicom_output.write_series` takes them.
     Raises: ImportError: pydicom is not installed. ValueError: what is wrong with the headers.
     """
-    if not args.dicom:
-        return None
     from rcn_tf.volumes.dicom import is_dicom
     from rcn_tf.volumes.dicom_derivation import series_header
     from rcn_tf.volumes.dicom_headers import read_headers
 
-    source = read_headers(args.moving, args.moving_series)
-    reference = read_headers(args.fixed, args.fixed_series) if is_dicom(args.fixed) else None
+    source, reference = read_headers(moving, moving_series), None
+    if fixed is not None and is_dicom(fixed):
+        reference = read_headers(fixed, fixed_series)
     try:
-        series_header(source, reference, anonymize=not args.no_anonymize)
+        series_header(source, reference, anonymize=anonymize)
     except ValueError as error:
         raise ValueError(f"--dicom cannot be done: {one_line(error)}") from error
     return source, reference
@@ -96,7 +95,8 @@ def read_dicom_headers(args):
 def write_dicom(image, folder, headers, args):
     """Writes the warped image as a series below a folder.
 
-    Args: headers: of `read_dicom_headers`. Returns: float, see `write_series`.
+    Args: headers: of `read_dicom_headers`; args: with no_anonymize.
+    Returns: float, as of `rcn_tf.volumes.dicom_output.write_series`.
     """
     from rcn_tf.volumes.dicom_output import write_series
 

@@ -67,7 +67,7 @@ def run(args):
     dicom_options.check_series(args)
     dicom_options.check_dicom(args)
     images = _read_images(args)
-    headers = dicom_options.read_dicom_headers(args)
+    headers = _read_headers(args) if args.dicom else None
     from rcn_tf.model_folder import DEFAULT_MODEL, load_model
     from rcn_tf.register import register_images
 
@@ -94,6 +94,16 @@ def _read_images(args):
     return {
         name: read_image(path, series.get(name)) for name, path in paths.items() if path is not None
     }
+
+
+def _read_headers(args):
+    return dicom_options.read_dicom_headers(
+        args.moving,
+        args.fixed,
+        moving_series=args.moving_series,
+        fixed_series=args.fixed_series,
+        anonymize=not args.no_anonymize,
+    )
 
 
 class _Results:

@@ -109,7 +109,11 @@ def test_fixed_image_of_another_format(inputs, tmp_path):
 @pytest.mark.parametrize(
     ("options", "images", "message"),
     [
-        (["--dicom"], {"moving": "fixed.nii.gz"}, "--dicom needs --moving to be DICOM; got"),
+        (
+            ["--dicom"],
+            {"moving": "fixed.nii.gz"},
+            "--dicom needs --moving to be a DICOM folder or ZIP archive; got",
+        ),
         (["--no-anonymize"], {}, "--no-anonymize says how --dicom writes; give both"),
         (
             ["--fixed-series", "1"],
