@@ -52,6 +52,21 @@ def replacing_folder(path):
         shutil.rmtree(earlier, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def new_folder(path):
+    """As `replacing_folder`, of a path where nothing is yet.
+
+    Raises: FileNotFoundError: no such parent. ValueError: `path` is a file or has content.
+    """
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {path.parent}")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} exists and is not an empty folder")
+    with replacing_folder(path) as temporary:
+        yield temporary
+
+
 def write_json(path, value):
     """Writes `value` as indented JSON, replacing `path` in one step."""
     with replacing(path) as temporary:

@@ -19,11 +19,14 @@ def write_series(
     tilt=0.0,
     positions=None,
     tag="",
+    slopes=None,
+    changes=None,
 ):
     """Writes one file per slice of a SimpleITK image with integer values.
 
     Args: tilt: shift of the corner along y per mm of z (a tilted gantry). positions: indices
-        of the slices to write; all by default. tag: ending of the file names.
+        of the slices to write; all by default. tag: ending of the file names. slopes: of the
+        rescaling, one for each slice. changes: attributes, or a function of the slice's index.
     Returns: the series' UID.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,12 +42,101 @@ def write_series(
         header.PixelSpacing = [f"{v:.6f}" for v in image.GetSpacing()[1::-1]]
         header.SliceThickness = f"{image.GetSpacing()[2]:.6f}"
         header.Rows, header.Columns = array.shape[1:]
-        header.RescaleIntercept, header.RescaleSlope = intercept, 1
-        header.PixelData = (array[index] - intercept).astype(np.uint16).tobytes()
+        slope = 1 if slopes is None else slopes[index]
+        header.RescaleIntercept, header.RescaleSlope = intercept, slope
+        stored = np.rint((array[index] - intercept) / slope)
+        header.PixelData = stored.astype(np.uint16).tobytes()
+        for keyword, value in (changes(index) if callable(changes) else changes or {}).items():
+            setattr(header, keyword, value)
+        header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID
         # Files come in no order.
         name = f"{(index * 7919) % 10007:05d}_{uid[-5:]}{tag}"
         pydicom.dcmwrite(folder / name, header, enforce_file_format=True)
     return uid
+
+
+IDENTITY = {
+    "PatientName": NAME,
+    "PatientID": NUMBER,
+    "PatientBirthDate": "19480229",
+    "PatientSex": "F",
+    "PatientAge": "063Y",
+    "PatientWeight": 71.5,
+    "PatientAddress": "Musterweg 12",
+    "InstitutionName": "Klinik am Fluss",
+    "ReferringPhysicianName": "Heiler^Hans",
+    "PerformingPhysicianName": "Bilder^Berta",
+    "OperatorsName": "Knopf^Karl",
+    "StationName": "STATION-77",
+    "DeviceSerialNumber": "SN-998877",
+    "AccessionNumber": "ACC-31337",
+    "StudyID": "STUDY-55",
+    "StudyInstanceUID": "1.2.826.0.1.111",
+    "FrameOfReferenceUID": "1.2.826.0.1.222",
+    "StudyDate": "20110713",
+    "StudyTime": "081500",
+    "SeriesDate": "20110713",
+    "SeriesTime": "091533",
+    "AcquisitionDate": "20110713",
+    "AcquisitionTime": "091644",
+    "ContentDate": "20110713",
+    "StudyDescription": "Follow-up of Erika",
+    "ProtocolName": "Protocol of Dr Heiler",
+    "ImageComments": "patient restless",
+    "PatientPosition": "HFS",
+    "BodyPartExamined": "ERIKA",
+    "WindowCenter": ["40", "-600"],
+    "WindowWidth": ["400", "1500"],
+    "WindowCenterWidthExplanation": ["ERIKA", "LUNG"],
+}
+"""What must not be found in a file without its identity (but for window and position)."""
+
+CT = {**IDENTITY, "KVP": 120, "AcquisitionNumber": 3, "ConvolutionKernel": "ERIKA30f"}
+MR = {
+    **IDENTITY,
+    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.4",
+    "Modality": "MR",
+    "ScanningSequence": ["GR", "IR"],
+    "SequenceVariant": "SP",
+    "ScanOptions": "ERIKA",
+    "MRAcquisitionType": "3D",
+    "RepetitionTime": 2300,
+    "EchoTime": 2.98,
+    "InversionTime": 900,
+    "EchoTrainLength": 1,
+    "SequenceName": "erika_tfl3d",
+}
+
+
+def pet_header(index):
+    """Attributes of a whole-body PET: slices from above, four to a bed of three minutes."""
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "C-111A1", "SRT", "^18^Erika"
+    tracer = Dataset()
+    tracer.Radiopharmaceutical = "FDG for Erika"
+    tracer.RadiopharmaceuticalStartTime = "081233.5"
+    tracer.RadiopharmaceuticalStartDateTime = "20110713081233.5"
+    tracer.RadionuclideTotalDose, tracer.RadionuclideHalfLife = 351000000, 6586.2
+    tracer.RadionuclidePositronFraction = 0.97
+    tracer.RadionuclideCodeSequence = [code]
+    return {
+        **IDENTITY,
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.128",
+        "Modality": "PT",
+        "AcquisitionTime": f"09{18 + 3 * (index // 4):02d}44",
+        "Units": "BQML",
+        "CountsSource": "EMISSION",
+        "SeriesType": ["WHOLE BODY", "IMAGE"],
+        "CorrectedImage": ["DECY", "ATTN", "ERIKA"],
+        "DecayCorrection": "START",
+        "DecayFactor": 1.01 + 0.02 * (index // 4),
+        "FrameReferenceTime": 191000 + 180000 * (index // 4),
+        "ActualFrameDuration": 180000,
+        "DoseCalibrationFactor": 1.0,
+        "RadiopharmaceuticalInformationSequence": [tracer],
+        "NumberOfSlices": 12,
+        "ImageIndex": int(index) + 1,
+    }
 
 
 def _header(uid, description, index):

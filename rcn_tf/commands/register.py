@@ -6,10 +6,12 @@ import pathlib
 import shutil
 import sys
 
+from rcn_tf.commands import dicom_options
 from rcn_tf.commands.options import add_precision
 
 OUTPUTS = (
     ("warped.nii.gz", "moving image on the fixed image's grid"),
+    (dicom_options.FOLDER, "the same as a DICOM series"),
     ("warped_labels.nii.gz", "moving labels on the fixed image's grid"),
     ("displacement.nii.gz", "displacement field on the fixed image's grid, mm"),
     ("inverse_displacement.nii.gz", "its inverse, on the moving image's grid"),
@@ -63,6 +65,8 @@ def add_arguments(parser):
         metavar="N",
         help="optimise the flow for this pair with N gradient steps (50 to 100 do)",
     )
+    dicom_options.add_series(parser)
+    dicom_options.add_dicom(parser)
 
 
 def run(args):
@@ -75,7 +79,10 @@ def run(args):
         raise ValueError(f"--refine must be at least 1; got {args.refine}")
     if args.fixed_labels and not args.moving_labels:
         raise ValueError("--fixed-labels needs --moving-labels, to be compared with")
+    dicom_options.check_series(args)
+    dicom_options.check_dicom(args)
     images = _read_images(args)
+    headers = _read_headers(args) if args.dicom else None
     from rcn_tf.model_folder import DEFAULT_MODEL, load_model
     from rcn_tf.register import register_images
 
@@ -93,6 +100,9 @@ def run(args):
         )
         _say("writing the results")
         metrics = {**result.metrics, "peak_memory_mb": _peak_memory_mb()}
+        if headers is not None:
+            error = dicom_options.write_dicom(result.warped, partial, headers, args)
+            metrics["dicom_rounding"] = error
         _write(result, metrics, images, args, partial)
     _print_summary(metrics, args.out)
 
@@ -103,11 +113,24 @@ def _read_images(args):
     names = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
     paths = {name: getattr(args, name) for name in names}
     _say(f"reading {args.fixed.name} and {args.moving.name}")
-    return {name: read_image(path) for name, path in paths.items() if path is not None}
+    series = {"fixed": args.fixed_series, "moving": args.moving_series}
+    return {
+        name: read_image(path, series.get(name)) for name, path in paths.items() if path is not None
+    }
+
+
+def _read_headers(args):
+    return dicom_options.read_dicom_headers(
+        args.moving,
+        args.fixed,
+        moving_series=args.moving_series,
+        fixed_series=args.fixed_series,
+        anonymize=not args.no_anonymize,
+    )
 
 
 class _Results:
-    """Folder to write into; its files move to `out` together, if nothing fails."""
+    """Folder to write into; what is in it moves to `out` together, if nothing fails."""
 
     def __init__(self, out):
         self._out = out
@@ -122,10 +145,13 @@ class _Results:
     def __exit__(self, kind, error, traceback):
         if kind is None:
             for name, _ in OUTPUTS:
-                if (self._partial / name).exists():
-                    (self._partial / name).replace(self._out / name)
+                new, old = self._partial / name, self._out / name
+                if old.is_dir():  # which nothing can be renamed to
+                    old.replace(self._partial / f"earlier-{name}")
+                if new.exists():
+                    new.replace(old)
                 else:  # of an earlier run with labels
-                    (self._out / name).unlink(missing_ok=True)
+                    old.unlink(missing_ok=True)
         shutil.rmtree(self._partial)
         if kind is not None and self._is_new:
             self._out.rmdir()
@@ -200,6 +226,8 @@ def _print_summary(metrics, out):
     memory = metrics["peak_memory_mb"]
     peak = f", {memory:.0f} MB" if memory else ""
     print(f"cost          {seconds:.1f} s without reading and writing{peak}")
+    if metrics.get("dicom_rounding"):
+        print(f"DICOM         16 bits; values differ by at most {metrics['dicom_rounding']:.3g}")
     for text in metrics["warnings"]:
         print(f"warning: {text}")
     print(f"\nresults in {out}:")

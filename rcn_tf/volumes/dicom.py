@@ -1,4 +1,4 @@
-"""Reading DICOM series: folders with one file per slice.
+"""Reading DICOM series: folders, or ZIP archives of them, with one file per slice.
 
 A folder may hold several series (scout, arterial phase, portal phase, ...). They are listed
 by number, description and slice count, and one is chosen by its number or UID; only where
@@ -10,7 +10,9 @@ Nothing that names a patient is kept: images carry voxels and geometry only.
 
 import contextlib
 import dataclasses
+import itertools
 import math
+import os
 import pathlib
 import re
 
@@ -18,12 +20,16 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.files import physical_memory
+from rcn_tf.volumes import archives
 
 POSITION, ORIENTATION, DESCRIPTION, MODALITY = "0020|0032", "0020|0037", "0008|103e", "0008|0060"
 PIXEL_SPACING, KIND = "0028|0030", "0008|0016"
 SPACING_TOLERANCE = 0.05
 """Largest deviation of a slice distance from the median, as a fraction of it."""
 _HEADER_BYTES = 16384  # of a file, which hold what it says of itself
+_INTEGERS = {sitk.sitkInt8, sitk.sitkUInt8, sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkInt32}
+_SEARCHED_FOLDERS = 1000  # below one without DICOM files
+_OTHER_IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".img", ".hdr")
 MAX_TILT = 1.0
 """Largest angle in degrees between the slices' normal and the line through their corners."""
 
@@ -41,6 +47,25 @@ class Series:
     def __str__(self):
         text = " ".join(filter(None, (self.modality, self.description))) or "no description"
         return f"{text} ({len(self.files)} slices, {self.uid})"
+
+
+def is_dicom(path):
+    """Whether a path is what a series can be chosen from: a folder or a ZIP archive."""
+    path = pathlib.Path(path)
+    return path.is_dir() or path.suffix.lower() == archives.SUFFIX
+
+
+@contextlib.contextmanager
+def opened(path):
+    """Folder with the files of a DICOM folder or, while the block lasts, of a ZIP archive.
+
+    Raises: ValueError: naming the archive (`rcn_tf.volumes.archives`).
+    """
+    if pathlib.Path(path).is_dir():
+        yield path
+    else:
+        with archives.unpacked(path) as folder:
+            yield folder
 
 
 def list_series(folder):
@@ -61,7 +86,7 @@ def list_series(folder):
         ]
         found.append(Series(uid, tuple(files), *tags))
     if not found:
-        raise ValueError(f"{folder} is a folder without DICOM files; expected an image")
+        raise ValueError(f"{folder} is without DICOM files; {_found_instead(folder)}")
     return sorted(found, key=lambda series: (-len(series.files), series.uid))
 
 
@@ -88,30 +113,68 @@ def choose_series(folder, series=None):
     raise ValueError(f"{folder} has {problem}; choose one by number or UID: {names}")
 
 
-def read_series(folder, series=None):
+def read_series(path, series=None):
     """Reads a DICOM series as one 3D image.
 
-    Args: folder: with the files. series: as in `choose_series`.
+    Args: path: folder with the files, or ZIP archive. series: as in `choose_series`.
     Returns: SimpleITK.Image, 3D, intensities with the rescale slope applied, no metadata.
-    Raises: ValueError: naming the folder: no series or several, slices missing, doubled or
+    Raises: ValueError: naming the path: no series or several, slices missing, doubled or
         tilted, colour images, files that cannot be decoded.
     """
+    with opened(path) as folder:
+        return _read(folder, series)
+
+
+def series_files(folder, series=None):
+    """The files of one series in the order of its slices, which are known to form a volume.
+
+    Args, Raises: as of `read_series`; the path must be a folder.
+    """
+    return [file for file, _ in _slices(folder, series)]
+
+
+def _slices(folder, series):
+    """Files of a series and their headers, in the order of the slices."""
     chosen = choose_series(folder, series)
     if len(chosen.files) < 2:
         raise ValueError(f"{folder}: series {chosen} is a single slice; expected a 3D image")
     _check_all_listed(chosen, folder)
+    return _in_order(chosen.files, folder)
+
+
+def _read(folder, series):
+    files, headers = zip(*_slices(folder, series))
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(files)
+    kinds = {header.GetPixelID() for header in headers}
+    if len(kinds) > 1:  # slices with slopes of their own, as in PET; the first must not decide
+        reader.SetOutputPixelType(sitk.sitkInt32 if kinds <= _INTEGERS else sitk.sitkFloat64)
     try:
-        files = _in_order(chosen.files, folder)
-        reader = sitk.ImageSeriesReader()
-        reader.SetFileNames(files)
         with without_itk_warnings():
             image = reader.Execute()
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"cannot read the DICOM series in {folder}: {reason}") from error
+        raise ValueError(
+            f"cannot read the DICOM series in {folder}: {_last_line(error)}"
+        ) from error
     if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() != 3:
-        raise ValueError(f"{folder}: series {chosen} is not one scalar 3D image")
+        raise ValueError(f"{folder}: the series is not one scalar 3D image")
     return image
+
+
+def _found_instead(folder):
+    """What a folder without DICOM files has that may have been meant."""
+    folder = pathlib.Path(folder)
+    others = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(_OTHER_IMAGES))
+    if others:
+        return f"it holds {others[0]}: give that file itself"
+    below = [
+        parent
+        for parent, _, names in itertools.islice(os.walk(folder), 1, _SEARCHED_FOLDERS)
+        if any(_has_prefix(pathlib.Path(parent, name)) for name in names)
+    ]
+    if len(below) == 1:
+        return f"its subfolder {below[0]} has some"
+    return "expected an image"
 
 
 @contextlib.contextmanager
@@ -123,6 +186,14 @@ def without_itk_warnings():
         yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
+def _has_prefix(file):
+    """Whether a file begins as DICOM files do."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
 
 
 def _check_all_listed(series, folder):
@@ -147,7 +218,7 @@ def _element(tag, uid):
 
 
 def _in_order(files, folder):
-    """Files sorted along the slices' normal, after a check that the slices form a volume."""
+    """Files and headers along the slices' normal, after a check that they form a volume."""
     headers = [_header(file) for file in files]
     for header, file in zip(headers, files):
         if not (header.HasMetaDataKey(POSITION) and header.HasMetaDataKey(ORIENTATION)):
@@ -175,7 +246,7 @@ def _in_order(files, folder):
     tilt = np.degrees(np.arccos(np.clip(line @ normal / np.linalg.norm(line), -1, 1)))
     if tilt > MAX_TILT:
         raise ValueError(f"{folder}: the gantry was tilted by {tilt:.1f} degrees; untilt it first")
-    return [files[k] for k in order]
+    return [(files[k], headers[k]) for k in order]
 
 
 def _check_pixels(headers, folder):
@@ -196,9 +267,16 @@ def _check_pixels(headers, folder):
 def _header(file):
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
-    with without_itk_warnings():
-        reader.ReadImageInformation()
+    try:
+        with without_itk_warnings():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise ValueError(f"cannot read the header of {file}: {_last_line(error)}") from error
     return reader
+
+
+def _last_line(error):
+    return str(error).strip().splitlines()[-1].strip()
 
 
 def _numbers(header, tag, count):

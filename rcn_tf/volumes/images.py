@@ -1,4 +1,4 @@
-"""Reading, checking and writing of 3D images (NIfTI, MetaImage, NRRD, ... and DICOM folders).
+"""Reading, checking and writing of 3D images (NIfTI, MetaImage, NRRD, ... and DICOM).
 
 SimpleITK does the work; this module adds one clear line for everything that can be wrong
 with a user's file. Images stay `SimpleITK.Image` with their own pixel type and geometry.
@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from rcn_tf.files import physical_memory, replacing
 from rcn_tf.volumes import mgh
 from rcn_tf.volumes.detached import companions
-from rcn_tf.volumes.dicom import read_series, without_itk_warnings
+from rcn_tf.volumes.dicom import is_dicom, read_series, without_itk_warnings
 
 _BLOCK = 1 << 20
 _SCALAR = (1, "expected one 3D image with one value per voxel")
@@ -34,8 +34,9 @@ def read_image(path, series=None):
 
     Args:
         path: an image file of any format SimpleITK reads (4D files with one frame pass),
-            FreeSurfer's .mgz (needs nibabel), or a folder with the files of a DICOM series.
-        series: which series of such a folder (`rcn_tf.volumes.dicom.read_series`).
+            FreeSurfer's .mgz (needs nibabel), or a folder with the files of a DICOM series,
+            or a ZIP archive with them (in folders or not).
+        series: which series of such a folder or archive (`rcn_tf.volumes.dicom`).
     Returns: SimpleITK.Image, 3D, one component, the file's pixel type.
     Raises:
         FileNotFoundError: if there is no such file.
@@ -44,10 +45,10 @@ def read_image(path, series=None):
     path = pathlib.Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
-    if path.is_dir():
-        return read_series(path, series)
-    if not path.is_file():
+    if not (path.is_dir() or path.is_file()):
         raise ValueError(f"{path} is neither a file nor a folder")
+    if is_dicom(path):
+        return read_series(path, series)
     if path.suffix.lower() in mgh.SUFFIXES:
         return mgh.read_mgh(path)
     image = _read_file(path, _SCALAR)

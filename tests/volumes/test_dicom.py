@@ -66,6 +66,19 @@ def test_listing_command(tmp_path, scan, capsys):
     assert main(["prepare", "series", str(tmp_path / "gone")]) == 2
 
 
+@pytest.mark.parametrize(
+    ("slopes", "integer"), [([1, 0.25, 0.5, 0.25, 0.25, 0.25, 0.75], False), ([1] + [4] * 6, True)]
+)
+def test_slopes_of_single_slices(tmp_path, scan, slopes, integer):
+    """Each slice of a PET has its own; the first must not decide for all what a voxel can hold."""
+    stored = sitk.GetArrayFromImage(scan).astype(np.int64) % 1000 + (64000 if integer else 0)
+    values = sitk.GetImageFromArray(stored * np.reshape(slopes, (7, 1, 1)))
+    values.CopyInformation(scan)
+    write_series(tmp_path, values, intercept=0, slopes=slopes)
+    image = sitk.GetArrayFromImage(read_image(tmp_path))
+    np.testing.assert_array_equal(image, sitk.GetArrayFromImage(values))
+
+
 def test_missing_slice(tmp_path, scan):
     write_series(tmp_path, scan, positions=[0, 1, 2, 4, 5, 6])
     with pytest.raises(ValueError, match=r"slices are missing .* \(2.5 to 5 mm\)"):
@@ -150,6 +163,18 @@ def edit(file, **changes):
 def test_folder_without_dicom(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(ValueError, match="without DICOM files"):
+        read_image(tmp_path)
+    (tmp_path / "scan.NII.gz").write_text("nothing")
+    with pytest.raises(ValueError, match="it holds scan.NII.gz: give that file itself"):
+        read_image(tmp_path)
+
+
+def test_folder_above_the_series(tmp_path, scan):
+    write_series(tmp_path / "DICOM" / "S1", scan)
+    with pytest.raises(ValueError, match=r"without DICOM files; its subfolder .*S1 has some"):
+        read_image(tmp_path)
+    write_series(tmp_path / "DICOM" / "S2", scan)
+    with pytest.raises(ValueError, match="without DICOM files; expected an image"):
         read_image(tmp_path)
 
 

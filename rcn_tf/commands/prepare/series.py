@@ -1,21 +1,24 @@
-"""`rcn prepare series`: which DICOM series a folder holds."""
+"""`rcn prepare series`: which DICOM series a folder or ZIP archive holds."""
 
 import pathlib
 
 
 def add_commands(commands):
     """Declares the subcommand."""
-    text = "list the DICOM series of a folder"
+    text = "list the DICOM series of a folder or ZIP archive"
     parser = commands.add_parser("series", help=text, description=text)
     parser.set_defaults(run_source=run)
-    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("folder", type=pathlib.Path, metavar="FOLDER")
 
 
 def run(args):
     """Prints one line per series."""
-    from rcn_tf.volumes.dicom import list_series
+    from rcn_tf.volumes.dicom import is_dicom, list_series, opened
 
-    if not args.folder.is_dir():
+    if not args.folder.exists():
         raise FileNotFoundError(f"Folder {args.folder} does not exist.")
-    for number, series in enumerate(list_series(args.folder), 1):
-        print(f"{number}: {series}")
+    if not is_dicom(args.folder):
+        raise ValueError(f"{args.folder} is not a folder or ZIP archive of DICOM files.")
+    with opened(args.folder) as folder:
+        for number, series in enumerate(list_series(folder), 1):
+            print(f"{number}: {series}")

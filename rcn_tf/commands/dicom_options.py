@@ -1,0 +1,103 @@
+"""Options for DICOM images that the commands which warp share: series to read, series to write."""
+
+import re
+
+from rcn_tf.errors import one_line
+
+FOLDER = "warped_dicom"
+"""Name of the written series in the results' folder."""
+
+
+def add_series(parser, names=("fixed", "moving")):
+    """Declares `--fixed-series` and `--moving-series`, or those of other images."""
+    for name in names:
+        parser.add_argument(
+            f"--{name}-series",
+            metavar="N|UID",
+            help=f"which series, if --{name} is a DICOM folder or ZIP archive with several",
+        )
+
+
+def add_dicom(parser):
+    """Declares `--dicom` and `--no-anonymize`."""
+    parser.add_argument(
+        "--dicom",
+        action="store_true",
+        help=f"also write the warped image as a DICOM series, {FOLDER}/, without the patient's "
+        "identity; --moving must be DICOM (needs pydicom)",
+    )
+    parser.add_argument(
+        "--no-anonymize",
+        action="store_true",
+        help="keep patient, study and frame of reference in that series",
+    )
+
+
+def check_series(args, names=("fixed", "moving")):
+    """Raises: ValueError: a series chosen from something that has none."""
+    from rcn_tf.volumes.dicom import is_dicom
+
+    for name in names:
+        path, series = getattr(args, name), getattr(args, f"{name}_series")
+        if series is not None and path.exists() and not is_dicom(path):
+            raise ValueError(f"--{name}-series needs a DICOM folder or ZIP archive; got {path}")
+
+
+def check_dicom(args, name="moving"):
+    """Checks what is known before anything is read.
+
+    Args: args: with dicom, no_anonymize and out, the results' folder; name: the image's.
+    Raises: ValueError: naming the option.
+    """
+    from rcn_tf.volumes.dicom import is_dicom
+
+    path = getattr(args, name)
+    if args.no_anonymize and not args.dicom:
+        raise ValueError("--no-anonymize says how --dicom writes; give both")
+    if args.dicom and path.exists() and not is_dicom(path):
+        raise ValueError(f"--dicom needs --{name} to be a DICOM folder or ZIP archive; got {path}")
+    check_replaceable(args.out / FOLDER)
+
+
+def check_replaceable(folder):
+    """Raises: ValueError: a folder with anything but what an earlier run wrote."""
+    if not folder.exists():
+        return
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
+    others = sorted(name for name in names if not re.fullmatch(r"[0-9]{4,}\.dcm", name))
+    if others:
+        raise ValueError(
+            f"{folder} holds {others[0]}, which is not of an earlier run; move it away"
+        )
+
+
+def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, anonymize=True):
+    """Headers that a written series is made from, after a check that it can be.
+
+    Args: moving: DICOM folder or ZIP archive; fixed: any image, or None; which series of them.
+    Returns: (source, reference) as `rcn_tf.volumes.dicom_output.write_series` takes them.
+    Raises: ImportError: pydicom is not installed. ValueError: what is wrong with the headers.
+    """
+    from rcn_tf.volumes.dicom import is_dicom
+    from rcn_tf.volumes.dicom_derivation import series_header
+    from rcn_tf.volumes.dicom_headers import read_headers
+
+    source, reference = read_headers(moving, moving_series), None
+    if fixed is not None and is_dicom(fixed):
+        reference = read_headers(fixed, fixed_series)
+    try:
+        series_header(source, reference, anonymize=anonymize)
+    except ValueError as error:
+        raise ValueError(f"--dicom cannot be done: {one_line(error)}") from error
+    return source, reference
+
+
+def write_dicom(image, folder, headers, args):
+    """Writes the warped image as a series below a folder.
+
+    Args: headers: of `read_dicom_headers`; args: with no_anonymize.
+    Returns: float, as of `rcn_tf.volumes.dicom_output.write_series`.
+    """
+    from rcn_tf.volumes.dicom_output import write_series
+
+    return write_series(image, folder / FOLDER, *headers, anonymize=not args.no_anonymize)
