@@ -14,6 +14,8 @@ HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rcn_tf/__init__.py").read_text())[1]
 REFERENCE = 'python_version < "3.12"'
 CURRENT = 'python_version >= "3.12"'
+DICOM = "pydicom>=2.4"
+SERVE = ["fastapi>=0.110", "uvicorn>=0.23", "python-multipart>=0.0.9"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocstrings-python>=1.10"]
 ANTS, ELASTIX = "antspyx>=0.5", "itk-elastix>=0.20"  # what `python -m eval` compares with
 
@@ -50,9 +52,11 @@ setup(
         "ants": [ANTS],
         "elastix": [ELASTIX],
         "baselines": [ANTS, ELASTIX],
+        "dicom": [DICOM],
         "docs": DOCS,
         "demo": ["nilearn>=0.10"],
         "freesurfer": ["nibabel>=4"],
+        "serve": SERVE,
         "dev": [
             f"tensorflow-addons==0.23.0; {REFERENCE}",
             ANTS,
@@ -61,7 +65,9 @@ setup(
             *DOCS,
             "nibabel>=4",
             "nilearn>=0.10",
-            "pydicom>=2.4",
+            DICOM,
+            *SERVE,
+            "httpx>=0.25",
             "pytest>=7",
             "pytest-xdist>=3",
             "ruff>=0.5",
