@@ -5,11 +5,11 @@ import pathlib
 import tensorflow as tf
 
 from rcn_tf.files import read_json
-from rcn_tf.output import RegistrationOutput
+from rcn_tf.output import RegistrationOutput, StageOutput
 
 
 class ExportedModel:
-    """Callable (fixed, moving, n_repeats, training) -> RegistrationOutput without stages.
+    """Callable (fixed, moving, n_repeats, training) -> RegistrationOutput, all stages as one.
 
     Args: folder: of the SavedModel, with `rcn_export.json`.
 
@@ -37,4 +37,5 @@ class ExportedModel:
         found = self._model.signatures["register"](
             fixed=tf.constant(fixed, tf.float32), moving=tf.constant(moving, tf.float32)
         )
-        return RegistrationOutput(found["flow"], found["warped"], ())
+        stage = StageOutput(found["flow"], found["flow"], found["warped"])
+        return RegistrationOutput(stage.flow, stage.warped, (stage,))
