@@ -19,7 +19,7 @@ def replacing(path):
     Yields: pathlib.Path to write to.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}.{path.name.lower()}")
     try:
         yield temporary
         temporary.replace(path)

@@ -56,7 +56,9 @@ def test_it_continues_from_the_network():
 def test_the_best_step_is_taken():
     """With a learning rate that overshoots, the result is still no worse than the start."""
     fixed, moving = blob((16, 18, 20)), blob((16, 18, 21))
-    _, gain = refine(identity_output(moving), fixed, moving, 4, learning_rate=30.0)
+    refined, gain = refine(identity_output(moving), fixed, moving, 4, learning_rate=30.0)
+    after = losses.similarity(fixed, refined.warped) + losses.smoothness(refined.stages[-1].flow)
+    assert float(after[0]) == pytest.approx(gain.loss_after, rel=1e-4)
     assert gain.loss_after <= gain.loss_before
 
 

@@ -5,6 +5,7 @@ of the fixed image go to the moving one. With --inverse it is the other way roun
 """
 
 import pathlib
+import sys
 
 FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
 _LISTED = 10  # points that a warning names
@@ -45,7 +46,7 @@ def add_arguments(parser):
     parser.add_argument("--field", help="also write the displacement that was applied", **file)
     parser.add_argument(
         "--status",
-        help="also write where the inverse is sound: 0; 1 where the field folds; 2 outside it",
+        help="also write where the inverse is sound: 0; 1 under a fold; 2 outside the field",
         **file,
     )
 
@@ -61,7 +62,7 @@ def run(args):
 
 
 def _check(args, source):
-    if source is None and args.field is None:
+    if source is None and args.field is None and args.status is None:
         raise ValueError("nothing to do: give --image, --labels, --points or --field")
     if (source is None) != (args.out is None):
         raise ValueError("--out goes with --image, --labels or --points")
@@ -69,13 +70,26 @@ def _check(args, source):
         raise ValueError("--reference, --field and --status are for images and labels")
     if args.status and not args.inverse:
         raise ValueError("--status describes an inverse; add --inverse")
-    if args.out is not None and args.out.resolve() == source.resolve():
-        raise ValueError(f"--out {args.out} is the file to be applied to")
+    folder = args.transform if args.transform.is_dir() else args.transform.parent
+    read = {source, args.reference, args.transform, folder / FIELD, folder / INVERSE_FIELD}
+    taken = {path.resolve() for path in read if path is not None}
     for path in filter(None, (args.out, args.field, args.status)):
         if not path.parent.is_dir():
             raise FileNotFoundError(f"no such folder: {path.parent}")
         if path.is_dir():
             raise ValueError(f"{path} is a folder; expected a file to write")
+        if path.resolve() in taken:
+            raise ValueError(f"{path} is read or written already; choose another name")
+        taken.add(path.resolve())
+    if not args.points:
+        _check_formats(filter(None, (args.out, args.field, args.status)))
+
+
+def _check_formats(paths):
+    from rcn_tf.volumes.images import check_written_format
+
+    for path in paths:
+        check_written_format(path)
 
 
 def _read_field(path):
@@ -93,25 +107,28 @@ def _read_field(path):
 
 def _output_grid(args, field):
     from rcn_tf.volumes.grids import Grid
-    from rcn_tf.volumes.images import read_displacement, read_image
+    from rcn_tf.volumes.images import read_displacement_header, read_image
 
     if args.reference:
         return Grid.from_image(read_image(args.reference))
     if not args.inverse:
         return field.grid
     if args.transform.is_dir() and (args.transform / INVERSE_FIELD).is_file():
-        return Grid.from_image(read_displacement(args.transform / INVERSE_FIELD))
+        return Grid.from_image(read_displacement_header(args.transform / INVERSE_FIELD))
     raise ValueError("--inverse of a field needs --reference, the moving image, for its grid")
 
 
 def _warp(args):
-    from rcn_tf.volumes.images import read_image, write_image
+    from rcn_tf.volumes.images import read_image, write_images
     from rcn_tf.volumes.warping import warp_image, warp_labels
 
     source = args.image or args.labels
     image = read_image(source) if source else None
     field = _read_field(args.transform)
     grid = _output_grid(args, field)
+    if args.inverse:
+        shape = " x ".join(map(str, grid.shape[::-1]))
+        print(f"rcn: inverting the field at {shape} voxels ...", file=sys.stderr, flush=True)
     inverse = field.inverse_on(grid) if args.inverse else None
     vectors = inverse.vectors if inverse else field.displacement_on(grid)
     written = []
@@ -122,8 +139,8 @@ def _warp(args):
         written.append((grid.to_image(vectors), args.field))
     if args.status:
         written.append((grid.to_image(inverse.status), args.status))
-    for result, path in written:
-        write_image(result, path)
+    write_images(written)
+    for _, path in written:
         print(f"written: {path} ({' x '.join(map(str, grid.shape[::-1]))} voxels)")
     if inverse:
         _print_round_trip(inverse.summary())
@@ -132,7 +149,7 @@ def _warp(args):
 def _print_round_trip(summary):
     if summary["mean_mm"] is not None:
         print(f"round trip    mean {summary['mean_mm']:.2g} mm, largest {summary['max_mm']:.2g} mm")
-    print(f"not unique    {summary['folded_percent']:.3f} % of the voxels: the field folds there")
+    print(f"not unique    {summary['folded_percent']:.3f} % of the voxels: folds lie over them")
     print(f"outside       {summary['outside_percent']:.1f} % come from beyond the field")
 
 
@@ -157,7 +174,7 @@ def _move_points(args):
             print(f"round trip    mean {sound.mean():.2g} mm, largest {sound.max():.2g} mm")
     for kind, text in (
         ("outside", "beyond the field; moved as its border"),
-        ("folded", "where the field folds; their place is not unique"),
+        ("folded", "under a fold of the field; their place is not unique"),
     ):
         numbers = [k for k, note in enumerate(notes, 1) if note == kind]
         if numbers:

@@ -9,6 +9,7 @@ import sys
 from rcn_tf.commands import dicom_options
 from rcn_tf.commands.options import add_precision
 
+INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
 OUTPUTS = (
     ("warped.nii.gz", "moving image on the fixed image's grid"),
     (dicom_options.FOLDER, "the same as a DICOM series"),
@@ -79,6 +80,7 @@ def run(args):
         raise ValueError(f"--refine must be at least 1; got {args.refine}")
     if args.fixed_labels and not args.moving_labels:
         raise ValueError("--fixed-labels needs --moving-labels, to be compared with")
+    _check_inputs_stay(args)
     dicom_options.check_series(args)
     dicom_options.check_dicom(args)
     images = _read_images(args)
@@ -99,7 +101,7 @@ def run(args):
             on_step=_say,
         )
         _say("writing the results")
-        metrics = {**result.metrics, "peak_memory_mb": _peak_memory_mb()}
+        metrics = dict(result.metrics)
         if headers is not None:
             error = dicom_options.write_dicom(result.warped, partial, headers, args)
             metrics["dicom_rounding"] = error
@@ -107,11 +109,19 @@ def run(args):
     _print_summary(metrics, args.out)
 
 
+def _check_inputs_stay(args):
+    """Raises: ValueError: an input is one of the files that the results would replace."""
+    results = {(args.out / name).resolve() for name, _ in OUTPUTS}
+    for name in INPUTS:
+        path = getattr(args, name)
+        if path is not None and path.resolve() in results:
+            raise ValueError(f"{path} would be replaced by the result; choose another --out")
+
+
 def _read_images(args):
     from rcn_tf.volumes.images import read_image
 
-    names = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
-    paths = {name: getattr(args, name) for name in names}
+    paths = {name: getattr(args, name) for name in INPUTS}
     _say(f"reading {args.fixed.name} and {args.moving.name}")
     series = {"fixed": args.fixed_series, "moving": args.moving_series}
     return {
@@ -176,9 +186,12 @@ def _write(result, metrics, images, args, folder):
     write_image(result.inverse_displacement, folder / "inverse_displacement.nii.gz")
     write_transform(affine_transform(result.transform, *result.affine), folder / "affine.tfm")
     fixed_grid = Grid.from_image(images["fixed"])
-    write_transform(
-        composite_transform(result.transform, fixed_grid, *result.affine), folder / "transform.h5"
-    )
+    try:
+        composite = composite_transform(result.transform, fixed_grid, *result.affine)
+    except ValueError as error:
+        _say(f"leaving out transform.h5: {error}")
+    else:
+        write_transform(composite, folder / "transform.h5")
     if result.warped_labels is not None:
         write_image(result.warped_labels, folder / "warped_labels.nii.gz")
     facts = {
@@ -191,6 +204,7 @@ def _write(result, metrics, images, args, folder):
         "network grid": " x ".join(map(str, result.fixed.grid.shape)),
         "rcn_tf": __version__,
     }
+    metrics["peak_memory_mb"] = _peak_memory_mb()
     settings = {name.replace(" ", "_"): str(value) for name, value in facts.items()}
     write_json(folder / "metrics.json", {**metrics, "settings": settings})
     rows = metrics_rows(metrics)

@@ -35,7 +35,7 @@ class Registration:
             return [(stage.total_flow, stage.warped) for stage in out.stages[wanted]]
 
         self._forward = forward
-        self._refiner = refiner
+        self._refiner, self._device = refiner, device
 
     def __call__(self, fixed, moving):
         """Registers a pair.
@@ -63,7 +63,8 @@ class Registration:
     def _refined(self, flow, warped, fixed, moving):
         last = StageOutput(flow, flow, warped)
         output = RegistrationOutput(flow, warped, (last,))
-        refined = self._refiner(output, tf.constant(fixed), tf.constant(moving))
+        with tf.device(self._device):
+            refined = self._refiner(output, tf.constant(fixed), tf.constant(moving))
         return refined.flow, refined.warped
 
 

@@ -7,12 +7,13 @@ at all.
 
 The inverse is found point by point: from T's best affine approximation L, each step adds
 `s L^-1 (y - T(p))` to p until T(p) is y. A point that gets stuck starts once more, from the voxel
-that moves closest to y. Where T folds, no or several points map to y, which is said per point
-(`Status`).
+that moves closest to y, and then without L, as is right beyond the border. Points in the image of
+a cell that T turns inside out have no or several inverses, which is said (`Status`).
 """
 
 import dataclasses
 import enum
+import itertools
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -22,21 +23,22 @@ from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.sampling import inside, sample, slabs
 
 TOLERANCE = 1e-4
-"""Error in mm below which a point counts as inverted."""
+"""Error below which a point counts as inverted, in voxels of the field's finest axis."""
 
 MISSED = 0.1
-"""Error in mm from which on a point has no inverse."""
+"""Error from which on a point has no inverse, likewise."""
 
 _ITERATIONS = 100
 _FIT_POINTS = 20_000  # that the affine approximation is fitted to, about
 _SEEDS = 500_000  # voxels that a second start is chosen from, about
+_COMPARISONS = 10_000_000  # points x folded cells at a time
 
 
 class Status(enum.IntEnum):
     """What is known of an inverted point."""
 
     OK = 0
-    FOLDED = 1  # the field folds there: no point maps to this one, or several do
+    FOLDED = 1  # the field folds onto it: no point maps there, or several do
     OUTSIDE = 2  # the inverse lies outside the field's grid, on the continued border
 
 
@@ -86,11 +88,11 @@ class DisplacementField:
             raise ValueError(
                 f"`vectors` must have shape {(*grid.shape, 3)} to match `grid`; got {vectors.shape}"
             )
-        self.grid, self.vectors = grid, vectors
+        self.grid = grid
+        # Sampling goes component by component, faster where each is contiguous.
         self._components = [np.ascontiguousarray(vectors[..., axis]) for axis in range(3)]
-        self._affine = None
-        self._folds = None
-        self._seeds = None
+        self._voxel = float(grid.spacing.min())
+        self._affine = self._seeds = self._folds = None
 
     def transform_points(self, points):
         """Where points move to.
@@ -110,7 +112,7 @@ class DisplacementField:
         Returns: [D, H, W, 3] float32, mm.
         """
         if grid.shape == self.grid.shape and np.array_equal(grid.affine, self.grid.affine):
-            return self.vectors
+            return np.stack(self._components, axis=-1)
         vectors = np.empty((*grid.shape, 3), np.float32)
         for slab in slabs(grid.shape):
             points = grid.points(slab)
@@ -129,16 +131,13 @@ class DisplacementField:
         Raises: ValueError: if the field maps the volume into a plane.
         """
         targets = np.asarray(points, np.float64).reshape(-1, 3)
-        step_matrix, offset = self._inverse_affine()
-        found, residual = self._solve(targets, targets @ step_matrix.T + offset)
-        missed = np.flatnonzero(residual > MISSED)
-        if missed.size:
-            again, again_residual = self._solve(targets[missed], self._nearest(targets[missed]))
-            better = again_residual < residual[missed]
-            found[missed[better]], residual[missed[better]] = again[better], again_residual[better]
-        status = np.zeros(len(targets), np.uint8)
-        status[~self.contains(found)] = Status.OUTSIDE
-        status[(residual > MISSED) | self._folded(found)] = Status.FOLDED
+        found, residual, status = self._inverted(targets)
+        low, high = self._folded_boxes(np.eye(3), np.zeros(3))
+        for part in np.array_split(
+            np.arange(len(targets)), 1 + len(targets) * len(low) // _COMPARISONS
+        ):
+            within = (targets[part, None] >= low) & (targets[part, None] <= high)
+            status[part[within.all(axis=-1).any(axis=-1)]] = Status.FOLDED
         shape = np.shape(points)[:-1]
         return found.reshape(*shape, 3), residual.reshape(shape), status.reshape(shape)
 
@@ -147,27 +146,57 @@ class DisplacementField:
 
         Args: grid: Grid, usually the moving image's.
         Returns: InverseField.
+        Raises: ValueError: if the field maps the volume into a plane.
         """
         vectors = np.empty((*grid.shape, 3), np.float32)
         residual = np.empty(grid.shape, np.float32)
         status = np.empty(grid.shape, np.uint8)
         for slab in slabs(grid.shape):
             points = grid.points(slab)
-            found, _, status[slab] = self.invert_points(points)
-            vectors[slab] = found - points
+            found, _, state = self._inverted(points.reshape(-1, 3))
+            status[slab] = state.reshape(points.shape[:-1])
+            vectors[slab] = found.reshape(points.shape) - points
             back = self.transform_points(points + vectors[slab])  # of what will be written
             residual[slab] = np.linalg.norm(back - points, axis=-1)
+        to_index = np.linalg.inv(grid.affine)
+        low, high = self._folded_boxes(to_index[:3, :3], to_index[:3, 3])
+        last = np.asarray(grid.shape) - 1
+        reach = (high >= 0).all(axis=-1) & (low <= last).all(axis=-1)
+        low = np.clip(np.ceil(low[reach]), 0, last + 1).astype(int)
+        high = np.clip(np.floor(high[reach]), -1, last).astype(int) + 1
+        for (d0, h0, w0), (d1, h1, w1) in zip(low, high):
+            status[d0:d1, h0:h1, w0:w1] = Status.FOLDED
         return InverseField(grid, vectors, residual, status)
 
-    def _solve(self, targets, start):
+    def _inverted(self, targets):
+        """(points [N, 3], error [N] mm, status [N]) without regard to folds."""
+        matrix, offset = self._inverse_affine()
+        found, residual = self._solve(targets, targets @ matrix.T + offset, matrix)
+        for step_matrix in (matrix, np.eye(3)):
+            missed = np.flatnonzero(residual > MISSED * self._voxel)
+            if not missed.size:
+                break
+            again, errors = self._solve(
+                targets[missed], self._nearest(targets[missed]), step_matrix
+            )
+            better = errors < residual[missed]
+            found[missed[better]], residual[missed[better]] = again[better], errors[better]
+        status = np.zeros(len(targets), np.uint8)
+        status[~self.contains(found)] = Status.OUTSIDE
+        missed = np.flatnonzero(residual > MISSED * self._voxel)
+        if missed.size:  # beyond the image of the grid, or within it
+            index = self.grid.point_to_index(self._nearest(targets[missed])).round()
+            border = ((index == 0) | (index == np.subtract(self.grid.shape, 1))).any(axis=-1)
+            status[missed] = np.where(border, Status.OUTSIDE, Status.FOLDED)
+        return found, residual, status
+
+    def _solve(self, targets, found, step_matrix):
         """([N, 3] points, [N] error): a point is left alone once its error is small."""
-        step_matrix, _ = self._inverse_affine()
-        found = start
         error = targets - self.transform_points(found)
         residual = np.linalg.norm(error, axis=-1)
         size = np.ones(len(targets))
         for _ in range(_ITERATIONS):
-            open_ = np.flatnonzero(residual > TOLERANCE)
+            open_ = np.flatnonzero(residual > TOLERANCE * self._voxel)
             if not open_.size:
                 break
             trial = found[open_] + size[open_, None] * (error[open_] @ step_matrix.T)
@@ -185,12 +214,13 @@ class DisplacementField:
         """(matrix, offset) of the inverse of the best affine approximation."""
         if self._affine is None:
             points, moved = self._moved_voxels(_FIT_POINTS)
-            design = np.concatenate([points, np.ones((len(points), 1))], axis=1)
+            centre = points.mean(axis=0)
+            design = np.concatenate([points - centre, np.ones((len(points), 1))], axis=1)
             linear = np.linalg.lstsq(design, moved, rcond=None)[0]
             if abs(np.linalg.det(linear[:3])) < 1e-9:
                 raise ValueError("the displacement field has no inverse: it flattens the volume")
             matrix = np.linalg.inv(linear[:3].T)
-            self._affine = matrix, -matrix @ linear[3]
+            self._affine = matrix, centre - matrix @ linear[3]
         return self._affine
 
     def _nearest(self, targets):
@@ -203,21 +233,39 @@ class DisplacementField:
 
     def _moved_voxels(self, number):
         """(points, where they move) of about `number` voxels, evenly spread, both [n, 3]."""
-        stride = max(1, round((np.prod(self.grid.shape) / number) ** (1 / 3)))
-        axes = [np.arange(0, n, stride) for n in self.grid.shape]
+        stride = max(1, (np.prod(self.grid.shape) / number) ** (1 / 3))
+        axes = [
+            np.linspace(0, n - 1, max(2, round(n / stride))).round().astype(int)
+            for n in self.grid.shape
+        ]
         index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        points = self.grid.index_to_point(index)
-        return points, points + self.vectors[tuple(index.T)]
+        return self._moved(index)
 
-    def _folded(self, points):
-        """Boolean [N]: which points lie where the field folds (its cell turns inside out)."""
+    def _moved(self, index):
+        """(points, where they move) of voxels [..., 3]."""
+        points = self.grid.index_to_point(index)
+        place = tuple(np.moveaxis(index, -1, 0))
+        return points, points + np.stack([part[place] for part in self._components], axis=-1)
+
+    def _folded_boxes(self, matrix, offset):
+        """(low, high), both [M, 3]: boxes around the images of the cells that fold.
+
+        Args: matrix [3, 3], offset [3]: of the coordinates that the boxes are in.
+        """
         if self._folds is None:
-            to_index = np.linalg.inv(self.grid.affine)[:3, :3]
-            flow = (self.vectors @ to_index.T.astype(np.float32))[None]  # voxels, d h w
-            self._folds = np.asarray(jacobian_determinant(flow))[0] <= 0
-        if not self._folds.any():
-            return np.zeros(len(points), bool)
-        cell = np.floor(self.grid.point_to_index(points)).astype(np.intp)
-        last = np.asarray(self._folds.shape) - 1
-        within = ((cell >= 0) & (cell <= last)).all(axis=-1)
-        return within & self._folds[tuple(np.clip(cell, 0, last).T)]
+            self._folds = self._folded_cells()
+        sides = np.array(list(itertools.product((0, 1), repeat=3)))
+        _, moved = self._moved(self._folds[:, None] + sides)  # [M, 8, 3]
+        moved = moved @ np.asarray(matrix).T + offset
+        return moved.min(axis=1), moved.max(axis=1)
+
+    def _folded_cells(self):
+        """Index of the lowest corner of every cell that is turned inside out, [M, 3]."""
+        to_index = np.linalg.inv(self.grid.affine)[:3, :3].astype(np.float32)
+        found = []
+        for slab in slabs(self.grid.shape):
+            rows = slice(slab.start, slab.stop + 1)  # a cell has corners in two planes
+            vectors = np.stack([part[rows] for part in self._components], axis=-1)
+            determinant = np.asarray(jacobian_determinant((vectors @ to_index.T)[None]))[0]
+            found.append(np.argwhere(determinant <= 0) + (slab.start, 0, 0))
+        return np.concatenate(found)

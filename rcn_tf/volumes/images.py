@@ -25,6 +25,9 @@ _BLOCK = 1 << 20
 _SCALAR = (1, "expected one 3D image with one value per voxel")
 _VECTORS = (3, "expected one 3D displacement field, with three values per voxel")
 
+WRITTEN_FORMATS = (".nii.gz", ".nii", ".mha", ".nrrd")
+"""What is written: one file with the whole geometry."""
+
 GEOMETRY_TOLERANCE = 1e-3
 """Largest difference, in voxels, of two grids that count as the same."""
 
@@ -64,9 +67,7 @@ def read_displacement(path):
         FileNotFoundError: if there is no such file.
         ValueError: if it is not readable as one, or holds NaN or infinite values.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
+    path = _existing_field(path)
     image = _read_file(path, _VECTORS)
     image = sitk.Cast(image, sitk.sitkVectorFloat32)
     bad = np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image)))
@@ -78,15 +79,38 @@ def read_displacement(path):
 def write_image(image, path):
     """Writes an image atomically: under a temporary name beside `path`, then renamed.
 
-    Args: image: SimpleITK.Image; path: file to write, its suffix chooses the format.
+    Args: image: SimpleITK.Image; path: file to write, in one of `WRITTEN_FORMATS`.
     Raises:
-        ValueError: if SimpleITK cannot write the format.
+        ValueError: if that is not its suffix, or it cannot be written.
         OSError: if the folder does not exist or cannot be written.
     """
+    write_images([(image, path)])
+
+
+def write_images(images):
+    """Writes several images, all or none: they are renamed once the last is written.
+
+    Args: images: list of (SimpleITK.Image, path), as of `write_image`.
+    Raises: as `write_image`.
+    """
+    for _, path in images:
+        check_written_format(path)
+    with contextlib.ExitStack() as stack:
+        for image, path in images:
+            _write(image, pathlib.Path(path), stack.enter_context(replacing(path)))
+
+
+def check_written_format(path):
+    """Raises: ValueError, FileNotFoundError: no image can be written there."""
     path = pathlib.Path(path)
+    if not path.name.lower().endswith(WRITTEN_FORMATS):
+        raise ValueError(f"cannot write {path}: expected {', '.join(WRITTEN_FORMATS)}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no such folder: {path.parent}")
-    with replacing(path) as temporary, naming_failed_writes(path):
+
+
+def _write(image, path, temporary):
+    with naming_failed_writes(path):
         sitk.WriteImage(image, str(temporary), useCompression=True)
 
 
@@ -135,7 +159,8 @@ def require_integers(image, name):
     Args:
         image: SimpleITK.Image, integer or floating point with whole numbers.
         name: what to call it in the error.
-    Returns: [D, H, W] array; the image's own integer dtype, int32 for floating point.
+    Returns: [D, H, W] array; the image's own integer dtype, of floating point int32, or int64
+        where the ids need it.
     Raises: ValueError: if a voxel is not a whole number.
     """
     array = sitk.GetArrayFromImage(image)
@@ -145,7 +170,8 @@ def require_integers(image, name):
     if not whole.all():
         value = array[~whole].flat[0]
         raise ValueError(f"{name} must hold whole-number label ids; got {value}")
-    return array.astype(np.int32)
+    fits = np.abs(array).max(initial=0) <= np.iinfo(np.int32).max
+    return array.astype(np.int32 if fits else np.int64)
 
 
 def require_same_geometry(image, other, name, other_name):
@@ -191,20 +217,47 @@ def set_orientation(image, code):
     image.SetDirection(direction.ravel().tolist())
 
 
+def read_displacement_header(path):
+    """What says where a displacement field lies, without its voxels.
+
+    Args, Raises: as of `read_displacement`.
+    Returns: SimpleITK.ImageFileReader, with GetSize, GetSpacing, GetOrigin and GetDirection.
+    """
+    return _checked_reader(_existing_field(path), _VECTORS)
+
+
+def _existing_field(path):
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    if path.suffix.lower() in (".h5", ".tfm", ".mat", ".txt", ".xfm"):
+        raise ValueError(f"{path} is a transform file; {_VECTORS[1]}")
+    return path
+
+
 def _read_file(path, expected):
     """Image of a file that was checked first; `expected` is _SCALAR or _VECTORS."""
+    reader = _checked_reader(path, expected)
+    try:
+        with without_itk_warnings():
+            _check_complete(reader, path, finite=expected is _VECTORS)
+            return reader.Execute()
+    except RuntimeError as error:
+        raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+
+
+def _checked_reader(path, expected):
     companions(path)  # refuses a header that leads elsewhere
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         with without_itk_warnings():
             reader.ReadImageInformation()
-            _check_header(reader, path, *expected)
-            _check_geometry(reader, path)
-            _check_complete(reader, path)
-            return reader.Execute()
     except RuntimeError as error:
         raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+    _check_header(reader, path, *expected)
+    _check_geometry(reader, path)
+    return reader
 
 
 def _check_header(reader, path, components, expected):
@@ -240,8 +293,11 @@ def _check_geometry(reader, path):
         raise ValueError(f"{path} has no finite origin and direction; its header is damaged")
 
 
-def _check_complete(reader, path):
-    """ITK reads a NIfTI or Analyze file that was cut off without a word; find it out first."""
+def _check_complete(reader, path, finite=False):
+    """ITK reads a NIfTI or Analyze file that was cut off without a word; find it out first.
+
+    Args: finite: refuse NaN and infinities of float32 voxels too, which ITK takes for zeros.
+    """
     if not path.name.lower().endswith((".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")):
         return
     if ".hdr" in path.name.lower():
@@ -249,12 +305,19 @@ def _check_complete(reader, path):
     bits = int(reader.GetMetaData("bitpix")) if reader.HasMetaDataKey("bitpix") else 0
     offset = float(reader.GetMetaData("vox_offset")) if reader.HasMetaDataKey("vox_offset") else 0
     values = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
-    needed = values * bits // 8 + max(0, int(offset))
-    found = 0
+    offset = max(0, int(offset))
+    needed = values * bits // 8 + offset
+    found, rest = 0, b""
+    finite = finite and bits == 32
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
             # A sound file is read to its end, where gzip compares the checksum.
             while found <= needed + _BLOCK and (block := file.read(_BLOCK)):
+                if finite:
+                    if not found:  # the header's size, of NIfTI-1 or 2, tells the byte order
+                        little = int.from_bytes(block[:4], "little") in (348, 540)
+                    voxels = rest + block[max(0, offset - found) :]
+                    rest = _checked_floats(voxels, "<f4" if little else ">f4", path)
                 found += len(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(
@@ -266,6 +329,14 @@ def _check_complete(reader, path):
         )
 
 
+def _checked_floats(data, dtype, path):
+    """The bytes behind the last whole number. Raises: ValueError: a number is not finite."""
+    whole = len(data) - len(data) % 4
+    if not np.isfinite(np.frombuffer(data[:whole], dtype)).all():
+        raise ValueError(f"{path} has NaN or infinite displacements")
+    return data[whole:]
+
+
 def _reason(error):
     """The last telling line of an ITK exception, which spans several."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -274,4 +345,4 @@ def _reason(error):
         text = "the file is cut off or damaged"
     for mark in ("ITK ERROR:", "sitk::ERROR:"):
         text = text.split(mark)[-1].strip()
-    return text
+    return re.sub(r"\(0x[0-9a-f]+\)", "", text)

@@ -4,9 +4,10 @@
                    D: p -> p + d(p), what the dense stages add, within the fixed space
 
 In voxels the total flow of a cascade is `x + flow(x) = x + u(x) + A (x + u(x)) + b` with A and b of
-the affine stage, x from the grid's centre; u follows from the total flow by solving with I + A.
+the affine stage, x from the grid's centre, and u the dense stages' own flow; D is u in mm.
 """
 
+import math
 import pathlib
 import shutil
 
@@ -15,6 +16,10 @@ import SimpleITK as sitk
 
 from rcn_tf.files import replacing
 from rcn_tf.volumes.images import naming_failed_writes
+from rcn_tf.volumes.sampling import slabs
+
+MAX_VOXELS = 30_000_000
+"""Of a composite transform's field, which ITK holds in float64: 0.7 GB, more than once."""
 
 _HEADER_BYTES = 1 << 16  # about what a file of transforms holds besides its parameters
 
@@ -44,25 +49,33 @@ def affine_transform(transform, matrix=None, offset=None):
 def composite_transform(transform, fixed_grid, matrix=None, offset=None):
     """The whole transform as ITK's composite of L and D.
 
-    ITK's fields leave points outside unmoved, ours continue their border: D therefore has the
-    network grid's spacing but covers the fixed image, where both agree to rounding.
+    ITK's fields leave points outside unmoved, ours continue their border: D therefore covers the
+    fixed image. It has the network grid's spacing, and both agree to rounding; where that takes too
+    many voxels, as the network's box is a small part of the image, D is on the image's own grid.
 
     Args:
         transform: GridTransform.
         fixed_grid: Grid of the fixed image.
         matrix, offset: as of `affine_transform`.
     Returns: SimpleITK.CompositeTransform, fixed point -> moving point (D is applied first).
+    Raises: ValueError: if D would have more than `MAX_VOXELS` voxels.
     """
-    grid, total = _covering(transform, fixed_grid)
-    shift = _lowest_corner(transform.fixed_grid, grid)
-    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1) + shift
-    linear, translation = _index_map(transform.fixed_grid.shape, matrix, offset)
-    dense = (index + total - translation) @ np.linalg.inv(linear).T - index  # u, voxels
-    vectors = dense @ transform.fixed_grid.affine[:3, :3].T
-    field = grid.to_image(vectors)  # float64, as ITK wants it
+    grid = _covering(transform.fixed_grid, fixed_grid)
+    if math.prod(grid.shape) > MAX_VOXELS:
+        grid = fixed_grid
+    if math.prod(grid.shape) > MAX_VOXELS:
+        raise ValueError(f"a composite transform of {math.prod(grid.shape)} voxels is too large")
+    affine = affine_transform(transform, matrix, offset)
+    linear = np.linalg.inv(np.reshape(affine.GetMatrix(), (3, 3)))
+    centre, shift = np.array(affine.GetCenter()), np.array(affine.GetTranslation())
+    vectors = np.empty((*grid.shape, 3))  # float64, as ITK wants it
+    for slab in slabs(grid.shape):
+        points = grid.points(slab)
+        moved = transform.transform_points(points)
+        vectors[slab] = (moved - centre - shift) @ linear.T + centre - points  # L^-1 T(p) - p
     result = sitk.CompositeTransform(3)
-    result.AddTransform(affine_transform(transform, matrix, offset))
-    result.AddTransform(sitk.DisplacementFieldTransform(field))
+    result.AddTransform(affine)
+    result.AddTransform(sitk.DisplacementFieldTransform(grid.to_image(vectors)))
     return result
 
 
@@ -88,20 +101,12 @@ def _index_map(shape, matrix, offset):
     return np.eye(3) + matrix, np.asarray(offset, np.float64) - matrix @ centre
 
 
-def _covering(transform, fixed_grid):
-    """(Grid, flow) of the network grid continued over the whole fixed image, border repeated."""
+def _covering(network, fixed_grid):
+    """The network grid with so many voxels more that it covers the fixed image."""
     ends = np.stack([[-0.5] * 3, np.subtract(fixed_grid.shape, 0.5)])
     corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), axis=-1).reshape(8, 3)
-    network = transform.fixed_grid
     index = network.point_to_index(fixed_grid.index_to_point(corners))
     below = np.maximum(np.ceil(-index.min(axis=0)), 0).astype(int)
     above = np.maximum(np.ceil(index.max(axis=0) - np.subtract(network.shape, 1)), 0).astype(int)
     box = np.stack([-below, network.shape + above], axis=1)
-    grid = network.crop_resampled(box, tuple(network.shape + below + above))
-    padding = [*zip(below, above), (0, 0)]
-    return grid, np.pad(transform.flow.astype(np.float64), padding, mode="edge")
-
-
-def _lowest_corner(network, covering):
-    """Index in the network grid of the covering grid's first voxel, [3] ints."""
-    return np.rint(network.point_to_index(covering.affine[:3, 3])).astype(int)
+    return network.crop_resampled(box, tuple(network.shape + below + above))

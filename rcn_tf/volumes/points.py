@@ -16,7 +16,12 @@ import numpy as np
 from rcn_tf.files import replacing
 
 SYSTEMS = ("LPS", "RAS")
+NOTES = ("outside", "folded")
+"""What `write_points` may be told of a point."""
+
 MAX_BYTES = 64 << 20
+_MAX_MM = 1e6  # a kilometre; NaN is no less either
+_STATUS = "status"  # a CSV's column of notes
 _FCSV_NUMBERS = {"0": "RAS", "1": "LPS", "2": "IJK"}  # of Slicer before version 5
 _NOTE_COLUMN = 12  # of .fcsv, from 0: the description, behind the label
 _POINT_LISTS = ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve")  # markups that are only points
@@ -57,7 +62,7 @@ def read_points(path, system="LPS"):
         layout.parse(path.read_text(encoding="utf-8-sig"), system)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file with points") from error
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}: {error}") from error
     values = np.array(layout.coordinates, np.float64).reshape(-1, 3)
     if not len(values):
@@ -72,7 +77,7 @@ def write_points(path, file, points, notes=None):
         path: file to write; its suffix must be that of the file read.
         file: PointFile.
         points: [N, 3], LPS, mm.
-        notes: N strings, "" for nothing: a CSV's column `status`, elsewhere the description.
+        notes: N strings, "" or one of NOTES: a CSV's column `status`, elsewhere the description.
     Raises: ValueError: if the suffix differs. OSError: if it cannot be written.
     """
     if not isinstance(file.layout, type(_layout(path))):
@@ -97,10 +102,10 @@ def _flipped(points, system):
 
 def _numbers(texts, where):
     try:
-        values = [float(text) for text in texts]
-    except (TypeError, ValueError):
+        values = [float(text) for text in texts] if isinstance(texts, list) else []
+    except (TypeError, ValueError, OverflowError):
         values = []
-    if len(values) != 3 or not np.isfinite(values).all():
+    if len(values) != 3 or not all(abs(value) < _MAX_MM for value in values):
         raise ValueError(f"{where} has no three finite numbers x, y, z; got {texts}")
     return values
 
@@ -117,12 +122,13 @@ class _Csv:
     def parse(self, text, system):
         first = text.split("\n", 1)[0]
         self._delimiter = max(",;\t", key=first.count)
-        rows = list(csv.reader(io.StringIO(text), delimiter=self._delimiter))
-        self._rows = [row for row in rows if any(cell.strip() for cell in row)]
-        self._header = self._take_header()
+        reader = csv.reader(io.StringIO(text), delimiter=self._delimiter)
+        numbered = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+        self._header = self._take_header(numbered)
+        self._rows = [row for _, row in numbered]
         self.system = system
         self.coordinates = []
-        for number, row in enumerate(self._rows, 1 + bool(self._header)):
+        for number, row in numbered:
             if len(row) <= max(self._columns):
                 raise ValueError(f"line {number} has {len(row)} columns; got {row}")
             cells = [row[column] for column in self._columns]
@@ -131,29 +137,35 @@ class _Csv:
     def render(self, points, notes):
         output = io.StringIO()
         writer = csv.writer(output, delimiter=self._delimiter, lineterminator="\n")
-        if self._header:
-            writer.writerow([*self._header, *(["status"] if notes else [])])
+        header = list(self._header or [])
+        if header and notes and _STATUS not in header:  # without a header it would be no one's
+            header.append(_STATUS)
+        if header:
+            writer.writerow(header)
         for k, (row, point) in enumerate(zip(self._rows, points)):
-            cells = list(row)
+            cells = row + [""] * (len(header) - len(row))
             for column, value in zip(self._columns, point):
                 cells[column] = _shown(value)
-            # without a header a further column would be no one's
-            writer.writerow([*cells, *([notes[k] or "ok"] if notes and self._header else [])])
+            if header and notes:
+                cells[header.index(_STATUS)] = notes[k] or "ok"
+            writer.writerow(cells)
         return output.getvalue()
 
-    def _take_header(self):
+    def _take_header(self, numbered):
+        """The first row, taken out, if it names the columns; else there must be just three."""
         self._columns = [0, 1, 2]
-        if not self._rows:
+        if not numbered:
             return None
-        names = [cell.strip().lower() for cell in self._rows[0]]
+        first = numbered[0][1]
+        names = [cell.strip().lower() for cell in first]
         if {"x", "y", "z"} <= set(names):
             self._columns = [names.index(axis) for axis in "xyz"]
-            return self._rows.pop(0)
+            return numbered.pop(0)[1]
         try:
-            _numbers(self._rows[0][:3], "line 1")
+            _numbers(first, "line 1")
         except ValueError:
             raise ValueError(
-                f"line 1 must name the columns x, y and z; got {self._rows[0]}"
+                f"line 1 must name the columns x, y and z, or be three numbers; got {first}"
             ) from None
         return None
 
@@ -181,8 +193,8 @@ class _Fcsv:
         writer = csv.writer(output, lineterminator="\n")
         for k, ((_, row), point) in enumerate(zip(self._rows, points)):
             cells = [row[0], *map(_shown, point), *row[4:]]
-            if notes and notes[k] and len(cells) > _NOTE_COLUMN:
-                cells[_NOTE_COLUMN] = notes[k]
+            if notes and len(cells) > _NOTE_COLUMN:
+                cells[_NOTE_COLUMN] = _description(cells[_NOTE_COLUMN], notes[k])
             writer.writerow(cells)
         return output.getvalue()
 
@@ -208,6 +220,7 @@ class _Markups:
         try:
             lists = self._content["markups"]
             kinds = {one["type"] for one in lists}
+            units = [one.get("coordinateUnits", "mm") for one in lists]
             systems = {_checked_system(str(one.get("coordinateSystem", "LPS"))) for one in lists}
             entries = [entry for one in lists for entry in one.get("controlPoints", [])]
             points = [e for e in entries if e.get("positionStatus", "defined") == "defined"]
@@ -216,6 +229,8 @@ class _Markups:
             raise ValueError("no markups with control points and positions") from error
         if not kinds <= set(_POINT_LISTS):
             raise ValueError(f"markups of type {sorted(kinds)}; expected {', '.join(_POINT_LISTS)}")
+        if any(unit not in ("mm", ["mm", "UCUM"]) for unit in units):
+            raise ValueError(f"coordinates in {units}; expected mm")
         if len(systems) > 1:
             raise ValueError("the lists have different coordinate systems")
         self.system = systems.pop() if systems else "LPS"
@@ -225,9 +240,14 @@ class _Markups:
     def render(self, points, notes):
         for k, (entry, point) in enumerate(zip(self._points, points)):
             entry["position"] = [float(_shown(value)) for value in point]
-            if notes and notes[k]:
-                entry["description"] = notes[k]
+            if notes and (notes[k] or "description" in entry):
+                entry["description"] = _description(entry.get("description", ""), notes[k])
         return json.dumps(self._content, indent=2) + "\n"
+
+
+def _description(old, note):
+    """A point's description with the note; notes of an earlier run go."""
+    return note or ("" if old in NOTES else old)
 
 
 def _checked_system(name):

@@ -27,7 +27,7 @@ def warp_image(moving, transform, fixed, background=None):
     """
     array = sitk.GetArrayFromImage(moving)
     if background is None:
-        background = array.min()
+        background = np.nanmin(array) if array.dtype.kind == "f" else array.min()
     if not np.issubdtype(array.dtype, np.integer):
         return _warp(array, np.dtype(np.float32), sample, moving, transform, fixed, background)
 
@@ -41,7 +41,7 @@ def warp_labels(labels, transform, fixed, background=0, name="moving labels"):
     """Moving label map on the fixed image's grid: one-hot linear, then argmax.
 
     Args: as of `warp_image`; `background` is the id outside; `name` is for errors.
-    Returns: SimpleITK.Image, the labels' integer pixel type (int32 for floating point); on
+    Returns: SimpleITK.Image, the labels' integer pixel type (int32 or int64 for floating point); on
         a tie the smallest id, never an id that is not in `labels` or the background.
     Raises: ValueError: if the labels are not whole numbers.
     """

@@ -1,6 +1,7 @@
 """`rcn apply` on the results of `rcn register`, against them and against SimpleITK and ANTs."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -191,7 +192,15 @@ FAULTS = [
     ([], "nothing to do"),
     (["--image", "{moving}"], "--out goes with"),
     (["--out", "{tmp}/x.nii.gz"], "nothing to do"),
-    (["--image", "{moving}", "--out", "{moving}"], "is the file to be applied to"),
+    (["--image", "{moving}", "--out", "{moving}"], "read or written already"),
+    (["--image", "{moving}", "--out", "{field}"], "read or written already"),
+    (["--image", "{moving}", "--out", "{tmp}/a.nii.gz", "--field", "{tmp}/a.nii.gz"], "already"),
+    (
+        ["--image", "{moving}", "--out", "{tmp}/a.nii.gz", "--reference", "{tmp}/a.nii.gz"],
+        "already",
+    ),
+    (["--image", "{moving}", "--out", "{tmp}/a.nii.gz", "--field", "{tmp}/b.img"], "cannot write"),
+    (["--image", "{moving}", "--out", "{tmp}/x.mhd"], "expected .nii.gz, .nii, .mha, .nrrd"),
     (["--image", "{moving}", "--out", "{tmp}/no/x.nii.gz"], "no such folder"),
     (["--image", "{moving}", "--out", "{tmp}"], "is a folder"),
     (["--image", "{moving}", "--out", "{tmp}/x.docx"], "cannot write"),
@@ -226,12 +235,36 @@ def test_faults_are_one_line_and_leave_nothing(study, tmp_path, capsys, argument
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("transform", ["none", "model", "moving.nii.gz", "cut.nii.gz", "nan.mha"])
+def test_all_outputs_or_none(study, tmp_path, monkeypatch):
+    """The second of two files cannot be written: the first does not appear either."""
+    usage = shutil.disk_usage(tmp_path)
+    left = iter([usage.free, 1000])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=next(left)))
+    command = ["--image", study / "moving.nii.gz", "--out", tmp_path / "a.nii.gz"]
+    assert apply(study, *command, "--field", tmp_path / "b.nii.gz") == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        "none",
+        "model",
+        "moving.nii.gz",
+        "cut.nii.gz",
+        "nan.mha",
+        "nan.nii.gz",
+        "result/transform.h5",
+    ],
+)
 def test_transforms_that_are_none(study, tmp_path, capsys, transform):
     whole = (study / "result" / "displacement.nii.gz").read_bytes()
     (study / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
-    holes = np.full((8, 8, 8, 3), np.nan, np.float32)
-    sitk.WriteImage(sitk.GetImageFromArray(holes, isVector=True), str(study / "nan.mha"))
+    holes = np.zeros((8, 8, 8, 3), np.float32)
+    holes[5, 3, 2, 1] = np.nan
+    for suffix in ("mha", "nii.gz"):
+        image = sitk.GetImageFromArray(holes, isVector=True)
+        sitk.WriteImage(image, str(study / f"nan.{suffix}"))
     command = ["--image", study / "moving.nii.gz", "--out", tmp_path / "x.nii.gz"]
     assert apply(study, *command, transform=transform) == 2
     expected = {
@@ -240,6 +273,8 @@ def test_transforms_that_are_none(study, tmp_path, capsys, transform):
         "moving.nii.gz": "expected one 3D displacement field",
         "cut.nii.gz": "cut off or damaged",
         "nan.mha": "NaN or infinite displacements",
+        "nan.nii.gz": "NaN or infinite displacements",
+        "result/transform.h5": "is a transform file; expected one 3D displacement field",
     }
     assert expected[transform] in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -114,6 +114,26 @@ def test_require_same_geometry():
         require_same_geometry(image, volume()[:, :, :2], "fixed", "mask")
 
 
+@pytest.mark.parametrize("name", ["scan.img", "scan.mhd", "scan.nhdr", "scan.tif"])
+def test_only_single_files_with_geometry_are_written(tmp_path, name):
+    with pytest.raises(ValueError, match="expected .nii.gz, .nii, .mha, .nrrd"):
+        write_image(volume(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_upper_case_suffix(tmp_path):
+    write_image(volume(), tmp_path / "SCAN.NII.GZ")
+    np.testing.assert_allclose(read_image(tmp_path / "SCAN.NII.GZ").GetSpacing(), (1.0, 2.0, 3.5))
+
+
+def test_large_ids_of_floating_point_labels():
+    ids = np.zeros((3, 4, 5))
+    ids[1] = 3e9
+    found = require_integers(sitk.GetImageFromArray(ids), "labels")
+    assert found.dtype == np.int64
+    assert found.max() == 3_000_000_000
+
+
 def test_full_disk_is_named_although_itk_says_nothing(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1000))

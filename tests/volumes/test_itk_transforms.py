@@ -8,7 +8,7 @@ import tensorflow as tf
 from rcn_tf.cascade import dense_stage
 from rcn_tf.fields import affine_flow
 from rcn_tf.output import StageOutput
-from rcn_tf.volumes import Grid, GridTransform
+from rcn_tf.volumes import Grid, GridTransform, itk_transforms
 from rcn_tf.volumes.itk_transforms import (
     affine_transform,
     composite_transform,
@@ -92,6 +92,25 @@ def test_without_an_affine_stage_the_boxes_are_aligned(transform, fixed):
     composite = composite_transform(transform, Grid.from_image(fixed))
     moved = [composite.TransformPoint(point) for point in points.tolist()]
     np.testing.assert_allclose(moved, transform.transform_points(points), atol=1e-4)
+
+
+def test_a_small_box_in_a_large_image_takes_the_images_grid(transform, monkeypatch):
+    """Covering it at the box's spacing would take far more voxels; T is then exact at voxels."""
+    network = transform.fixed_grid
+    large = network.crop_resampled(np.array([[-80, 100], [-90, 110], [-70, 90]]), (30, 28, 26))
+    monkeypatch.setattr(itk_transforms, "MAX_VOXELS", 50_000)
+    composite = composite_transform(transform, large, MATRIX, OFFSET)
+    field = sitk.DisplacementFieldTransform(composite.GetNthTransform(1)).GetDisplacementField()
+    assert field.GetSize() == large.shape[::-1]
+    points = large.points().reshape(-1, 3)[::37]
+    moved = [composite.TransformPoint(point) for point in points.tolist()]
+    np.testing.assert_allclose(moved, transform.transform_points(points), atol=1e-4)
+
+
+def test_too_large_a_composite_is_refused(transform, monkeypatch):
+    monkeypatch.setattr(itk_transforms, "MAX_VOXELS", 100)
+    with pytest.raises(ValueError, match="composite transform of .* voxels is too large"):
+        composite_transform(transform, transform.fixed_grid)
 
 
 def test_unknown_format_is_refused(transform, tmp_path):

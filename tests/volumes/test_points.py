@@ -1,5 +1,6 @@
 """Point files: coordinates replaced, everything else kept."""
 
+import csv
 import json
 
 import numpy as np
@@ -52,13 +53,36 @@ def test_csv_with_a_header(tmp_path, delimiter, header):
 
 
 def test_csv_without_a_header_in_ras(tmp_path):
-    path = write(tmp_path / "p.csv", "".join(f"{x},{y},{z},7\n" for x, y, z in RAS))
+    path = write(tmp_path / "p.csv", "".join(f"{x},{y},{z}\n" for x, y, z in RAS))
     file = read_points(path, "RAS")
     np.testing.assert_array_equal(file.points, LPS)
     write_points(tmp_path / "q.csv", file, MOVED, ["", ""])
     found = np.loadtxt(tmp_path / "q.csv", delimiter=",")
-    np.testing.assert_allclose(found[:, :3], MOVED * (-1, -1, 1))
-    np.testing.assert_array_equal(found[:, 3], 7)
+    np.testing.assert_allclose(found, MOVED * (-1, -1, 1))
+
+
+def test_a_second_pass_renews_the_status(tmp_path):
+    """Rows that are shorter than the header keep their columns, too."""
+    text = "name,x,y,z,comment\na,1,2,3\nb,4,5,6,far\n"
+    first = read_points(write(tmp_path / "p.csv", text))
+    write_points(tmp_path / "q.csv", first, first.points, ["", "outside"])
+    again = read_points(tmp_path / "q.csv")
+    write_points(tmp_path / "r.csv", again, again.points, ["folded", ""])
+    with (tmp_path / "r.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["name", "x", "y", "z", "comment", "status"]
+    assert [row["status"] for row in rows] == ["folded", "ok"]
+    assert [row["comment"] for row in rows] == ["", "far"]
+    path = write(tmp_path / "p.fcsv", FCSV.format(*LPS, system="LPS"))
+    write_points(tmp_path / "q.fcsv", read_points(path), LPS, ["outside", "outside"])
+    write_points(tmp_path / "r.fcsv", read_points(tmp_path / "q.fcsv"), LPS, ["", "folded"])
+    assert "outside" not in (tmp_path / "r.fcsv").read_text()
+    assert "folded" in (tmp_path / "r.fcsv").read_text()
+
+
+def test_old_fcsv_without_a_system_is_ras(tmp_path):
+    file = read_points(write(tmp_path / "p.fcsv", "F-1,1,2,3\n"))
+    np.testing.assert_array_equal(file.points, [[-1, -2, 3]])
 
 
 @pytest.mark.parametrize(("system", "points"), [("LPS", LPS), ("RAS", RAS), ("0", RAS), ("1", LPS)])
@@ -96,6 +120,10 @@ def test_slicer_markups(tmp_path, system, points):
         ("p.csv", "x,y,z\n", "holds no points"),
         ("p.csv", "a,b,c\n1,2,3\n", "line 1 must name the columns x, y and z"),
         ("p.csv", "x,y,z\n1,2,3\n1,2\n", "line 3 has 2 columns"),
+        ("p.csv", "x,y,z\n\n\n1,2\n", "line 4 has 2 columns"),
+        ("p.csv", "7,1,2,3\n", "line 1 must name the columns x, y and z"),
+        ("p.csv", "x,y,z\n1e300,0,0\n", "line 2 has no three finite numbers"),
+        ("p.csv", 'x,y,z\n"' + "1" * 200000 + '",2,3\n', "field larger than field limit"),
         ("p.csv", "x,y,z\n1,two,3\n", "line 2 has no three finite numbers"),
         ("p.csv", "x,y,z\n1,nan,3\n", "line 2 has no three finite numbers"),
         ("p.fcsv", "# CoordinateSystem = IJK\n1,1,2,3\n", "system 'IJK'; expected LPS or RAS"),
@@ -104,6 +132,16 @@ def test_slicer_markups(tmp_path, system, points):
         ("p.mrk.json", "{", "not valid JSON"),
         ("p.mrk.json", "[1]", "no markups with control points"),
         ("p.mrk.json", '{"markups": [{"type": "ROI"}]}', "markups of type"),
+        (
+            "p.mrk.json",
+            '{"markups": [{"type": "Fiducial", "coordinateUnits": "m", "controlPoints": []}]}',
+            "expected mm",
+        ),
+        (
+            "p.mrk.json",
+            '{"markups": [{"type": "Fiducial", "controlPoints": [{"position": "123"}]}]}',
+            "point 1 has no three finite numbers",
+        ),
         (
             "p.mrk.json",
             '{"markups": [{"type": "Fiducial", "controlPoints": [{"position": null}]}]}',
