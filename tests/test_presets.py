@@ -122,22 +122,22 @@ def test_networks_without_affine_stage_stand_for_voxelmorphs_own_code():
 
 
 def test_documented_defaults_are_the_defaults():
-    text = (CONFIGS / "README.md").read_text()
+    text = (ROOT / "docs" / "configs.md").read_text()
     documented = json.loads(text.split("```json")[1].split("```")[0])
     assert documented == TrainingConfig().to_dict()
     assert list(documented) == list(TrainingConfig().to_dict())
 
 
 def test_documented_yaml_example_loads(tmp_path):
-    text = (CONFIGS / "README.md").read_text()
+    text = (ROOT / "docs" / "configs.md").read_text()
     (tmp_path / "train.yaml").write_text(text.split("```yaml")[1].split("```")[0])
     config = load_training_config(tmp_path / "train.yaml")
     assert config.optimizer.learning_rate == 3e-4
 
 
 def test_documented_presets_are_the_presets():
-    """Names in the README's table, braces as a shell expands them."""
-    text = (CONFIGS / "README.md").read_text().split("## Training")[1]
+    """Names in the table, braces as a shell expands them."""
+    text = (ROOT / "docs" / "configs.md").read_text().split("## Training")[1]
     cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     names = [name for cell in cells for name in re.findall(r"`(.+?)`", cell)]
     documented = {one for name in names if ".json" not in name for one in expanded(name)}

@@ -88,7 +88,7 @@ def test_twenty_kills_change_nothing(study, tmp_path):
     )
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", code, str(study), str(tmp_path / "killed"), "1"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
     assert f"{KILLS} kills, {STEPS} steps" in done.stdout, done.stderr
     code = (
         "import pathlib, sys; from rcn_tf.training.loop import train; "
@@ -97,7 +97,7 @@ def test_twenty_kills_change_nothing(study, tmp_path):
         "pathlib.Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", code, str(study / "train.json"), str(tmp_path / "whole")]
-    subprocess.run(command, env=environment, check=True, timeout=600)
+    subprocess.run(command, env=environment, check=True, timeout=1800)
     assert losses_of(tmp_path / "killed") == losses_of(tmp_path / "whole")
     for a, b in zip(
         *(load_model(tmp_path / name)[0].get_weights() for name in ("killed", "whole"))
