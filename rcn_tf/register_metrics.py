@@ -82,9 +82,7 @@ def box_slices(network_grid, grid):
     Args: network_grid, grid: Grid, in the same physical space.
     Returns: three slices, at least one voxel each.
     """
-    ends = np.stack([[-0.5] * 3, np.subtract(network_grid.shape, 0.5)])
-    corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), axis=-1).reshape(8, 3)
-    index = grid.point_to_index(network_grid.index_to_point(corners))
+    index = grid.point_to_index(network_grid.corners())
     slices = []
     for low, high, size in zip(index.min(axis=0), index.max(axis=0), grid.shape):
         start = min(max(int(np.ceil(low - 1e-6)), 0), size - 1)

@@ -39,6 +39,15 @@ def blob_labels():
     return Grid.from_image(image).to_image(ids)
 
 
+def write_pair(folder):
+    """Files of an image with labels, fixed, and of a flipped and turned copy, moving."""
+    images = {"fixed": blob(), "fixed_labels": blob_labels()}
+    images["moving"] = turned_copy(sitk.DICOMOrient(blob() + 3, "LIA"))[0]
+    images["moving_labels"] = turned_copy(sitk.DICOMOrient(blob_labels(), "LIA"))[0]
+    for name, image in images.items():
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+
+
 def test_rotated_flipped_copy_is_brought_back():
     fixed = blob()
     moving, rigid = turned_copy(sitk.DICOMOrient(fixed, "LIA"))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rcn_tf.commands.options import add_precision
+from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
 
 _HEADINGS = {  # metric: (heading, format)
     "dice": ("Dice", ".3f"),
@@ -38,13 +38,7 @@ def add_arguments(parser):
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--subset", metavar="NAME", help="subset whose pairs are registered")
     which.add_argument("--scheme", metavar="NAME", help="every subset of this scheme, one by one")
-    parser.add_argument(
-        "--repeats",
-        type=int,
-        default=1,
-        metavar="R",
-        help="apply each dense stage R times (shared-weight cascading; default 1)",
-    )
+    add_repeats(parser)
     parser.add_argument(
         "--out",
         type=pathlib.Path,
@@ -57,17 +51,7 @@ def add_arguments(parser):
         help="scans 2k and 2k + 1 belong together, although the config does not say so (LSPIG)",
     )
     add_precision(parser)
-    parser.add_argument(
-        "--diffeomorphic",
-        action="store_true",
-        help="integrate each dense stage's flow as a velocity, so that it hardly folds",
-    )
-    parser.add_argument(
-        "--refine",
-        type=int,
-        metavar="N",
-        help="also optimise the flow of every pair with N gradient steps",
-    )
+    add_quality(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a subset")
     parser.add_argument(
         "--augment-seed",
@@ -96,10 +80,7 @@ def run(args):
     from rcn_tf.data.scans import ScanStore
     from rcn_tf.model_folder import load_model
 
-    for option in ("repeats", "limit", "refine"):
-        value = getattr(args, option)
-        if value is not None and value < 1:
-            raise ValueError(f"--{option} must be at least 1; got {value}.")
+    check_positive(args, ["repeats", "limit", "refine"])
     config = load_dataset_config(args.data)
     subsets = [args.subset] if args.subset else list(config.scheme(args.scheme))
     if args.paired:

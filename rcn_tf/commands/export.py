@@ -6,7 +6,7 @@ compared with the model before it is put in place.
 
 import pathlib
 
-from rcn_tf.commands.options import add_precision
+from rcn_tf.commands.options import add_precision, add_repeats, check_positive
 
 
 def add_arguments(parser):
@@ -24,13 +24,7 @@ def add_arguments(parser):
         metavar="DIR",
         help="folder of the SavedModel (default: saved_model in the model folder)",
     )
-    parser.add_argument(
-        "--repeats",
-        type=int,
-        default=1,
-        metavar="R",
-        help="apply each dense stage R times (shared-weight cascading; default 1)",
-    )
+    add_repeats(parser)
     add_precision(parser)
     parser.add_argument(
         "--native",
@@ -44,8 +38,7 @@ def run(args):
     """Exports the model; what can be wrong with the folders is found out first."""
     if args.model is None and args.out is None:
         raise ValueError("--out DIR is needed to export the model that comes with rcn")
-    if args.repeats < 1:
-        raise ValueError(f"--repeats must be at least 1; got {args.repeats}")
+    check_positive(args, ["repeats"])
     out = args.out or args.model / "saved_model"
     if args.model is not None and not args.model.is_dir():
         raise FileNotFoundError(f"model folder {args.model} does not exist.")

@@ -13,6 +13,40 @@ def add_settings(parser, help_text):
     )
 
 
+def add_repeats(parser):
+    """`--repeats`, shared-weight cascading (RCN, section 3.3)."""
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=1,
+        metavar="R",
+        help="apply each dense stage R times (shared-weight cascading; default 1)",
+    )
+
+
+def add_quality(parser):
+    """`--diffeomorphic` and `--refine`, which cost time for a better flow."""
+    parser.add_argument(
+        "--diffeomorphic",
+        action="store_true",
+        help="integrate each dense stage's flow as a velocity, so that it hardly folds",
+    )
+    parser.add_argument(
+        "--refine",
+        type=int,
+        metavar="N",
+        help="optimise the flow of a pair with N gradient steps (50 to 100 do)",
+    )
+
+
+def check_positive(args, names):
+    """Raises: ValueError: a number that was given is below 1."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} must be at least 1; got {value}")
+
+
 def add_precision(parser):
     """`--precision`, in which a trained model computes (`rcn_tf.precision`)."""
     parser.add_argument(

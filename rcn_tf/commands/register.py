@@ -7,7 +7,7 @@ import shutil
 import sys
 
 from rcn_tf.commands import dicom_options
-from rcn_tf.commands.options import add_precision
+from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
 
 INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
 OUTPUTS = (
@@ -48,24 +48,8 @@ def add_arguments(parser):
     )
     parser.add_argument("--fixed-mask", help="organ of interest (default: found)", **image)
     parser.add_argument("--moving-mask", help="organ of interest (default: found)", **image)
-    parser.add_argument(
-        "--repeats",
-        type=int,
-        default=1,
-        metavar="R",
-        help="apply each dense stage R times (shared-weight cascading; default 1)",
-    )
-    parser.add_argument(
-        "--diffeomorphic",
-        action="store_true",
-        help="integrate each dense stage's flow as a velocity, so that it hardly folds",
-    )
-    parser.add_argument(
-        "--refine",
-        type=int,
-        metavar="N",
-        help="optimise the flow for this pair with N gradient steps (50 to 100 do)",
-    )
+    add_repeats(parser)
+    add_quality(parser)
     dicom_options.add_series(parser)
     dicom_options.add_dicom(parser)
 
@@ -74,10 +58,7 @@ def run(args):
     """Registers the pair; nothing is left in DIR unless everything could be written."""
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out {args.out} is a file; expected a folder")
-    if args.repeats < 1:
-        raise ValueError(f"--repeats must be at least 1; got {args.repeats}")
-    if args.refine is not None and args.refine < 1:
-        raise ValueError(f"--refine must be at least 1; got {args.refine}")
+    check_positive(args, ["repeats", "refine"])
     if args.fixed_labels and not args.moving_labels:
         raise ValueError("--fixed-labels needs --moving-labels, to be compared with")
     _check_inputs_stay(args)

@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 
 from rcn_tf.fields import jacobian_determinant
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.sampling import inside, sample, slabs
+from rcn_tf.volumes.sampling import displacement_on, inside, sample, slabs
 
 TOLERANCE = 1e-4
 """Error below which a point counts as inverted, in voxels of the field's finest axis."""
@@ -113,11 +113,7 @@ class DisplacementField:
         """
         if grid.shape == self.grid.shape and np.array_equal(grid.affine, self.grid.affine):
             return np.stack(self._components, axis=-1)
-        vectors = np.empty((*grid.shape, 3), np.float32)
-        for slab in slabs(grid.shape):
-            points = grid.points(slab)
-            vectors[slab] = self.transform_points(points) - points
-        return vectors
+        return displacement_on(self, grid)
 
     def contains(self, points):
         """Boolean [...]: which points [..., 3] lie within the field's voxels."""

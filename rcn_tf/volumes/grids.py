@@ -98,6 +98,11 @@ class Grid:
         axes = (np.asarray(rows), np.arange(self.shape[1]), np.arange(self.shape[2]))
         return self.index_to_point(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
 
+    def corners(self):
+        """Physical points [8, 3] of the corners, half a voxel beyond the outermost centres."""
+        ends = np.stack([[-0.5] * 3, np.subtract(self.shape, 0.5)])
+        return self.index_to_point(np.stack(np.meshgrid(*ends.T), axis=-1).reshape(8, 3))
+
     def crop_resampled(self, box, shape):
         """Grid of another shape over a box of this one.
 

@@ -103,9 +103,7 @@ def _index_map(shape, matrix, offset):
 
 def _covering(network, fixed_grid):
     """The network grid with so many voxels more that it covers the fixed image."""
-    ends = np.stack([[-0.5] * 3, np.subtract(fixed_grid.shape, 0.5)])
-    corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), axis=-1).reshape(8, 3)
-    index = network.point_to_index(fixed_grid.index_to_point(corners))
+    index = network.point_to_index(fixed_grid.corners())
     below = np.maximum(np.ceil(-index.min(axis=0)), 0).astype(int)
     above = np.maximum(np.ceil(index.max(axis=0) - np.subtract(network.shape, 1)), 0).astype(int)
     box = np.stack([-below, network.shape + above], axis=1)

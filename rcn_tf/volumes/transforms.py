@@ -9,7 +9,7 @@ includes the alignment of the two boxes (zero flow maps box onto box).
 import numpy as np
 
 from rcn_tf.fields import invert
-from rcn_tf.volumes.sampling import sample, slabs
+from rcn_tf.volumes.sampling import displacement_on, sample
 
 
 class GridTransform:
@@ -54,11 +54,7 @@ class GridTransform:
         Args: grid: Grid, for example the fixed image's own.
         Returns: [D, H, W, 3] float32, vectors (x, y, z), LPS, mm.
         """
-        displacement = np.empty((*grid.shape, 3), np.float32)
-        for slab in slabs(grid.shape):
-            points = grid.points(slab)
-            displacement[slab] = self.transform_points(points) - points
-        return displacement
+        return displacement_on(self, grid)
 
     def inverse(self):
         """Transform from the moving image's space to the fixed one's.

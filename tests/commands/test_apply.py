@@ -11,19 +11,14 @@ from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
 from rcn_tf.model_folder import save_model
 from rcn_tf.volumes import Grid
-from tests.test_register import blob, blob_labels
-from tests.volumes.test_warping import turned_copy
+from tests.test_register import blob, write_pair
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A folder with images, labels and a result of `rcn register`."""
     folder = tmp_path_factory.mktemp("apply")
-    images = {"fixed": blob(), "fixed_labels": blob_labels()}
-    images["moving"] = turned_copy(sitk.DICOMOrient(blob() + 3, "LIA"))[0]
-    images["moving_labels"] = turned_copy(sitk.DICOMOrient(blob_labels(), "LIA"))[0]
-    for name, image in images.items():
-        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    write_pair(folder)
     network = RecursiveCascade("tests.known_networks:gentle_waves", 1, (32, 32, 32))
     save_model(network, folder / "model")
     command = ["register", "--model", folder / "model", "--out", folder / "result"]

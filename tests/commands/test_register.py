@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
 from rcn_tf.model_folder import DEFAULT_MODEL, save_model
-from tests.test_register import blob, blob_labels
+from tests.test_register import blob, blob_labels, write_pair
 from tests.volumes.test_warping import turned_copy
 
 FILES = {
@@ -31,11 +31,7 @@ FILES = {
 def inputs(tmp_path_factory):
     """A folder with a fixed pair, a turned moving pair and a model that moves voxels."""
     folder = tmp_path_factory.mktemp("register")
-    images = {"fixed": blob(), "fixed_labels": blob_labels()}
-    images["moving"] = turned_copy(sitk.DICOMOrient(blob() + 3, "LIA"))[0]
-    images["moving_labels"] = turned_copy(sitk.DICOMOrient(blob_labels(), "LIA"))[0]
-    for name, image in images.items():
-        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    write_pair(folder)
     network = RecursiveCascade(
         n_cascades=1, volume_shape=(32, 32, 32), channels=2, affine_channels=2, init="original"
     )
