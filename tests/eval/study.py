@@ -17,12 +17,16 @@ SPACING_XYZ = (1.5, 2.0, 2.5)
 
 
 def scan(shift, mask=False):
-    """(volume, segmentation, landmarks) of two boxes on a smooth background, moved by `shift`."""
+    """(volume, segmentation, landmarks) of two boxes in a head in the dark, moved by `shift`.
+
+    The head's outline is what keeps ANTs, on so few voxels, from wandering off.
+    """
     labels = np.zeros(SHAPE, np.uint8)
     labels[9:17, 10:18, 8:16] = 1
     labels[15:22, 18:24, 18:26] = 7
-    texture = np.random.default_rng(0).standard_normal(SHAPE)
-    volume = 60 * (labels > 0) + 60 * (labels == 7) + 60 * gaussian_filter(texture, 2) + 60
+    centred = np.indices(SHAPE) - (np.array(SHAPE).reshape(3, 1, 1, 1) - 1) / 2
+    head = (np.square(centred / np.reshape((12, 14, 14), (3, 1, 1, 1))).sum(axis=0) < 1) * 90.0
+    volume = gaussian_filter(head + 60 * (labels > 0) + 60 * (labels == 7), 0.7)
     points = np.array([[13, 14, 12], [18, 21, 22], [-1, -1, -1]], float)
     points[:2] += shift
     labels, volume = (np.roll(array, shift, (0, 1, 2)) for array in (labels, volume))
