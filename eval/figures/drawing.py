@@ -4,6 +4,7 @@ import re
 
 from eval.figures.distributions import boxplots_figure, jacobian_figure
 from eval.figures.examples import examples_figure, stages_figure
+from eval.figures.sections import sections_figure
 from eval.figures.trends import trends_figure
 from eval.methods import Trained
 from rcn_tf.files import replacing
@@ -29,6 +30,7 @@ def draw(result, examples, models, folder):
         if flows:
             figures[f"jacobian_{where}"] = jacobian_figure(flows)
             figures[f"examples_{where}"] = examples_figure(fixed, moving, flows)
+            figures[f"sections_{where}"] = sections_figure(fixed, moving, flows)
             stages = _deepest_stages(result.table, task, models, fixed, moving)
             figures[f"stages_{where}"] = stages and stages_figure(fixed, moving, stages)
     folder.mkdir(parents=True, exist_ok=True)

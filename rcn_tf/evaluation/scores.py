@@ -74,21 +74,20 @@ class PairScores:
 
     def _overlap(self, flow):
         if self._one_by_one and not self._masks:
-            fixed, moving = self._fixed.segmentation, self._moving.segmentation
-            masks = [
-                (fixed == label, _warped_mask(np.uint8(255) * (moving == label), flow))
-                for label in self._labels
-            ]
+            masks = [self._thresholded([label], flow) for label in self._labels]
             dice = [metrics.dice(*pair, [1])[0] for pair in masks]
-            nothing = np.zeros(fixed.shape, bool)
-            organs = [np.any([nothing, *parts], axis=0) for parts in zip(*masks)]
-            organs = organs or [nothing, nothing]
+            organs = self._thresholded(self._labels, flow)
         else:
             fixed, warped = self._label_maps(flow)
             masks = ((fixed == label, warped == label) for label in self._labels)
             dice = metrics.dice(fixed, warped, self._labels)
             organs = [np.isin(labels, self._labels) for labels in (fixed, warped)]
         return self._overlap_row(np.asarray(dice, float), organs, masks)
+
+    def _thresholded(self, labels, flow):
+        """Fixed and warped mask of some labels together, the latter warped, then thresholded."""
+        fixed, moving = (np.isin(scan.segmentation, labels) for scan in (self._fixed, self._moving))
+        return fixed, _warped_mask(np.uint8(255) * moving, flow)
 
     def _overlap_row(self, dice, organs, masks):
         """Args: dice: of each structure; organs: all structures in both scans; masks: of each."""

@@ -6,6 +6,7 @@ from matplotlib.colors import to_rgb
 
 from eval.figures.distributions import boxplots_figure, jacobian_figure
 from eval.figures.examples import examples_figure, mapped_back, stages_figure
+from eval.figures.sections import sections_figure
 from eval.figures.trends import trends_figure
 from eval.results import Row, TableResult
 from eval.tables import TABLES, Task
@@ -108,6 +109,44 @@ def test_examples_have_a_row_per_method(annotated):
         assert panels[3, 4].get_xlabel() == "0.00 voxels"
         assert panels[2, 4].get_xlabel() == "3.74 voxels"
     assert png(figure).startswith(b"\x89PNG")
+
+
+def annotated_pair():
+    return (Scan(name, *scan(shift)) for name, shift in (("a", (0, 0, 0)), ("b", (1, 2, 3))))
+
+
+def test_sections_are_at_the_landmarks_heights():
+    fixed, moving = annotated_pair()
+    exact = np.zeros((*fixed.volume.shape, 3), np.float32) + np.float32([1, 2, 3])
+    figure = sections_figure(fixed, moving, {"none": 0 * exact, "exact": exact})
+    panels = np.array(figure.axes).reshape(4, 4)  # two landmarks, an image and a mask of each
+    assert [axes.get_title() for axes in panels[0]] == ["L1", "", "L2", ""]
+    for column, height in ((0, 13), (2, 18)):
+        for row in (0, 3):  # the exact flow brings the fixed image back
+            picture = panels[row, column].images[0].get_array()[:-4, :-4]
+            np.testing.assert_allclose(picture, fixed.volume[height, :-4, :-4], atol=1e-3)
+    gold, red = (line.get_xydata()[0] for line in panels[2, 0].lines)
+    np.testing.assert_allclose(gold, [12, 14])
+    np.testing.assert_allclose(red, [15, 16])
+    gold, red = (line.get_xydata()[0] for line in panels[3, 3].lines)
+    np.testing.assert_allclose(gold, red)
+    assert [axes.get_xlabel() for axes in panels[3, :2]] == ["0.00 voxels", "IoU 1.0000"]
+    assert panels[2, 0].get_xlabel() == "3.74 voxels"
+    overlay = panels[2, 1].images[0].get_array()
+    only_fixed, only_moved = overlay[10, 8], overlay[19, 18]
+    np.testing.assert_allclose(only_fixed, [1, 1, 1])
+    np.testing.assert_allclose(only_moved, [0.55, 0, 0])
+
+
+def test_sections_take_three_of_many_landmarks():
+    fixed, moving = (Scan(s.id, s.volume, s.segmentation, None) for s in annotated_pair())
+    assert sections_figure(fixed, moving, {}) is None
+    points = np.array([[20, 5, 5], [4, 5, 5], [11, 5, 5], [12, 5, 5], [-1, -1, -1]], float)
+    fixed, moving = (Scan(s.id, s.volume, s.segmentation, points) for s in (fixed, moving))
+    titles = [axes.get_title() for axes in sections_figure(fixed, moving, {}).axes[:6:2]]
+    assert titles[0] == "L2"
+    assert titles[2] == "L1"
+    assert titles[1] in {"L3", "L4"}
 
 
 def test_stages():
