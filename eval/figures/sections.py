@@ -84,8 +84,8 @@ def _overlay(fixed, warped):
     picture = np.repeat((fixed / 255.0)[..., None], 3, axis=-1)
     if warped is None:
         return picture
-    weight = np.clip(warped[..., None] / 255, 0, 1) * 0.55
-    return (1 - weight) * picture + weight * np.array([1, 0, 0])
+    weight = warped[..., None] / 255 * 0.55
+    return np.clip((1 - weight) * picture + weight * np.array([1, 0, 0]), 0, 1)
 
 
 def _cross(axes, point, colour):
