@@ -22,8 +22,9 @@ ops: $(VENV)/.installed
 demo: ops
 	$(BIN)/python examples/demo.py --out demo_output
 
+# In the order of tests/conftest.py: slow files first.
 test: ops
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

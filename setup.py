@@ -69,7 +69,7 @@ setup(
             *SERVE,
             "httpx>=0.25",
             "pytest>=7",
-            "pytest-xdist>=3",
+            "pytest-xdist>=3.8",
             "ruff>=0.5",
             "setuptools>=64",
             "wheel",
