@@ -60,8 +60,8 @@ def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=
         models: folder. store: from `open_store`. limit: only so many pairs.
         stored_only: leave out what was not measured before.
     Yields: a dict per pair, see `rcn_tf.evaluation.METRICS`; times are "gpu_seconds" and
-        "cpu_seconds", measured with so many "threads". Or a FailedPairError, of a pair that a
-        classical method gave up on.
+        "cpu_seconds", measured with so many "threads". Or a FailedPairError, of a pair that the
+        method gave up on.
     Raises: ValueError: the model is of another size. MissingExtraError. OSError.
     """
     config = data.store(task.study).config
@@ -76,7 +76,8 @@ def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=
             try:
                 flow, warped, times = register(fixed.volume, moving.volume, is_first)
             except RuntimeError as error:
-                names = f"{method.name} on {fixed.id} <- {moving.id}"
+                name = method_name(method, task.study)
+                names = f"{name} on {fixed.id} <- {moving.id}"
                 yield FailedPairError(f"{names}: {one_line(error)}")
                 continue
             if is_first:
@@ -90,7 +91,7 @@ def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=
 def _fingerprint(method, task, models):
     """What changes when a method's results would."""
     if not isinstance(method, Trained):
-        return method.name
+        return f"{method.name} {method.version}"
     spec = method.spec(task.study)
     folder = models / spec.name
     found = state(folder)

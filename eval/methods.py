@@ -36,10 +36,14 @@ class Trained:
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """A method of `eval.baselines`; `run` is its module and function, None does nothing."""
+    """A method of `eval.baselines`; `run` is its module and function, none does nothing.
+
+    version: counts up when the method's results change; older ones are then measured anew.
+    """
 
     name: str
     run: str = ""
+    version: int = 1
     aligned: bool = False
 
     def capped(self, cascades):
@@ -51,5 +55,5 @@ class Baseline:
 IDENTITY = Baseline("identity")
 LINEAR = Baseline("simpleitk_affine", "demons:affine")
 DEMONS = Baseline("simpleitk_demons", "demons:demons")
-ANTS = Baseline("ants_syn", "ants:syn")
+ANTS = Baseline("ants_syn", "ants:syn", version=2)  # 2: with a seed
 ELASTIX = Baseline("elastix_bspline", "elastix:bspline")

@@ -1,7 +1,10 @@
 """Carries a table from data and models to its files; keeps whatever is finished."""
 
 import contextlib
+import dataclasses
 import pathlib
+
+import numpy as np
 
 from eval import mini_study, models
 from eval.baselines import ants, demons
@@ -143,6 +146,7 @@ class Reproduction:
                 self._say(f"{where}, {len(scores)} pairs")
             except (MissingModelError, MissingExtraError) as error:
                 self._note_once(row, str(error), where)
+                scores = row.pairs.get(task, [])  # what was measured before stays
             row.pairs[task] = scores
 
     def _note_once(self, row, note, where):
@@ -172,7 +176,8 @@ class Reproduction:
             flow = store.load_example(fixed, moving)
             if flow is not None:
                 flows[label] = flow
-        return fixed, moving, flows
+        config = self._data.store(task.study).config
+        return _evaluated(fixed, config), _evaluated(moving, config), flows
 
     def _is_at_hand(self, method, task):
         if not isinstance(method, Trained):
@@ -222,3 +227,14 @@ class Reproduction:
         """
         register = demons.demons if self._mini else ants.syn
         return make_flows(self._data, spec.study, spec.scheme, register, self._say)
+
+
+def _evaluated(scan, config):
+    """The scan with the structures alone that its config evaluates; a mask 0..255 stays."""
+    labels = scan.segmentation
+    if labels is None or not config.structures:
+        return scan
+    if config.image_type == "liver" and labels.max() == 255:
+        return scan
+    chosen = np.isin(labels, list(config.structures.values()))
+    return dataclasses.replace(scan, segmentation=labels * chosen)

@@ -12,19 +12,23 @@ import shutil
 def replacing(path):
     """Temporary path beside `path`; it takes `path`'s place when the block succeeds.
 
-    The temporary name keeps the suffixes of `path`, from which writers choose a format. On
-    an error it is removed and an older `path` stays as it was.
+    The temporary name keeps the suffixes of `path`, in small letters, from which writers choose
+    a format. On an error it is removed and an older `path` stays as it was.
 
     Args: path: file to write; its folder must exist.
     Yields: pathlib.Path to write to.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name.lower()}")
+    temporary = path.with_name(f".{os.getpid()}.{_lower_suffix(path.name)}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _lower_suffix(name):
+    return re.sub(r"(\.nii)?\.\w+$", lambda suffix: suffix[0].lower(), name, flags=re.IGNORECASE)
 
 
 @contextlib.contextmanager

@@ -114,7 +114,8 @@ def training_weights(config):
 def _stage_weights(weights):
     """The terms of the training's loss that one more dense stage has."""
     dense = weights.get("dense", {})
-    dense = dense[-1] if isinstance(dense, (list, tuple)) else dense
+    if isinstance(dense, (list, tuple)):
+        dense = dense[-1] if dense else {}
     similarity = weights.get("final", {}).get("similarity", 0)
     if not similarity and not dense.get("similarity"):  # as after a supervised training
         return _stage_weights(RCN_WEIGHTS)

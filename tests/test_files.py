@@ -1,12 +1,20 @@
-"""Folders that are replaced as a whole."""
+"""Files and folders that are replaced as a whole."""
 
 import pytest
 
-from rcn_tf.files import replacing_folder
+from rcn_tf.files import replacing, replacing_folder
 
 
 def content(folder):
     return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_names_that_differ_in_case_do_not_share_a_temporary_file(tmp_path):
+    with replacing(tmp_path / "Out.NII.GZ") as upper, replacing(tmp_path / "out.nii.gz") as lower:
+        upper.write_text("upper")
+        lower.write_text("lower")
+        assert upper.name.endswith(".nii.gz")
+    assert content(tmp_path) == {"Out.NII.GZ": "upper", "out.nii.gz": "lower"}
 
 
 def test_folder_takes_its_place_when_complete(tmp_path):

@@ -77,6 +77,18 @@ def test_weights_of_a_supervised_training_have_no_similarity():
     assert gain.loss_before == pytest.approx(float(losses.similarity(fixed, moving)[0]), 1e-4)
 
 
+def test_weights_of_an_affine_training_have_no_dense_stage():
+    fixed, moving = blob((16, 18, 20)), blob((18, 17, 22))
+    _, gain = refine(
+        identity_output(moving),
+        fixed,
+        moving,
+        1,
+        weights={"dense": [], "final": {"similarity": 1.0}},
+    )
+    assert gain.loss_before == pytest.approx(float(losses.similarity(fixed, moving)[0]), 1e-4)
+
+
 def test_training_weights_of_a_model_folder():
     loss = {"final": {"similarity": 1.0}}
     assert training_weights({"training": {"config": {"loss": loss}}}) == loss

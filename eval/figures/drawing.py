@@ -7,6 +7,7 @@ from eval.figures.examples import examples_figure, stages_figure
 from eval.figures.sections import sections_figure
 from eval.figures.trends import trends_figure
 from eval.methods import Trained
+from eval.models import state
 from rcn_tf.files import replacing
 from rcn_tf.model_folder import load_model
 from rcn_tf.report.figures import png
@@ -45,7 +46,7 @@ def _deepest_stages(table, task, models, fixed, moving):
     depths = {}
     for method in table.rows.values():
         match = isinstance(method, Trained) and re.fullmatch(r"vtn_(\d+)", method.network)
-        if match and (models / method.spec(task.study).name / "weights.h5").exists():
+        if match and state(models / method.spec(task.study).name) == "trained":
             depths[int(match[1])] = method
     if not depths:
         return None

@@ -159,6 +159,7 @@ def _write(result, metrics, images, args, folder):
     from rcn_tf.volumes.itk_transforms import (
         affine_transform,
         composite_transform,
+        deformation_grid,
         write_transform,
     )
 
@@ -173,6 +174,8 @@ def _write(result, metrics, images, args, folder):
         _say(f"leaving out transform.h5: {error}")
     else:
         write_transform(composite, folder / "transform.h5")
+        if deformation_grid(result.transform, fixed_grid) is fixed_grid:
+            _say("transform.h5 samples the flow at the fixed image's voxels, coarser than it is")
     if result.warped_labels is not None:
         write_image(result.warped_labels, folder / "warped_labels.nii.gz")
     facts = {

@@ -18,7 +18,6 @@ import itertools
 import numpy as np
 from scipy.spatial import cKDTree
 
-from rcn_tf.fields import jacobian_determinant
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.sampling import displacement_on, inside, sample, slabs
 
@@ -256,12 +255,30 @@ class DisplacementField:
         return moved.min(axis=1), moved.max(axis=1)
 
     def _folded_cells(self):
-        """Index of the lowest corner of every cell that is turned inside out, [M, 3]."""
+        """Index of the lowest corner of every cell that is turned inside out, [M, 3].
+
+        A cell is where the edges that meet at one of its eight corners are no right-handed frame.
+        """
         to_index = np.linalg.inv(self.grid.affine)[:3, :3].astype(np.float32)
         found = []
         for slab in slabs(self.grid.shape):
             rows = slice(slab.start, slab.stop + 1)  # a cell has corners in two planes
             vectors = np.stack([part[rows] for part in self._components], axis=-1)
-            determinant = np.asarray(jacobian_determinant((vectors @ to_index.T)[None]))[0]
-            found.append(np.argwhere(determinant <= 0) + (slab.start, 0, 0))
+            found.append(np.argwhere(_turned(vectors @ to_index.T)) + (slab.start, 0, 0))
         return np.concatenate(found)
+
+
+def _turned(flow):
+    """Which cells between the voxels of a flow [D, H, W, 3] are turned inside out."""
+    cells = np.array(flow.shape[:3]) - 1
+    unit = np.eye(3, dtype=flow.dtype)
+    edges = [np.diff(flow, axis=axis) + unit[axis] for axis in range(3)]
+    turned = np.zeros(cells, bool)
+    for corner in itertools.product((0, 1), repeat=3):
+        starts = corner * (1 - np.eye(3, dtype=int))  # an edge runs along its own axis
+        u, v, w = (
+            edge[tuple(slice(a, a + n) for a, n in zip(start, cells))]
+            for edge, start in zip(edges, starts)
+        )
+        turned |= np.einsum("...i,...i", np.cross(u, v), w) <= 0
+    return turned

@@ -22,6 +22,7 @@ from rcn_tf.volumes.detached import companions
 from rcn_tf.volumes.dicom import is_dicom, read_series, without_itk_warnings
 
 _BLOCK = 1 << 20
+_NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # NumPy's dtypes of the header's datatype
 _SCALAR = (1, "expected one 3D image with one value per voxel")
 _VECTORS = (3, "expected one 3D displacement field, with three values per voxel")
 
@@ -40,7 +41,8 @@ def read_image(path, series=None):
             FreeSurfer's .mgz (needs nibabel), or a folder with the files of a DICOM series,
             or a ZIP archive with them (in folders or not).
         series: which series of such a folder or archive (`rcn_tf.volumes.dicom`).
-    Returns: SimpleITK.Image, 3D, one component, the file's pixel type.
+    Returns: SimpleITK.Image, 3D, one component, the file's pixel type. NaN and infinities of a
+        NIfTI file are 0, as ITK reads them; of other files they stay.
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is not readable as one scalar 3D image.
@@ -296,7 +298,7 @@ def _check_geometry(reader, path):
 def _check_complete(reader, path, finite=False):
     """ITK reads a NIfTI or Analyze file that was cut off without a word; find it out first.
 
-    Args: finite: refuse NaN and infinities of float32 voxels too, which ITK takes for zeros.
+    Args: finite: refuse NaN and infinities too, which ITK takes for zeros.
     """
     if not path.name.lower().endswith((".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")):
         return
@@ -308,16 +310,17 @@ def _check_complete(reader, path, finite=False):
     offset = max(0, int(offset))
     needed = values * bits // 8 + offset
     found, rest = 0, b""
-    finite = finite and bits == 32
+    datatype = reader.GetMetaData("datatype") if reader.HasMetaDataKey("datatype") else ""
+    floats = _NIFTI_FLOATS.get(datatype) if finite else None
     try:
         with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
             # A sound file is read to its end, where gzip compares the checksum.
             while found <= needed + _BLOCK and (block := file.read(_BLOCK)):
-                if finite:
+                if floats:
                     if not found:  # the header's size, of NIfTI-1 or 2, tells the byte order
                         little = int.from_bytes(block[:4], "little") in (348, 540)
                     voxels = rest + block[max(0, offset - found) :]
-                    rest = _checked_floats(voxels, "<f4" if little else ">f4", path)
+                    rest = _checked_floats(voxels, ("<" if little else ">") + floats, path)
                 found += len(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(
@@ -331,7 +334,7 @@ def _check_complete(reader, path, finite=False):
 
 def _checked_floats(data, dtype, path):
     """The bytes behind the last whole number. Raises: ValueError: a number is not finite."""
-    whole = len(data) - len(data) % 4
+    whole = len(data) - len(data) % np.dtype(dtype).itemsize
     if not np.isfinite(np.frombuffer(data[:whole], dtype)).all():
         raise ValueError(f"{path} has NaN or infinite displacements")
     return data[whole:]

@@ -46,12 +46,20 @@ def affine_transform(transform, matrix=None, offset=None):
     return result
 
 
-def composite_transform(transform, fixed_grid, matrix=None, offset=None):
-    """The whole transform as ITK's composite of L and D.
+def deformation_grid(transform, fixed_grid):
+    """Grid of a composite's deformation D.
 
     ITK's fields leave points outside unmoved, ours continue their border: D therefore covers the
-    fixed image. It has the network grid's spacing, and both agree to rounding; where that takes too
-    many voxels, as the network's box is a small part of the image, D is on the image's own grid.
+    fixed image. It has the network grid's spacing, and D is exact to rounding; where that takes too
+    many voxels, as the network's box is a small part of the image, it is `fixed_grid` itself, and
+    D is sampled from the flow.
+    """
+    grid = _covering(transform.fixed_grid, fixed_grid)
+    return fixed_grid if math.prod(grid.shape) > MAX_VOXELS else grid
+
+
+def composite_transform(transform, fixed_grid, matrix=None, offset=None):
+    """The whole transform as ITK's composite of L and D.
 
     Args:
         transform: GridTransform.
@@ -60,9 +68,7 @@ def composite_transform(transform, fixed_grid, matrix=None, offset=None):
     Returns: SimpleITK.CompositeTransform, fixed point -> moving point (D is applied first).
     Raises: ValueError: if D would have more than `MAX_VOXELS` voxels.
     """
-    grid = _covering(transform.fixed_grid, fixed_grid)
-    if math.prod(grid.shape) > MAX_VOXELS:
-        grid = fixed_grid
+    grid = deformation_grid(transform, fixed_grid)
     if math.prod(grid.shape) > MAX_VOXELS:
         raise ValueError(f"a composite transform of {math.prod(grid.shape)} voxels is too large")
     affine = affine_transform(transform, matrix, offset)

@@ -21,7 +21,7 @@ NOTES = ("outside", "folded")
 
 MAX_BYTES = 64 << 20
 _MAX_MM = 1e6  # a kilometre; NaN is no less either
-_STATUS = "status"  # a CSV's column of notes
+_STATUS = "rcn_status"  # a CSV's column of notes, by a name that nobody else gives
 _FCSV_NUMBERS = {"0": "RAS", "1": "LPS", "2": "IJK"}  # of Slicer before version 5
 _NOTE_COLUMN = 12  # of .fcsv, from 0: the description, behind the label
 _POINT_LISTS = ("Fiducial", "Line", "Angle", "Curve", "ClosedCurve")  # markups that are only points
@@ -120,7 +120,7 @@ class _Csv:
     suffix = ".csv"
 
     def parse(self, text, system):
-        first = text.split("\n", 1)[0]
+        first = next((line for line in text.splitlines() if line.strip()), "")
         self._delimiter = max(",;\t", key=first.count)
         reader = csv.reader(io.StringIO(text), delimiter=self._delimiter)
         numbered = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
@@ -131,6 +131,8 @@ class _Csv:
         for number, row in numbered:
             if len(row) <= max(self._columns):
                 raise ValueError(f"line {number} has {len(row)} columns; got {row}")
+            if self._header and any(map(str.strip, row[len(self._header) :])):
+                raise ValueError(f"line {number} has more columns than the header; got {row}")
             cells = [row[column] for column in self._columns]
             self.coordinates.append(_numbers(cells, f"line {number}"))
 
@@ -143,7 +145,7 @@ class _Csv:
         if header:
             writer.writerow(header)
         for k, (row, point) in enumerate(zip(self._rows, points)):
-            cells = row + [""] * (len(header) - len(row))
+            cells = row[: len(header) or None] + [""] * (len(header) - len(row))
             for column, value in zip(self._columns, point):
                 cells[column] = _shown(value)
             if header and notes:
@@ -242,6 +244,8 @@ class _Markups:
             entry["position"] = [float(_shown(value)) for value in point]
             if notes and (notes[k] or "description" in entry):
                 entry["description"] = _description(entry.get("description", ""), notes[k])
+        for one in self._content["markups"]:
+            one.pop("measurements", None)  # of the points before; Slicer measures anew
         return json.dumps(self._content, indent=2) + "\n"
 
 

@@ -249,6 +249,7 @@ def test_all_outputs_or_none(study, tmp_path, monkeypatch):
         "cut.nii.gz",
         "nan.mha",
         "nan.nii.gz",
+        "nan64.nii.gz",
         "result/transform.h5",
     ],
 )
@@ -260,6 +261,8 @@ def test_transforms_that_are_none(study, tmp_path, capsys, transform):
     for suffix in ("mha", "nii.gz"):
         image = sitk.GetImageFromArray(holes, isVector=True)
         sitk.WriteImage(image, str(study / f"nan.{suffix}"))
+    image = sitk.Cast(image, sitk.sitkVectorFloat64)
+    sitk.WriteImage(image, str(study / "nan64.nii.gz"))
     command = ["--image", study / "moving.nii.gz", "--out", tmp_path / "x.nii.gz"]
     assert apply(study, *command, transform=transform) == 2
     expected = {
@@ -269,6 +272,7 @@ def test_transforms_that_are_none(study, tmp_path, capsys, transform):
         "cut.nii.gz": "cut off or damaged",
         "nan.mha": "NaN or infinite displacements",
         "nan.nii.gz": "NaN or infinite displacements",
+        "nan64.nii.gz": "NaN or infinite displacements",
         "result/transform.h5": "is a transform file; expected one 3D displacement field",
     }
     assert expected[transform] in capsys.readouterr().err

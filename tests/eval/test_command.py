@@ -3,8 +3,10 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
+from eval.baselines.physical import MissingExtraError
 from eval.command import main
 from tests.eval import study
 
@@ -209,3 +211,20 @@ def test_a_training_that_fails_leaves_its_row_empty(folders, capsys):
     assert run(folders, "table4", "--train", "--no-figures") == 1
     assert "not trained: brain/vm_x2_brain, exit code 2" in capsys.readouterr().out
     assert "is missing" in (folders / "out" / "table4.md").read_text()
+
+
+def test_scores_stay_when_their_package_is_gone(folders, monkeypatch):
+    """Pairs that were measured stay in the table where the others cannot be measured any more."""
+    flow = np.zeros((*study.SHAPE, 3), np.float32)
+    for name in ("ants.syn", "elastix.bspline", "demons.affine", "demons.demons"):
+        monkeypatch.setattr(f"eval.baselines.{name}", lambda *_: flow)
+    assert run(folders, "table1", "--no-figures", "--limit", "2") == 1
+
+    def missing(*_):
+        raise MissingExtraError("ants is not installed")
+
+    monkeypatch.setattr("eval.baselines.ants.syn", missing)
+    assert run(folders, "table1", "--no-figures") == 1
+    text = (folders / "out" / "table1.md").read_text()
+    assert re.search(r"\| ANTs SyN .*\| 2/3 \|", text)
+    assert "ants is not installed" in text

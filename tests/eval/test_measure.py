@@ -101,6 +101,25 @@ def test_a_pair_that_fails_is_named_and_the_rest_goes_on(data, tmp_path, monkeyp
     assert str(found[1]) == ("fragile on scans/S01 <- scans/S03: too many samples map outside")
 
 
+def test_a_network_that_fails_is_named(data, tmp_path, monkeypatch):
+    study.write_model(tmp_path / "models" / "brain" / "vtn_1_brain")
+
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(measure._Network, "__call__", fail)
+    found = run(Trained("vtn_1"), data, tmp_path, limit=1)
+    assert str(found[0]) == "vtn_1_brain on scans/S01 <- scans/S02: out of memory"
+
+
+def test_another_version_of_a_method_is_measured_anew(data, tmp_path, monkeypatch):
+    flow = np.zeros((*study.SHAPE, 3), np.float32)
+    monkeypatch.setattr("eval.baselines.demons.demons", lambda *_: flow)
+    run(Baseline("changing", "demons:demons"), data, tmp_path)
+    newer = Baseline("changing", "demons:demons", version=2)
+    assert run(newer, data, tmp_path, stored_only=True) == []
+
+
 def test_stored_only(data, tmp_path):
     assert run(IDENTITY, data, tmp_path, stored_only=True) == []
     run(IDENTITY, data, tmp_path, limit=2)

@@ -120,6 +120,19 @@ def test_folding_is_flagged_and_nothing_else():
     np.testing.assert_array_equal(status, [Status.FOLDED, Status.OK])
 
 
+def test_a_fold_at_any_corner_of_a_cell_is_found():
+    """One voxel that jumps over its neighbour along x turns cells on both of its sides."""
+    grid = Grid((7, 7, 7), np.eye(4)[[2, 1, 0, 3]])
+    for step in (-1.5, 1.5):
+        vectors = np.zeros((*grid.shape, 3), np.float32)
+        vectors[3, 3, 3, 0] = step
+        field = DisplacementField(grid, vectors)
+        near = (2.95, 3.05)  # three points map to each of these
+        points = np.array([[3 + 0.8 * step, y, z] for y in near for z in near])
+        _, _, status = field.invert_points(points)
+        np.testing.assert_array_equal(status, Status.FOLDED)
+
+
 def test_a_turn_by_120_degrees_beyond_the_border_is_outside():
     grid = oblique_grid()
     turn = np.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]])  # about (1, 1, 1)

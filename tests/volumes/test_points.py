@@ -47,9 +47,19 @@ def test_csv_with_a_header(tmp_path, delimiter, header):
     again = read_points(tmp_path / "q.csv")
     np.testing.assert_allclose(again.points, MOVED)
     lines = (tmp_path / "q.csv").read_text().splitlines()
-    assert lines[0] == header + delimiter + "status"
+    assert lines[0] == header + delimiter + "rcn_status"
     assert lines[1].startswith("a") and lines[1].endswith("ok")
     assert lines[2].startswith("b") and lines[2].endswith("outside")
+
+
+def test_a_column_of_ones_own_called_status_stays(tmp_path):
+    path = write(tmp_path / "p.csv", "\nx;y;z;Status\n1;2;3;mine\n4;5;6\n")
+    file = read_points(path)
+    write_points(tmp_path / "q.csv", file, MOVED, ["", "folded"])
+    lines = (tmp_path / "q.csv").read_text().splitlines()
+    assert lines[0] == "x;y;z;Status;rcn_status"
+    assert lines[1].endswith(";mine;ok")
+    assert lines[2].endswith(";;folded")
 
 
 def test_csv_without_a_header_in_ras(tmp_path):
@@ -70,8 +80,8 @@ def test_a_second_pass_renews_the_status(tmp_path):
     write_points(tmp_path / "r.csv", again, again.points, ["folded", ""])
     with (tmp_path / "r.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["name", "x", "y", "z", "comment", "status"]
-    assert [row["status"] for row in rows] == ["folded", "ok"]
+    assert list(rows[0]) == ["name", "x", "y", "z", "comment", "rcn_status"]
+    assert [row["rcn_status"] for row in rows] == ["folded", "ok"]
     assert [row["comment"] for row in rows] == ["", "far"]
     path = write(tmp_path / "p.fcsv", FCSV.format(*LPS, system="LPS"))
     write_points(tmp_path / "q.fcsv", read_points(path), LPS, ["outside", "outside"])
@@ -100,7 +110,9 @@ def test_fcsv_says_its_system(tmp_path, system, points):
 
 @pytest.mark.parametrize(("system", "points"), [("LPS", LPS), ("RAS", RAS)])
 def test_slicer_markups(tmp_path, system, points):
-    path = write(tmp_path / "p.mrk.json", markups(system, points))
+    text = json.loads(markups(system, points))
+    text["markups"][0]["measurements"] = [{"name": "length", "value": 10.0}]
+    path = write(tmp_path / "p.mrk.json", json.dumps(text))
     file = read_points(path)
     np.testing.assert_allclose(file.points, LPS)
     write_points(tmp_path / "q.mrk.json", file, MOVED, ["outside", ""])
@@ -109,6 +121,7 @@ def test_slicer_markups(tmp_path, system, points):
     assert [entry["label"] for entry in entries] == ["F-0", "F-1", "not placed"]
     assert entries[0]["description"] == "outside"
     assert "position" not in entries[2]
+    assert "measurements" not in content["markups"][0]  # they were of the points before
     assert content["markups"][0]["display"] == {}
     np.testing.assert_allclose(read_points(tmp_path / "q.mrk.json").points, MOVED)
 
@@ -121,6 +134,7 @@ def test_slicer_markups(tmp_path, system, points):
         ("p.csv", "a,b,c\n1,2,3\n", "line 1 must name the columns x, y and z"),
         ("p.csv", "x,y,z\n1,2,3\n1,2\n", "line 3 has 2 columns"),
         ("p.csv", "x,y,z\n\n\n1,2\n", "line 4 has 2 columns"),
+        ("p.csv", "x,y,z\n1,2,3,Left\n", "line 2 has more columns than the header"),
         ("p.csv", "7,1,2,3\n", "line 1 must name the columns x, y and z"),
         ("p.csv", "x,y,z\n1e300,0,0\n", "line 2 has no three finite numbers"),
         ("p.csv", 'x,y,z\n"' + "1" * 200000 + '",2,3\n', "field larger than field limit"),

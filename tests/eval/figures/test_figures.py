@@ -1,10 +1,13 @@
 """Figures show the numbers they are given."""
 
+import json
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
 from eval.figures.distributions import boxplots_figure, jacobian_figure
+from eval.figures.drawing import _deepest_stages
 from eval.figures.examples import examples_figure, mapped_back, stages_figure
 from eval.figures.sections import sections_figure
 from eval.figures.trends import trends_figure
@@ -13,7 +16,7 @@ from eval.tables import TABLES, Task
 from rcn_tf.data.packs import Scan
 from rcn_tf.metrics import sample_flow
 from rcn_tf.report.figures import flow_colours, png
-from tests.eval.study import TASK, scan
+from tests.eval.study import TASK, scan, write_model
 
 LIVER = Task("liver", "lits-val")
 
@@ -156,3 +159,14 @@ def test_stages():
     figure = stages_figure(fixed, moving, stages)
     titles = [axes.get_title() for axes in figure.axes[:4]]
     assert titles == ["moving", "affine", "cascade 1", "fixed"]
+
+
+def test_stages_are_of_trained_models(tmp_path):
+    for n in (1, 2):
+        write_model(tmp_path / "brain" / f"vtn_{n}_brain", n_cascades=n)
+    path = tmp_path / "brain" / "vtn_2_brain" / "config.json"
+    unfinished = {"training": {"steps": 3, "config": {"steps": 9}}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **unfinished}))
+    fixed, moving = annotated_pair()
+    stages = _deepest_stages(TABLES["table2"], TASK, tmp_path, fixed, moving)
+    assert [name for name, *_ in stages] == ["affine", "cascade 1"]
