@@ -1,7 +1,7 @@
 """Sections at three landmarks' heights under every method, after VTN's Figures 6 to 8.
 
 A row per method; for each of three landmarks the axial slice of the warped image at the height
-of that landmark in the fixed image, and the same slice of the segmentation of everything: the
+of that landmark in the fixed image, and the same slice of all structures as one mask: the
 fixed one white, the warped one red. Crosses are landmarks projected onto that slice, yellow in
 the fixed image, red brought back from the moving one by the flow: crosses on each other may
 still be apart in height. The distance is the mean of all landmarks', the IoU the volume's.

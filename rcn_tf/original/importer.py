@@ -93,7 +93,7 @@ def import_checkpoint(path, out=None, *, volume_shape=None, data=None, force=Fal
         *arguments.notes,
         *notes,
         f"volume shape: {origin}",
-        *(["saved_model/ is of the model before: export again"] * (out / "saved_model").exists()),
+        (out / "saved_model").exists() and "saved_model/ is of the model before: export again",
         *(
             f"ignored {len(group)} variables {what} ({listed(group)})"
             for what, group in ignored.items()

@@ -257,7 +257,7 @@ class DisplacementField:
     def _folded_cells(self):
         """Index of the lowest corner of every cell that is turned inside out, [M, 3].
 
-        A cell is where the edges that meet at one of its eight corners are no right-handed frame.
+        The edges that meet at each of a cell's eight corners must be a right-handed frame.
         """
         to_index = np.linalg.inv(self.grid.affine)[:3, :3].astype(np.float32)
         found = []

@@ -138,7 +138,8 @@ def test_an_existing_folder_is_not_overwritten(run, tmp_path, capsys):
     imported(capsys, f"{run}:5000", *VOLUMES)
     assert "already holds a model" in refused(capsys, run, *VOLUMES)
     assert load_model(out)[1]["original"]["step"] == 5000
-    imported(capsys, run, "--force", *VOLUMES)
+    (out / "saved_model").mkdir()
+    assert "is of the model before" in imported(capsys, run, "--force", *VOLUMES)
     assert load_model(out)[1]["original"]["step"] == 10000
     (out / "training.json").write_text("{}")
     assert "holds a training run" in refused(capsys, run, "--force", *VOLUMES)
