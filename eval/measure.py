@@ -76,8 +76,7 @@ def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=
             try:
                 flow, warped, times = register(fixed.volume, moving.volume, is_first)
             except RuntimeError as error:
-                name = method_name(method, task.study)
-                names = f"{name} on {fixed.id} <- {moving.id}"
+                names = f"{method_name(method, task.study)} on {fixed.id} <- {moving.id}"
                 yield FailedPairError(f"{names}: {one_line(error)}")
                 continue
             if is_first:

@@ -18,6 +18,7 @@ from eval.report import write_report
 from eval.results import Row, TableResult
 from eval.tables import TABLES, needed_models
 from eval.writing import summary, write_table
+from rcn_tf.metrics import MASK_THRESHOLD
 from rcn_tf.model_folder import count_parameters
 
 INTERRUPTED = 130  # exit code
@@ -230,11 +231,12 @@ class Reproduction:
 
 
 def _evaluated(scan, config):
-    """The scan with the structures alone that its config evaluates; a mask 0..255 stays."""
+    """The scan with the structures alone that its config evaluates; a mask 0..255 becomes 0 and 1."""
     labels = scan.segmentation
-    if labels is None or not config.structures:
+    if labels is None:
         return scan
     if config.image_type == "liver" and labels.max() == 255:
-        return scan
-    chosen = np.isin(labels, list(config.structures.values()))
-    return dataclasses.replace(scan, segmentation=labels * chosen)
+        labels = np.uint8(labels > MASK_THRESHOLD)
+    elif config.structures:
+        labels = labels * np.isin(labels, list(config.structures.values()))
+    return dataclasses.replace(scan, segmentation=labels)

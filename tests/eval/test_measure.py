@@ -115,8 +115,9 @@ def test_a_network_that_fails_is_named(data, tmp_path, monkeypatch):
 def test_another_version_of_a_method_is_measured_anew(data, tmp_path, monkeypatch):
     flow = np.zeros((*study.SHAPE, 3), np.float32)
     monkeypatch.setattr("eval.baselines.demons.demons", lambda *_: flow)
-    run(Baseline("changing", "demons:demons"), data, tmp_path)
-    newer = Baseline("changing", "demons:demons", version=2)
+    first, newer = (Baseline("changing", "demons:demons", version=v) for v in (1, 2))
+    run(first, data, tmp_path)
+    assert len(run(first, data, tmp_path, stored_only=True)) == 3
     assert run(newer, data, tmp_path, stored_only=True) == []
 
 

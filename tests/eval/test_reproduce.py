@@ -20,10 +20,12 @@ def test_figures_show_the_structures_that_are_evaluated(tmp_path):
         np.testing.assert_array_equal(everything.segmentation, scan.segmentation)
 
 
-def test_a_liver_mask_is_shown_whole(tmp_path):
+def test_a_liver_mask_is_thresholded(tmp_path):
     study.write_data(tmp_path)
     study.write_config(tmp_path, "liver", segmentation_class_value={"liver": 1})
     scan = Scan("a", *study.scan((0, 0, 0), mask=True))
+    inside = scan.segmentation == 255
+    scan.segmentation[0, 0, 0] = 100  # of a resampled border
     with DataFolder(tmp_path) as data:
         shown = _evaluated(scan, data.store("liver").config)
-    assert shown.segmentation.max() == 255
+    np.testing.assert_array_equal(shown.segmentation, inside)

@@ -7,7 +7,12 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.volumes import read_image, write_image
-from rcn_tf.volumes.images import require_finite, require_integers, require_same_geometry
+from rcn_tf.volumes.images import (
+    read_displacement,
+    require_finite,
+    require_integers,
+    require_same_geometry,
+)
 
 
 def volume(dtype=np.int16):
@@ -15,6 +20,14 @@ def volume(dtype=np.int16):
     image.SetSpacing([1.0, 2.0, 3.5])
     image.SetOrigin([4.0, -5.0, 6.0])
     return image
+
+
+def test_a_field_of_integers_is_not_taken_for_floats(tmp_path):
+    """The bytes of the integer -1 would be a float's NaN."""
+    vectors = sitk.GetImageFromArray(np.full((3, 4, 5, 3), -1, np.int32), isVector=True)
+    sitk.WriteImage(vectors, str(tmp_path / "field.nii.gz"))
+    field = read_displacement(tmp_path / "field.nii.gz")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(field), -1)
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd"])
