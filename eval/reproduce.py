@@ -231,7 +231,7 @@ class Reproduction:
 
 
 def _evaluated(scan, config):
-    """The scan with the structures alone that its config evaluates; a mask 0..255 becomes 0 and 1."""
+    """The scan with the structures alone that its config evaluates; masks become 0 and 1."""
     labels = scan.segmentation
     if labels is None:
         return scan
