@@ -7,6 +7,7 @@ of the fixed image go to the moving one. With --inverse it is the other way roun
 import pathlib
 import sys
 
+WARNINGS_LAST = True
 FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
 _LISTED = 10  # points that a warning names
 

@@ -1,5 +1,8 @@
 """Entry point of the `rcn` command: picks the subcommand and turns errors into one line.
 
+A command module has `add_arguments(parser)` and `run(args)`; with `WARNINGS_LAST = True` its
+warnings follow its results instead of standing between them.
+
 Exit codes: 0 success, 1 done but not with all scans (`rcn prepare`), 2 something is wrong with the
 input (named on standard error), 130 interrupted.
 """
@@ -9,6 +12,7 @@ import importlib
 import os
 import sys
 
+from rcn_tf.commands.shown_warnings import printing_warnings
 from rcn_tf.errors import is_for_the_user, one_line
 
 COMMANDS = (
@@ -30,8 +34,11 @@ def main(argv=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser, modules = _parser()
     args = parser.parse_args(argv)
+    module = modules[args.command]
+    last = getattr(module, "WARNINGS_LAST", False)
     try:
-        return modules[args.command].run(args) or 0
+        with printing_warnings(args.command, last=last):
+            return module.run(args) or 0
     except Exception as error:
         if os.environ.get("RCN_DEBUG") or not is_for_the_user(error):
             raise

@@ -9,6 +9,7 @@ import sys
 from rcn_tf.commands import dicom_options
 from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
 
+WARNINGS_LAST = True
 INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
 OUTPUTS = (
     ("warped.nii.gz", "moving image on the fixed image's grid"),

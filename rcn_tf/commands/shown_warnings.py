@@ -1,0 +1,39 @@
+"""Warnings as the commands show them: one line each, on standard error, never twice."""
+
+import contextlib
+import sys
+import warnings
+
+from rcn_tf.errors import InputWarning, one_line
+
+
+@contextlib.contextmanager
+def printing_warnings(command, *, last):
+    """Prints every warning of the block once, as one line on standard error.
+
+    Args:
+        command: its name, for the beginning of the line.
+        last: whether to wait for the end of the block, so that warnings do not stand between
+            a command's results; long-running commands print them at once.
+    """
+    seen, held = set(), []
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        del category, filename, lineno, file, line  # of no use to who runs a command
+        text = f"rcn {command}: warning: {one_line(message)}"
+        if text in seen:
+            return
+        seen.add(text)
+        if last:
+            held.append(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        warnings.showwarning = show
+        try:
+            yield
+        finally:
+            for text in held:
+                print(text, file=sys.stderr, flush=True)
