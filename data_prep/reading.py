@@ -3,7 +3,8 @@
 import numpy as np
 
 from data_prep.scan_files import content_hash
-from rcn_tf.volumes.images import read_image, require_same_geometry, set_orientation
+from rcn_tf.volumes.images import read_image, set_orientation
+from rcn_tf.volumes.same_space import labels_on
 
 
 def read_scan(files, orientation=None):
@@ -17,7 +18,7 @@ def read_scan(files, orientation=None):
     for path in (files.mask, files.labels):
         other = None if path is None else read_image(path)
         if other is not None:
-            require_same_geometry(image, other, str(files.image), str(path))
+            other = labels_on(image, other, str(path))
         others.append(other)
     if orientation is not None:
         for one in filter(None, (image, *others)):

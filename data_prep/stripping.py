@@ -18,7 +18,8 @@ import threading
 
 import SimpleITK as sitk
 
-from rcn_tf.volumes.images import read_image, require_same_geometry
+from rcn_tf.volumes.images import read_image
+from rcn_tf.volumes.same_space import labels_on
 
 TIMEOUT = 1800
 """Seconds after which a tool is given up."""
@@ -72,8 +73,7 @@ def brain_mask(path, image, tool):
         if code or result is None:
             raise ValueError(f"{program} failed on {path}: {words}")
         stripped = read_image(result)
-    require_same_geometry(image, stripped, str(path), f"the result of {program}")
-    return sitk.Cast(stripped != 0, sitk.sitkUInt8)
+    return labels_on(image, stripped != 0, f"the result of {program} on {path}")
 
 
 def _run(command):

@@ -18,8 +18,8 @@ import tensorflow as tf
 from rcn_tf.refinement import refine, training_weights
 from rcn_tf.register_metrics import registration_metrics
 from rcn_tf.volumes import Grid, GridTransform, PreparedVolume, prepare_volume, warp_image
-from rcn_tf.volumes.images import require_integers, require_same_geometry
 from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
+from rcn_tf.volumes.same_space import labels_beside, labels_on
 from rcn_tf.volumes.warping import warp_labels
 
 
@@ -34,7 +34,7 @@ class RegistrationResult:
         warped: SimpleITK.Image, registered moving image on the fixed image's grid.
         before, initial: the same without registration; see the module.
         displacement: vector image on the fixed image's grid, mm, LPS, float32.
-        inverse_displacement: the inverse on the moving image's grid.
+        inverse_displacement: the inverse on the moving image's grid, or None.
         warped_labels: SimpleITK.Image of label ids on the fixed image's grid, or None.
         metrics: see `rcn_tf.register_metrics`, and `seconds` per step.
     """
@@ -47,7 +47,7 @@ class RegistrationResult:
     before: sitk.Image
     initial: sitk.Image
     displacement: sitk.Image
-    inverse_displacement: sitk.Image
+    inverse_displacement: Optional[sitk.Image]
     warped_labels: Optional[sitk.Image]
     metrics: dict
 
@@ -65,6 +65,7 @@ def register_images(
     n_repeats=1,
     diffeomorphic=False,
     refine_steps=0,
+    inverse=True,
     on_step=None,
 ):
     """Registers the moving image to the fixed one.
@@ -74,23 +75,27 @@ def register_images(
             (fixed, moving, n_repeats, training) -> RegistrationOutput.
         config: the model folder's config; its `preprocessing` section is used.
         fixed, moving: SimpleITK.Image, 3D, scalar, any geometry.
-        fixed_labels, moving_labels: label images on the grids of their images, or None.
-            The moving ones are warped; with both, overlap is measured.
-        fixed_mask, moving_mask: images on the same grids whose non-zero voxels are the
+        fixed_labels, moving_labels: label images in the spaces of their images, on any grid,
+            or None. The moving ones are warped; with both, overlap is measured on the fixed
+            image's grid.
+        fixed_mask, moving_mask: images in the same spaces whose non-zero voxels are the
             foreground, or None to find it from the intensities.
         n_repeats: times that each dense stage of the cascade is applied.
         diffeomorphic: integrate each dense stage's flow as a velocity (RecursiveCascade only).
         refine_steps: gradient steps of instance optimisation (`rcn_tf.refinement`).
+        inverse: whether to compute the inverse transform, which takes as long as the transform.
         on_step: called with the description of each step as it starts.
     Returns: RegistrationResult.
     Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
     """
     steps = _Steps(on_step)
     with steps("prepare", "preparing both images"):
-        _check_labels(fixed, fixed_labels, "the fixed image", "the fixed labels")
-        _check_labels(moving, moving_labels, "the moving image", "the moving labels")
         if fixed_labels is not None and moving_labels is None:
             raise ValueError("the fixed labels need moving labels to be compared with")
+        if fixed_labels is not None:
+            fixed_labels = labels_on(fixed, fixed_labels, "the fixed labels")
+        if moving_labels is not None:
+            moving_labels = labels_beside(moving, moving_labels, "the moving labels")
         options = _preprocessing(config)
         prepared = [
             prepare_volume(image, model.volume_shape, mask=mask, name=name, **options)
@@ -129,11 +134,15 @@ def register_images(
         if moving_labels is not None:
             wanted = stages if fixed_labels is not None else ["after"]  # what is compared
             labels = {name: warp_labels(moving_labels, stages[name], fixed) for name in wanted}
-    with steps("inverse", "inverting the transform"):
-        inverse = transform.inverse()
-        inverse_displacement = inverse.displacement_on(Grid.from_image(moving))
+    backward = inverse_displacement = None
+    if inverse:
+        with steps("inverse", "inverting the transform"):
+            backward = transform.inverse()
+            inverse_displacement = _vector_image(
+                backward.displacement_on(Grid.from_image(moving)), moving
+            )
     with steps("metrics", "measuring"):
-        metrics = registration_metrics(transform, inverse, fixed, images, fixed_labels, labels)
+        metrics = registration_metrics(transform, backward, fixed, images, fixed_labels, labels)
     if gain is not None:
         metrics["refinement"] = {k: v for k, v in gain._asdict().items() if k != "seconds"}
     return RegistrationResult(
@@ -145,7 +154,7 @@ def register_images(
         before=images["before"],
         initial=images["initial"],
         displacement=_vector_image(displacement, fixed),
-        inverse_displacement=_vector_image(inverse_displacement, moving),
+        inverse_displacement=inverse_displacement,
         warped_labels=labels.get("after"),
         metrics={**metrics, "seconds": steps.seconds},
     )
@@ -164,12 +173,6 @@ class _Steps:
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 3)
-
-
-def _check_labels(image, labels, image_name, name):
-    if labels is not None:
-        require_same_geometry(image, labels, image_name, name)
-        require_integers(labels, name)
 
 
 def _preprocessing(config):

@@ -24,7 +24,7 @@ def registration_metrics(transform, inverse, fixed, images, fixed_labels=None, l
     """Metrics of one registered pair.
 
     Args:
-        transform, inverse: GridTransform from fixed to moving, and back.
+        transform, inverse: GridTransform from fixed to moving, and back; None without inverse.
         fixed: SimpleITK.Image, the fixed image.
         images: dict stage -> SimpleITK.Image, moving image on the fixed grid.
         fixed_labels: SimpleITK.Image, or None.
@@ -32,7 +32,8 @@ def registration_metrics(transform, inverse, fixed, images, fixed_labels=None, l
     Returns:
         dict, JSON-serialisable (None where a value is undefined): correlation {stage: r};
         folding_percent; jacobian_std; displacement_mm {mean, max}, of the flow beyond the
-        alignment of the boxes; inverse_error_mm {mean, max} of a round trip; dice and
+        alignment of the boxes; inverse_error_mm {mean, max} of a round trip, if there is an
+        inverse; dice and
         jaccard {mean: {stage: x}, structures: {id: {stage: x}}} if there are fixed labels;
         warnings, a list of sentences.
     """
@@ -48,8 +49,9 @@ def registration_metrics(transform, inverse, fixed, images, fixed_labels=None, l
         "folding_percent": 100 * float((determinant <= 0).mean()),
         "jacobian_std": float(determinant.std()),
         "displacement_mm": _lengths(transform.flow * transform.moving_grid.spacing),
-        "inverse_error_mm": _lengths(_round_trip_error(transform, inverse)),
     }
+    if inverse is not None:
+        metrics["inverse_error_mm"] = _lengths(_round_trip_error(transform, inverse))
     if fixed_labels is not None and labels:
         metrics.update(_overlap(fixed_labels, labels))
     metrics["warnings"] = _warnings(metrics, transform)
@@ -71,7 +73,7 @@ def metrics_rows(metrics):
     for name in ("folding_percent", "jacobian_std"):
         rows.append({**blank, "metric": name, "after": metrics[name]})
     for name in ("displacement_mm", "inverse_error_mm"):
-        for statistic, value in metrics[name].items():
+        for statistic, value in metrics.get(name, {}).items():
             rows.append({**blank, "metric": f"{name}_{statistic}", "after": value})
     return rows
 

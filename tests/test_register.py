@@ -30,6 +30,13 @@ class KnownNetwork:
         return types.SimpleNamespace(flow=self.flow[None], stages=(stage,))
 
 
+def far(image):
+    """A copy that lies nowhere near."""
+    image = sitk.Image(image)
+    image.SetOrigin([900.0, 0.0, 0.0])
+    return image
+
+
 def blob_labels():
     """Three slabs of the ellipsoid, ids 2, 17 and 300."""
     image = blob()
@@ -134,9 +141,7 @@ def test_metrics_are_json_and_a_table():
 
 
 def test_images_that_do_not_meet_give_none_not_nan():
-    far = blob()
-    far.SetOrigin([900.0, 0.0, 0.0])
-    result = register_images(KnownNetwork(), {}, blob(), far)
+    result = register_images(KnownNetwork(), {}, blob(), far(blob()))
     assert result.metrics["correlation"]["before"] is None
     assert result.metrics["correlation"]["after"] == pytest.approx(1, abs=1e-6)
     assert result.metrics["warnings"] == []
@@ -170,9 +175,9 @@ def test_bad_input():
     network = KnownNetwork()
     cases = [
         ({"fixed_labels": labels}, "need moving labels"),
-        ({"moving_labels": labels[1:]}, "the moving labels must have the size of the moving"),
+        ({"moving_labels": far(labels)}, "no voxel of the moving labels lies within"),
         ({"moving_labels": image * 0.3}, "the moving labels must hold whole-number"),
-        ({"fixed_mask": turned_copy(labels)[0]}, "mask of the fixed image must have the geometry"),
+        ({"fixed_mask": far(labels)}, "no voxel of the mask of the fixed image lies"),
     ]
     for options, message in cases:
         with pytest.raises(ValueError, match=message):

@@ -29,9 +29,6 @@ _VECTORS = (3, "expected one 3D displacement field, with three values per voxel"
 WRITTEN_FORMATS = (".nii.gz", ".nii", ".mha", ".nrrd")
 """What is written: one file with the whole geometry."""
 
-GEOMETRY_TOLERANCE = 1e-3
-"""Largest difference, in voxels, of two grids that count as the same."""
-
 
 def read_image(path, series=None):
     """Reads one scalar 3D image.
@@ -174,30 +171,6 @@ def require_integers(image, name):
         raise ValueError(f"{name} must hold whole-number label ids; got {value}")
     fits = np.abs(array).max(initial=0) <= np.iinfo(np.int32).max
     return array.astype(np.int32 if fits else np.int64)
-
-
-def require_same_geometry(image, other, name, other_name):
-    """Checks that `other` (labels, mask) lies on the voxel grid of `image`.
-
-    Raises: ValueError: naming both and what differs: size, or the largest shift in voxels.
-    """
-    if image.GetSize() != other.GetSize():
-        raise ValueError(
-            f"{other_name} must have the size of {name}, {image.GetSize()}; got {other.GetSize()}"
-        )
-    # A grid is affine: where the far corners agree, all voxels do.
-    far = [n - 1 for n in image.GetSize()]
-    shift = 0.0
-    for corner in np.ndindex(2, 2, 2):
-        index = [float(n * on) for n, on in zip(far, corner)]
-        point = other.TransformContinuousIndexToPhysicalPoint(index)
-        found = image.TransformPhysicalPointToContinuousIndex(point)
-        shift = max(shift, float(np.max(np.abs(np.subtract(found, index)))))
-    if shift > GEOMETRY_TOLERANCE:
-        raise ValueError(
-            f"{other_name} must have the geometry (origin, spacing, direction) of {name}; "
-            f"its voxels lie up to {shift:.3g} voxels away"
-        )
 
 
 def set_orientation(image, code):

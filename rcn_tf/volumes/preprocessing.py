@@ -13,7 +13,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import require_finite, require_integers, require_same_geometry
+from rcn_tf.volumes.images import require_finite, require_integers
+from rcn_tf.volumes.same_space import labels_on
 from rcn_tf.volumes.sampling import sample, slabs
 
 MARGIN = 0.03
@@ -61,7 +62,8 @@ def prepare_volume(
     Args:
         image: SimpleITK.Image, 3D, scalar.
         shape: (D, H, W) of the network grid.
-        mask: SimpleITK.Image on the image's grid: its non-zero voxels are the foreground.
+        mask: SimpleITK.Image in the image's space, on any grid: its non-zero voxels are the
+            foreground.
         margin: fraction of the foreground's extent added on both sides of each axis, at
             most to the image's border.
         box: crop box to use as it is (see PreparedVolume.box) instead of the foreground's.
@@ -72,7 +74,7 @@ def prepare_volume(
         name: what to call the image in errors.
     Returns: PreparedVolume.
     Raises: ValueError: for an image that is empty or has NaN or infinite voxels, and for a
-        mask that is empty or lies on another grid.
+        mask that is empty or lies beside the image.
     """
     require_finite(image, name)
     canonical = sitk.DICOMOrient(image, "LPS")
@@ -188,7 +190,7 @@ def foreground_box(foreground, margin=MARGIN):
 
 def _mask_array(mask, image, name):
     mask_name = f"the mask of {name}"
-    require_same_geometry(image, mask, name, mask_name)
+    mask = labels_on(image, mask != 0, mask_name)
     array = sitk.GetArrayFromImage(sitk.DICOMOrient(mask, "LPS")) != 0
     if not array.any():
         raise ValueError(f"{mask_name} is empty: every voxel is 0")

@@ -11,8 +11,7 @@ import SimpleITK as sitk
 from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
 from rcn_tf.model_folder import DEFAULT_MODEL, save_model
-from tests.test_register import blob, blob_labels, write_pair
-from tests.volumes.test_warping import turned_copy
+from tests.test_register import blob, blob_labels, far, write_pair
 
 FILES = {
     "affine.tfm",
@@ -137,8 +136,7 @@ def spoilt(name, folder):
         "frames": (sitk.JoinSeries([image, image]), "moving", "4D"),
         "empty": (image * 0, "moving", "the moving image is empty"),
         "nan": (image / 0, "fixed", "the fixed image has"),
-        "shifted": (turned_copy(blob_labels())[0], "fixed-mask", "must have the geometry"),
-        "cut": (blob_labels()[1:], "moving-labels", "must have the size"),
+        "beside": (far(blob_labels()), "fixed-mask", "no voxel of the mask of the fixed image"),
         "fractions": (image * 0.3, "moving-labels", "whole-number"),
         "nothing": (blob_labels() * 0, "fixed-mask", "mask of the fixed image is empty"),
         "alone": (blob_labels(), "fixed-labels", "needs --moving-labels"),
@@ -156,8 +154,7 @@ def spoilt(name, folder):
         "frames",
         "empty",
         "nan",
-        "shifted",
-        "cut",
+        "beside",
         "fractions",
         "nothing",
         "alone",

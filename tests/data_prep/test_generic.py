@@ -160,7 +160,7 @@ def _foreign_config(scans, folder):
 
 def _shifted_labels(scans, folder):
     labels = sitk.ReadImage(str(scans[1]["labels"]))
-    labels.SetOrigin((0, 0, 0))
+    labels.SetOrigin((0, 0, 900))
     sitk.WriteImage(labels, str(folder / "shifted.nii.gz"))
     return {"labels": [scans[0]["labels"], folder / "shifted.nii.gz"]}
 
@@ -221,7 +221,7 @@ def test_errors_are_one_line_and_keep_the_old_pack(tmp_path, scans, capsys, chan
 
 
 BAD_SCANS = [
-    (_shifted_labels, "shifted.nii.gz must have the geometry"),
+    (_shifted_labels, "shifted.nii.gz lies within the image"),
     (_unreadable_image, "bad.nii.gz"),
     (_nan_image, "nan.mha has 1 NaN"),
     (_csv("1,2,3\n"), "bad.csv must begin with a header line naming x, y and z"),

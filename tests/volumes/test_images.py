@@ -11,7 +11,6 @@ from rcn_tf.volumes.images import (
     read_displacement,
     require_finite,
     require_integers,
-    require_same_geometry,
 )
 
 
@@ -114,17 +113,6 @@ def test_require_integers():
     assert require_integers(volume(np.float64), "labels").dtype == np.int32
     with pytest.raises(ValueError, match=r"labels .* got 0\.5"):
         require_integers(sitk.Cast(volume(), sitk.sitkFloat32) + 0.5, "labels")
-
-
-def test_require_same_geometry():
-    image, other = volume(), volume()
-    other.SetOrigin([4.0 + 1e-5, -5.0, 6.0])
-    require_same_geometry(image, other, "fixed", "mask")
-    other.SetDirection([-1, 0, 0, 0, -1, 0, 0, 0, 1])
-    with pytest.raises(ValueError, match="mask must have the geometry .* of fixed"):
-        require_same_geometry(image, other, "fixed", "mask")
-    with pytest.raises(ValueError, match=r"\(5, 4, 3\); got \(5, 4, 2\)"):
-        require_same_geometry(image, volume()[:, :, :2], "fixed", "mask")
 
 
 @pytest.mark.parametrize("name", ["scan.img", "scan.mhd", "scan.nhdr", "scan.tif"])

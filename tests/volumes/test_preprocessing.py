@@ -161,5 +161,7 @@ def test_bad_images():
         prepare_volume(broken, SHAPE, name="scan")
     with pytest.raises(ValueError, match="mask of scan is empty"):
         prepare_volume(image, SHAPE, mask=image * 0, name="scan")
-    with pytest.raises(ValueError, match="mask of scan must have the size"):
-        prepare_volume(image, SHAPE, mask=image[:, :, 1:], name="scan")
+    beside = sitk.Image(image)
+    beside.SetOrigin((900, 0, 0))
+    with pytest.raises(ValueError, match="no voxel of the mask of scan lies within the image"):
+        prepare_volume(image, SHAPE, mask=beside, name="scan")
