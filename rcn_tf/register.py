@@ -6,9 +6,7 @@ image's full-resolution grid: "before" (the moving image where its header puts i
 "initial" (its crop box laid over the fixed one's, zero flow) and "after" (registered).
 """
 
-import contextlib
 import dataclasses
-import time
 from typing import Optional
 
 import numpy as np
@@ -17,6 +15,7 @@ import tensorflow as tf
 
 from rcn_tf.refinement import refine, training_weights
 from rcn_tf.register_metrics import registration_metrics
+from rcn_tf.steps import Steps
 from rcn_tf.volumes import Grid, GridTransform, PreparedVolume, prepare_volume, warp_image
 from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
 from rcn_tf.volumes.same_space import labels_beside, labels_on
@@ -36,6 +35,7 @@ class RegistrationResult:
         displacement: vector image on the fixed image's grid, mm, LPS, float32.
         inverse_displacement: the inverse on the moving image's grid, or None.
         warped_labels: SimpleITK.Image of label ids on the fixed image's grid, or None.
+        fixed_labels: SimpleITK.Image, the fixed labels on the fixed image's grid, or None.
         metrics: see `rcn_tf.register_metrics`, and `seconds` per step.
     """
 
@@ -49,6 +49,7 @@ class RegistrationResult:
     displacement: sitk.Image
     inverse_displacement: Optional[sitk.Image]
     warped_labels: Optional[sitk.Image]
+    fixed_labels: Optional[sitk.Image]
     metrics: dict
 
 
@@ -66,7 +67,7 @@ def register_images(
     diffeomorphic=False,
     refine_steps=0,
     inverse=True,
-    on_step=None,
+    steps=None,
 ):
     """Registers the moving image to the fixed one.
 
@@ -84,11 +85,11 @@ def register_images(
         diffeomorphic: integrate each dense stage's flow as a velocity (RecursiveCascade only).
         refine_steps: gradient steps of instance optimisation (`rcn_tf.refinement`).
         inverse: whether to compute the inverse transform, which takes as long as the transform.
-        on_step: called with the description of each step as it starts.
+        steps: rcn_tf.steps.Steps, which announces and times what is done; None tells nobody.
     Returns: RegistrationResult.
     Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
     """
-    steps = _Steps(on_step)
+    steps = steps or Steps()
     with steps("prepare", "preparing both images"):
         if fixed_labels is not None and moving_labels is None:
             raise ValueError("the fixed labels need moving labels to be compared with")
@@ -156,23 +157,9 @@ def register_images(
         displacement=_vector_image(displacement, fixed),
         inverse_displacement=inverse_displacement,
         warped_labels=labels.get("after"),
+        fixed_labels=fixed_labels,
         metrics={**metrics, "seconds": steps.seconds},
     )
-
-
-class _Steps:
-    """Announces and times the steps."""
-
-    def __init__(self, on_step):
-        self.seconds = {}
-        self._on_step = on_step or (lambda text: None)
-
-    @contextlib.contextmanager
-    def __call__(self, name, text):
-        self._on_step(text)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
 def _preprocessing(config):

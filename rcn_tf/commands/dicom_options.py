@@ -3,9 +3,7 @@
 import re
 
 from rcn_tf.errors import one_line
-
-FOLDER = "warped_dicom"
-"""Name of the written series in the results' folder."""
+from rcn_tf.register_outputs import DICOM_FOLDER
 
 
 def add_series(parser, names=("fixed", "moving")):
@@ -23,8 +21,8 @@ def add_dicom(parser):
     parser.add_argument(
         "--dicom",
         action="store_true",
-        help=f"also write the warped image as a DICOM series, {FOLDER}/, without the patient's "
-        "identity; --moving must be DICOM (needs pydicom)",
+        help=f"also write the warped image as a DICOM series, {DICOM_FOLDER}/, without the "
+        "patient's identity; --moving must be DICOM (needs pydicom)",
     )
     parser.add_argument(
         "--no-anonymize",
@@ -56,7 +54,7 @@ def check_dicom(args, name="moving"):
         raise ValueError("--no-anonymize says how --dicom writes; give both")
     if args.dicom and path.exists() and not is_dicom(path):
         raise ValueError(f"--dicom needs --{name} to be a DICOM folder or ZIP archive; got {path}")
-    check_replaceable(args.out / FOLDER)
+    check_replaceable(args.out / DICOM_FOLDER)
 
 
 def check_replaceable(folder):
@@ -100,4 +98,4 @@ def write_dicom(image, folder, headers, args):
     """
     from rcn_tf.volumes.dicom_output import write_series
 
-    return write_series(image, folder / FOLDER, *headers, anonymize=not args.no_anonymize)
+    return write_series(image, folder / DICOM_FOLDER, *headers, anonymize=not args.no_anonymize)

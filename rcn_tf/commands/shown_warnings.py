@@ -37,3 +37,21 @@ def printing_warnings(command, *, last):
         finally:
             for text in held:
                 print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def noting_warnings():
+    """Notes what is warned of in the block, and lets it be shown as well.
+
+    Yields: list that fills with the texts of the InputWarnings.
+    """
+    noted, show = [], warnings.showwarning
+
+    def note(message, category, *where, **more):
+        if issubclass(category, InputWarning) and one_line(message) not in noted:
+            noted.append(one_line(message))
+        show(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = note
+        yield noted

@@ -49,8 +49,8 @@ class Views:
     moving_spacing: np.ndarray
 
 
-def make_views(result, fixed, fixed_labels=None):
-    """Views of a RegistrationResult, its fixed image and, where given, the fixed labels."""
+def make_views(result, fixed):
+    """Views of a RegistrationResult and its fixed image."""
     shown = _box_with_margin(result, fixed)
     images = {
         "fixed": fixed,
@@ -59,10 +59,11 @@ def make_views(result, fixed, fixed_labels=None):
         "after": result.warped,
     }
     views = {name: view_of_image(image, shown) for name, image in images.items()}
-    limits = dict.fromkeys(_STAGES, window_range(views["after"].array))
+    moving = np.concatenate([views[stage].array.ravel() for stage in _STAGES])
+    limits = dict.fromkeys(_STAGES, window_range(moving))  # one image, whichever way it lies
     limits["fixed"] = window_range(views["fixed"].array)
     transform = result.transform
-    labels = {"fixed": fixed_labels, "after": result.warped_labels}
+    labels = {"fixed": result.fixed_labels, "after": result.warped_labels}
     return Views(
         labels={k: view_of_image(image, shown) for k, image in labels.items() if image is not None},
         images={name: View(window(v.array, limits[name]), v.spacing) for name, v in views.items()},
@@ -94,7 +95,10 @@ def checkerboard_figure(views):
 
 
 def difference_figure(views):
-    """Moving minus fixed: blue where the moving image is darker, red where it is brighter."""
+    """Moving minus fixed, each with the linear change of intensity that fits it best.
+
+    White is no difference, blue where the moving image is darker, red where it is brighter.
+    """
     return _panels(views.images["fixed"], [(CAPTIONS[k], _difference(views, k)) for k in _STAGES])
 
 
@@ -127,11 +131,7 @@ def deformation_figure(views):
         folds = np.zeros((*picture.shape, 4))
         folds[picture <= 0] = (*FOLDING_COLOUR, 1)
         _show(axes, folds, determinant, plane)
-        if plane is PLANES[-1]:
-            bar = axes.inset_axes([0.05, -0.065, 0.9, 0.035])
-            axes.figure.colorbar(drawn, cax=bar, orientation="horizontal").ax.tick_params(
-                labelsize=7
-            )
+        _colour_bar(axes, plane, drawn)
 
     return _panels(
         flow,
@@ -218,17 +218,25 @@ def _show(axes, picture, view, plane, **options):
     )
 
 
+def _colour_bar(axes, plane, drawn):
+    """What the colours mean, below the last picture of a column."""
+    if plane is PLANES[-1]:
+        bar = axes.inset_axes([0.05, -0.065, 0.9, 0.035])
+        axes.figure.colorbar(drawn, cax=bar, orientation="horizontal").ax.tick_params(labelsize=7)
+
+
 def _grey(view):
     return lambda axes, plane: _show(axes, view.slice(plane), view, plane)
 
 
 def _difference(views, name):
     fixed, moving = views.images["fixed"], views.images[name]
-    slope, level = _intensity_fit(fixed.array, views.images["after"].array)
+    slope, level = _intensity_fit(fixed.array, moving.array)
 
     def draw(axes, plane):
         picture = slope * moving.slice(plane) + level - fixed.slice(plane)
-        _show(axes, picture, fixed, plane, cmap="seismic", vmin=-1, vmax=1)
+        drawn = _show(axes, picture, fixed, plane, cmap="seismic", vmin=-1, vmax=1)
+        _colour_bar(axes, plane, drawn)
 
     return draw
 

@@ -22,8 +22,9 @@ _SECTIONS = (
     ),
     (
         "Difference",
-        "Moving minus fixed, after the linear change of intensity that fits the registered "
-        "image best: blue where the moving image is darker, red where it is brighter.",
+        "Moving minus fixed, as a part of the fixed image's grey range, each picture after the "
+        "linear change of intensity that fits it best: white where both are equal, blue where the "
+        "moving image is darker, red where it is brighter.",
         figures.difference_figure,
     ),
     (

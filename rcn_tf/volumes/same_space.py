@@ -98,7 +98,7 @@ def _image(array, like):
 
 
 def _shift(image, other):
-    """Largest distance of two grids' voxels of the same index, in voxels; inf if the sizes differ."""
+    """Largest distance in voxels of two grids' voxels of one index; inf if the sizes differ."""
     if image.GetSize() != other.GetSize():
         return np.inf
     index, grid = _corners(image), Grid.from_image(image)

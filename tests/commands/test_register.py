@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
 from rcn_tf.model_folder import DEFAULT_MODEL, save_model
+from rcn_tf.volumes import Grid
 from tests.test_register import blob, blob_labels, far, write_pair
 
 FILES = {
@@ -66,13 +67,25 @@ def test_end_to_end(inputs, tmp_path, capsys):
     assert register(inputs, out, *labels) == 0
     assert {path.name for path in out.iterdir()} == FILES | {"warped_labels.nii.gz"}
     shown = capsys.readouterr()
-    assert "correlation" in shown.out
+    assert "by header  boxes aligned     registered" in shown.out
+    assert "by header: the moving image where its file puts it" in shown.out
+    assert "mean of 3 structures" in shown.out
+    assert "Dice and Jaccard measure" in shown.out
     assert "3D Slicer" in shown.out
     assert all(name in shown.out for name in FILES)
-    assert all(line.startswith("rcn: ") for line in shown.err.splitlines())
+    steps = [line for line in shown.err.splitlines() if line.startswith("rcn: ")]
+    assert "rcn: writing displacement.nii.gz ..." in steps
+    warned = shown.err.splitlines()[len(steps) :]
+    assert all(line.startswith("rcn register: warning: ") for line in warned)
+    assert "warning" not in shown.out
 
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["settings"]["network_grid"] == "32 x 32 x 32"
+    assert metrics["settings"]["fixed_image"] == "fixed.nii.gz"
+    for name in ("metrics.json", "report.html", "metrics.csv"):  # of paths nothing is repeated
+        assert str(inputs) not in (out / name).read_text(encoding="utf-8")
+    assert {"read", "write"} < set(metrics["seconds"])
+    assert metrics["warnings"] == [line.split(": ", 2)[2] for line in warned]
     assert metrics["peak_memory_mb"] > 50
     assert set(metrics["dice"]["structures"]) == {"2", "17", "300"}
     with (out / "metrics.csv").open(newline="") as file:
@@ -95,6 +108,71 @@ def test_end_to_end(inputs, tmp_path, capsys):
     # A later run without labels leaves no labels of the earlier one.
     assert register(inputs, out, "--repeats", 2) == 0
     assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_fields_can_be_declined(inputs, tmp_path, capsys):
+    assert register(inputs, tmp_path / "all") == 0
+    assert register(inputs, tmp_path / "out", "--no-inverse") == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == FILES - {"inverse_displacement.nii.gz"}
+    assert "inverse_displacement" not in capsys.readouterr().out.split("results in")[-1]
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert "inverse_error_mm" not in metrics
+    assert "inverse" not in metrics["seconds"]
+    with (tmp_path / "out/metrics.csv").open(newline="") as file:
+        assert not [row for row in csv.DictReader(file) if "inverse" in row["metric"]]
+
+    # Into the same folder: the fields of the run before do not stay beside the new transform.
+    assert register(inputs, tmp_path / "out", "--fields", "none") == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == FILES - {"inverse_displacement.nii.gz", "displacement.nii.gz"}
+    expected, found = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name / "warped.nii.gz")))
+        for name in ("all", "out")
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("change", ["reordered", "cropped", "finer", "shifted"])
+def test_labels_and_masks_on_another_grid_of_the_same_space(change, inputs, tmp_path):
+    """Whatever grid a segmentation is saved on, the structures come out where they did."""
+
+    def other_grid(name):
+        image = sitk.ReadImage(str(inputs / f"{name}_labels.nii.gz"))
+        if change == "reordered":
+            image = sitk.DICOMOrient(image, "PIR")
+        elif change == "cropped":
+            found = sitk.LabelShapeStatisticsImageFilter()
+            found.Execute(image > 0)
+            x, y, z, nx, ny, nz = found.GetBoundingBox(1)
+            image = image[x : x + nx, y : y + ny, z : z + nz]
+        elif change == "shifted":
+            image.SetOrigin([c + 0.01 for c in image.GetOrigin()])
+        else:
+            grid = Grid.from_image(image)
+            fine = grid.crop_resampled([[0, n] for n in grid.shape], [2 * n for n in grid.shape])
+            like = fine.to_image(np.zeros(fine.shape, np.uint8))
+            image = sitk.Resample(image, like, sitk.Transform(), sitk.sitkNearestNeighbor)
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nrrd"))
+        return tmp_path / f"{name}.nrrd"
+
+    def scores(out, fixed, moving):
+        options = ["--fixed-labels", fixed, "--moving-labels", moving]
+        options += ["--fixed-mask", fixed, "--moving-mask", moving]
+        assert register(inputs, tmp_path / out, *options) == 0
+        dice = json.loads((tmp_path / out / "metrics.json").read_text())["dice"]["mean"]
+        image = sitk.ReadImage(str(tmp_path / out / "warped_labels.nii.gz"))
+        return dice["after"], sitk.GetArrayFromImage(image)
+
+    plain, expected = scores("plain", *(inputs / f"{k}_labels.nii.gz" for k in ("fixed", "moving")))
+    dice, found = scores("out", other_grid("fixed"), other_grid("moving"))
+    assert plain > 0.2
+    if change == "reordered":
+        assert dice == plain
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert dice == pytest.approx(plain, abs=0.02)
+        assert (found == expected)[(expected > 0) | (found > 0)].mean() > 0.95
 
 
 def test_refined_and_diffeomorphic(inputs, tmp_path, capsys):
@@ -203,7 +281,7 @@ def test_failure_while_writing_keeps_the_earlier_results(inputs, tmp_path, capsy
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr("rcn_tf.report.write_report", fail)
+    monkeypatch.setattr("rcn_tf.register_files.write_report", fail)
     assert register(inputs, out) == 2
     assert "disk full" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["warped.nii.gz"]

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from rcn_tf.commands.shown_warnings import printing_warnings
+from rcn_tf.commands.shown_warnings import noting_warnings, printing_warnings
 from rcn_tf.errors import InputWarning, warn
 
 
@@ -23,6 +23,15 @@ def test_warnings_are_shown_though_the_command_fails(capsys):
         warn("odd")
         raise ValueError("too bad")
     assert capsys.readouterr().err == "rcn apply: warning: odd\n"
+
+
+def test_noted_warnings_are_shown_too(capsys):
+    with printing_warnings("register", last=True), noting_warnings() as noted:
+        warn("odd")
+        warn("odd")
+        warn("strange")
+    assert noted == ["odd", "strange"]
+    assert capsys.readouterr().err.count("warning") == 2
 
 
 def test_earlier_filters_come_back():

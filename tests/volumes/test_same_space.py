@@ -74,7 +74,9 @@ def test_fractions_of_rounding_and_masks_of_floats():
 
 def test_the_same_size_elsewhere_is_believed_aloud():
     labels = moved(blob_labels(), (4, 0, 0))
-    with pytest.warns(InputWarning, match=r"grid of the labels has the size .* up to 4 mm beside it"):
+    with pytest.warns(
+        InputWarning, match=r"grid of the labels has the size .* up to 4 mm beside it"
+    ):
         found = labels_on(blob(), labels, "the labels")
     expected = sitk.Resample(labels, blob(), sitk.Transform(), sitk.sitkNearestNeighbor)
     assert dice(array(found), array(expected)) > 0.95

@@ -1,0 +1,62 @@
+"""What `rcn register` prints of a result: numbers with their meaning, then the files."""
+
+from rcn_tf.register_outputs import OUTPUTS
+
+_STAGES = {"before": "by header", "initial": "boxes aligned", "after": "registered"}
+_OVERLAPS = ("dice", "jaccard")
+_LEGEND = """\
+by header: the moving image where its file puts it; boxes aligned: the box around its organ laid
+over the fixed one's; registered: the result. Correlation is that of the grey values over what both
+images show, 1 where they are equal up to brightness and contrast, 0 where they are unrelated."""
+_OVERLAP_LEGEND = " {} measure\nthe overlap of structures without the background, from 0 to 1."
+
+
+def print_summary(metrics, out):
+    """Prints the metrics of a registration as a table with a legend, and lists its files.
+
+    Args: metrics: of `rcn_tf.register_metrics`, with seconds. out: the results' folder.
+    """
+    print(f"{'':<13}" + "".join(f"{title:>15}" for title in _STAGES.values()))
+    print(f"{'correlation':<13}{_row(metrics['correlation'])}")
+    for name in _OVERLAPS:
+        if name in metrics:
+            count = len(metrics[name]["structures"])
+            structures = "1 structure" if count == 1 else f"mean of {count} structures"
+            print(f"{name:<13}{_row(metrics[name]['mean'])}   {structures}")
+    print(f"{'folding':<13}{metrics['folding_percent']:.3f} % of the volume")
+    if "refinement" in metrics:
+        gain = metrics["refinement"]
+        print(
+            f"{'refinement':<13}loss {gain['loss_before']:.4f} to {gain['loss_after']:.4f} in "
+            f"{gain['steps']} steps, {metrics['seconds']['refine']:.1f} s"
+        )
+    print(f"{'cost':<13}{_cost(metrics)}")
+    if metrics.get("dicom_rounding"):
+        print(f"{'DICOM':<13}16 bits; values differ by at most {metrics['dicom_rounding']:.3g}")
+    print(_legend(metrics))
+    print(f"\nresults in {out}:")
+    for name, meaning in OUTPUTS.items():
+        if (out / name).exists():
+            print(f"  {name:<28} {meaning}")
+    print(
+        "3D Slicer: add the fixed image, warped.nii.gz and (as a transform) transform.h5 with "
+        "File > Add Data."
+    )
+
+
+def _row(stages):
+    shown = ["undefined" if stages[k] is None else f"{stages[k]:.3f}" for k in _STAGES]
+    return "".join(f"{text:>15}" for text in shown)
+
+
+def _cost(metrics):
+    seconds = metrics["seconds"]
+    parts = [f"{step} {seconds[step]:.1f} s" for step in ("read", "write") if step in seconds]
+    memory = metrics.get("peak_memory_mb")
+    peak = f"; at most {memory:.0f} MB of memory" if memory else ""
+    return f"{sum(seconds.values()):.1f} s ({', '.join(parts)}){peak}"
+
+
+def _legend(metrics):
+    overlaps = " and ".join(name.capitalize() for name in _OVERLAPS if name in metrics)
+    return _LEGEND + (_OVERLAP_LEGEND.format(overlaps) if overlaps else "")
