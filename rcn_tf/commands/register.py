@@ -8,6 +8,7 @@ import sys
 
 from rcn_tf.commands import dicom_options
 from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
+from rcn_tf.quiet_tensorflow import load_tensorflow
 
 WARNINGS_LAST = True
 INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
@@ -67,6 +68,7 @@ def run(args):
     dicom_options.check_dicom(args)
     images = _read_images(args)
     headers = _read_headers(args) if args.dicom else None
+    load_tensorflow()
     from rcn_tf.model_folder import DEFAULT_MODEL, load_model
     from rcn_tf.register import register_images
 
