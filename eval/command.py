@@ -13,6 +13,7 @@ import pathlib
 import sys
 
 from rcn_tf.errors import is_for_the_user, one_line
+from rcn_tf.quiet_tensorflow import load_tensorflow
 
 TABLES = ("table1", "table2", "table3", "table4", "table5")
 TABLES += tuple(f"vtn{number}" for number in range(2, 10))
@@ -20,7 +21,6 @@ TABLES += tuple(f"vtn{number}" for number in range(2, 10))
 
 def main(argv=None):
     """Runs `python -m eval ARGV...` and returns the exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     args = _parser().parse_args(argv)
     try:
         return run(args)
@@ -40,6 +40,7 @@ def run(args):
         value = getattr(args, option)
         if value is not None and value < 1:
             raise ValueError(f"--{option.replace('_', '-')} must be at least 1; got {value}.")
+    load_tensorflow()
     from eval.reproduce import Reproduction
 
     names = TABLES if "all" in args.tables else tuple(dict.fromkeys(args.tables))

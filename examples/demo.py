@@ -56,7 +56,7 @@ def mni152(folder):
     """Copies the template out of nilearn's wheel (nilearn itself is not imported)."""
     spec = importlib.util.find_spec("nilearn")
     if spec is None:
-        raise SystemExit("demo: nilearn is not installed: pip install 'rcn-tf[demo]'")
+        raise SystemExit("demo: nilearn is not installed: pip install nilearn")
     target = folder / "mni152.nii.gz"
     shutil.copy(pathlib.Path(spec.origin).parent / MNI152, target)
     return target

@@ -12,11 +12,17 @@ import tensorflow as tf
 from custom_ops import compose, resolve_backend, warp
 from rcn_tf import fields
 from rcn_tf.keras_api import keras
+from rcn_tf.model_inputs import check_whole, checked_pair, checked_volume_shape
 from rcn_tf.networks import BASES, AffineNetwork
 from rcn_tf.output import RegistrationOutput, StageOutput
 from rcn_tf.precision import layers_in
 
 MIN_SIZE = 32
+
+_INSTEAD = (
+    "Keras' fit, evaluate and predict are not for registration models: call model(fixed, moving), "
+    "train with `rcn train` (rcn_tf.training.loop.train), evaluate with `rcn evaluate`."
+)
 
 
 class RecursiveCascade(keras.Model):
@@ -55,10 +61,13 @@ class RecursiveCascade(keras.Model):
         precision="float32",
         name="recursive_cascade",
     ):
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")  # whatever Keras' global policy is
         resolve_backend()  # fails here rather than deep inside a training step
-        self.volume_shape = _checked_shape(volume_shape)
-        if n_cascades < 0 or (n_cascades == 0 and not affine):
+        self.volume_shape = checked_volume_shape(volume_shape, MIN_SIZE)
+        check_whole("n_cascades", n_cascades, 0)
+        check_whole("channels", channels, 1)
+        check_whole("affine_channels", affine_channels, 1)
+        if n_cascades == 0 and not affine:
             raise ValueError(
                 f"a cascade needs at least one stage; got n_cascades={n_cascades}, affine={affine}."
             )
@@ -122,11 +131,10 @@ class RecursiveCascade(keras.Model):
         Returns: RegistrationOutput; stages[0] is the affine one where there is one, and
             each repeat is a stage of its own.
 
-        Raises: ValueError: if a shape is wrong or n_repeats is below 1.
+        Raises: ValueError, TypeError: as `rcn_tf.model_inputs.checked_pair`; n_repeats below 1.
         """
-        fixed, moving = self._checked(fixed, "fixed"), self._checked(moving, "moving")
-        if n_repeats < 1:
-            raise ValueError(f"`n_repeats` must be at least 1; got {n_repeats}.")
+        fixed, moving = checked_pair(fixed, moving, self.volume_shape)
+        check_whole("n_repeats", n_repeats, 1)
         return super().__call__(
             fixed,
             moving,
@@ -162,14 +170,17 @@ class RecursiveCascade(keras.Model):
         flow = fields.affine_flow(matrix, offset, self.volume_shape)
         return StageOutput(flow, flow, warp(moving, flow), matrix, offset)
 
-    def _checked(self, image, name):
-        image = tf.convert_to_tensor(image, tf.float32)
-        if not image.shape.is_compatible_with((None, *self.volume_shape, 1)):
-            raise ValueError(
-                f"`{name}` must have shape [B, {', '.join(map(str, self.volume_shape))}, 1] "
-                f"for this model; got {tuple(image.shape.as_list())}."
-            )
-        return image
+    def fit(self, *args, **kwargs):
+        """Not offered: Keras' loop hands a model one input and knows no losses of its stages."""
+        raise NotImplementedError(_INSTEAD)
+
+    evaluate = predict = train_on_batch = test_on_batch = predict_on_batch = fit
+
+    def save(self, *args, **kwargs):
+        """Not offered: a file of Keras would not load again without the class's arguments."""
+        raise NotImplementedError(
+            "use rcn_tf.model_folder.save_model(model, folder), or `rcn export` for a SavedModel."
+        )
 
 
 def dense_stage(stages, flow, moving):
@@ -200,15 +211,6 @@ def _total_flow(stages, flow):
         linear = previous.matrix + tf.eye(3)
         return tf.einsum("bij,bdhwj->bdhwi", linear, flow) + previous.flow
     return compose(previous.total_flow, flow)
-
-
-def _checked_shape(volume_shape):
-    shape = tuple(int(size) for size in volume_shape)
-    if len(shape) != 3 or min(shape) < MIN_SIZE:
-        raise ValueError(
-            f"`volume_shape` must be three sizes of at least {MIN_SIZE}; got {volume_shape}."
-        )
-    return shape
 
 
 def _factory(base):

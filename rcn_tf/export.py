@@ -115,6 +115,7 @@ def _traced(model, n_repeats):
     flow = tf.TensorSpec([*grid, 3], tf.float32, "flow")
 
     def register(fixed, moving):
+        fixed, moving = _checked_pair(fixed, moving, image.shape)
         out = model(fixed, moving, n_repeats=n_repeats, training=False)
         results = {"warped": out.warped, "flow": out.flow}
         if out.stages[0].matrix is not None:
@@ -155,6 +156,16 @@ def _warp(image, flow, interpolation):
 
 def _warp_labels(labels, flow):
     return {"warped": exported_warps.warp_labels(_fitting(labels, flow), flow)}
+
+
+def _checked_pair(fixed, moving, shape):
+    """Both images; the graph names the shapes where a caller's are not of the model's grid."""
+    fixed, moving = (tf.raw_ops.EnsureShape(input=one, shape=shape) for one in (fixed, moving))
+    batches = tf.shape(fixed)[0], tf.shape(moving)[0]
+    message = "`fixed` and `moving` must have the same batch size; got"
+    equal = tf.debugging.Assert(tf.equal(*batches), [message, *batches])
+    with tf.control_dependencies([equal]):
+        return fixed, tf.identity(moving)
 
 
 def _fitting(image, flow):

@@ -14,6 +14,8 @@ the end result. Terms: similarity (affine, dense, final); determinant, orthogona
 import math
 from collections.abc import Mapping
 
+import tensorflow as tf
+
 from rcn_tf import losses
 
 # RCN: similarity on the last warped image only, VTN's ratios for the regularisation.
@@ -44,11 +46,17 @@ def registration_losses(output, fixed, weights=None, *, backward=None, reference
     Returns: dict of [B] float32: unweighted terms "affine/determinant",
         "dense_1/smoothness", "final/similarity", … and the weighted sum "total".
 
-    Raises: ValueError: unknown terms, a list that does not fit the cascade, or an input
-        that a weighted term needs is missing.
+    Raises: ValueError: unknown terms, a list that does not fit the cascade, `fixed` of another
+        shape, or an input that a weighted term needs is missing.
     """
     weights = RCN_WEIGHTS if weights is None else weights
     check_weights(weights)
+    fixed = tf.convert_to_tensor(fixed, tf.float32)
+    if not fixed.shape.is_compatible_with(output.warped.shape):
+        raise ValueError(
+            f"`fixed` must have the warped image's shape {tuple(output.warped.shape)}; "
+            f"got {tuple(fixed.shape)}."
+        )
     terms, factors = {}, {}
     for name, stage, stage_weights in _weighted_stages(output, weights):
         for term, weight in stage_weights.items():
@@ -67,6 +75,8 @@ def registration_losses(output, fixed, weights=None, *, backward=None, reference
 
 def check_weights(weights):
     """Raises ValueError if `weights` is not of the form in the module's docstring."""
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"loss weights must map parts to terms; got {weights!r}.")
     for part, value in weights.items():
         if part not in _ALLOWED:
             raise ValueError(f"loss weights: unknown part {part!r}; known: {tuple(_ALLOWED)}.")

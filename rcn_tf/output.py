@@ -22,6 +22,9 @@ class StageOutput(NamedTuple):
     matrix: Optional[tf.Tensor] = None
     offset: Optional[tf.Tensor] = None
 
+    def __repr__(self):
+        return f"StageOutput({_shapes(self)})"
+
 
 class RegistrationOutput(NamedTuple):
     """Result of a registration: the last stage's total flow and warped image, and all stages.
@@ -35,3 +38,16 @@ class RegistrationOutput(NamedTuple):
     flow: tf.Tensor
     warped: tf.Tensor
     stages: tuple
+
+    def __repr__(self):
+        kinds = ["dense" if stage.matrix is None else "affine" for stage in self.stages]
+        return (
+            f"RegistrationOutput(\n  {_shapes(self[:2], self._fields)},\n"
+            f"  stages={len(kinds)}: {', '.join(kinds)})"
+        )
+
+
+def _shapes(values, names=None):
+    """The tensors among named values by shape; their numbers would fill pages."""
+    named = zip(names or values._fields, values)
+    return ", ".join(f"{name}={list(value.shape)}" for name, value in named if value is not None)

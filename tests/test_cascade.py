@@ -183,7 +183,7 @@ def test_wrong_inputs_are_named(images):
     model = rcn_tf.RecursiveCascade(ConstantFlow, 1, SHAPE, affine=False)
     with pytest.raises(ValueError, match=r"`moving` must have shape \[B, 32, 36, 40, 1\]"):
         model(images[0], images[1][:, :-1])
-    with pytest.raises(ValueError, match="`n_repeats` must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="`n_repeats` must be a whole number of at least 1; got 0"):
         model(*images, n_repeats=0)
 
 

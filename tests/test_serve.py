@@ -28,7 +28,13 @@ for name in ("fastapi", "python_multipart"):
     pytest.importorskip(name)
 httpx, uvicorn = pytest.importorskip("httpx"), pytest.importorskip("uvicorn")
 
-LIMITS = {"max_bytes": 1 << 20, "max_image_bytes": 2 << 20, "max_voxels": 100_000, "waiting": 0}
+LIMITS = {
+    "max_bytes": 1 << 20,
+    "max_image_bytes": 2 << 20,
+    "max_voxels": 100_000,
+    "waiting": 0,
+    "uploads": 6,
+}
 PREPROCESSING = {"preprocessing": {"margin": 0.05}}
 
 
@@ -49,7 +55,7 @@ def server(model, tmp_path_factory):
         patch.syspath_prepend(str(pathlib.Path(__file__).parents[1] / "examples" / "serve"))
         from app import create_app
 
-        application = create_app(export, upload_seconds=3.0, **LIMITS)
+        application = create_app(export, upload_seconds=4.0, idle_seconds=2.0, **LIMITS)
         with served(application) as port:
             (folder,) = work.iterdir()
             assert folder.stat().st_mode & 0o777 == 0o700
@@ -168,7 +174,11 @@ def spoilt(name):
         "nan": (nifti(image / 0), 422, "the moving image is empty"),  # ITK reads NIfTI's as 0
         "bomb": (gzip.compress(good + bytes(30 << 20)), 413, "more than 2097152 bytes unpacked"),
         "large": (nifti(sitk.Image(99, 99, 99, sitk.sitkUInt8)), 413, "970299 voxels; at most"),
-        "vast": (good[:42] + struct.pack("<3h", *[32767] * 3) + good[48:], 422, "of memory"),
+        "vast": (
+            good[:42] + struct.pack("<3h", *[32767] * 3) + good[48:],
+            413,
+            "`moving` has more than 2097152 bytes by its header",
+        ),
     }[name]
 
 
@@ -228,24 +238,49 @@ def head(length):
 
 
 def begin_upload(server):
-    """A connection that has sent the first half of a file, once its place is taken."""
+    """A connection that has sent the first half of a file."""
     client = socket.create_connection(server[0])
     part = b'--b\r\nContent-Disposition: form-data; name="fixed"; filename="f"\r\n\r\n'
     client.sendall(head(5000) + part + bytes(2000))
-    while not places_taken(server):
-        time.sleep(0.02)
     return client
 
 
-def test_a_full_line_refuses_and_says_when_to_return(server):
+def test_senders_that_stall_take_no_place(server):
+    """Five idle ones do not shut the line; a sixth may send, a seventh at a time may not."""
     good = nifti(blob())
-    with begin_upload(server):
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(begin_upload(server)) for _ in range(5)]
+        while len(list(server[1].iterdir())) < 5:
+            time.sleep(0.02)
+        assert places_taken(server) == 0
+        assert post(server, good, good).status_code == 200
+        for client in idle:
+            client.settimeout(20)
+            answer = client.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 408")
+            assert b"nothing was sent for 2 s" in answer or not answer.endswith(b"}")
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(begin_upload(server))
+        while len(list(server[1].iterdir())) < 6:
+            time.sleep(0.02)
         response = post(server, good, good)
         assert "too many requests" in refusal(response, 503)
         assert int(response.headers["retry-after"]) > 0
-    while places_taken(server):  # the disconnected one gives its place up
-        time.sleep(0.02)
-    assert post(server, good, good).status_code == 200
+
+
+def test_an_upload_that_trickles_is_ended(server):
+    with begin_upload(server) as client:
+        client.settimeout(20)
+        answer = b""
+        for _ in range(12):  # never idle for long
+            time.sleep(0.5)
+            try:
+                client.sendall(bytes(10))
+            except OSError:  # ended already
+                break
+        answer = client.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 408")
 
 
 def test_a_registration_that_takes_too_long(server, monkeypatch):
@@ -280,14 +315,37 @@ def test_a_fault_of_the_server_is_not_shown(server, monkeypatch):
     assert refusal(post(server, good, good), 500) == "the server failed"
 
 
-def test_an_upload_that_stalls_is_ended(server):
-    with begin_upload(server) as client:
-        client.settimeout(20)
-        assert client.recv(4096).startswith(b"HTTP/1.1 408")
-
-
 def test_the_script_says_what_it_takes():
     script = pathlib.Path(__file__).parents[1] / "examples" / "serve" / "app.py"
     shown = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     assert "folder that `rcn export` made" in shown.stdout
+
+
+@pytest.mark.parametrize("content", ["empty", "other", "damaged"])
+def test_a_damaged_export_is_one_line(content, server, tmp_path, monkeypatch, capsys):
+    import app
+
+    if content == "other":
+        (tmp_path / "rcn_export.json").write_text("[]")
+    if content == "damaged":
+        record = {"format": 1, "volume_shape": [32, 32, 32], "preprocessing": {}}
+        (tmp_path / "rcn_export.json").write_text(json.dumps(record))
+        (tmp_path / "saved_model.pb").write_bytes(b"no graph")
+    monkeypatch.setattr(sys, "argv", ["app.py", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1, shown
+    assert shown.startswith("app.py: error: ")
+    assert str(tmp_path) in shown
+
+
+def test_a_missing_export_is_one_line_without_tensorflows(tmp_path):
+    script = pathlib.Path(__file__).parents[1] / "examples" / "serve" / "app.py"
+    command = [sys.executable, script, tmp_path / "gone"]
+    shown = subprocess.run(command, capture_output=True, text=True)
+    assert shown.returncode == 2
+    expected = f"app.py: error: {tmp_path / 'gone' / 'rcn_export.json'} does not exist.\n"
+    assert shown.stderr == expected

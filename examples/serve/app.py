@@ -1,6 +1,6 @@
 """Registration behind HTTP: an exported model, FastAPI, one registration at a time.
 
-    pip install "rcn-tf[serve]"
+    pip install ".[serve]"
     rcn export --out served_model
     python examples/serve/app.py served_model --port 8000
     curl -f -F fixed=@fixed.nii.gz -F moving=@moving.nii.gz -o result.zip localhost:8000/register
@@ -21,14 +21,13 @@ import zipfile
 
 import numpy as np
 import uvicorn
-from exported_model import ExportedModel
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, StreamingResponse
-from uploads import FIELDS, BodyLimit, receive_pair
-from waiting_line import LineIsFullError, WaitingLine
+from uploads import FIELDS, BodyLimit, Uploads
+from waiting_line import FullError, WaitingLine
 
-from rcn_tf.errors import one_line
-from rcn_tf.register import register_images
+from rcn_tf.errors import is_for_the_user, one_line
+from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.volumes import read_image, write_image
 
 RETRY_SECONDS = 30
@@ -57,6 +56,8 @@ def create_app(
     max_image_bytes=512 << 20,
     max_voxels=1 << 24,
     waiting=4,
+    uploads=64,
+    idle_seconds=10.0,
     upload_seconds=120.0,
     seconds=600.0,
 ):
@@ -66,10 +67,15 @@ def create_app(
         export: folder that `rcn export` made.
         max_bytes: of a request.
         max_image_bytes, max_voxels: of one image, unpacked.
-        waiting: requests that may wait while one is served; 503 beyond.
-        upload_seconds: for sending the images (408 beyond).
+        waiting: requests that may wait while one is served, counted once their images have
+            arrived; 503 beyond.
+        uploads: requests that may send their images at a time; 503 beyond.
+        idle_seconds: that a sender may pause; upload_seconds: for all that is sent (408 beyond).
         seconds: for waiting and the registration (504 beyond).
     """
+    load_tensorflow()
+    from exported_model import ExportedModel
+
     model = ExportedModel(export)
     blank = np.zeros((1, *model.volume_shape, 1), np.float32)
     model(blank, blank)  # so that the first caller does not wait for it
@@ -77,7 +83,8 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app):
         with tempfile.TemporaryDirectory(prefix="rcn-serve-") as work:  # mode 0700
-            app.state.line = WaitingLine(waiting, work)
+            app.state.line = WaitingLine(waiting)
+            app.state.uploads = Uploads(uploads, work)
             yield
             app.state.line.close()
 
@@ -96,17 +103,17 @@ def create_app(
     async def register(request: Request):
         line = app.state.line
         try:
-            folder = line.enter()
-        except LineIsFullError as error:
+            line.check()  # before anything is sent for nothing
+            async with app.state.uploads.received(
+                request,
+                max_image_bytes=max_image_bytes,
+                seconds=upload_seconds,
+                idle_seconds=idle_seconds,
+            ) as folder:
+                line.enter()
+        except FullError as error:
             wait = {"Retry-After": str(RETRY_SECONDS)}
             raise HTTPException(503, "too many requests are waiting", wait) from error
-        try:
-            await receive_pair(
-                request, folder, max_image_bytes=max_image_bytes, seconds=upload_seconds
-            )
-        except BaseException:
-            line.leave(folder)
-            raise
         try:
             result = await line.run(
                 folder, lambda place: _result(model, place, max_voxels), seconds
@@ -124,6 +131,8 @@ def _result(model, folder, max_voxels):
 
     Raises: HTTPException: 413 or 422, naming a field instead of a path.
     """
+    from rcn_tf.register import register_images
+
     try:
         images = {field: read_image(folder / f"{field}.nii") for field in FIELDS}
         for field, image in images.items():
@@ -158,9 +167,17 @@ def main():
     parser.add_argument("--max-voxels", type=int, default=1 << 24, help="of one image")
     parser.add_argument("--waiting", type=int, default=4, help="requests that may wait")
     args = parser.parse_args()
-    app = create_app(
-        args.export, max_bytes=args.max_mb << 20, max_voxels=args.max_voxels, waiting=args.waiting
-    )
+    try:
+        app = create_app(
+            args.export,
+            max_bytes=args.max_mb << 20,
+            max_voxels=args.max_voxels,
+            waiting=args.waiting,
+        )
+    except Exception as error:
+        if not is_for_the_user(error):
+            raise
+        parser.exit(2, f"{parser.prog}: error: {one_line(error)}\n")
     uvicorn.run(app, host=args.host, port=args.port)
 
 

@@ -4,14 +4,21 @@ Refusals are `fastapi.HTTPException`s of one line that name a form field, never 
 """
 
 import asyncio
+import contextlib
 import gzip
+import math
+import pathlib
+import shutil
+import struct
+import tempfile
 import zlib
 
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
+from waiting_line import FullError
 
 FIELDS = ("fixed", "moving")
 
@@ -53,15 +60,60 @@ class BodyLimit:
         return f"the request is larger than {self._max_bytes} bytes"
 
 
-async def receive_pair(request, folder, *, max_image_bytes, seconds):
-    """Writes the two images of a request to `folder`/fixed.nii and moving.nii, unpacked.
+class Uploads:
+    """Receives pairs of images, a bounded number at a time, each into a private folder.
 
-    Args:
-        request: with a body that `BodyLimit` has bounded.
-        max_image_bytes: of one image, unpacked.
-        seconds: that the upload may take.
-    Raises: HTTPException: 400, 408, 413, 415 or 422.
+    Args: at_once: number of uploads; work: folder for the private folders.
     """
+
+    def __init__(self, at_once, work):
+        self._free = at_once
+        self._work = work
+
+    @contextlib.asynccontextmanager
+    async def received(self, request, *, max_image_bytes, seconds, idle_seconds):
+        """The two images of a request, unpacked, in a folder that nobody else can read.
+
+        The folder is the caller's once the block has ended; it is removed if anything fails before.
+
+        Args:
+            request: with a body that `BodyLimit` has bounded.
+            max_image_bytes: of one image, unpacked.
+            seconds: that the upload may take; idle_seconds: that the sender may pause.
+        Yields: pathlib.Path of a folder with fixed.nii and moving.nii.
+        Raises: HTTPException: 400, 408, 413, 415 or 422. FullError: too many at a time.
+        """
+        if not self._free:
+            raise FullError
+        self._free -= 1
+        folder = None
+        try:
+            folder = pathlib.Path(tempfile.mkdtemp(dir=self._work))  # mode 0700
+            impatient = _impatient(request, idle_seconds)
+            await _receive(impatient, folder, max_image_bytes=max_image_bytes, seconds=seconds)
+            yield folder
+        except BaseException:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            self._free += 1
+
+
+def _impatient(request, seconds):
+    """The request, with a limit of the time between two parts of its body."""
+
+    async def receive():
+        try:
+            return await asyncio.wait_for(request.receive(), seconds)
+        except asyncio.TimeoutError as error:
+            raise HTTPException(408, f"nothing was sent for {seconds:g} s") from error
+
+    return Request(request.scope, receive)
+
+
+async def _receive(request, folder, *, max_image_bytes, seconds):
+    """Writes the two images of a request to `folder`/fixed.nii and moving.nii, unpacked."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise HTTPException(415, "expected multipart/form-data with the files fixed and moving")
     try:
@@ -91,8 +143,8 @@ def _unpack(file, target, field, max_bytes):
     try:
         with target.open("xb") as output:
             while block := source.read(_BLOCK):
-                if not found and not _is_nifti(block[:_HEADER]):
-                    raise HTTPException(415, f"`{field}` is not a NIfTI file (.nii or .nii.gz)")
+                if not found:
+                    _check_header(block[:_HEADER], field, max_bytes)
                 found += len(block)
                 if found > max_bytes:
                     raise HTTPException(413, f"`{field}` has more than {max_bytes} bytes unpacked")
@@ -103,9 +155,26 @@ def _unpack(file, target, field, max_bytes):
         raise HTTPException(415, f"`{field}` is empty")
 
 
-def _is_nifti(start):
-    """Whether a file that starts so is a NIfTI file with its voxels in it, version 1 or 2."""
-    size = {start[:4], start[3::-1]}
-    if (348).to_bytes(4, "little") in size:
-        return start[344:348] == b"n+1\0"
-    return (540).to_bytes(4, "little") in size and start[4:8] == b"n+2\0"
+def _check_header(start, field, max_bytes):
+    """Refuses what does not start as a NIfTI file, or claims to be larger than it may be."""
+    header = _nifti_header(start)
+    if header is None:
+        raise HTTPException(415, f"`{field}` is not a NIfTI file (.nii or .nii.gz)")
+    sizes, bits = header
+    if math.prod(sizes) * bits // 8 > max_bytes:
+        raise HTTPException(413, f"`{field}` has more than {max_bytes} bytes by its header")
+
+
+def _nifti_header(start):
+    """(sizes, bits per voxel) of a NIfTI file with its voxels in it, version 1 or 2, or None."""
+    for order in "<>":
+        if start[344:348] == b"n+1\0" and struct.unpack(f"{order}i", start[:4]) == (348,):
+            dims, bits = struct.unpack(f"{order}8h", start[40:56]), start[72:74]
+        elif start[4:8] == b"n+2\0" and struct.unpack(f"{order}i", start[:4]) == (540,):
+            dims, bits = struct.unpack(f"{order}8q", start[16:80]), start[14:16]
+        else:
+            continue
+        rank = min(max(dims[0], 0), 7)
+        sizes = [max(size, 1) for size in dims[1 : rank + 1]]
+        return sizes, struct.unpack(f"{order}H", bits)[0]
+    return None

@@ -8,6 +8,8 @@ import argparse
 import logging
 import time
 
+from rcn_tf.quiet_tensorflow import load_tensorflow
+
 
 def add_arguments(parser):
     """Declares the arguments of `rcn build-ops`."""
@@ -24,6 +26,7 @@ def add_arguments(parser):
 
 def run(args):
     """Builds unless the cache holds it, and says what there is."""
+    load_tensorflow()
     from custom_ops import build, toolchain
 
     if args.verbose:

@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
+from rcn_tf.quiet_tensorflow import load_tensorflow
 
 _HEADINGS = {  # metric: (heading, format)
     "dice": ("Dice", ".3f"),
@@ -75,6 +76,7 @@ def add_arguments(parser):
 
 def run(args):
     """Evaluates the model; everything that can be wrong with the input is checked first."""
+    load_tensorflow()
     from rcn_tf.data.dataset_config import load_dataset_config
     from rcn_tf.data.pairs import subset_pairs
     from rcn_tf.data.scans import ScanStore

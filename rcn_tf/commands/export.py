@@ -7,6 +7,7 @@ compared with the model before it is put in place.
 import pathlib
 
 from rcn_tf.commands.options import add_precision, add_repeats, check_positive
+from rcn_tf.quiet_tensorflow import load_tensorflow
 
 
 def add_arguments(parser):
@@ -43,6 +44,7 @@ def run(args):
     if args.model is not None and not args.model.is_dir():
         raise FileNotFoundError(f"model folder {args.model} does not exist.")
 
+    load_tensorflow()
     import tensorflow as tf
 
     import custom_ops

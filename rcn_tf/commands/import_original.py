@@ -2,6 +2,8 @@
 
 import pathlib
 
+from rcn_tf.quiet_tensorflow import load_tensorflow
+
 
 def add_arguments(parser):
     """Declares the arguments of `rcn import-original`."""
@@ -41,6 +43,7 @@ def add_arguments(parser):
 
 def run(args):
     """Imports the checkpoint and says what it is and how to go on."""
+    load_tensorflow()
     from rcn_tf.original import import_checkpoint
 
     imported = import_checkpoint(

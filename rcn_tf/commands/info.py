@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rcn_tf.commands import info_memory
+from rcn_tf.quiet_tensorflow import load_tensorflow
 
 _PACKAGES = ("tensorflow", "tf_keras", "tensorflow-addons", "numpy", "SimpleITK")
 
@@ -26,6 +27,7 @@ def add_arguments(parser):
 def run(args):
     """Prints the software in use and, for a model folder, the network's make-up."""
     info_memory.check_arguments(args)
+    load_tensorflow()
     if args.memory:
         info_memory.run(args)
         return

@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 
+from rcn_tf import __version__
 from rcn_tf.commands.shown_warnings import printing_warnings
 from rcn_tf.errors import is_for_the_user, one_line
 
@@ -30,8 +31,6 @@ COMMANDS = (
 
 def main(argv=None):
     """Runs `rcn ARGV...` and returns the exit code."""
-    # TensorFlow's own messages, even harmless ones at its level "error", bury ours.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser, modules = _parser()
     args = parser.parse_args(argv)
     module = modules[args.command]
@@ -55,6 +54,7 @@ def _parser():
         description="Unsupervised deformable registration of 3D medical images.",
         epilog="RCN_DEBUG=1 shows the full traceback of an error.",
     )
+    parser.add_argument("--version", action="version", version=f"rcn-tf {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     modules = {}
     for name in COMMANDS:

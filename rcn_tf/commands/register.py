@@ -10,6 +10,7 @@ from rcn_tf.commands.options import add_precision, add_quality, add_repeats, che
 from rcn_tf.commands.register_summary import print_summary
 from rcn_tf.commands.shown_warnings import noting_warnings
 from rcn_tf.errors import warn
+from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.register_outputs import FIELD, INVERSE_FIELD, OUTPUTS
 from rcn_tf.steps import Steps
 
@@ -81,13 +82,14 @@ def _register(args, steps, noted):
     with steps("read", f"reading {args.fixed.name} and {args.moving.name}"):
         images = _read_images(args)
         headers = _read_headers(args) if args.dicom else None
-    with steps("load", f"loading the model {args.model or 'that comes with rcn'}"):
-        from rcn_tf.model_folder import DEFAULT_MODEL, load_model
-        from rcn_tf.register import register_images
-        from rcn_tf.register_files import write_result
-
-        model, config = load_model(args.model or DEFAULT_MODEL, args.precision)
     with _Results(args.out) as partial:
+        with steps("load", f"loading the model {args.model or 'that comes with rcn'}"):
+            load_tensorflow()
+            from rcn_tf.model_folder import DEFAULT_MODEL, load_model
+            from rcn_tf.register import register_images
+            from rcn_tf.register_files import write_result
+
+            model, config = load_model(args.model or DEFAULT_MODEL, args.precision)
         result = register_images(
             model,
             config,

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from rcn_tf.commands.options import add_settings
 from rcn_tf.files import resident_memory
+from rcn_tf.quiet_tensorflow import load_tensorflow
 
 _WIDTH = 200  # columns of the presets' table, where the output is not a terminal
 
@@ -61,6 +62,7 @@ def run(args):
         raise ValueError("--out is missing: the folder of the run and of the model.")
     source, settings = _source(args), _settings(args)
 
+    load_tensorflow()
     from rcn_tf.training.config import load_training_config
     from rcn_tf.training.loop import train
     from rcn_tf.training.strategies import is_chief, make_strategy

@@ -29,7 +29,7 @@ def read_mgh(path):
     try:
         import nibabel
     except ImportError as error:
-        message = f"reading {path} needs nibabel: pip install 'rcn-tf[freesurfer]'"
+        message = f"reading {path} needs nibabel: pip install nibabel"
         raise ImportError(message) from error
     bad_header = nibabel.spatialimages.HeaderDataError
     bad_file = nibabel.filebasedimages.ImageFileError

@@ -1,0 +1,86 @@
+"""What a registration model is given: one clear line for what it cannot use.
+
+Keras and TensorFlow say the same in twenty lines, or not at all where a value is converted.
+"""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+import tensorflow as tf
+
+from rcn_tf.errors import warn
+
+RANGE_TOLERANCE = 0.01
+"""How far beyond [0, 1] images may reach, as resampling and rounding do."""
+
+
+def checked_pair(fixed, moving, volume_shape: tuple) -> tuple:
+    """Both images as float32 tensors of one batch size.
+
+    Values outside [0, 1], on which no network was trained, are warned of, and NaN refused, where
+    they can be looked at: not while a tf.function is traced.
+
+    Args: fixed, moving: [B, *volume_shape, 1], numbers. volume_shape: the model's.
+    Returns: two tf.Tensor [B, *volume_shape, 1] float32.
+    Raises:
+        TypeError: one of them holds no real numbers.
+        ValueError: a shape is wrong, the batch sizes differ, or a value is NaN or infinite.
+    """
+    fixed = _checked_image(fixed, "fixed", volume_shape)
+    moving = _checked_image(moving, "moving", volume_shape)
+    if not fixed.shape[:1].is_compatible_with(moving.shape[:1]):
+        raise ValueError(
+            "`fixed` and `moving` must have the same batch size; "
+            f"got {fixed.shape[0]} and {moving.shape[0]}."
+        )
+    return fixed, moving
+
+
+def checked_volume_shape(shape, smallest: int) -> tuple:
+    """Raises: ValueError: `shape` is not three whole sizes of at least `smallest`."""
+    sizes = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray, tf.TensorShape)) else ()
+    if len(sizes) != 3 or not all(_is_whole(size) and size >= smallest for size in sizes):
+        raise ValueError(
+            f"`volume_shape` must be three sizes (D, H, W) of at least {smallest}; got {shape!r}."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def check_whole(name: str, value, smallest: int) -> None:
+    """Raises: ValueError: an argument is not a whole number of at least `smallest`."""
+    if not (_is_whole(value) and value >= smallest):
+        raise ValueError(f"`{name}` must be a whole number of at least {smallest}; got {value!r}.")
+
+
+def _is_whole(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _checked_image(image, name, volume_shape):
+    if not tf.is_tensor(image):
+        image = np.asarray(image)
+    kind = image.dtype.as_numpy_dtype if tf.is_tensor(image) else image.dtype
+    if np.dtype(kind).kind not in "fiub" and not getattr(image.dtype, "is_floating", False):
+        raise TypeError(f"`{name}` must hold real numbers; got {np.dtype(kind).name}.")
+    image = tf.cast(image, tf.float32)
+    if not image.shape.is_compatible_with((None, *volume_shape, 1)):
+        raise ValueError(
+            f"`{name}` must have shape [B, {', '.join(map(str, volume_shape))}, 1] "
+            f"for this model; got {tuple(image.shape.as_list())}."
+        )
+    if hasattr(image, "numpy"):
+        _check_range(image.numpy(), name)
+    return image
+
+
+def _check_range(array, name):
+    low, high = array.min(initial=0), array.max(initial=1)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"`{name}` has NaN or infinite values.")
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+        warn(
+            f"`{name}` has values from {low:.4g} to {high:.4g}; networks expect intensities scaled "
+            "to [0, 1]"
+        )
