@@ -21,7 +21,7 @@ TABLES += tuple(f"vtn{number}" for number in range(2, 10))
 
 def main(argv=None):
     """Runs `python -m eval ARGV...` and returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     try:
         return run(args)
     except Exception as error:
@@ -93,7 +93,8 @@ def _build_mini(scans, data, workers):
         print(f"no aligned scans: {error}", flush=True)
 
 
-def _parser():
+def make_parser():
+    """The command's argparse.ArgumentParser."""
     parser = argparse.ArgumentParser(
         prog="python -m eval",
         description=__doc__.splitlines()[0],

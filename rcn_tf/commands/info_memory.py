@@ -15,6 +15,12 @@ def add_arguments(parser):
     parser.add_argument(
         "--memory", action="store_true", help="estimate the memory of a training step"
     )
+    parser.add_argument(
+        "--data",
+        type=pathlib.Path,
+        metavar="CONFIG",
+        help="with --memory: dataset config (JSON) whose volumes are meant, as of `rcn train`",
+    )
     add_settings(parser, "with --memory: override a training setting (repeatable)")
     parser.add_argument(
         "--shape",
@@ -33,10 +39,17 @@ def add_arguments(parser):
 
 def check_arguments(args):
     """Raises ValueError at an option that means nothing without `--memory`, or a bad one."""
-    given = {"--set": args.settings, "--shape": args.shape, "--replicas": args.replicas}
+    given = {
+        "--data": args.data,
+        "--set": args.settings,
+        "--shape": args.shape,
+        "--replicas": args.replicas,
+    }
     for name, value in given.items():
         if not args.memory and value not in (None, []):
             raise ValueError(f"{name} needs --memory.")
+    if args.data is not None and args.shape is not None:
+        raise ValueError("--data and --shape both say how large the volumes are; give one.")
     if args.replicas is not None and args.replicas < 1:
         raise ValueError(f"--replicas must be at least 1; got {args.replicas}.")
 
@@ -45,7 +58,10 @@ def run(args):
     """Prints the estimate for a training config, a preset or a model folder."""
     from rcn_tf.training import memory
 
-    config, shape = _source(args.source, args.settings, args.shape and tuple(args.shape))
+    shape = args.shape and tuple(args.shape)
+    if args.data is not None:
+        shape = _data_shape(args.data)
+    config, shape = _source(args.source, args.settings, shape)
     replicas = args.replicas or 1
     batch = -(-config.batch_size // replicas)
     estimate = memory.estimate(config, shape, batch)

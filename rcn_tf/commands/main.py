@@ -31,9 +31,8 @@ COMMANDS = (
 
 def main(argv=None):
     """Runs `rcn ARGV...` and returns the exit code."""
-    parser, modules = _parser()
-    args = parser.parse_args(argv)
-    module = modules[args.command]
+    args = make_parser().parse_args(argv)
+    module = _module(args.command)
     last = getattr(module, "WARNINGS_LAST", False)
     try:
         with printing_warnings(args.command, last=last):
@@ -48,7 +47,8 @@ def main(argv=None):
         return 130
 
 
-def _parser():
+def make_parser():
+    """The argparse.ArgumentParser of `rcn` with all its commands."""
     parser = argparse.ArgumentParser(
         prog="rcn",
         description="Unsupervised deformable registration of 3D medical images.",
@@ -56,13 +56,15 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"rcn-tf {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    modules = {}
     for name in COMMANDS:
-        modules[name] = importlib.import_module(f"rcn_tf.commands.{name.replace('-', '_')}")
-        help_text = modules[name].__doc__.splitlines()[0]
+        help_text = _module(name).__doc__.splitlines()[0]
         subparser = subparsers.add_parser(name, help=help_text, description=help_text)
-        modules[name].add_arguments(subparser)
-    return parser, modules
+        _module(name).add_arguments(subparser)
+    return parser
+
+
+def _module(command):
+    return importlib.import_module(f"rcn_tf.commands.{command.replace('-', '_')}")
 
 
 if __name__ == "__main__":

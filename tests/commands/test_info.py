@@ -71,6 +71,8 @@ def test_memory_of_a_config_has_the_datas_shape(tmp_path, capsys):
     config.write_text("data: {config: data.json}\nnetwork: {channels: 1, n_cascades: 1}\n")
     assert main(["info", "--memory", str(config)]) == 0
     assert "32 x 36 x 40 voxels, batch 4" in capsys.readouterr().out
+    assert main(["info", "--memory", "vtn_2_liver", "--data", str(tmp_path / "data.json")]) == 0
+    assert "32 x 36 x 40 voxels, batch 4" in capsys.readouterr().out
     (tmp_path / "data.json").unlink()
     assert main(["info", "--memory", str(config)]) == 2
     assert "does not exist. Name the size with --shape." in capsys.readouterr().err
@@ -96,6 +98,9 @@ def test_memory_of_a_model_folder(tmp_path, capsys):
         (["--memory", "--replicas", "0"], "--replicas"),
         (["--replicas", "2"], "--replicas needs --memory"),
         (["--memory", "."], "not a model folder"),
+        (["--data", "scans.json"], "--data needs --memory"),
+        (["--memory", "--data", "scans.json"], "scans.json does not exist"),
+        (["--memory", "--data", "a.json", "--shape", "32", "32", "32"], "give one"),
     ],
 )
 def test_memory_errors_are_one_line(arguments, message, capsys, monkeypatch, tmp_path):
