@@ -112,13 +112,13 @@ def test_fixed_image_of_another_format(inputs, tmp_path):
         (
             ["--dicom"],
             {"moving": "fixed.nii.gz"},
-            "--dicom needs --moving to be a DICOM folder or ZIP archive; got",
+            "--dicom needs --moving to be a DICOM file, folder or ZIP archive; got",
         ),
         (["--no-anonymize"], {}, "--no-anonymize says how --dicom writes; give both"),
         (
             ["--fixed-series", "1"],
             {"fixed": "fixed.nii.gz"},
-            "--fixed-series needs a DICOM folder or ZIP archive; got",
+            "--fixed-series needs a DICOM file, folder or ZIP archive; got",
         ),
         (["--moving-series", "7"], {}, "moving has no single series '7'; choose one by number"),
         ([], {"moving": "study.zip"}, "study.zip has 2 series; choose one by number or UID: 1: CT"),
@@ -138,7 +138,7 @@ def test_faults_are_found_first(inputs, tmp_path, capsys, monkeypatch, options, 
 
 def test_without_pydicom(inputs, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
-    message = "needs pydicom: pip install 'rcn-tf[dicom]'"
+    message = "needs pydicom: pip install pydicom"
     assert_one_line(arguments(inputs, tmp_path / "out", "--dicom"), message, capsys)
     assert not (tmp_path / "out").exists()
 

@@ -5,7 +5,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from rcn_tf.volumes import dicom
+from rcn_tf.volumes import dicom_geometry
 from rcn_tf.volumes.dicom import choose_series, list_series
 from rcn_tf.volumes.images import read_image
 from tests.dicom_files import NAME, NUMBER, SECRET, write_series
@@ -81,7 +81,7 @@ def test_slopes_of_single_slices(tmp_path, scan, slopes, integer):
 
 def test_missing_slice(tmp_path, scan):
     write_series(tmp_path, scan, positions=[0, 1, 2, 4, 5, 6])
-    with pytest.raises(ValueError, match=r"slices are missing .* \(2.5 to 5 mm\)"):
+    with pytest.raises(ValueError, match=r"slices are missing .* \(2.5 to 5 mm; .* slice 3 of 6\)"):
         read_image(tmp_path)
 
 
@@ -121,7 +121,7 @@ def test_slices_that_differ(tmp_path, scan):
 
 def test_headers_that_claim_too_much(tmp_path, scan, monkeypatch):
     write_series(tmp_path, scan)
-    monkeypatch.setattr(dicom, "physical_memory", lambda: 300)
+    monkeypatch.setattr(dicom_geometry, "physical_memory", lambda: 300)
     with pytest.raises(ValueError, match="GiB of memory by its headers"):
         read_image(tmp_path)
 
