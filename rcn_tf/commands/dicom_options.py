@@ -79,7 +79,7 @@ def check_replaceable(folder):
 def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, anonymize=True):
     """Headers that a written series is made from, after a check that it can be.
 
-    Args: moving: DICOM file, folder or ZIP archive; fixed: any image, or None; which series of them.
+    Args: moving: DICOM; fixed: any image, or None; which series of them.
     Returns: (source, reference) as `rcn_tf.volumes.dicom_output.write_series` takes them.
     Raises: ImportError: pydicom is not installed. ValueError: what is wrong with the headers.
     """

@@ -22,6 +22,7 @@ from rcn_tf.volumes import archives, dicom_frames
 from rcn_tf.volumes.dicom_decoding import read_voxels
 from rcn_tf.volumes.dicom_files import read_slices
 from rcn_tf.volumes.dicom_geometry import in_order
+from rcn_tf.volumes.dicom_kinds import names
 from rcn_tf.volumes.dicom_stacks import split
 from rcn_tf.volumes.itk_warnings import without_itk_warnings
 from rcn_tf.volumes.pydicom_module import require_pydicom
@@ -37,7 +38,7 @@ __all__ = [
     "without_itk_warnings",
 ]
 
-_HEADER_BYTES = 16384  # of a file, which hold what it says of itself
+_SERIES, _KIND = b"\x20\0\x0e\0", b"\x08\0\x16\0"  # tags of UIDs
 _SEARCHED_FOLDERS = 1000  # below one without DICOM files
 _OTHER_IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".img", ".hdr")
 _GROUPS = (b"\x02\0", b"\x08\0")  # with which a data set without preamble begins
@@ -218,9 +219,9 @@ def _choose(found, name, series):
         chosen = chosen or [one for one in found if one.uid.startswith(str(series))]
     if len(chosen) == 1:
         return chosen[0]
-    names = "; ".join(f"{number}: {one}" for number, one in enumerate(found, 1))
+    listed = "; ".join(f"{number}: {one}" for number, one in enumerate(found, 1))
     problem = f"{len(volumes)} series" if series is None else f"no single series {series!r}"
-    raise ValueError(f"{name} has {problem}; choose one by number or UID: {names}")
+    raise ValueError(f"{name} has {problem}; choose one by number or UID: {listed}")
 
 
 def _check_kind(chosen, folder, name):
@@ -242,12 +243,10 @@ def _check_kind(chosen, folder, name):
 
 def _has_more(file, series):
     """Whether another file of a slice's folder is of the same series."""
-    for other in _files(file.parent):
-        if other != file and is_dicom_file(other):
-            with other.open("rb") as stream:
-                if re.search(_element(b"\x20\0\x0e\0", series.uid), stream.read(_HEADER_BYTES)):
-                    return True
-    return False
+    return any(
+        other != file and is_dicom_file(other) and names(other, _SERIES, series.uid)
+        for other in _files(file.parent)
+    )
 
 
 def _check_all_read(series, unread):
@@ -256,11 +255,8 @@ def _check_all_read(series, unread):
     Such a file says of itself that it is of the series' UID and kind (SOP class); objects that
     only refer to the series, as DICOMDIR and contours do, are of another kind.
     """
-    own = [_element(b"\x08\0\x16\0", series.kind), _element(b"\x20\0\x0e\0", series.uid)]
     for file in unread:
-        with file.open("rb") as stream:
-            start = stream.read(_HEADER_BYTES)
-        if all(re.search(pattern, start, re.DOTALL) for pattern in own):
+        if names(file, _KIND, series.kind) and names(file, _SERIES, series.uid):
             raise ValueError(f"{file} belongs to series {series} but cannot be read")
 
 
@@ -312,8 +308,3 @@ def _is_text(start):
     length = int.from_bytes(start[4:8], "little")
     text = start[8 : 8 + length]
     return length <= 64 and length % 2 == 0 and re.fullmatch(rb"[ -~]*\0?", text) is not None
-
-
-def _element(tag, uid):
-    """Pattern of a UID's data element, little endian, with or without its type."""
-    return re.escape(tag) + rb"(?:UI..|....)" + re.escape(uid.encode()) + rb"(?![0-9.])"

@@ -20,7 +20,6 @@ PADDING, PADDING_LIMIT = "PixelPaddingValue", "PixelPaddingRangeLimit"
 
 _INTEGERS = {sitk.sitkInt8, sitk.sitkUInt8, sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkInt32}
 _SMALLEST = (np.int16, np.uint16, np.int32)
-_FLOATS = ("FloatPixelData", "DoubleFloatPixelData")
 _COPIED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 _BYTE_FRAMES, _WORD_FRAMES = (f"1.2.840.10008.5.1.4.1.1.7.{end}" for end in (2, 3))
 
@@ -127,12 +126,6 @@ def _decoded(pydicom, data):
         raise ValueError("they are in colour; expected one value per voxel")
     shape = (int(data.get("NumberOfFrames") or 1), data.Rows, data.Columns)
     _set_syntax(pydicom, data)
-    for keyword in _FLOATS:
-        if keyword in data:
-            kind = np.dtype("f4" if keyword == _FLOATS[0] else "f8")
-            kind = kind.newbyteorder("<" if data.is_little_endian else ">")
-            values = np.frombuffer(data[keyword].value, kind)[: np.prod(shape)]
-            return values.astype(kind.newbyteorder("=")).reshape(shape)
     if data.file_meta.TransferSyntaxUID.is_compressed:
         array = _decompressed(pydicom, data)
     else:

@@ -9,6 +9,7 @@ import math
 import SimpleITK as sitk
 
 from rcn_tf.volumes import dicom_frames
+from rcn_tf.volumes.dicom_kinds import kind_without_slices
 from rcn_tf.volumes.dicom_slices import TELLING, Slice, as_stored
 from rcn_tf.volumes.itk_warnings import without_itk_warnings
 
@@ -45,7 +46,8 @@ def read_slices(file):
     try:
         return dicom_frames.read_frames(file, plain)
     except ImportError:  # said when it is chosen: `dicom_frames.require`
-        return [dataclasses.replace(plain, frame=number) for number in range(count)]
+        whole = plain.instance or plain.file
+        return [dataclasses.replace(plain, frame=number, together=whole) for number in range(count)]
 
 
 def _header(file):
@@ -56,6 +58,9 @@ def _header(file):
         with without_itk_warnings():
             reader.ReadImageInformation()
     except RuntimeError as error:
+        other = kind_without_slices(file)
+        if other:
+            raise ValueError(f"{file} is no DICOM image but {other}") from error
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"cannot read the header of {file}: {reason}") from error
     return reader

@@ -17,7 +17,7 @@ from rcn_tf.volumes.pydicom_module import damage, require_pydicom, tolerant
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 NUCLEAR, DOSE = _STORAGE + "20", _STORAGE + "481.2"
 SEGMENTATIONS = (_STORAGE + "66.4", _STORAGE + "66.7")
-_GROUPED = "2.1 2.2 4.1 4.3 4.4 128.1 130 12.1.1 12.2.1 13.1.1 13.1.2 13.1.3 30 77.1.5.4"
+_GROUPED = "2.1 2.2 4.1 4.3 4.4 128.1 130 12.1.1 12.2.1 13.1.1 13.1.2 13.1.3 77.1.5.4"
 KINDS = (NUCLEAR, DOSE, *SEGMENTATIONS, *(_STORAGE + end for end in _GROUPED.split()))
 """SOP classes whose place and values stand elsewhere than in the old kind, even of one frame."""
 

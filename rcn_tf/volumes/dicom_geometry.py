@@ -173,19 +173,16 @@ def _check_line(corners, direction, slices, name):
 
 
 def _compare_with_header(step, slices, name):
-    """Positions decide, but a smaller distance in the header may mean that slices are missing.
+    """Positions decide, but another distance in the header may mean that slices are missing.
 
-    Of single slices the header is believed only where their thickness does not contradict it:
-    ITK writes a distance of 1 into all.
+    Of single slices the header is believed only where they are no thicker than it says: ITK
+    writes a distance of 1 into all, and others the gap between the slices' edges.
     """
     stated, thickness = slices[0].stated_step, slices[0].thickness
     if not stated > 0:  # or NaN
         return
-    near = [  # some write the gap between the slices' edges
-        abs(one - step) <= SPACING_TOLERANCE * step for one in (stated, stated + thickness)
-    ]
     believed = slices[0].frame is not None or thickness <= (1 + SPACING_TOLERANCE) * stated
-    if believed and not any(near):
+    if believed and abs(stated - step) > SPACING_TOLERANCE * step:
         warn(
             f"{name}: the slices are {step:.4g} mm apart by their positions, which are taken; "
             f"their headers say {stated:.4g} mm (are slices missing?)"
