@@ -94,19 +94,24 @@ def _frame_values(slices):
     if all(line == (1, 0) for line in lines):
         return np.stack(planes)
     whole = np.equal(lines, np.rint(lines)).all() and planes[0].dtype.kind in "iu"
-    kind = np.int64 if whole else np.float64
-    array = np.empty((len(planes), *planes[0].shape), kind)
-    for target, plane, (slope, intercept) in zip(array, planes, lines):
-        np.add(plane.astype(kind) * kind(slope), kind(intercept), out=target)
-    return _narrowed(array) if whole else array
+    work = np.int64 if whole else np.float64
+
+    def values(plane, line):
+        return np.asarray(plane, work) * work(line[0]) + work(line[1])
+
+    edges = [values((p.min(), p.max()), line) for p, line in zip(planes, lines)] if whole else []
+    array = np.empty((len(planes), *planes[0].shape), _smallest(edges))
+    for target, plane, line in zip(array, planes, lines):
+        target[:] = values(plane, line)
+    return array
 
 
-def _narrowed(array):
-    low, high = array.min(), array.max()
-    for kind in _SMALLEST:
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return array.astype(kind)
-    return array.astype(np.float64)
+def _smallest(edges):
+    """Type that holds whole numbers up to these; float64 where there are none."""
+    for kind in _SMALLEST if edges else ():
+        if np.iinfo(kind).min <= np.min(edges) and np.max(edges) <= np.iinfo(kind).max:
+            return kind
+    return np.float64
 
 
 def _stored_frames(file):
@@ -130,7 +135,7 @@ def _decoded(pydicom, data):
         array = _decompressed(pydicom, data)
     else:
         array = data.pixel_array
-    array = array.astype(array.dtype.newbyteorder("="))
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return _without_high_bits(array.reshape(shape), data)
 
 

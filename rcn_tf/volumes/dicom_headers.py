@@ -91,7 +91,7 @@ def read_headers(path, series=None):
     """
     pydicom = require_pydicom(f"reading the headers of {path}")
     with opened(path) as folder:
-        return [_read(pydicom, file) for file in series_files(folder, series)]
+        return [_read(pydicom, file) for file in series_files(folder, series, path)]
 
 
 def copied(source, keywords, allowed=None):

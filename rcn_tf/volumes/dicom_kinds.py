@@ -1,4 +1,7 @@
-"""DICOM files that hold no scan, told apart by the kind (SOP class) that they say they are of."""
+"""What a file is by its first bytes: DICOM or not, and of which kind (SOP class).
+
+Files without an image which can be read here are named, with what to give instead.
+"""
 
 import pathlib
 import re
@@ -16,6 +19,20 @@ _KINDS = {
     _STORAGE + "481.3": f"a set of contours; {_SCAN}, or labels made of them (3D Slicer)",
     _STORAGE + "481.": f"a plan of radiotherapy; {_SCAN}",
 }
+_GROUPS = (b"\x02\0", b"\x08\0")  # with which a data set without preamble begins
+
+
+def is_dicom_file(path):
+    """Whether a file begins as DICOM files do, with or without their preamble.
+
+    Raises: OSError: it cannot be opened.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        start = stream.read(132)
+    return start[128:] == b"DICM" or _begins_a_data_set(start)
 
 
 def kind_without_slices(file):
@@ -42,3 +59,19 @@ def names(file, tag, uid):
 def element(tag, value):
     """Pattern of a UID's data element, little endian, with or without its type."""
     return re.escape(tag) + rb"(?:UI..|....)" + value
+
+
+def _begins_a_data_set(start):
+    """Whether bytes are the first data element of an identifying group, little endian."""
+    if start[:2] not in _GROUPS or len(start) < 12:
+        return False
+    if re.match(rb"(AE|CS|DA|DT|IS|LO|OB|SH|TM|UI|UL|US)", start[4:6]):
+        return True
+    return start[2:4] == b"\0\0" and start[4:8] == b"\x04\0\0\0" or _is_text(start)
+
+
+def _is_text(start):
+    """Whether a first element with an implicit type is a short text, as those of the group are."""
+    length = int.from_bytes(start[4:8], "little")
+    text = start[8 : 8 + length]
+    return length <= 64 and length % 2 == 0 and re.fullmatch(rb"[ -~]*\0?", text) is not None
