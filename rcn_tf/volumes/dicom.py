@@ -113,6 +113,11 @@ def _check_kind(chosen, folder, name):
             f"{name}: series {chosen} is a segmentation object; convert it to NIfTI first "
             "(3D Slicer, dcmqi)"
         )
+    if "MOSAIC" in chosen.slices[0].told.get("ImageType", "").split("\\"):
+        raise ValueError(
+            f"{name}: series {chosen} is of mosaics, pictures with many slices each; convert it "
+            "first (dcm2niix)"
+        )
     if chosen.slices[0].frame is not None:
         require_pydicom(f"reading {name}, which holds a multi-frame DICOM file,")
     if len(chosen.slices) < 2:

@@ -15,7 +15,7 @@ import pathlib
 from rcn_tf.errors import warn
 from rcn_tf.volumes.dicom_files import read_slices
 from rcn_tf.volumes.dicom_frames import DOSE, SEGMENTATIONS
-from rcn_tf.volumes.dicom_kinds import is_dicom_file
+from rcn_tf.volumes.dicom_kinds import is_dicom_file, kind_without_slices
 from rcn_tf.volumes.dicom_stacks import split
 
 _SEARCHED_FOLDERS = 1000  # below one without DICOM files
@@ -80,7 +80,7 @@ def list_all(folder, name):
             of_first = (first.description, first.modality, first.kind)
             found.append(Series(uid, tuple(stack), *of_first, words))
     if not found:
-        raise ValueError(f"{name} is without DICOM files; {_found_instead(folder)}")
+        raise ValueError(f"{name} is without DICOM {_found_instead(folder, unread)}")
     return sorted(found, key=lambda one: (-len(one.slices), one.uid)), unread
 
 
@@ -121,21 +121,26 @@ def choose(found, name, series):
     if len(chosen) == 1:
         return chosen[0]
     listed = "; ".join(f"{number}: {one}" for number, one in enumerate(found, 1))
+    if not volumes and series is None:
+        raise ValueError(f"{name} has single slices only, and no volume: {listed}")
     problem = f"{len(volumes)} series" if series is None else f"no single series {series!r}"
     raise ValueError(f"{name} has {problem}; choose one by number or UID: {listed}")
 
 
-def _found_instead(folder):
-    """What a folder without DICOM files has that may have been meant."""
+def _found_instead(folder, unread):
+    """What there is where no DICOM image is, and may have been meant."""
     folder = pathlib.Path(folder)
+    kinds = filter(None, (kind_without_slices(file) for file in unread if is_dicom_file(file)))
+    for kind in kinds:
+        return f"images; it holds {kind}"
     others = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(_OTHER_IMAGES))
     if others:
-        return f"it holds {others[0]}: give that file itself"
+        return f"files; it holds {others[0]}: give that file itself"
     below = [
         parent
         for parent, _, names in itertools.islice(os.walk(folder), 1, _SEARCHED_FOLDERS)
         if any(is_dicom_file(pathlib.Path(parent, name)) for name in names)
     ]
     if len(below) == 1:
-        return f"its subfolder {below[0]} has some"
-    return "expected an image"
+        return f"files; its subfolder {below[0]} has some"
+    return "files; expected an image"

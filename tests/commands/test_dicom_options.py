@@ -13,7 +13,8 @@ from rcn_tf.commands.main import main
 from rcn_tf.model_folder import DEFAULT_MODEL, save_model
 from rcn_tf.volumes.images import read_image
 from tests.commands.test_register import assert_one_line
-from tests.dicom_files import CT, IDENTITY, write_series
+from tests.dicom_files import CT, IDENTITY, NUMBER, write_series
+from tests.dicom_multiframe import multiframe, write
 from tests.test_register import blob
 from tests.volumes.test_warping import turned_copy
 
@@ -97,6 +98,28 @@ def test_both_from_one_archive(inputs, tmp_path):
             sitk.GetArrayFromImage(read_image(place)),
             sitk.GetArrayFromImage(read_image(tmp_path / "folders" / "warped.nii.gz")),
         )
+
+
+def test_multiframe_files(inputs, tmp_path, capsys):
+    """Two files, one alone in a folder, are as the series of the same slices; --dicom works."""
+    moving = read_image(inputs / "moving")
+    down = range(moving.GetSize()[2] - 1, -1, -1)
+    file = write(tmp_path / "moving.dcm", multiframe(moving, down, dtype=np.int16))
+    write(tmp_path / "fixed" / "scan", multiframe(read_image(inputs / "fixed"), dtype=np.int16))
+    images = {"fixed": tmp_path / "fixed", "moving": file}
+    assert main(arguments(inputs, tmp_path / "files", "--dicom", **images)) == 0
+    assert main(arguments(inputs, tmp_path / "folders")) == 0
+    expected = sitk.GetArrayFromImage(read_image(tmp_path / "folders" / "warped.nii.gz"))
+    for place in (tmp_path / "files" / SERIES, tmp_path / "files" / "warped.nii.gz"):
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(read_image(place)), expected)
+    first = pydicom.dcmread(next((tmp_path / "files" / SERIES).iterdir()))
+    assert (first.SOPClassUID, first.Modality) == (pydicom.uid.SecondaryCaptureImageStorage, "CT")
+    assert NUMBER not in str(first)
+    capsys.readouterr()
+    write(file, multiframe(moving, [0, 1, 2, 4, 5, 6], dtype=np.int16))
+    images = {"moving": file, "model": None}
+    assert_one_line(arguments(inputs, tmp_path / "gap", **images), "slices are missing", capsys)
+    assert not (tmp_path / "gap").exists()
 
 
 def test_fixed_image_of_another_format(inputs, tmp_path):

@@ -211,6 +211,24 @@ def test_files_without_an_image(tmp_path, scan, kind, message):
         read_image(file)
 
 
+def test_a_folder_without_a_volume(tmp_path, scan):
+    for uid in ("1.2.826.1", "1.2.826.2"):
+        write_series(tmp_path, scan, positions=[0], uid=uid)
+    with pytest.raises(ValueError, match=r"has single slices only, .*: 1: CT portal \(1 slice, "):
+        read_image(tmp_path)
+    for file in tmp_path.iterdir():
+        edit(file, PixelData=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.481.3")
+    with pytest.raises(ValueError, match="without DICOM images; it holds a set of contours"):
+        read_image(tmp_path)
+
+
+def test_mosaics(tmp_path, scan):
+    """Pictures of many slices each, one for a point in time: their places are not those."""
+    write_series(tmp_path, scan, changes={"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]})
+    with pytest.raises(ValueError, match="is of mosaics, .* convert it first"):
+        read_image(tmp_path)
+
+
 @pytest.mark.parametrize("axes", ["RAI", "PIR", "IAL", "LIP", "ASR", "SRA"])
 def test_any_orientation_of_the_slices(tmp_path, scan, axes):
     """Feet first, sagittal, coronal, and oblique between them: voxels lie where they did."""
