@@ -93,7 +93,7 @@ def _frame_values(slices):
         raise ValueError(f"{slices[0].file} has a rescale slope or intercept that is no number")
     if all(line == (1, 0) for line in lines):
         return np.stack(planes)
-    whole = np.equal(lines, np.rint(lines)).all() and planes[0].dtype.kind in "iu"
+    whole = np.equal(lines, np.rint(lines)).all() and np.abs(lines).max() < 2**24
     work = np.int64 if whole else np.float64
 
     def values(plane, line):

@@ -26,6 +26,7 @@ _SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
 _PADDING, _PADDING_LIMIT, _SIGNED = "0028|0120", "0028|0121", "0028|0103"
 _BITS, _FRAMES, _COLOURS = "0028|0101", "0028|0008", "0028|0004"
 _COUNTS = ("0054|0081", "0020|1002")  # of slices in a PET, of images in the acquisition
+_MOST_FRAMES = 200_000
 _NAN = float("nan")
 
 
@@ -39,6 +40,8 @@ def read_slices(file):
     header = _header(file)
     frames = _number(header, _FRAMES, 1)
     count = int(frames) if frames >= 1 else 1
+    if count > _MOST_FRAMES:
+        raise ValueError(f"{file} claims to have {count} frames; its header is damaged")
     kind = _text(header, _TAGS["kind"])
     if count == 1 and kind not in dicom_frames.KINDS:
         return [_slice(header, file)]

@@ -20,6 +20,8 @@ from rcn_tf.volumes.dicom_stacks import split
 
 _SEARCHED_FOLDERS = 1000  # below one without DICOM files
 _OTHER_IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".img", ".hdr")
+_SHOWN = 20  # series in an error
+_DIGITS = 4  # of a number, at most; UIDs are longer
 _NO_SCANS = (DOSE, *SEGMENTATIONS)
 """What belongs to a scan, and is not taken for one unasked."""
 
@@ -113,14 +115,16 @@ def choose(found, name, series):
     scans = [one for one in volumes if one.kind not in _NO_SCANS]
     if series is None:
         chosen = scans or volumes or found[: len(found) == 1]
-    elif str(series).isdigit() and len(str(series)) < 4:
+    elif str(series).isdigit() and len(str(series)) <= _DIGITS:
         chosen = found[int(series) - 1 : int(series)] if int(series) else []
     else:
         chosen = [one for one in found if one.uid == str(series)]
         chosen = chosen or [one for one in found if one.uid.startswith(str(series))]
     if len(chosen) == 1:
         return chosen[0]
-    listed = "; ".join(f"{number}: {one}" for number, one in enumerate(found, 1))
+    listed = "; ".join(f"{number}: {one}" for number, one in enumerate(found[:_SHOWN], 1))
+    if len(found) > _SHOWN:
+        listed += f"; and {len(found) - _SHOWN} more, which `rcn prepare series` lists"
     if not volumes and series is None:
         raise ValueError(f"{name} has single slices only, and no volume: {listed}")
     problem = f"{len(volumes)} series" if series is None else f"no single series {series!r}"

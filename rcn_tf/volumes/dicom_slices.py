@@ -5,7 +5,6 @@ become `Slice`s, so that whatever comes after, the checks above all, is written 
 """
 
 import dataclasses
-import math
 import pathlib
 from typing import Optional
 
@@ -42,6 +41,7 @@ TELLING = {
 }
 """Attributes that tell the acquisitions of one series apart, the clearest first: tag, words."""
 
+_FARTHEST = 1e6  # mm
 _NAN = float("nan")
 
 
@@ -91,8 +91,8 @@ class Slice:
 
     @property
     def has_place(self):
-        """Whether position and orientation are known."""
-        return all(math.isfinite(value) for value in (*self.position, *self.axes))
+        """Whether position and orientation are known, and those of a body."""
+        return all(abs(value) < _FARTHEST for value in (*self.position, *self.axes))  # not NaN
 
 
 def as_stored(value, signed, bits):

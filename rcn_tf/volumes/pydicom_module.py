@@ -7,7 +7,7 @@ import zlib
 
 _DAMAGE = (
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
     AttributeError,
     NotImplementedError,
