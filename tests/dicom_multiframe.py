@@ -94,3 +94,23 @@ def rescaled(slope, intercept):
     """Functional group of a frame's values."""
     line = item(RescaleSlope=str(slope), RescaleIntercept=str(intercept), RescaleType="US")
     return {"PixelValueTransformationSequence": [line]}
+
+
+def oblique_scan():
+    """An oblique image with a different step along each axis."""
+    d, h, w = np.indices((7, 6, 5))
+    image = sitk.GetImageFromArray((100 * d + 40 * h + 9 * w).astype(np.uint16))
+    image.SetSpacing((0.7, 0.9, 2.5))
+    image.SetOrigin((-31.0, 12.5, 80.0))
+    c, s = np.cos(0.3), np.sin(0.3)
+    image.SetDirection((c, 0, s, 0, 1, 0, -s, 0, c))
+    return image
+
+
+def assert_same(image, expected, values=None):
+    """Checks values and geometry. values: instead of the expected image's."""
+    values = sitk.GetArrayFromImage(expected) if values is None else values
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), values)
+    np.testing.assert_allclose(image.GetSpacing(), expected.GetSpacing(), atol=1e-6)
+    np.testing.assert_allclose(image.GetOrigin(), expected.GetOrigin(), atol=1e-6)
+    np.testing.assert_allclose(image.GetDirection(), expected.GetDirection(), atol=1e-6)

@@ -121,7 +121,7 @@ def _stored_frames(file):
         try:
             data = pydicom.dcmread(file, force=True)
             return _decoded(pydicom, data)
-        except (*damage(pydicom), RuntimeError) as error:
+        except damage(pydicom) as error:
             raise ValueError(f"cannot read the pixels of {file}: {_last_line(error)}") from error
 
 
@@ -179,7 +179,11 @@ def _decompressed(pydicom, data):
     with tempfile.TemporaryDirectory(prefix="rcn-") as folder, without_itk_warnings():
         path = pathlib.Path(folder, "frames.dcm")
         pydicom.dcmwrite(path, file)
-        image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
+        try:
+            image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
+        except RuntimeError as error:
+            syntax = meta.TransferSyntaxUID.name
+            raise ValueError(f"they are damaged, or compressed in a rare way ({syntax})") from error
     return sitk.GetArrayFromImage(image)
 
 

@@ -177,7 +177,7 @@ def _nuclear_slices(header, frames):
         {name: str(vector[k]) for name, vector in vectors.items() if len(vector) == len(frames)}
         for k in range(len(frames))
     ]
-    frames = [dataclasses.replace(one, told=what) for one, what in zip(frames, told)]
+    frames = [dataclasses.replace(one, told=t, implied=True) for one, t in zip(frames, told)]
     return _stacked(frames, corner, _normal(axes), numbers * step, axes)
 
 

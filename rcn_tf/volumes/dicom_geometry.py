@@ -77,6 +77,11 @@ def in_order(slices, name):
     step = _step(corners @ direction[:, 2], name)
     _check_line(corners, direction, slices, name)
     _compare_with_header(step, slices, name)
+    if slices[0].implied:
+        warn(
+            f"{name}: only the first frame has a place; the others follow it by the step of the "
+            "header, whose sign some systems leave out: check that the image is not upside down"
+        )
     return slices, Geometry(slices[0].position, (*slices[0].spacing, step), direction)
 
 
@@ -129,6 +134,11 @@ def _direction(slices, name):
 
 
 def _step(places, name):
+    if places[-1] - places[0] <= SAME_PLACE:
+        raise ValueError(
+            f"{name}: all {len(places)} slices lie in the same place, as of one slice over time; "
+            "expected a 3D image"
+        )
     steps = np.diff(places)
     step = float(np.median(steps))
     if step <= 0 or (steps < (1 - SPACING_TOLERANCE) * step).any():

@@ -38,6 +38,7 @@ TELLING = {
     "FrameAcquisitionNumber": ("0020|9156", "acquisition {}"),
     "ContrastBolusAgent": ("0018|0010", "contrast agent {}"),
     "AcquisitionTime": ("0008|0032", "acquired at {}"),
+    "FrameAcquisitionDateTime": ("0018|9074", "acquired at {}"),
 }
 """Attributes that tell the acquisitions of one series apart, the clearest first: tag, words."""
 
@@ -58,6 +59,7 @@ class Slice:
     stated_count: slices there should be in the series at least; 0 if unsaid.
     slope, intercept: value = slope x stored + intercept.
     padding: stored values (value, limit of the range) of pixels outside the image; None if unsaid.
+    implied: whether its place follows from the first frame's and a step.
     inverted: whether the lowest value is shown white; the highest plus the lowest possible one.
     pixel_type: SimpleITK's, of the values; None for frames.
     told: {keyword of `TELLING`: text}.
@@ -81,6 +83,7 @@ class Slice:
     slope: float = 1.0
     intercept: float = 0.0
     padding: tuple = (None, None)
+    implied: bool = False
     inverted: Optional[int] = None
     pixel_type: Optional[int] = None
     told: dict = dataclasses.field(default_factory=dict)

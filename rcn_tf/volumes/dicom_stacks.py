@@ -2,8 +2,9 @@
 
 A series, or a multi-frame file, may hold several: other orientations (scouts), echoes, phases,
 b-values, each of which lies in the same place as the others. Orientation tells stacks apart, and
-where slices lie on one another the attribute, or the two or three, by which none do. An attribute
-that would be needed to guess with is never used: the slices stay together, and are refused.
+where slices lie on one another the attribute, or the two or three, by which none do. Times that
+each slice has of its own, as of a heart that beats irregularly, put the slices of each place in
+order. Where nothing tells them apart, the slices stay together, and are refused.
 """
 
 import collections
@@ -21,6 +22,13 @@ from rcn_tf.volumes.dicom_geometry import (
 from rcn_tf.volumes.dicom_slices import TELLING
 
 _MOST_ATTRIBUTES = 3
+_HALF_A_DAY = 120_000  # as hours, minutes, seconds; in milliseconds two minutes, which do as well
+_TIMES = {
+    "TriggerTime": "number {} by trigger time",
+    "NominalCardiacTriggerDelayTime": "number {} by trigger delay",
+    "AcquisitionTime": "number {} by acquisition time",
+    "FrameAcquisitionDateTime": "number {} by acquisition time",
+}
 
 
 def split(slices):
@@ -72,7 +80,32 @@ def _by_telling(slices):
             groups = _grouped(slices, chosen)
             if _is_split(groups, slices, apart):
                 return [(_words(chosen, key), groups[key]) for key in sorted(groups, key=_order)]
+    return [("", slices)] if apart else _by_time(slices)
+
+
+def _by_time(slices):
+    """The first in time of each place, the second ones, ...; all as one where that is not said."""
+    order = np.argsort(heights(slices), kind="stable")
+    ends = np.flatnonzero(np.diff(heights(slices)[order]) > SAME_PLACE) + 1
+    places = [[slices[k] for k in place] for place in np.split(order, ends)]
+    if len(places) > 1 and len(set(map(len, places))) == 1:
+        for keyword, words in _TIMES.items():
+            ranked = [_ranked(place, keyword) for place in places]
+            if all(ranked):
+                stacks = map(list, zip(*ranked))
+                return [(words.format(k), stack) for k, stack in enumerate(stacks, 1)]
     return [("", slices)]
+
+
+def _ranked(slices, keyword):
+    """Slices in the order of distinct times; None where they are none, or go over midnight."""
+    texts = [one.told.get(keyword, "") for one in slices]
+    if not all(map(_is_number, texts)):
+        return None
+    times = [float(text) for text in texts]
+    if len(set(times)) < len(times) or max(times) - min(times) > _HALF_A_DAY:
+        return None
+    return [slices[k] for k in np.argsort(times)]
 
 
 def _varying(slices, most):

@@ -145,6 +145,24 @@ def test_an_incomplete_echo_is_refused_when_chosen(tmp_path, scan):
         read_image(tmp_path, 2)
 
 
+@pytest.mark.parametrize("keyword", ["TriggerTime", "AcquisitionTime"])
+def test_times_of_each_slice(tmp_path, scan, keyword):
+    """Phases of a heart whose beats differ from slice to slice: by their order in each place."""
+    for number in range(3):
+        times = {"TriggerTime": 50, "AcquisitionTime": 101000}
+        write_series(
+            tmp_path,
+            scan + number,
+            uid=UID,
+            tag=str(number),
+            changes=lambda k, n=number: {keyword: str(times[keyword] + 20 * n + 3 * k)},  # noqa: B023
+        )
+    shown = {"TriggerTime": "trigger time", "AcquisitionTime": "acquisition time"}[keyword]
+    assert labels_of(tmp_path) == [f"number {n} by {shown}" for n in (1, 2, 3)]
+    for number in (1, 2, 3):
+        assert_values(read_image(tmp_path, number), scan + (number - 1))
+
+
 def test_nothing_tells_them_apart(tmp_path, scan):
     for tag in "ab":
         write_series(tmp_path, scan, uid=UID, tag=tag)
