@@ -132,9 +132,8 @@ def _decoded(pydicom, data):
     shape = (int(data.get("NumberOfFrames") or 1), data.Rows, data.Columns)
     _set_syntax(pydicom, data)
     if data.file_meta.TransferSyntaxUID.is_compressed:
-        array = _decompressed(pydicom, data)
-    else:
-        array = data.pixel_array
+        return _decompressed(pydicom, data).reshape(shape)
+    array = data.pixel_array
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return _without_high_bits(array.reshape(shape), data)
 

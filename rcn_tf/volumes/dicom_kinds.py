@@ -74,4 +74,4 @@ def _is_text(start):
     """Whether a first element with an implicit type is a short text, as those of the group are."""
     length = int.from_bytes(start[4:8], "little")
     text = start[8 : 8 + length]
-    return length <= 64 and length % 2 == 0 and re.fullmatch(rb"[ -~]*\0?", text) is not None
+    return 0 < length <= 64 and length % 2 == 0 and re.fullmatch(rb"[ -~]*\0?", text) is not None
