@@ -121,11 +121,11 @@ def _told(group, names):
 
 
 def _text(value):
-    return str(value) if isinstance(value, str) or not np.iterable(value) else _joined(value)
-
-
-def _joined(values):
-    return "\\".join(str(one) for one in values)
+    if isinstance(value, str):
+        return value
+    if np.iterable(value):
+        return "\\".join(map(_text, value))
+    return f"{value:.8g}" if isinstance(value, float) else str(value)
 
 
 def _dimension_names(header):

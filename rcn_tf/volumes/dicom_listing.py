@@ -15,7 +15,7 @@ import pathlib
 from rcn_tf.errors import warn
 from rcn_tf.volumes.dicom_files import read_slices
 from rcn_tf.volumes.dicom_frames import DOSE, SEGMENTATIONS
-from rcn_tf.volumes.dicom_kinds import is_dicom_file, kind_without_slices
+from rcn_tf.volumes.dicom_kinds import is_dicom_file
 from rcn_tf.volumes.dicom_stacks import split
 
 _SEARCHED_FOLDERS = 1000  # below one without DICOM files
@@ -60,29 +60,29 @@ def list_all(folder, name):
 
     Args: folder: where the files are; name: what the user called it, for messages.
     Returns: list of Series, those with most slices first; list of paths.
-    Raises: ValueError: there is no DICOM image.
+    Raises: ValueError: there is no DICOM image, or none that can be read.
     """
-    volumes, unread = collections.defaultdict(list), []
+    volumes, unread, errors = collections.defaultdict(list), [], []
     for file in files_of(folder):
         try:
             slices = read_slices(file) if is_dicom_file(file) else []
-        except ValueError:
-            if file == pathlib.Path(folder):
-                raise
+        except ValueError as error:
+            errors.append(error)
             slices = []
         if not slices:
             unread.append(file)
         for one in slices:
             volumes[one.uid, one.together].append(one)
+    if errors and not volumes:
+        raise errors[0]
     found = []
-    for (uid, together), slices in volumes.items():
-        slices = slices if together else _once(slices, name)
-        for words, stack in split(slices):
+    for (uid, _), slices in volumes.items():
+        for words, stack in split(_once(slices, name)):
             first = stack[0]
             of_first = (first.description, first.modality, first.kind)
             found.append(Series(uid, tuple(stack), *of_first, words))
     if not found:
-        raise ValueError(f"{name} is without DICOM {_found_instead(folder, unread)}")
+        raise ValueError(f"{name} is without DICOM files; {_found_instead(folder)}")
     return sorted(found, key=lambda one: (-len(one.slices), one.uid)), unread
 
 
@@ -96,16 +96,19 @@ def files_of(folder):
 
 def _once(slices, name):
     """Slices without the copies of a file, of which people's folders are full."""
-    kept = {}
+    kept, copies = {}, set()
     for one in slices:
-        first = kept.setdefault(one.instance or one.file, one)
-        if first is not one and not filecmp.cmp(first.file, one.file, shallow=False):
+        first = kept.setdefault((one.instance or one.file, one.frame), one)
+        if first is one:
+            continue
+        if not filecmp.cmp(first.file, one.file, shallow=False):
             raise ValueError(
                 f"{one.file} and {pathlib.Path(first.file).name} are different files of the same "
                 "SOP instance; leave one of them out"
             )
-    if len(kept) < len(slices):
-        warn(f"{name}: {len(slices) - len(kept)} files are copies of others and were left out")
+        copies.add(one.file)
+    if copies:
+        warn(f"{name}: {len(copies)} files are copies of others and were left out")
     return list(kept.values())
 
 
@@ -131,20 +134,19 @@ def choose(found, name, series):
     raise ValueError(f"{name} has {problem}; choose one by number or UID: {listed}")
 
 
-def _found_instead(folder, unread):
-    """What there is where no DICOM image is, and may have been meant."""
+def _found_instead(folder):
+    """What there is where no DICOM file is, and may have been meant."""
     folder = pathlib.Path(folder)
-    kinds = filter(None, (kind_without_slices(file) for file in unread if is_dicom_file(file)))
-    for kind in kinds:
-        return f"images; it holds {kind}"
     others = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(_OTHER_IMAGES))
     if others:
-        return f"files; it holds {others[0]}: give that file itself"
+        return f"it holds {others[0]}: give that file itself"
     below = [
         parent
         for parent, _, names in itertools.islice(os.walk(folder), 1, _SEARCHED_FOLDERS)
         if any(is_dicom_file(pathlib.Path(parent, name)) for name in names)
     ]
     if len(below) == 1:
-        return f"files; its subfolder {below[0]} has some"
-    return "files; expected an image"
+        return f"its subfolder {below[0]} has some"
+    if below:
+        return f"several of its subfolders have some: give one, such as {sorted(below)[0]}"
+    return "expected an image"

@@ -246,6 +246,13 @@ def test_copies(tmp_path, scan):
         read_image(tmp_path)
 
 
+def test_a_copy_of_a_multiframe_file(tmp_path, scan):
+    file = write(tmp_path / "scan.dcm", multiframe(scan))
+    shutil.copy(file, tmp_path / "scan (1).dcm")
+    with pytest.warns(InputWarning, match="1 files are copies of others"):
+        assert_values(read_image(tmp_path), scan)
+
+
 def test_fewer_slices_than_stated(tmp_path, scan):
     write_series(tmp_path, scan, positions=range(6), changes={"ImagesInAcquisition": 7})
     with pytest.warns(InputWarning, match="speak of 7 slices, 6 are there"):
