@@ -23,8 +23,8 @@ class ScanFiles:
 
     id: name in the pack. found_as: the id that the file names gave, where that is another.
     image, labels, mask: image files or DICOM folders; landmarks: CSV;
-    series: of a DICOM folder with several; box: crop box ((x0, x1), (y0, y1), (z0, z1)),
-    LPS, mm, instead of the one that would be found.
+    series: of DICOM with several; box: crop box ((x0, x1), (y0, y1), (z0, z1)), LPS, mm,
+    instead of the one that would be found.
     """
 
     id: str

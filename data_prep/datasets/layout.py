@@ -18,6 +18,7 @@ from typing import Optional
 
 from data_prep.scan_files import PATTERN_CHARACTERS, ScanFiles
 from rcn_tf.files import natural_order
+from rcn_tf.volumes.dicom_kinds import is_dicom_file
 
 ANYWHERE = r"(?:.*/)?"
 NIFTI = r"\.nii(?:\.gz)?"
@@ -163,13 +164,12 @@ def _cannot_list(error):
 
 
 def _is_dicom(file):
-    """DICOM files have any name; "DICM" after 128 bytes tells them."""
+    """Whether a file that may be DICOM by its name, which can be any, is so by its content."""
     if file.name.upper() == "DICOMDIR" or not file.is_file():
         return False
     if file.suffix.lower() not in _DICOM_SUFFIXES and not file.suffix[1:].isdigit():
         return False
     try:
-        with file.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+        return is_dicom_file(file)
     except OSError:
         return False

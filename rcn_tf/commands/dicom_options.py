@@ -12,7 +12,8 @@ def add_series(parser, names=("fixed", "moving")):
         parser.add_argument(
             f"--{name}-series",
             metavar="N|UID",
-            help=f"which series, if --{name} is a DICOM folder or ZIP archive with several",
+            help=f"which series, if --{name} is a DICOM file, folder or ZIP archive with several "
+            "(`rcn prepare series` lists them)",
         )
 
 
@@ -38,7 +39,9 @@ def check_series(args, names=("fixed", "moving")):
     for name in names:
         path, series = getattr(args, name), getattr(args, f"{name}_series")
         if series is not None and path.exists() and not is_dicom(path):
-            raise ValueError(f"--{name}-series needs a DICOM folder or ZIP archive; got {path}")
+            raise ValueError(
+                f"--{name}-series needs a DICOM file, folder or ZIP archive; got {path}"
+            )
 
 
 def check_dicom(args, name="moving"):
@@ -53,7 +56,9 @@ def check_dicom(args, name="moving"):
     if args.no_anonymize and not args.dicom:
         raise ValueError("--no-anonymize says how --dicom writes; give both")
     if args.dicom and path.exists() and not is_dicom(path):
-        raise ValueError(f"--dicom needs --{name} to be a DICOM folder or ZIP archive; got {path}")
+        raise ValueError(
+            f"--dicom needs --{name} to be a DICOM file, folder or ZIP archive; got {path}"
+        )
     check_replaceable(args.out / DICOM_FOLDER)
 
 
@@ -72,7 +77,7 @@ def check_replaceable(folder):
 def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, anonymize=True):
     """Headers that a written series is made from, after a check that it can be.
 
-    Args: moving: DICOM folder or ZIP archive; fixed: any image, or None; which series of them.
+    Args: moving: DICOM; fixed: any image, or None; which series of them.
     Returns: (source, reference) as `rcn_tf.volumes.dicom_output.write_series` takes them.
     Raises: ImportError: pydicom is not installed. ValueError: what is wrong with the headers.
     """

@@ -1,289 +1,165 @@
-"""Reading DICOM series: folders, or ZIP archives of them, with one file per slice.
+"""The door for DICOM: a file, a folder or a ZIP archive of single slices or multi-frame files.
 
-A folder may hold several series (scout, arterial phase, portal phase, ...). They are listed
-by number, description and slice count, and one is chosen by its number or UID; only where
-there is a single one with more than one slice is it taken unasked. GDCM (inside SimpleITK)
-decodes the files and applies the rescale slope, so CT comes in Hounsfield units.
+Everything that lies there falls into series: volumes of slices with one orientation, each in a
+place of its own. They are listed by number, description and slice count, and one is chosen by
+its number or UID; only where there is a single one with more than one slice is it taken unasked.
+All pass the same checks (`dicom_geometry`), whatever kind of file they came in.
 
-Nothing that names a patient is kept: images carry voxels and geometry only.
+Nothing that names a patient is kept: images carry voxels, geometry and padding values only.
 """
 
 import contextlib
-import dataclasses
-import itertools
-import math
-import os
 import pathlib
-import re
 
-import numpy as np
-import SimpleITK as sitk
+from rcn_tf.errors import warn
+from rcn_tf.volumes import archives, dicom_frames
+from rcn_tf.volumes.dicom_decoding import read_voxels
+from rcn_tf.volumes.dicom_geometry import in_order
+from rcn_tf.volumes.dicom_kinds import is_dicom_file, names
+from rcn_tf.volumes.dicom_listing import Series, choose, files_of, list_all
+from rcn_tf.volumes.itk_warnings import without_itk_warnings
+from rcn_tf.volumes.pydicom_module import require_pydicom
 
-from rcn_tf.files import physical_memory
-from rcn_tf.volumes import archives
+__all__ = [
+    "Series",
+    "choose_series",
+    "is_dicom",
+    "list_series",
+    "opened",
+    "read_series",
+    "series_files",
+    "without_itk_warnings",
+]
 
-POSITION, ORIENTATION, DESCRIPTION, MODALITY = "0020|0032", "0020|0037", "0008|103e", "0008|0060"
-PIXEL_SPACING, KIND = "0028|0030", "0008|0016"
-SPACING_TOLERANCE = 0.05
-"""Largest deviation of a slice distance from the median, as a fraction of it."""
-_HEADER_BYTES = 16384  # of a file, which hold what it says of itself
-_INTEGERS = {sitk.sitkInt8, sitk.sitkUInt8, sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkInt32}
-_SEARCHED_FOLDERS = 1000  # below one without DICOM files
-_OTHER_IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".img", ".hdr")
-MAX_TILT = 1.0
-"""Largest angle in degrees between the slices' normal and the line through their corners."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Series:
-    """A series of a folder: its files in slice order, and what its first header says."""
-
-    uid: str
-    files: tuple
-    description: str = ""
-    modality: str = ""
-    kind: str = ""
-
-    def __str__(self):
-        text = " ".join(filter(None, (self.modality, self.description))) or "no description"
-        return f"{text} ({len(self.files)} slices, {self.uid})"
+_SERIES, _KIND = b"\x20\0\x0e\0", b"\x08\0\x16\0"  # tags of UIDs
 
 
 def is_dicom(path):
-    """Whether a path is what a series can be chosen from: a folder or a ZIP archive."""
+    """Whether a path is read here: a folder, a ZIP archive, or a file that is DICOM by content."""
     path = pathlib.Path(path)
-    return path.is_dir() or path.suffix.lower() == archives.SUFFIX
+    return path.is_dir() or path.suffix.lower() == archives.SUFFIX or is_dicom_file(path)
 
 
 @contextlib.contextmanager
 def opened(path):
-    """Folder with the files of a DICOM folder or, while the block lasts, of a ZIP archive.
+    """A DICOM file or folder as it is or, while the block lasts, the folder of a ZIP archive.
 
     Raises: ValueError: naming the archive (`rcn_tf.volumes.archives`).
     """
-    if pathlib.Path(path).is_dir():
+    if pathlib.Path(path).is_dir() or is_dicom_file(path):
         yield path
     else:
         with archives.unpacked(path) as folder:
             yield folder
 
 
-def list_series(folder):
-    """All DICOM series of a folder (not of its subfolders), those with most slices first.
+def list_series(path):
+    """All series of a file or folder (not of its subfolders), those with most slices first.
 
-    Raises: ValueError: if the folder holds no DICOM file.
+    Raises: ValueError: if there is no DICOM image.
     """
-    reader = sitk.ImageSeriesReader
-    found = []
-    with without_itk_warnings():
-        uids = reader.GetGDCMSeriesIDs(str(folder))
-        listed = {uid: reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in uids}
-    for uid, files in listed.items():
-        header = _header(files[0])
-        tags = [
-            header.GetMetaData(tag).strip(" \0") if header.HasMetaDataKey(tag) else ""
-            for tag in (DESCRIPTION, MODALITY, KIND)
-        ]
-        found.append(Series(uid, tuple(files), *tags))
-    if not found:
-        raise ValueError(f"{folder} is without DICOM files; {_found_instead(folder)}")
-    return sorted(found, key=lambda series: (-len(series.files), series.uid))
+    return list_all(path, path)[0]
 
 
-def choose_series(folder, series=None):
-    """One series of a folder.
+def choose_series(path, series=None):
+    """One series of a file or folder.
 
     Args: series: its number in `list_series` from 1, the beginning of its UID, or None if
-        the folder has just one with more than one slice.
-    Raises: ValueError: listing the folder's series where the choice is not clear.
+        there is just one with more than one slice.
+    Raises: ValueError: listing the series where the choice is not clear.
     """
-    found = list_series(folder)
-    volumes = [one for one in found if len(one.files) > 1]
-    if series is None:
-        chosen = volumes
-    elif str(series).isdigit() and len(str(series)) < 4:
-        chosen = found[int(series) - 1 : int(series)] if int(series) else []
-    else:
-        chosen = [one for one in found if one.uid == str(series)]
-        chosen = chosen or [one for one in found if one.uid.startswith(str(series))]
-    if len(chosen) == 1:
-        return chosen[0]
-    names = "; ".join(f"{number}: {one}" for number, one in enumerate(found, 1))
-    problem = f"{len(volumes)} series" if series is None else f"no single series {series!r}"
-    raise ValueError(f"{folder} has {problem}; choose one by number or UID: {names}")
+    return choose(list_series(path), path, series)
 
 
 def read_series(path, series=None):
-    """Reads a DICOM series as one 3D image.
+    """Reads a DICOM series, or multi-frame file, as one 3D image.
 
-    Args: path: folder with the files, or ZIP archive. series: as in `choose_series`.
-    Returns: SimpleITK.Image, 3D, intensities with the rescale slope applied, no metadata.
+    Args: path: file, folder with files, or ZIP archive. series: as in `choose_series`.
+    Returns: SimpleITK.Image, 3D, intensities with the rescale slope applied; no metadata but
+        the values of padding (`rcn_tf.volumes.dicom_decoding`).
     Raises: ValueError: naming the path: no series or several, slices missing, doubled or
-        tilted, colour images, files that cannot be decoded.
+        tilted, without positions, colour images, files that cannot be decoded.
+        ImportError: a multi-frame file needs pydicom.
     """
     with opened(path) as folder:
-        return _read(folder, series)
+        slices, geometry = _slices(folder, series, path)
+        return read_voxels(slices, geometry, path)
 
 
-def series_files(folder, series=None):
+def series_files(path, series=None, name=None):
     """The files of one series in the order of its slices, which are known to form a volume.
 
-    Args, Raises: as of `read_series`; the path must be a folder.
+    Args, Raises: as of `read_series`; the path must be a file or a folder. name: what the user
+        called it, for messages.
     """
-    return [file for file, _ in _slices(folder, series)]
+    slices, _ = _slices(path, series, name or path)
+    return list(dict.fromkeys(one.file for one in slices))
 
 
-def _slices(folder, series):
-    """Files of a series and their headers, in the order of the slices."""
-    chosen = choose_series(folder, series)
-    if len(chosen.files) < 2:
-        raise ValueError(f"{folder}: series {chosen} is a single slice; expected a 3D image")
-    _check_all_listed(chosen, folder)
-    return _in_order(chosen.files, folder)
+def _slices(folder, series, name):
+    """Slices of a series in order, and their geometry; `name` is what the user called it."""
+    found, unread = list_all(folder, name)
+    chosen = choose(found, name, series)
+    _check_kind(chosen, folder, name)
+    _check_all_read(chosen, unread)
+    _say_what_is_missing(chosen, found, name, series)
+    return in_order(list(chosen.slices), name)
 
 
-def _read(folder, series):
-    files, headers = zip(*_slices(folder, series))
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files)
-    kinds = {header.GetPixelID() for header in headers}
-    if len(kinds) > 1:  # slices with slopes of their own, as in PET; the first must not decide
-        reader.SetOutputPixelType(sitk.sitkInt32 if kinds <= _INTEGERS else sitk.sitkFloat64)
-    try:
-        with without_itk_warnings():
-            image = reader.Execute()
-    except RuntimeError as error:
+def _check_kind(chosen, folder, name):
+    """Raises: ValueError, ImportError: the series is none that can be a volume, or be read."""
+    if chosen.kind in dicom_frames.SEGMENTATIONS:
         raise ValueError(
-            f"cannot read the DICOM series in {folder}: {_last_line(error)}"
-        ) from error
-    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() != 3:
-        raise ValueError(f"{folder}: the series is not one scalar 3D image")
-    return image
+            f"{name}: series {chosen} is a segmentation object; convert it to NIfTI first "
+            "(3D Slicer, dcmqi)"
+        )
+    if "MOSAIC" in chosen.slices[0].told.get("ImageType", "").split("\\"):
+        raise ValueError(
+            f"{name}: series {chosen} is of mosaics, pictures with many slices each; convert it "
+            "first (dcm2niix)"
+        )
+    if chosen.slices[0].frame is not None:
+        require_pydicom(f"reading {name}, which holds a multi-frame DICOM file,")
+    if len(chosen.slices) < 2:
+        folder = pathlib.Path(folder)
+        hint = "; expected a 3D image"
+        if folder.is_file() and _has_more(folder, chosen):
+            hint = f"; others of its series lie beside it: give the folder {folder.parent}"
+        raise ValueError(f"{name}: series {chosen} is a single slice{hint}")
 
 
-def _found_instead(folder):
-    """What a folder without DICOM files has that may have been meant."""
-    folder = pathlib.Path(folder)
-    others = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(_OTHER_IMAGES))
-    if others:
-        return f"it holds {others[0]}: give that file itself"
-    below = [
-        parent
-        for parent, _, names in itertools.islice(os.walk(folder), 1, _SEARCHED_FOLDERS)
-        if any(_has_prefix(pathlib.Path(parent, name)) for name in names)
-    ]
-    if len(below) == 1:
-        return f"its subfolder {below[0]} has some"
-    return "expected an image"
+def _has_more(file, series):
+    """Whether another file of a slice's folder is of the same series."""
+    return any(
+        other != file and is_dicom_file(other) and names(other, _SERIES, series.uid)
+        for other in files_of(file.parent)
+    )
 
 
-@contextlib.contextmanager
-def without_itk_warnings():
-    """Keeps ITK from writing to standard error what is checked, and said, here."""
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
-
-
-def _has_prefix(file):
-    """Whether a file begins as DICOM files do."""
-    if not file.is_file():
-        return False
-    with file.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
-
-
-def _check_all_listed(series, folder):
-    """GDCM passes over files it cannot read; a slice lost that way must not go unnoticed.
+def _check_all_read(series, unread):
+    """A slice that cannot be read must not go unnoticed.
 
     Such a file says of itself that it is of the series' UID and kind (SOP class); objects that
     only refer to the series, as DICOMDIR and contours do, are of another kind.
     """
-    listed = {pathlib.Path(file).name for one in list_series(folder) for file in one.files}
-    own = [_element(b"\x08\0\x16\0", series.kind), _element(b"\x20\0\x0e\0", series.uid)]
-    for file in sorted(pathlib.Path(folder).iterdir()):
-        if file.is_file() and file.name not in listed:
-            with file.open("rb") as stream:
-                start = stream.read(_HEADER_BYTES)
-            if all(re.search(pattern, start, re.DOTALL) for pattern in own):
-                raise ValueError(f"{file} belongs to series {series} but cannot be read")
+    for file in unread:
+        if names(file, _KIND, series.kind) and names(file, _SERIES, series.uid):
+            raise ValueError(f"{file} belongs to series {series} but cannot be read")
 
 
-def _element(tag, uid):
-    """Pattern of a UID's data element, little endian, with or without its type."""
-    return re.escape(tag) + rb"(?:UI..|....)" + re.escape(uid.encode()) + rb"(?![0-9.])"
-
-
-def _in_order(files, folder):
-    """Files and headers along the slices' normal, after a check that they form a volume."""
-    headers = [_header(file) for file in files]
-    for header, file in zip(headers, files):
-        if not (header.HasMetaDataKey(POSITION) and header.HasMetaDataKey(ORIENTATION)):
-            raise ValueError(f"{pathlib.Path(file)} has no patient position or orientation")
-    _check_pixels(headers, folder)
-    corners = np.array([_numbers(header, POSITION, 3) for header in headers])
-    axes = np.array([_numbers(header, ORIENTATION, 6) for header in headers])
-    if not np.isfinite(corners).all() or not np.isfinite(axes).all():
-        raise ValueError(f"{folder}: a slice's position or orientation is not a number")
-    if np.abs(axes - axes[0]).max() > 1e-3:
-        raise ValueError(f"{folder}: the slices do not all have the same orientation")
-    normal = np.cross(axes[0, :3], axes[0, 3:])
-    height = corners @ normal
-    order = np.argsort(height, kind="stable")
-    steps = np.diff(height[order])
-    step = float(np.median(steps))
-    if step <= 0 or (steps < (1 - SPACING_TOLERANCE) * step).any():
-        raise ValueError(f"{folder}: slices lie on one another (several phases in one series?)")
-    if (steps > (1 + SPACING_TOLERANCE) * step).any():
-        raise ValueError(
-            f"{folder}: slices are missing or unevenly spaced ({steps.min():.3g} to "
-            f"{steps.max():.3g} mm)"
+def _say_what_is_missing(chosen, found, name, series):
+    """Slices of the series that are in no volume, or that are stated and not there."""
+    others = [one for one in found if one.uid == chosen.uid and one is not chosen]
+    singles = [one for one in others if len(one.slices) == 1 and one.words]
+    if series is None and singles:
+        warn(
+            f"{name}: {len(singles)} slices of another orientation than the others of their "
+            f"series were left out (a scout?)"
         )
-    line = corners[order[-1]] - corners[order[0]]
-    tilt = np.degrees(np.arccos(np.clip(line @ normal / np.linalg.norm(line), -1, 1)))
-    if tilt > MAX_TILT:
-        raise ValueError(f"{folder}: the gantry was tilted by {tilt:.1f} degrees; untilt it first")
-    return [(files[k], headers[k]) for k in order]
-
-
-def _check_pixels(headers, folder):
-    """All slices must have one size and one sensible spacing, and fit into memory."""
-    spacings = np.array([_numbers(header, PIXEL_SPACING, 2) for header in headers])
-    if not (np.isfinite(spacings).all() and (spacings > 0).all()):
-        raise ValueError(f"{folder}: a slice has no pixel spacing of two positive numbers")
-    if np.abs(spacings - spacings[0]).max() > 1e-3 * spacings[0].min():
-        raise ValueError(f"{folder}: the slices do not all have the same pixel spacing")
-    sizes = {header.GetSize()[:2] for header in headers}
-    if len(sizes) > 1:
-        raise ValueError(f"{folder}: the slices do not all have the same size: {sorted(sizes)}")
-    needed = 2 * math.prod(sizes.pop()) * len(headers)
-    if needed > physical_memory():
-        raise ValueError(f"{folder} needs {needed / 2**30:.3g} GiB of memory by its headers")
-
-
-def _header(file):
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(file))
-    try:
-        with without_itk_warnings():
-            reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise ValueError(f"cannot read the header of {file}: {_last_line(error)}") from error
-    return reader
-
-
-def _last_line(error):
-    return str(error).strip().splitlines()[-1].strip()
-
-
-def _numbers(header, tag, count):
-    if not header.HasMetaDataKey(tag):
-        return [float("nan")] * count
-    try:
-        values = [float(value) for value in header.GetMetaData(tag).split("\\")]
-    except ValueError:
-        values = []
-    return values if len(values) == count else [float("nan")] * count
+    stated = chosen.slices[0].stated_count
+    there = len(chosen.slices) + sum(len(one.slices) for one in others)
+    if chosen.slices[0].frame is None and there < stated:
+        warn(
+            f"{name}: the headers speak of {stated} slices, {there} are there; if some are "
+            "missing at an end, the volume is too short"
+        )

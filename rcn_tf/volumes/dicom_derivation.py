@@ -11,8 +11,9 @@ import dataclasses
 import datetime
 
 from rcn_tf.volumes import dicom_identity, dicom_pet
-from rcn_tf.volumes.dicom_headers import CT, LOSSY, MR, copied, require_pydicom
+from rcn_tf.volumes.dicom_headers import CT, LOSSY, MR, copied
 from rcn_tf.volumes.dicom_terms import TERMS
+from rcn_tf.volumes.pydicom_module import require_pydicom
 
 DESCRIPTION = "registered by rcn-tf"
 SERIES_NUMBER = 9001

@@ -5,11 +5,8 @@ them, and what was never read cannot be written. pydicom reads them, because Sim
 out no sequences.
 """
 
-import struct
-import warnings
-import zlib
-
 from rcn_tf.volumes.dicom import opened, series_files
+from rcn_tf.volumes.pydicom_module import damage, require_pydicom, tolerant
 
 PATIENT = (
     "PatientName",
@@ -82,21 +79,9 @@ _READ = (
 )
 
 
-def require_pydicom(purpose):
-    """The pydicom module.
-
-    Raises: ImportError: saying how to install it. purpose: what needs it.
-    """
-    try:
-        import pydicom
-    except ImportError as error:
-        message = f"{purpose} needs pydicom: pip install 'rcn-tf[dicom]'"
-        raise ImportError(message) from error
-    return pydicom
-
-
 def read_headers(path, series=None):
-    """Headers of a series' files, in the order of the slices, without pixels.
+    """Headers of a series' files, in the order of the slices (one of a multi-frame file), without
+    pixels.
 
     Args: path, series: as of `rcn_tf.volumes.dicom.read_series`.
     Returns: list of pydicom.Dataset with the attributes of this module that are there.
@@ -106,7 +91,7 @@ def read_headers(path, series=None):
     """
     pydicom = require_pydicom(f"reading the headers of {path}")
     with opened(path) as folder:
-        return [_read(pydicom, file) for file in series_files(folder, series)]
+        return [_read(pydicom, file) for file in series_files(folder, series, path)]
 
 
 def copied(source, keywords, allowed=None):
@@ -163,22 +148,21 @@ def _converted(vr, value):
 
 
 def _read(pydicom, file):
-    damage = (*_DAMAGE, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError)
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")  # about values that a scanner wrote; see `copied`
+    errors = damage(pydicom)
+    with tolerant(pydicom):  # of odd values; see `copied`
         try:
             header = pydicom.dcmread(
                 file, force=True, stop_before_pixels=True, specific_tags=list(_READ)
             )
-            _keep_sound(header, damage)
-        except damage as error:
+            _keep_sound(header, errors)
+        except errors as error:
             raise ValueError(f"cannot read the header of {file}: {error}") from error
     if not ("SOPClassUID" in header and "SOPInstanceUID" in header):
         raise ValueError(f"{file} has no UIDs of its kind (SOP class) and of itself")
     return header
 
 
-def _keep_sound(dataset, damage):
+def _keep_sound(dataset, errors):
     """Decodes all values; removes those that are not what the dictionary says of them."""
     from pydicom.datadict import dictionary_VM, dictionary_VR
 
@@ -188,24 +172,8 @@ def _keep_sound(dataset, damage):
             sound = dictionary_VR(tag) == element.VR
             sound = sound and (element.VR == "SQ" or element.VM < 2 or dictionary_VM(tag) != "1")
             for item in element.value if sound and element.VR == "SQ" else ():
-                _keep_sound(item, damage)
-        except damage:
+                _keep_sound(item, errors)
+        except errors:
             sound = False
         if not sound:
             del dataset[tag]
-
-
-_DAMAGE = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    OSError,
-    EOFError,
-    RecursionError,
-    struct.error,
-    zlib.error,
-)
-"""What damaged bytes raise, besides pydicom's own errors."""

@@ -13,7 +13,8 @@ from rcn_tf.commands.main import main
 from rcn_tf.model_folder import DEFAULT_MODEL, save_model
 from rcn_tf.volumes.images import read_image
 from tests.commands.test_register import assert_one_line
-from tests.dicom_files import CT, IDENTITY, write_series
+from tests.dicom_files import CT, IDENTITY, NUMBER, write_series
+from tests.dicom_multiframe import multiframe, write
 from tests.test_register import blob
 from tests.volumes.test_warping import turned_copy
 
@@ -99,6 +100,28 @@ def test_both_from_one_archive(inputs, tmp_path):
         )
 
 
+def test_multiframe_files(inputs, tmp_path, capsys):
+    """Two files, one alone in a folder, are as the series of the same slices; --dicom works."""
+    moving = read_image(inputs / "moving")
+    down = range(moving.GetSize()[2] - 1, -1, -1)
+    file = write(tmp_path / "moving.dcm", multiframe(moving, down, dtype=np.int16))
+    write(tmp_path / "fixed" / "scan", multiframe(read_image(inputs / "fixed"), dtype=np.int16))
+    images = {"fixed": tmp_path / "fixed", "moving": file}
+    assert main(arguments(inputs, tmp_path / "files", "--dicom", **images)) == 0
+    assert main(arguments(inputs, tmp_path / "folders")) == 0
+    expected = sitk.GetArrayFromImage(read_image(tmp_path / "folders" / "warped.nii.gz"))
+    for place in (tmp_path / "files" / SERIES, tmp_path / "files" / "warped.nii.gz"):
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(read_image(place)), expected)
+    first = pydicom.dcmread(next((tmp_path / "files" / SERIES).iterdir()))
+    assert (first.SOPClassUID, first.Modality) == (pydicom.uid.SecondaryCaptureImageStorage, "CT")
+    assert NUMBER not in str(first)
+    capsys.readouterr()
+    write(file, multiframe(moving, [0, 1, 2, 4, 5, 6], dtype=np.int16))
+    images = {"moving": file, "model": None}
+    assert_one_line(arguments(inputs, tmp_path / "gap", **images), "slices are missing", capsys)
+    assert not (tmp_path / "gap").exists()
+
+
 def test_fixed_image_of_another_format(inputs, tmp_path):
     options = ["--dicom", "--no-anonymize"]
     assert main(arguments(inputs, tmp_path, *options, fixed="fixed.nii.gz")) == 0
@@ -112,13 +135,13 @@ def test_fixed_image_of_another_format(inputs, tmp_path):
         (
             ["--dicom"],
             {"moving": "fixed.nii.gz"},
-            "--dicom needs --moving to be a DICOM folder or ZIP archive; got",
+            "--dicom needs --moving to be a DICOM file, folder or ZIP archive; got",
         ),
         (["--no-anonymize"], {}, "--no-anonymize says how --dicom writes; give both"),
         (
             ["--fixed-series", "1"],
             {"fixed": "fixed.nii.gz"},
-            "--fixed-series needs a DICOM folder or ZIP archive; got",
+            "--fixed-series needs a DICOM file, folder or ZIP archive; got",
         ),
         (["--moving-series", "7"], {}, "moving has no single series '7'; choose one by number"),
         ([], {"moving": "study.zip"}, "study.zip has 2 series; choose one by number or UID: 1: CT"),
@@ -138,7 +161,7 @@ def test_faults_are_found_first(inputs, tmp_path, capsys, monkeypatch, options, 
 
 def test_without_pydicom(inputs, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
-    message = "needs pydicom: pip install 'rcn-tf[dicom]'"
+    message = "needs pydicom: pip install pydicom"
     assert_one_line(arguments(inputs, tmp_path / "out", "--dicom"), message, capsys)
     assert not (tmp_path / "out").exists()
 

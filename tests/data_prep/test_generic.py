@@ -15,6 +15,7 @@ from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import PackReader
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.volumes.grids import Grid
+from tests.dicom_multiframe import multiframe, write
 
 SHAPE = (14, 12, 16)
 BALLS = {7: (0.36, 0.4, 0.55), 301: (0.66, 0.6, 0.4)}  # id: centre as a fraction of the image
@@ -53,6 +54,20 @@ def prepare_scan(image, labels=None, landmarks=None, mask=None, **options):
     """One scan through the recipe, as the pack would hold it."""
     files = ScanFiles("scan", image, labels, landmarks, mask)
     return ImageRecipe(SHAPE, **options)(files, StepTimer())
+
+
+def test_a_multiframe_file(tmp_path):
+    """From the top down, with labels of the same: as the image that it was made of."""
+    paths = write_scan(tmp_path, "scan", suffix=".nii.gz")
+    for role in ("image", "labels"):
+        image = sitk.Cast(sitk.ReadImage(str(paths[role])) + 0.5, sitk.sitkUInt16)
+        sitk.WriteImage(image, str(paths[role]))
+        down = range(image.GetDepth() - 1, -1, -1)
+        write(tmp_path / f"{role}.dcm", multiframe(image, down))
+    found = prepare_scan(tmp_path / "image.dcm", tmp_path / "labels.dcm")
+    expected = prepare_scan(paths["image"], paths["labels"])
+    np.testing.assert_array_equal(found.volume, expected.volume)
+    np.testing.assert_array_equal(found.segmentation, expected.segmentation)
 
 
 @pytest.mark.parametrize(

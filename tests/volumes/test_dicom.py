@@ -5,7 +5,8 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from rcn_tf.volumes import dicom
+from rcn_tf.errors import InputWarning
+from rcn_tf.volumes import dicom_geometry
 from rcn_tf.volumes.dicom import choose_series, list_series
 from rcn_tf.volumes.images import read_image
 from tests.dicom_files import NAME, NUMBER, SECRET, write_series
@@ -81,7 +82,7 @@ def test_slopes_of_single_slices(tmp_path, scan, slopes, integer):
 
 def test_missing_slice(tmp_path, scan):
     write_series(tmp_path, scan, positions=[0, 1, 2, 4, 5, 6])
-    with pytest.raises(ValueError, match=r"slices are missing .* \(2.5 to 5 mm\)"):
+    with pytest.raises(ValueError, match=r"slices are missing .* \(2.5 to 5 mm; .* slice 3 of 6\)"):
         read_image(tmp_path)
 
 
@@ -121,7 +122,7 @@ def test_slices_that_differ(tmp_path, scan):
 
 def test_headers_that_claim_too_much(tmp_path, scan, monkeypatch):
     write_series(tmp_path, scan)
-    monkeypatch.setattr(dicom, "physical_memory", lambda: 300)
+    monkeypatch.setattr(dicom_geometry, "physical_memory", lambda: 300)
     with pytest.raises(ValueError, match="GiB of memory by its headers"):
         read_image(tmp_path)
 
@@ -174,8 +175,155 @@ def test_folder_above_the_series(tmp_path, scan):
     with pytest.raises(ValueError, match=r"without DICOM files; its subfolder .*S1 has some"):
         read_image(tmp_path)
     write_series(tmp_path / "DICOM" / "S2", scan)
-    with pytest.raises(ValueError, match="without DICOM files; expected an image"):
+    with pytest.raises(ValueError, match=r"several of its subfolders .* such as .*S1$"):
         read_image(tmp_path)
+
+
+def test_one_file_of_a_series(tmp_path, scan):
+    """A file is DICOM by its content; the rest of its series is asked for."""
+    write_series(tmp_path / "ct", scan)
+    (file, *rest) = sorted((tmp_path / "ct").iterdir())
+    with pytest.raises(ValueError, match=r"single slice; others .*: give the folder .*ct$"):
+        read_image(file)
+    for other in rest:
+        other.unlink()
+    with pytest.raises(ValueError, match="is a single slice; expected a 3D image"):
+        read_image(file)
+    with pytest.raises(ValueError, match="is a single slice; expected a 3D image"):
+        read_image(tmp_path / "ct")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.481.3", "no DICOM image but a set of contours; give the series"),
+        ("1.2.840.10008.5.1.4.1.1.88.33", "no DICOM image but a report; give the series"),
+        ("1.2.840.10008.1.3.10", "no DICOM image but a DICOMDIR, .* give the folder"),
+        ("1.2.840.10008.5.1.4.1.1.30", "a parametric map; convert it"),
+        ("1.2.840.10008.5.1.4.1.1.2", "cannot read the header of"),
+    ],
+)
+def test_files_without_an_image(tmp_path, scan, kind, message):
+    write_series(tmp_path, scan, positions=[0], changes={"SOPClassUID": kind})
+    (file,) = tmp_path.iterdir()
+    edit(file, PixelData=None)
+    with pytest.raises(ValueError, match=message):
+        read_image(file)
+
+
+def test_a_folder_without_a_volume(tmp_path, scan):
+    for uid in ("1.2.826.1", "1.2.826.2"):
+        write_series(tmp_path, scan, positions=[0], uid=uid)
+    with pytest.raises(ValueError, match=r"has single slices only, .*: 1: CT portal \(1 slice, "):
+        read_image(tmp_path)
+    for file in tmp_path.iterdir():
+        edit(file, PixelData=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.481.3")
+    with pytest.raises(ValueError, match="no DICOM image but a set of contours; give the"):
+        read_image(tmp_path)
+
+
+def test_mosaics(tmp_path, scan):
+    """Pictures of many slices each, one for a point in time: their places are not those."""
+    write_series(tmp_path, scan, changes={"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]})
+    with pytest.raises(ValueError, match="is of mosaics, .* convert it first"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("axes", ["RAI", "PIR", "IAL", "LIP", "ASR", "SRA"])
+def test_any_orientation_of_the_slices(tmp_path, scan, axes):
+    """Feet first, sagittal, coronal, and oblique between them: voxels lie where they did."""
+    image = sitk.DICOMOrient(scan, axes)
+    write_series(tmp_path, image)
+    if np.linalg.det(np.reshape(image.GetDirection(), (3, 3))) < 0:
+        image = image[:, :, ::-1]  # slices are put along their normal
+    found = read_image(tmp_path)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(image))
+    for corner in np.ndindex(2, 2, 2):
+        index = [int(n - 1) * on for n, on in zip(image.GetSize(), corner)]
+        points = [one.TransformIndexToPhysicalPoint(index) for one in (found, image)]
+        np.testing.assert_allclose(*points, atol=1e-4)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_files_without_preamble(tmp_path, scan, implicit):
+    write_series(tmp_path, scan)
+    for file in sorted(tmp_path.iterdir()):
+        bare = pydicom.Dataset(pydicom.dcmread(file))
+        with file.open("wb") as stream:
+            pydicom.dcmwrite(
+                stream, bare, implicit_vr=implicit, little_endian=True, enforce_file_format=False
+            )
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(read_image(tmp_path)), sitk.GetArrayFromImage(scan)
+    )
+
+
+def test_a_slice_without_position(tmp_path, scan):
+    write_series(tmp_path, scan)
+    edit(sorted(tmp_path.iterdir())[2], ImagePositionPatient=None)
+    with pytest.raises(ValueError, match="no patient position or orientation; leave it out if"):
+        read_image(tmp_path)
+
+
+def test_shifted_slices(tmp_path, scan):
+    """A corner beside the others' line; a lean of less than a degree is a word."""
+    write_series(tmp_path / "one", scan)
+    file = sorted((tmp_path / "one").iterdir())[2]
+    position = pydicom.dcmread(file).ImagePositionPatient
+    edit(file, ImagePositionPatient=[position[0], float(position[1]) + 2, position[2]])
+    with pytest.raises(ValueError, match="shifted within their planes by up to 2 mm"):
+        read_image(tmp_path / "one")
+    thick = sitk.Image(scan)
+    thick.SetSpacing((0.7, 0.9, 10))
+    write_series(tmp_path / "lean", thick, tilt=0.01)
+    with pytest.warns(InputWarning, match="lean by 0.57 degrees, .* lies 0.6 mm from its place"):
+        read_image(tmp_path / "lean")
+
+
+@pytest.mark.parametrize("axes", [[0] * 6, [1, 0, 0, 1, 0, 0], [2, 0, 0, 0, 2, 0]])
+def test_axes_that_are_none(tmp_path, scan, axes):
+    write_series(tmp_path, scan, changes={"ImageOrientationPatient": axes})
+    with pytest.raises(ValueError, match="is not two axes of length 1 at right angles"):
+        read_image(tmp_path)
+
+
+def test_rounded_axes(tmp_path, scan):
+    """Headers round; the image has the nearest rotation."""
+    axes = [0.955, 0, -0.296, 0, 1, 0]
+    write_series(tmp_path, scan, changes={"ImageOrientationPatient": axes})
+    direction = np.reshape(read_image(tmp_path).GetDirection(), (3, 3))
+    np.testing.assert_allclose(direction.T @ direction, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(direction, np.reshape(scan.GetDirection(), (3, 3)), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("signed", "stored", "padding"),
+    [(True, -2000, "-3024"), (True, 63536, "-3024"), (False, 63536, "62512"), (False, 0, "-1024")],
+)
+def test_padding(tmp_path, scan, signed, stored, padding):
+    """In values of the image, of either sign's notation."""
+    changes = {"PixelRepresentation": int(signed)}
+    write_series(tmp_path, scan, changes=changes)
+    for file in tmp_path.iterdir():
+        header = pydicom.dcmread(file)
+        header.add_new(0x00280120, "SS" if stored < 0 else "US", stored)
+        header.save_as(file)
+    image = read_image(tmp_path)
+    assert image.GetMetaDataKeys() == ("PixelPaddingValue",)
+    assert image.GetMetaData("PixelPaddingValue") == padding
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(scan))
+
+
+def test_padding_range_and_slopes(tmp_path, scan):
+    """Of floating-point values; none is named where slices would have different ones."""
+    values = sitk.Cast(scan, sitk.sitkFloat64) * 0.5
+    for name, slopes in (("one", [0.5] * 7), ("many", [0.5, 0.25] * 3 + [0.5])):
+        changes = {"PixelPaddingValue": 10, "PixelPaddingRangeLimit": 20}
+        write_series(tmp_path / name, values, slopes=slopes, changes=changes)
+    image = read_image(tmp_path / "one")
+    assert float(image.GetMetaData("PixelPaddingValue")) == 0.5 * 10 - 1024
+    assert float(image.GetMetaData("PixelPaddingRangeLimit")) == 0.5 * 20 - 1024
+    assert read_image(tmp_path / "many").GetMetaDataKeys() == ()
 
 
 @pytest.mark.parametrize("index", [0, 3, 6])

@@ -258,7 +258,7 @@ def test_bad_descriptions(tmp_path, source, description):
 
 def test_without_pydicom(tmp_path, source, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
-    with pytest.raises(ImportError, match=r"needs pydicom: pip install 'rcn-tf\[dicom\]'"):
+    with pytest.raises(ImportError, match=r"needs pydicom: pip install pydicom"):
         read_headers(tmp_path / "source")
-    with pytest.raises(ImportError, match=r"needs pydicom: pip install 'rcn-tf\[dicom\]'"):
+    with pytest.raises(ImportError, match=r"needs pydicom: pip install pydicom"):
         write_series(scan(), tmp_path / "out", source)

@@ -48,7 +48,7 @@ def add_commands(commands):
             metavar=("ID", "FILE"),
             help="mask of a scan's organ, to crop to; also DIR/masks/ID.nii.gz",
         )
-        parser.add_argument("--series", help="number or UID, for DICOM folders with several")
+        parser.add_argument("--series", help="number or UID, for DICOM with several series")
         parser.add_argument(
             "--orientation",
             metavar="CODE",

@@ -33,7 +33,7 @@ def add_commands(commands):
     parser.add_argument(
         "--hash-ids", action="store_true", help="names from a hash of the files, not file names"
     )
-    parser.add_argument("--series", help="number or UID, for DICOM folders with several series")
+    parser.add_argument("--series", help="number or UID, for DICOM with several series")
     parser.add_argument(
         "--shape", type=int, nargs=3, required=True, metavar=("D", "H", "W"), help="grid (z y x)"
     )

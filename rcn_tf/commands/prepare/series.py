@@ -1,14 +1,14 @@
-"""`rcn prepare series`: which DICOM series a folder or ZIP archive holds."""
+"""`rcn prepare series`: which DICOM series a file, folder or ZIP archive holds."""
 
 import pathlib
 
 
 def add_commands(commands):
     """Declares the subcommand."""
-    text = "list the DICOM series of a folder or ZIP archive"
+    text = "list the DICOM series of a file, folder or ZIP archive"
     parser = commands.add_parser("series", help=text, description=text)
     parser.set_defaults(run_source=run)
-    parser.add_argument("folder", type=pathlib.Path, metavar="FOLDER")
+    parser.add_argument("folder", type=pathlib.Path, metavar="PATH")
 
 
 def run(args):
@@ -16,9 +16,9 @@ def run(args):
     from rcn_tf.volumes.dicom import is_dicom, list_series, opened
 
     if not args.folder.exists():
-        raise FileNotFoundError(f"Folder {args.folder} does not exist.")
+        raise FileNotFoundError(f"no such file or folder: {args.folder}")
     if not is_dicom(args.folder):
-        raise ValueError(f"{args.folder} is not a folder or ZIP archive of DICOM files.")
+        raise ValueError(f"{args.folder} is not a DICOM file, folder or ZIP archive")
     with opened(args.folder) as folder:
         for number, series in enumerate(list_series(folder), 1):
             print(f"{number}: {series}")

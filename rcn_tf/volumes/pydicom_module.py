@@ -1,0 +1,46 @@
+"""pydicom, which reads and writes what SimpleITK cannot: sequences, hence multi-frame files."""
+
+import contextlib
+import struct
+import warnings
+import zlib
+
+_DAMAGE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    OverflowError,
+    OSError,
+    EOFError,
+    RecursionError,
+    struct.error,
+    zlib.error,
+)
+"""What damaged bytes raise, besides pydicom's own errors."""
+
+
+def require_pydicom(purpose):
+    """The pydicom module.
+
+    Raises: ImportError: saying how to install it. purpose: what needs it.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise ImportError(f"{purpose} needs pydicom: pip install pydicom") from error
+    return pydicom
+
+
+def damage(pydicom):
+    """Exceptions that damaged bytes raise in pydicom."""
+    return (*_DAMAGE, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError)
+
+
+@contextlib.contextmanager
+def tolerant(pydicom):
+    """No warnings about values that a scanner wrote: what matters of them is checked here."""
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
