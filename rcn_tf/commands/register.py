@@ -7,7 +7,13 @@ import shutil
 import sys
 
 from rcn_tf.commands import dicom_options
-from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
+from rcn_tf.commands.options import (
+    add_geometry,
+    add_precision,
+    add_quality,
+    add_repeats,
+    check_positive,
+)
 
 WARNINGS_LAST = True
 INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
@@ -49,6 +55,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--fixed-mask", help="organ of interest (default: found)", **image)
     parser.add_argument("--moving-mask", help="organ of interest (default: found)", **image)
+    add_geometry(parser)
     add_repeats(parser)
     add_quality(parser)
     dicom_options.add_series(parser)
@@ -104,10 +111,22 @@ def _read_images(args):
     from rcn_tf.volumes.images import read_image
 
     paths = {name: getattr(args, name) for name in INPUTS}
-    _say(f"reading {args.fixed.name} and {args.moving.name}")
+    frames = {"fixed": args.fixed_frame, "moving": args.moving_frame}
+    shown = [
+        paths[name].name if frame is None else f"frame {frame} of {paths[name].name}"
+        for name, frame in frames.items()
+    ]
+    _say(f"reading {' and '.join(shown)}")
     series = {"fixed": args.fixed_series, "moving": args.moving_series}
     return {
-        name: read_image(path, series.get(name)) for name, path in paths.items() if path is not None
+        name: read_image(
+            path,
+            series.get(name),
+            orientation=getattr(args, f"{name.partition('_')[0]}_orientation"),
+            frame=frames.get(name),
+        )
+        for name, path in paths.items()
+        if path is not None
     }
 
 
@@ -189,6 +208,9 @@ def _write(result, metrics, images, args, folder):
         "network grid": " x ".join(map(str, result.fixed.grid.shape)),
         "rcn_tf": __version__,
     }
+    for name in ("fixed_orientation", "moving_orientation", "fixed_frame", "moving_frame"):
+        if getattr(args, name) is not None:
+            facts[name.replace("_", " ")] = getattr(args, name)
     metrics["peak_memory_mb"] = _peak_memory_mb()
     settings = {name.replace(" ", "_"): str(value) for name, value in facts.items()}
     write_json(folder / "metrics.json", {**metrics, "settings": settings})

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from rcn_tf.errors import warn
 from rcn_tf.volumes import minc, text_headers
 from rcn_tf.volumes.geometry import Geometry
-from rcn_tf.volumes.nifti_geometry import needs_permission, nifti_geometry, repaired
+from rcn_tf.volumes.nifti_geometry import check_sform, needs_permission, nifti_geometry, repaired
 from rcn_tf.volumes.nifti_header import read_header
 from rcn_tf.volumes.orientation import in_words
 
@@ -99,9 +99,13 @@ def straightened(image, path, doubts):
     return image
 
 
-def check_text_header(path):
-    """Raises: ValueError: a direction in a text header for which ITK has no clear words."""
-    text_headers.stated(path)
+def check_directions(path):
+    """Raises: ValueError: directions in a header that ITK refuses without clear words."""
+    header = read_header(path)
+    if header is None:
+        text_headers.stated(path)
+    else:
+        check_sform(header, path)
 
 
 def _of_other_formats(path, read, doubts):

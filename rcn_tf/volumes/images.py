@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from rcn_tf.files import physical_memory, replacing
 from rcn_tf.volumes import mgh, minc
 from rcn_tf.volumes.checked_geometry import (
-    check_text_header,
+    check_directions,
     checked_geometry,
     permission,
     straightened,
@@ -282,7 +282,7 @@ def _chosen_frame(reader, expected, frame):
 def _checked_reader(path, expected, doubts, frame=None):
     """Reader that knows the header, and the Geometry where ITK's is wrong, else None."""
     companions(path)  # refuses a header that leads elsewhere
-    check_text_header(path)
+    check_directions(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -305,7 +305,8 @@ def _check_header(reader, path, components, expected, frame=None):
     found = reader.GetNumberOfComponents()
     chosen = components == 1 and len(size) == 3 and frame is not None
     if found != components and not chosen:
-        raise ValueError(f"{path} has {found} values per voxel; {expected}")
+        ways = ", or --fixed-frame or --moving-frame N to take one" if components == 1 else ""
+        raise ValueError(f"{path} has {found} values per voxel; {expected}{ways}")
     if components == 1:
         check_frame(frame, size[3] if len(size) == 4 else found, path)
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())

@@ -63,6 +63,15 @@ def needs_permission(header):
     return sform.is_sound() and not sform.is_orthonormal()
 
 
+def check_sform(header, path):
+    """Raises: ValueError: a sform that is in use and is singular or not finite."""
+    if header.sform_code and not _from_ras(header.sform_affine(), header.size).is_sound():
+        raise ValueError(
+            f"{path} has no finite origin and direction in its sform; its header is damaged: "
+            "write a sound matrix into it, or set the sform's code to 0"
+        )
+
+
 def repaired(geometry, path, doubts, name="direction"):
     """A geometry with an orthonormal direction in place of one that rounding left nearly so.
 
@@ -95,12 +104,8 @@ def _stated_matrices(header, size, path, doubts):
     """Geometry of sform and qform, None where there is none."""
     sform = qform = None
     if header.sform_code:
+        check_sform(header, path)
         sform = _from_ras(header.sform_affine(), size)
-        if not sform.is_sound():
-            raise ValueError(
-                f"{path} has no finite origin and direction in its sform; its header is damaged: "
-                "write a sound matrix into it, or set the sform's code to 0"
-            )
     if header.qform_code:
         qform = _from_ras(header.qform_affine(), size)
         if not qform.is_sound():
@@ -168,7 +173,7 @@ def _check_sizes(header, path, doubts):
         )
     if (sizes < 0).any():
         doubts.say(f"{path} has the voxel sizes {_shown(sizes)}; their signs are ignored")
-    if np.sum(np.square(header.quaternion)) > _LONGEST:
+    if header.qform_code and np.sum(np.square(header.quaternion)) > _LONGEST:
         doubts.say(f"the quaternion of {path} is longer than 1; it is taken as a half turn")
 
 

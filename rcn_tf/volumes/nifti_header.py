@@ -32,9 +32,10 @@ class NiftiHeader:
     """The fields that place the voxels, as they are stored.
 
     size: (x, y, z). pixdim: [4], qfac and the voxel sizes. unit: mm per unit of the header, or
-    None where it states none. qform_code, sform_code: 0 where that matrix says nothing; both are 0
-    in Analyze. quaternion: (b, c, d). offset: [3]. sform: [3, 4]. is_analyze: no NIfTI at all.
-    orient: Analyze's byte. originator: (x, y, z), voxels from 1; zeros where there is none.
+    None where it states none (then mm are meant). qform_code, sform_code: 0 where that matrix
+    says nothing; both are 0 in Analyze. quaternion: (b, c, d). offset: [3]. sform: [3, 4].
+    is_analyze: no NIfTI at all. orient: Analyze's byte. originator: (x, y, z), voxels from 1;
+    zeros where there is none. Numbers that are not finite are NaN.
     """
 
     size: tuple
@@ -42,8 +43,8 @@ class NiftiHeader:
     unit: float = None
     qform_code: int = 0
     sform_code: int = 0
-    quaternion: tuple = (0.0, 0.0, 0.0)
-    offset: tuple = (0.0, 0.0, 0.0)
+    quaternion: np.ndarray = None
+    offset: np.ndarray = None
     sform: np.ndarray = None
     is_analyze: bool = False
     orient: int = 0
@@ -63,7 +64,7 @@ class NiftiHeader:
 
     def unit_quaternion(self):
         """(a, b, c, d): of length 1 also where rounding left (b, c, d) longer than that."""
-        vector = np.array(self.quaternion, np.float64)
+        vector = self.quaternion
         rest = 1 - vector @ vector
         if rest < 1e-7:
             return (0.0, *(vector / np.linalg.norm(vector)))
@@ -122,7 +123,7 @@ def _version_1(content, order):
     def field(offset, layout):
         return struct.unpack_from(order + layout, content, offset)
 
-    common = {"size": field(42, "3h"), "pixdim": np.array(field(76, "4f"), np.float64)}
+    common = {"size": field(42, "3h"), "pixdim": _numbers(field(76, "4f"))}
     if content[344:348] not in _MARKS:
         originator, orient = field(253, "3h"), content[252]
         return NiftiHeader(**common, is_analyze=True, orient=orient, originator=originator)
@@ -131,9 +132,9 @@ def _version_1(content, order):
         unit=_MILLIMETRES.get(content[123] & 7),
         qform_code=max(0, field(252, "h")[0]),
         sform_code=max(0, field(254, "h")[0]),
-        quaternion=field(256, "3f"),
-        offset=field(268, "3f"),
-        sform=np.array(field(280, "12f"), np.float64).reshape(3, 4),
+        quaternion=_numbers(field(256, "3f")),
+        offset=_numbers(field(268, "3f")),
+        sform=_numbers(field(280, "12f")).reshape(3, 4),
     )
 
 
@@ -143,14 +144,20 @@ def _version_2(content, order):
 
     return NiftiHeader(
         size=field(24, "3q"),
-        pixdim=np.array(field(104, "4d"), np.float64),
+        pixdim=_numbers(field(104, "4d")),
         unit=_MILLIMETRES.get(field(500, "i")[0] & 7),
         qform_code=max(0, field(344, "i")[0]),
         sform_code=max(0, field(348, "i")[0]),
-        quaternion=field(352, "3d"),
-        offset=field(376, "3d"),
-        sform=np.array(field(400, "12d"), np.float64).reshape(3, 4),
+        quaternion=_numbers(field(352, "3d")),
+        offset=_numbers(field(376, "3d")),
+        sform=_numbers(field(400, "12d")).reshape(3, 4),
     )
+
+
+def _numbers(values):
+    """float64 array; what is not finite is NaN."""
+    array = np.array(values, np.float64)
+    return np.where(np.isfinite(array), array, np.nan)
 
 
 def _rotation(a, b, c, d):
