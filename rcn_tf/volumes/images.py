@@ -249,6 +249,10 @@ def _existing_field(path):
         raise FileNotFoundError(f"no such file: {path}")
     if path.suffix.lower() in (".h5", ".tfm", ".mat", ".txt", ".xfm"):
         raise ValueError(f"{path} is a transform file; {_VECTORS[1]}")
+    if minc.version(path):
+        raise ValueError(
+            f"{path} is a MINC file, whose vectors are in another system; convert it to NIfTI, LPS"
+        )
     return path
 
 

@@ -15,6 +15,7 @@ import pathlib
 
 import numpy as np
 
+from rcn_tf.errors import warn
 from rcn_tf.volumes.geometry import Geometry, largest_shift
 from rcn_tf.volumes.nibabel_images import image_of, import_nibabel, reading
 
@@ -91,6 +92,9 @@ def _stated(path, size):
                 ) from error
             if length != size[axis] or b"irreg" in np.bytes_(dimension.get("spacing", b"")):
                 raise ValueError(f"{path} states no regular {name} of {size[axis]} voxels")
+            unit = bytes(np.bytes_(dimension.get("units", b"mm"))).decode("latin-1").strip()
+            if unit.lower() not in ("mm", ""):
+                warn(f"{path} states its {name} in {unit!r}; mm are taken")
             if step < 0:  # the reader has turned this axis
                 start[axis] += step * (length - 1)
             spacing[axis] = abs(step)
