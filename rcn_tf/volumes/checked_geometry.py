@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import warn
 from rcn_tf.volumes import minc, text_headers
-from rcn_tf.volumes.geometry import Geometry
+from rcn_tf.volumes.geometry import MAX_SHEAR, Geometry
 from rcn_tf.volumes.nifti_geometry import check_sform, needs_permission, nifti_geometry, repaired
 from rcn_tf.volumes.nifti_header import read_header
 from rcn_tf.volumes.orientation import in_words
@@ -148,7 +148,7 @@ def _name_format(path, doubts):
 def _unit_directions(geometry, path, doubts):
     """The same places with directions of length 1, where the file's are scaled."""
     lengths = np.linalg.norm(geometry.direction, axis=0)
-    if np.abs(lengths - 1).max() <= _ROUNDED:
+    if np.abs(lengths - 1).max() <= _ROUNDED or geometry.shear() > MAX_SHEAR:
         return geometry
     scaled = Geometry.from_affine(geometry.affine, geometry.size)
     doubts.say(

@@ -89,7 +89,7 @@ def _nrrd(head, path):
     space = fields.get("space", "").lower()
     space = space[:-5] if space.endswith("-time") else space
     vectors = re.findall(r"\(([^)]*)\)", fields.get("spacedirections", ""))
-    if "spacedirections" in fields:
+    if "spacedirections" in fields and fields.get("dimension") not in ("1", "2"):
         numbers = [number for vector in vectors for number in vector.split(",")]
         _check_matrix(numbers, len(vectors), path, "space directions")
     kinds = fields.get("kinds", "").lower().split()
@@ -111,7 +111,7 @@ def _check_matrix(numbers, rank, path, name):
     """Raises: ValueError: not rank x rank finite numbers, or a singular matrix."""
     matrix = np.array([float(number) for number in numbers if _is_number(number)])
     whole = len(matrix) == len(numbers) == rank * rank
-    if whole and np.isfinite(matrix).all():
+    if whole:
         matrix = matrix.reshape(rank, rank)
         lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
         if (lengths > 0).all() and abs(np.linalg.det(matrix / lengths)) > 1e-3:
@@ -123,8 +123,8 @@ def _check_matrix(numbers, rank, path, name):
 
 
 def _is_number(text):
+    """Whether a word is a finite number."""
     try:
-        float(text)
+        return bool(np.isfinite(float(text)))
     except ValueError:
         return False
-    return True
