@@ -350,3 +350,14 @@ def test_a_field_has_the_same_care(tmp_path):
         read_displacement(tmp_path / "sheared.nii.gz")
     with pytest.warns(InputWarning, match="LAS .* where that is wrong, write its header anew"):
         read_displacement(tmp_path / "none.nii.gz")
+
+
+def test_vectors_of_a_field(tmp_path):
+    """NIfTI's displacement vectors are RAS by the standard, plain vectors whatever was written."""
+    vectors = np.broadcast_to(np.float32([1, 2, 3]), (*SIZE, 1, 3)).copy()
+    for intent, expected in (("vector", (1, 2, 3)), ("displacement vector", (-1, -2, 3))):
+        image = nibabel.Nifti1Image(vectors, np.concatenate([PLAIN, [[0, 0, 0, 1]]]))
+        image.header.set_intent(intent)
+        image.to_filename(tmp_path / "field.nii.gz")
+        field = sitk.GetArrayFromImage(read_displacement(tmp_path / "field.nii.gz"))
+        np.testing.assert_array_equal(field.reshape(-1, 3)[5], expected)
