@@ -161,10 +161,16 @@ def _unit_directions(geometry, path, doubts):
 def _check_numbers(geometry, path):
     spacing = tuple(geometry.spacing.tolist())
     if not all(math.isfinite(step) and step > 0 for step in spacing):
-        raise ValueError(f"{path} has the spacing {spacing}; expected positive numbers of mm")
+        raise ValueError(
+            f"{path} has the spacing {spacing}; expected positive numbers of mm: "
+            "write the true ones into its header"
+        )
     numbers = np.concatenate([geometry.origin, geometry.direction.ravel()])
     if not np.isfinite(numbers).all() or not geometry.is_sound():
-        raise ValueError(f"{path} has no finite origin and direction; its header is damaged")
+        raise ValueError(
+            f"{path} has no finite origin and direction; its header is damaged: "
+            "write sound ones into it"
+        )
 
 
 def _check_plausible(geometry, path):

@@ -1,5 +1,6 @@
 """What becomes of each kind of NIfTI and Analyze header; nibabel or the bytes are the oracle."""
 
+import gzip
 import itertools
 import re
 
@@ -221,6 +222,18 @@ def test_analyze_as_spm_has_it(tmp_path, where, originator, order):
         image = read_image(path)
     np.testing.assert_allclose(corners(image), by_affine(nibabel.load(path).affine), atol=1e-5)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), VOXELS)
+
+
+def test_compressed_analyze(tmp_path):
+    write_pair(tmp_path / "a.img", magic=bytes(4), originator=(2, 5, 3))
+    for name in ("a.img", "a.hdr"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
+        (tmp_path / name).unlink()
+    for name in ("a.img.gz", "a.hdr.gz"):
+        with pytest.warns(InputWarning, match="is an Analyze file, .*; LAS"):
+            image = read_image(tmp_path / name)
+        np.testing.assert_allclose(image.TransformIndexToPhysicalPoint((1, 4, 2)), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
