@@ -31,6 +31,7 @@ from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.orientation import OF_A_FIELD, Doubts, direction_of, set_orientation
 
 _BLOCK = 1 << 20
+_NIFTI = (".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")
 _NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # NumPy's dtypes of the header's datatype
 _SCALAR = (1, "expected one 3D image with one value per voxel")
 _VECTORS = (3, "expected one 3D displacement field, with three values per voxel")
@@ -317,7 +318,8 @@ def _check_header(reader, path, components, expected, frame=None):
     if "complex" in kind:
         raise ValueError(f"{path} holds complex numbers; {expected}")
     bits = re.match(r"\d+", kind)
-    needed = math.prod(size) * found * (int(bits[0]) if bits else 8) // 8
+    read = size[:3] if path.name.lower().endswith(_NIFTI) else size  # of which ITK reads a frame
+    needed = math.prod(read) * found * (int(bits[0]) if bits else 8) // 8
     if needed > physical_memory():
         raise ValueError(
             f"{path} needs {needed / 2**30:.3g} GiB of memory by its header; "
@@ -330,7 +332,7 @@ def _check_complete(reader, path, finite=False):
 
     Args: finite: refuse NaN and infinities too, which ITK takes for zeros.
     """
-    if not path.name.lower().endswith((".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")):
+    if not path.name.lower().endswith(_NIFTI):
         return
     if ".hdr" in path.name.lower():
         path = next((other for other in companions(path) if ".img" in other.name.lower()), path)

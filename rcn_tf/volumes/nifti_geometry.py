@@ -180,19 +180,17 @@ def _check_sizes(header, path, doubts):
 def _assumed(header, read, path, doubts):
     """Of a header without matrices: LAS, or what Analyze's byte says."""
     _check_sizes(header, path, doubts)
-    code, centre = "LAS", (np.array(read.size) + 1) / 2
+    code, why, centre = "LAS", "as SPM and nibabel do", (np.array(read.size) + 1) / 2
+    what = "does not say its orientation (both codes are 0)"
     if header.is_analyze:
-        what, why = (
-            "is an Analyze file, which does not say its orientation",
-            "as SPM and nibabel do",
-        )
+        what = "is an Analyze file, which does not say its orientation"
+        if path.with_name(f"{path.name.split('.img')[0].split('.hdr')[0]}.mat").exists():
+            what += " (the .mat beside it is not read)"
         if 0 < header.orient < len(_ANALYZE_CODES):
             code, why = _ANALYZE_CODES[header.orient], f"for its byte orient is {header.orient}"
         origin = np.array(header.originator)
         if origin.any() and (abs(origin - centre) < 1.5 * np.array(read.size)).all():
             centre = origin
-    else:
-        what, why = "does not say its orientation (both codes are 0)", "as SPM and nibabel do"
     doubts.say(f"{path} {what}; {in_words(code)} is assumed, {why}")
     spacing, direction = np.abs(header.pixdim[1:]) * (header.unit or 1), direction_of(code)
     return Geometry(read.size, spacing, -direction @ (spacing * (centre - 1)), direction)

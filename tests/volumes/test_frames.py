@@ -78,3 +78,14 @@ def test_no_orientation_in_4d(tmp_path):
     path = write_nifti(tmp_path / "a.nii", frames=2)
     with pytest.warns(InputWarning, match="LAS"):
         assert read_image(path, frame=0).GetDirection() == (1, 0, 0, 0, -1, 0, 0, 0, 1)
+
+
+def test_memory_of_one_frame(tmp_path, monkeypatch):
+    """ITK reads a frame of a NIfTI file alone, of other formats all of them."""
+    monkeypatch.setattr("rcn_tf.volumes.images.physical_memory", lambda: 2 * VOXELS.nbytes)
+    path = write_nifti(tmp_path / "a.nii", sform=PLAIN, frames=3)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read_image(path, frame=2)), VOXELS + 2)
+    frames = [sitk.GetImageFromArray(VOXELS)] * 3
+    sitk.WriteImage(sitk.JoinSeries(frames), str(tmp_path / "a.mha"))
+    with pytest.raises(ValueError, match="GiB of memory by its header"):
+        read_image(tmp_path / "a.mha", frame=2)

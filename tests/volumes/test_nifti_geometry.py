@@ -230,8 +230,9 @@ def test_compressed_analyze(tmp_path):
         content = (tmp_path / name).read_bytes()
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
         (tmp_path / name).unlink()
+    (tmp_path / "a.mat").write_bytes(b"of SPM")
     for name in ("a.img.gz", "a.hdr.gz"):
-        with pytest.warns(InputWarning, match="is an Analyze file, .*; LAS"):
+        with pytest.warns(InputWarning, match=r"is an Analyze file, .* \(the \.mat .*; LAS"):
             image = read_image(tmp_path / name)
         np.testing.assert_allclose(image.TransformIndexToPhysicalPoint((1, 4, 2)), 0, atol=1e-6)
 
