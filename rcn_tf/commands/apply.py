@@ -117,14 +117,14 @@ def _read_field(path):
 
 def _output_grid(args, field):
     from rcn_tf.volumes.grids import Grid
-    from rcn_tf.volumes.images import read_displacement_grid, read_image
+    from rcn_tf.volumes.images import read_displacement_header, read_image
 
     if args.reference:
         return Grid.from_image(read_image(args.reference, orientation=args.reference_orientation))
     if not args.inverse:
         return field.grid
     if args.transform.is_dir() and (args.transform / INVERSE_FIELD).is_file():
-        return read_displacement_grid(args.transform / INVERSE_FIELD)
+        return Grid.from_image(read_displacement_header(args.transform / INVERSE_FIELD))
     raise ValueError("--inverse of a field needs --reference, the moving image, for its grid")
 
 

@@ -7,6 +7,7 @@ otherwise is listed in docs/orientation.md.
 
 import contextlib
 import dataclasses
+import locale
 import math
 import os
 import threading
@@ -43,15 +44,24 @@ _ROUNDED = 0.02  # by which the length of a direction may differ from 1
 
 
 @contextlib.contextmanager
-def permission(path):
-    """Lets ITK read, for the time of the block, a NIfTI file whose sform is not orthonormal.
+def reading(path):
+    """What ITK needs of this process while it reads a file, and what it would leave changed.
 
-    ITK refuses such a file unless an environment variable of this process says otherwise; what it
-    then makes of the sform is replaced by `checked_geometry`.
+    A NIfTI file whose sform is not orthonormal is refused unless an environment variable says
+    otherwise; what ITK then makes of the sform is replaced by `checked_geometry`. The reader of
+    VTK files sets the locale of the whole process to "C".
     """
-    if not needs_permission(read_header(path)):
-        yield
-        return
+    before = locale.setlocale(locale.LC_ALL)
+    with _permission() if needs_permission(read_header(path)) else contextlib.nullcontext():
+        try:
+            yield
+        finally:
+            if locale.setlocale(locale.LC_ALL) != before:
+                locale.setlocale(locale.LC_ALL, before)
+
+
+@contextlib.contextmanager
+def _permission():
     with _ENVIRONMENT:
         before = os.environ.get(_PERMISSIVE)
         os.environ[_PERMISSIVE] = "YES"

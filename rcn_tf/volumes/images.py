@@ -21,13 +21,12 @@ from rcn_tf.volumes import mgh, minc
 from rcn_tf.volumes.checked_geometry import (
     check_directions,
     checked_geometry,
-    permission,
+    reading,
     straightened,
 )
 from rcn_tf.volumes.detached import companions
 from rcn_tf.volumes.dicom import is_dicom, read_series, without_itk_warnings
-from rcn_tf.volumes.frames import check_frame
-from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.frame_choice import check_frame
 from rcn_tf.volumes.orientation import OF_A_FIELD, Doubts, direction_of, set_orientation
 
 _BLOCK = 1 << 20
@@ -230,18 +229,21 @@ def require_same_geometry(image, other, name, other_name):
         )
 
 
-def read_displacement_grid(path):
-    """Where a displacement field lies, without its voxels.
+def read_displacement_header(path):
+    """What says where a displacement field lies, without its voxels.
 
     Args, Raises: as of `read_displacement`.
-    Returns: Grid.
+    Returns: an object with GetSize, GetSpacing, GetOrigin and GetDirection: the file's reader, or
+        an empty SimpleITK.Image where ITK's reading had to be corrected.
     """
     path = _existing_field(path)
-    with permission(path):
+    with reading(path):
         reader, geometry = _checked_reader(path, _VECTORS, OF_A_FIELD)
     if geometry is None:
-        return Grid.from_image(reader)
-    return Grid(geometry.size[::-1], geometry.affine[:, [2, 1, 0, 3]])
+        return reader
+    image = sitk.Image(list(geometry.size), sitk.sitkUInt8)
+    geometry.set_on(image)
+    return image
 
 
 def _existing_field(path):
@@ -259,7 +261,7 @@ def _existing_field(path):
 
 def _read_file(path, expected, doubts, frame=None):
     """Image of a file that was checked first; `expected` is _SCALAR or _VECTORS."""
-    with permission(path):
+    with reading(path):
         reader, geometry = _checked_reader(path, expected, doubts, frame)
         try:
             with without_itk_warnings():

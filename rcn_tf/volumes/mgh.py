@@ -7,8 +7,8 @@ import struct
 import numpy as np
 
 from rcn_tf.files import physical_memory
-from rcn_tf.volumes.frames import check_frame
-from rcn_tf.volumes.nibabel_images import image_of, import_nibabel, reading
+from rcn_tf.volumes.frame_choice import check_frame
+from rcn_tf.volumes.nibabel_images import image_of, import_nibabel, naming_damage
 from rcn_tf.volumes.orientation import direction_of, in_words
 
 SUFFIXES = (".mgz", ".mgh")
@@ -33,7 +33,7 @@ def read_mgh(path, doubts, frame=None):
             than the memory.
     """
     nibabel = import_nibabel(path)
-    with reading(path):
+    with naming_damage(path):
         content = _content(path, frame)
         image = nibabel.MGHImage.from_bytes(content)
         array = np.asanyarray(image.dataobj)

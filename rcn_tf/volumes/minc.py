@@ -17,7 +17,7 @@ import numpy as np
 
 from rcn_tf.errors import warn
 from rcn_tf.volumes.geometry import Geometry, largest_shift
-from rcn_tf.volumes.nibabel_images import image_of, import_nibabel, reading
+from rcn_tf.volumes.nibabel_images import image_of, import_nibabel, naming_damage
 
 _AXES = ("xspace", "yspace", "zspace")
 _TO_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -66,7 +66,7 @@ def read_minc1(path):
     Raises: ImportError: nibabel is not installed. ValueError: the file is damaged or not 3D.
     """
     nibabel = import_nibabel(path, "mincconvert -2 converts it to MINC 2, which needs none")
-    with reading(path):
+    with naming_damage(path):
         image = nibabel.Minc1Image.from_filename(path)
         if len(image.shape) != 3 or min(image.shape) < 2:
             shown = " x ".join(map(str, image.shape))

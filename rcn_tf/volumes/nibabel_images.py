@@ -25,7 +25,7 @@ def import_nibabel(path, otherwise=""):
 
 
 @contextlib.contextmanager
-def reading(path):
+def naming_damage(path):
     """Turns what nibabel raises about a damaged file into a ValueError of one line."""
     import nibabel
 

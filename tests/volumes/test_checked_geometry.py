@@ -4,6 +4,7 @@ Headers are written by hand, so that no library's reading is compared with its o
 """
 
 import itertools
+import locale
 import struct
 
 import h5py
@@ -12,7 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
-from rcn_tf.volumes.images import read_displacement, read_displacement_grid, read_image
+from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.images import read_displacement, read_displacement_header, read_image
 
 SIZE = (10, 9, 8)
 VOXELS = np.arange(720, dtype="<i2").reshape(SIZE[::-1])
@@ -280,12 +282,14 @@ def mrc(path):
 @pytest.mark.parametrize(("write", "name"), [(vtk, "VTK"), (gipl, "GIPL"), (mrc, "MRC")])
 def test_formats_without_orientation(tmp_path, write, name):
     path = write(tmp_path / f"a.{name.lower()}")
+    before = locale.setlocale(locale.LC_ALL)
     with pytest.warns(InputWarning, match=rf"a\.{name.lower()}: {name} states no orientation; LPS"):
         image = read_image(path)
     np.testing.assert_allclose(corners(image), placed(np.diag([2, 3, 4]), (1, -2, 3)))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), VOXELS)
     told = read_image(path, orientation="RAS")
     np.testing.assert_allclose(corners(told), placed(np.diag([-2, -3, 4]), (-1, 2, 3)))
+    assert locale.setlocale(locale.LC_ALL) == before  # which ITK's reader of VTK sets
 
 
 def test_tiff(tmp_path):
@@ -331,20 +335,20 @@ def test_fields(tmp_path):
         f"space directions: none {vectors(OBLIQUE * 2)}\nspace origin: (1,2,3)\n",
     )
     np.testing.assert_allclose(corners(read_displacement(sound)), placed(OBLIQUE * 2, (1, 2, 3)))
-    grid = read_displacement_grid(sound)
+    grid = Grid.from_image(read_displacement_header(sound))
     assert grid.shape == SIZE[::-1]
     np.testing.assert_allclose(
         grid.index_to_point(CORNERS[:, ::-1]), placed(OBLIQUE * 2, (1, 2, 3))
     )
     path = field("space: LPS\n", f"space directions: none {vectors(sheared(15))}\n")
-    for read in (read_displacement, read_displacement_grid):
+    for read in (read_displacement, read_displacement_header):
         with pytest.raises(ValueError, match="sheared.* or write its header anew"):
             read(path)
     rounded = field("space: LPS\n", f"space directions: none {vectors(sheared(0.4) * 2)}\n")
     repaired = read_displacement(rounded)
     direction = np.reshape(repaired.GetDirection(), (3, 3))
     np.testing.assert_allclose(direction @ direction.T, np.eye(3), atol=1e-9)
-    grid = read_displacement_grid(rounded)
+    grid = Grid.from_image(read_displacement_header(rounded))
     np.testing.assert_allclose(grid.index_to_point(CORNERS[:, ::-1]), corners(repaired), atol=1e-9)
     with pytest.warns(InputWarning, match="LPS .* where that is wrong, write its header anew"):
         read_displacement(field("spacings: nan 2 2 2\n"))

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
-from rcn_tf.volumes.frames import check_frame
+from rcn_tf.volumes.frame_choice import check_frame
 from rcn_tf.volumes.images import read_displacement, read_image
 from tests.volumes.nifti_files import SIZE, VOXELS, write_nifti
 
