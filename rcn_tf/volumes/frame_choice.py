@@ -9,8 +9,8 @@ def check_frame(frame, count, path):
     """
     if frame is None and count > 1:
         raise ValueError(
-            f"{path} has {count} frames; choose one of 0 to {count - 1} with --fixed-frame or "
-            "--moving-frame, or save it as a 3D file (labels and masks must be 3D)"
+            f"{path} is 4D with {count} frames; choose one of 0 to {count - 1} with --fixed-frame "
+            "or --moving-frame, or save it as a 3D file (labels and masks must be 3D)"
         )
     if frame is not None and not 0 <= frame < count:
         frames = "a single frame, 0" if count == 1 else f"frames 0 to {count - 1}"
