@@ -9,12 +9,14 @@ run if `strict`.
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import errno
 import multiprocessing
 import os
 import signal
 import threading
 import time
+import warnings
 
 import SimpleITK as sitk
 
@@ -22,7 +24,7 @@ from data_prep.outcomes import Outcome, Summary
 from data_prep.packs import PackWriter, check_new_id
 from data_prep.parts import Parts, fingerprint, label_ids, recipe_hash
 from data_prep.step_timer import StepTimer
-from rcn_tf.errors import one_line
+from rcn_tf.errors import InputWarning, one_line, warn
 from rcn_tf.files import natural_order
 
 _FAILURES = (ValueError, KeyError, OSError, RuntimeError, MemoryError, ArithmeticError)
@@ -67,6 +69,8 @@ def build_pack(
         with contextlib.closing(_outcomes(scans, recipe, parts, workers)) as coming:
             for outcome in coming:
                 outcomes[outcome.scan_id] = outcome
+                for text in outcome.warnings:
+                    warn(text)
                 if progress:
                     progress(outcome)
                 _stop_where_needed(outcome, required)
@@ -153,7 +157,20 @@ def _in_pool(jobs, workers):
 
 
 def _prepare(scan, recipe, part, wanted):
-    """Makes one scan's part; what can go wrong with a scan becomes an Outcome."""
+    """Makes one scan's part; what is wrong with a scan, and warned of, becomes an Outcome."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InputWarning)
+        outcome = _prepare_part(scan, recipe, part, wanted)
+    texts = []
+    for one in caught:
+        if issubclass(one.category, InputWarning):
+            texts.append(one_line(one.message))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return dataclasses.replace(outcome, warnings=tuple(texts))
+
+
+def _prepare_part(scan, recipe, part, wanted):
     timer = StepTimer()
     try:
         prepared = recipe(scan, timer)

@@ -102,6 +102,7 @@ def build_pack(
     atlas=None,
     image_type=None,
     window=None,
+    orientation=None,
     workers=1,
     strict=False,
     progress=None,
@@ -121,6 +122,7 @@ def build_pack(
         atlas: id of the scan with which all others are paired; None pairs all with all.
         image_type: of the config; None: "liver" for masks 0/255, else "brain".
         window: intensities that become 0 and 255.
+        orientation: three letters for files that do not say where their axes point.
         workers, strict, progress: see `data_prep.batch.build_pack`.
     Returns: Summary.
     Raises: ValueError, KeyError, OSError: naming the file.
@@ -149,7 +151,7 @@ def build_pack(
             ids, images, labels or nothing, landmarks or nothing, masks or nothing
         )
     ]
-    recipe = ImageRecipe(tuple(shape), window=window)
+    recipe = ImageRecipe(tuple(shape), window=window, orientation=orientation)
     summary = batch.build_pack(
         scans,
         recipe,

@@ -10,6 +10,7 @@ class Outcome:
 
     error: one line, or None; disk_full: whether that was the reason. labels: ids in the
     segmentation. note: the recipe's. seconds: by step. reused: finished in an earlier run.
+    warnings: what was said of its files (`rcn_tf.errors.warn`).
     """
 
     scan_id: str
@@ -19,6 +20,7 @@ class Outcome:
     note: str = ""
     seconds: dict = dataclasses.field(default_factory=dict)
     reused: bool = False
+    warnings: tuple = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,13 +17,14 @@ BOX_JITTER = 0.06  # largest random margin of a crop box, fraction of the extent
 SPACING = 1.5  # mm, of renderings
 
 
-def read_labels(path):
+def read_labels(path, orientation=None):
     """Label ids of a file.
 
+    Args: orientation: as of `rcn_tf.volumes.images.read_image`.
     Returns: SimpleITK.Image, LPS axes, uint16 or uint8.
     Raises: ValueError, OSError: naming the file: not whole numbers, negative, beyond 65535.
     """
-    image = sitk.DICOMOrient(read_image(path), "LPS")
+    image = sitk.DICOMOrient(read_image(path, orientation=orientation), "LPS")
     array = require_integers(image, str(path))
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > np.iinfo(np.uint16).max:
@@ -33,13 +34,14 @@ def read_labels(path):
     return like(image, array.astype(np.uint16))
 
 
-def brain_labels(path):
+def brain_labels(path, orientation=None):
     """FreeSurfer label map reduced to the brain, cut at the neck and padded.
 
+    Args: as of `read_labels`.
     Returns: SimpleITK.Image, LPS axes, uint8.
     Raises: ValueError: naming the file, if it holds no FreeSurfer brain structure.
     """
-    labels = read_labels(path)
+    labels = read_labels(path, orientation)
     brain = freesurfer.brain_only(sitk.GetArrayViewFromImage(labels))
     try:
         _, box = synthesis.without_neck(brain)
@@ -48,9 +50,9 @@ def brain_labels(path):
     return padded(like(labels, brain)[tuple(box[::-1])])
 
 
-def cropped_labels(path):
-    """Label map of any ids cut to what is not 0 and padded. Returns: as `brain_labels`."""
-    labels = read_labels(path)
+def cropped_labels(path, orientation=None):
+    """Label map of any ids cut to what is not 0 and padded. Args, returns: as `brain_labels`."""
+    labels = read_labels(path, orientation)
     box = foreground_box(sitk.GetArrayViewFromImage(labels) > 0, 0)
     return padded(labels[tuple(slice(int(low), int(high)) for low, high in box[::-1])])
 

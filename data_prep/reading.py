@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_prep.scan_files import content_hash
-from rcn_tf.volumes.images import read_image, set_orientation
+from rcn_tf.volumes.images import read_image
 from rcn_tf.volumes.same_space import labels_on
 
 
@@ -13,16 +13,13 @@ def read_scan(files, orientation=None):
     Args: files: ScanFiles. orientation: see `ImageRecipe`.
     Raises: ValueError, OSError: naming the file.
     """
-    image = read_image(files.image, files.series)
+    image = read_image(files.image, files.series, orientation=orientation)
     others = []
     for path in (files.mask, files.labels):
-        other = None if path is None else read_image(path)
+        other = None if path is None else read_image(path, orientation=orientation)
         if other is not None:
             other = labels_on(image, other, str(path))
         others.append(other)
-    if orientation is not None:
-        for one in filter(None, (image, *others)):
-            set_orientation(one, orientation)
     return (image, *others)
 
 

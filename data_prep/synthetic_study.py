@@ -40,7 +40,8 @@ class LabelSynthesis:
     shape: (D, H, W). seed: not negative. contrast: "random" or "t1" (`synthesis.render`).
     structures: "evaluated" takes the ids for FreeSurfer's, draws the brain and keeps the
     structures that are scored (`freesurfer.EVALUATED`); "all" takes any ids and keeps all.
-    strength: factor on the elastic deformation.
+    strength: factor on the elastic deformation. orientation: three letters for files that do not
+    say where their axes point.
     """
 
     shape: tuple
@@ -48,12 +49,13 @@ class LabelSynthesis:
     contrast: str = "random"
     structures: str = "evaluated"
     strength: float = 1.0
+    orientation: Optional[str] = None
 
     def __call__(self, files, timer):
         """Draws one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         brain = self.structures == "evaluated"
         with timer.step("read"):
-            labels = _source_labels(files.labels, brain, _state(files.labels))
+            labels = _source_labels(files.labels, brain, self.orientation, _state(files.labels))
         rng = _generator(self.seed, files.id)
         with timer.step("render"):
             image, labels = random_renderings.random_rendering(
@@ -75,18 +77,24 @@ class LiverSynthesis:
 
     shape: (D, H, W). seed: not negative. liver_labels: ids of the liver, None: all but 0.
     strength: factor on the elastic deformation (up to 24 mm per control point).
+    orientation: as of LabelSynthesis.
     """
 
     shape: tuple
     seed: int = 0
     liver_labels: Optional[tuple] = None
     strength: float = 1.0
+    orientation: Optional[str] = None
 
     def __call__(self, files, timer):
         """Makes one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         with timer.step("read"):
             image, liver = _source_liver(
-                files.image, files.labels, self.liver_labels, _state(files.image, files.labels)
+                files.image,
+                files.labels,
+                self.liver_labels,
+                self.orientation,
+                _state(files.image, files.labels),
             )
         rng = _generator(self.seed, files.id)
         with timer.step("render"):
@@ -188,17 +196,17 @@ def _state(*paths):
 
 
 @functools.lru_cache(maxsize=1)
-def _source_labels(path, brain, state):
+def _source_labels(path, brain, orientation, state):
     del state  # part of the cache's key
     read = random_renderings.brain_labels if brain else random_renderings.cropped_labels
-    return read(path)
+    return read(path, orientation)
 
 
 @functools.lru_cache(maxsize=1)
-def _source_liver(image_path, labels_path, wanted, state):
+def _source_liver(image_path, labels_path, wanted, orientation, state):
     """CT and liver mask 0/255 with their surroundings, LPS axes."""
     del state
-    image, _, labels = read_scan(ScanFiles("", image_path, labels_path))
+    image, _, labels = read_scan(ScanFiles("", image_path, labels_path), orientation)
     mask = liver_mask(labels, wanted, str(labels_path))
     image, mask = (sitk.DICOMOrient(one, "LPS") for one in (image, mask))
     box = foreground_box(sitk.GetArrayViewFromImage(mask) > 0, 0)

@@ -44,6 +44,15 @@ def add_arguments(parser):
         default="LPS",
         help="of a CSV's points; the other formats say so themselves (default: LPS)",
     )
+    for name, what in (
+        ("orientation", "--image or --labels"),
+        ("reference-orientation", "--reference"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            metavar="CODE",
+            help=f"where x, y and z of {what} grow towards, instead of what the file says: LPS ...",
+        )
     parser.add_argument("--field", help="also write the displacement that was applied", **file)
     parser.add_argument(
         "--status",
@@ -111,7 +120,7 @@ def _output_grid(args, field):
     from rcn_tf.volumes.images import read_displacement_header, read_image
 
     if args.reference:
-        return Grid.from_image(read_image(args.reference))
+        return Grid.from_image(read_image(args.reference, orientation=args.reference_orientation))
     if not args.inverse:
         return field.grid
     if args.transform.is_dir() and (args.transform / INVERSE_FIELD).is_file():
@@ -124,7 +133,7 @@ def _warp(args):
     from rcn_tf.volumes.warping import warp_image, warp_labels
 
     source = args.image or args.labels
-    image = read_image(source) if source else None
+    image = read_image(source, orientation=args.orientation) if source else None
     field = _read_field(args.transform)
     grid = _output_grid(args, field)
     if args.inverse:

@@ -13,6 +13,23 @@ def add_settings(parser, help_text):
     )
 
 
+def add_geometry(parser, names=("fixed", "moving")):
+    """`--fixed-orientation`, `--fixed-frame` and those of the other image."""
+    for name in names:
+        parser.add_argument(
+            f"--{name}-orientation",
+            metavar="CODE",
+            help=f"where x, y and z of --{name}, its labels and mask grow towards, three letters "
+            "such as LPS or RAS, instead of what the file says (docs/orientation.md)",
+        )
+        parser.add_argument(
+            f"--{name}-frame",
+            type=int,
+            metavar="N",
+            help=f"which frame, from 0, if --{name} is 4D",
+        )
+
+
 def add_repeats(parser):
     """`--repeats`, shared-weight cascading (RCN, section 3.3)."""
     parser.add_argument(

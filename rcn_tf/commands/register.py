@@ -6,7 +6,13 @@ import shutil
 import sys
 
 from rcn_tf.commands import dicom_options
-from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
+from rcn_tf.commands.options import (
+    add_geometry,
+    add_precision,
+    add_quality,
+    add_repeats,
+    check_positive,
+)
 from rcn_tf.commands.register_summary import print_summary
 from rcn_tf.commands.shown_warnings import noting_warnings
 from rcn_tf.errors import warn
@@ -41,6 +47,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--fixed-mask", help="organ of interest (default: found)", **image)
     parser.add_argument("--moving-mask", help="organ of interest (default: found)", **image)
+    add_geometry(parser)
     add_repeats(parser)
     add_quality(parser)
     parser.add_argument(
@@ -79,7 +86,7 @@ def run(args):
 
 def _register(args, steps, noted):
     """Metrics of the registration, whose files are in place. noted: the warnings so far."""
-    with steps("read", f"reading {args.fixed.name} and {args.moving.name}"):
+    with steps("read", f"reading {_shown(args, 'fixed')} and {_shown(args, 'moving')}"):
         images = _read_images(args)
         headers = _read_headers(args) if args.dicom else None
     with _Results(args.out) as partial:
@@ -118,11 +125,17 @@ def _register(args, steps, noted):
     return {**metrics, "seconds": steps.seconds}
 
 
+def _shown(args, name):
+    """What is read of an image, in words."""
+    path, frame = getattr(args, name), getattr(args, f"{name}_frame")
+    return path.name if frame is None else f"frame {frame} of {path.name}"
+
+
 def _facts(args, result):
     """What the report states besides the metrics; of files the names, not where they lie."""
     from rcn_tf import __version__
 
-    return {
+    facts = {
         "fixed image": args.fixed.name,
         "moving image": args.moving.name,
         "model": args.model.resolve().name if args.model else "default",
@@ -132,6 +145,10 @@ def _facts(args, result):
         "network grid": " x ".join(map(str, result.fixed.grid.shape)),
         "rcn_tf": __version__,
     }
+    for name in ("fixed_orientation", "moving_orientation", "fixed_frame", "moving_frame"):
+        if getattr(args, name) is not None:
+            facts[name.replace("_", " ")] = getattr(args, name)
+    return facts
 
 
 def _check_inputs_stay(args):
@@ -147,9 +164,17 @@ def _read_images(args):
     from rcn_tf.volumes.images import read_image
 
     paths = {name: getattr(args, name) for name in INPUTS}
+    frames = {"fixed": args.fixed_frame, "moving": args.moving_frame}
     series = {"fixed": args.fixed_series, "moving": args.moving_series}
     return {
-        name: read_image(path, series.get(name)) for name, path in paths.items() if path is not None
+        name: read_image(
+            path,
+            series.get(name),
+            orientation=getattr(args, f"{name.partition('_')[0]}_orientation"),
+            frame=frames.get(name),
+        )
+        for name, path in paths.items()
+        if path is not None
     }
 
 

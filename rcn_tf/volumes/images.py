@@ -17,11 +17,20 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.files import physical_memory, replacing
-from rcn_tf.volumes import mgh
+from rcn_tf.volumes import mgh, minc
+from rcn_tf.volumes.checked_geometry import (
+    check_directions,
+    checked_geometry,
+    reading,
+    straightened,
+)
 from rcn_tf.volumes.detached import companions
 from rcn_tf.volumes.dicom import is_dicom, read_series, without_itk_warnings
+from rcn_tf.volumes.frame_choice import check_frame
+from rcn_tf.volumes.orientation import OF_A_FIELD, Doubts, direction_of, set_orientation
 
 _BLOCK = 1 << 20
+_NIFTI = (".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")
 _NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # NumPy's dtypes of the header's datatype
 _SCALAR = (1, "expected one 3D image with one value per voxel")
 _VECTORS = (3, "expected one 3D displacement field, with three values per voxel")
@@ -30,31 +39,51 @@ WRITTEN_FORMATS = (".nii.gz", ".nii", ".mha", ".nrrd")
 """What is written: one file with the whole geometry."""
 
 
-def read_image(path, series=None):
+def read_image(path, series=None, *, orientation=None, frame=None):
     """Reads one scalar 3D image.
 
+    Where the file leaves open where its axes point, what is assumed is said in a warning
+    (docs/orientation.md lists the formats).
+
     Args:
-        path: an image file of any format SimpleITK reads (4D files with one frame pass),
-            FreeSurfer's .mgz (needs nibabel), or a folder with the files of a DICOM series,
-            or a ZIP archive with them (in folders or not).
+        path: an image file of any format SimpleITK reads, FreeSurfer's .mgz or MINC 1 (both need
+            nibabel), or a folder with the files of a DICOM series, or a ZIP archive with them
+            (in folders or not).
         series: which series of such a folder or archive (`rcn_tf.volumes.dicom`).
+        orientation: three letters, where x, y and z grow towards ("LPS", "RAS", ...), instead of
+            what the file says (`rcn_tf.volumes.orientation.set_orientation`).
+        frame: which frame of a 4D file, from 0, or which value of a file with several per voxel;
+            None if there is just one.
     Returns: SimpleITK.Image, 3D, one component, the file's pixel type. NaN and infinities of a
         NIfTI file are 0, as ITK reads them; of other files they stay.
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not readable as one scalar 3D image.
+        ValueError: if the file is not readable as one scalar 3D image, its axes are not
+            perpendicular, or there are several frames and none was chosen.
     """
     path = pathlib.Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     if not (path.is_dir() or path.is_file()):
         raise ValueError(f"{path} is neither a file nor a folder")
+    if orientation is not None:
+        direction_of(orientation)
+    image = _read_any(path, series, frame, Doubts(told=orientation is not None))
+    if orientation is not None:
+        set_orientation(image, orientation)
+    return image
+
+
+def _read_any(path, series, frame, doubts):
     if is_dicom(path):
+        check_frame(frame, 1, path)
         return read_series(path, series)
     if path.suffix.lower() in mgh.SUFFIXES:
-        return mgh.read_mgh(path)
-    image = _read_file(path, _SCALAR)
-    return image[:, :, :, 0] if image.GetDimension() == 4 else image
+        return straightened(mgh.read_mgh(path, doubts, frame), path, doubts)
+    if minc.version(path) == 1:
+        check_frame(frame, 1, path)
+        return straightened(minc.read_minc1(path), path, doubts)
+    return _read_file(path, _SCALAR, doubts, frame)
 
 
 def read_displacement(path):
@@ -67,7 +96,7 @@ def read_displacement(path):
         ValueError: if it is not readable as one, or holds NaN or infinite values.
     """
     path = _existing_field(path)
-    image = _read_file(path, _VECTORS)
+    image = _read_file(path, _VECTORS, OF_A_FIELD)
     image = sitk.Cast(image, sitk.sitkVectorFloat32)
     bad = np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image)))
     if bad:
@@ -173,32 +202,21 @@ def require_integers(image, name):
     return array.astype(np.int32 if fits else np.int64)
 
 
-def set_orientation(image, code):
-    """Declares where the axes of an image point, for formats that do not say (Analyze 7.5).
-
-    Args: image: SimpleITK.Image, changed in place; code: three letters out of L/R, P/A, S/I:
-        where x, y and z grow towards ("LPS" is ITK's own system, "RAS" NIfTI's).
-    Raises: ValueError: for anything else.
-    """
-    axes = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
-    direction = np.zeros((3, 3))
-    for column, letter in enumerate(code.upper()):
-        if letter not in axes or column > 2 or direction[axes[letter][0]].any():
-            raise ValueError(f"an orientation is three letters such as LPS or RAS; got {code!r}")
-        row, sign = axes[letter]
-        direction[row, column] = sign
-    if not direction.any(axis=0).all():
-        raise ValueError(f"an orientation is three letters such as LPS or RAS; got {code!r}")
-    image.SetDirection(direction.ravel().tolist())
-
-
 def read_displacement_header(path):
     """What says where a displacement field lies, without its voxels.
 
     Args, Raises: as of `read_displacement`.
-    Returns: SimpleITK.ImageFileReader, with GetSize, GetSpacing, GetOrigin and GetDirection.
+    Returns: an object with GetSize, GetSpacing, GetOrigin and GetDirection: the file's reader, or
+        an empty SimpleITK.Image where ITK's reading had to be corrected.
     """
-    return _checked_reader(_existing_field(path), _VECTORS)
+    path = _existing_field(path)
+    with reading(path):
+        reader, geometry = _checked_reader(path, _VECTORS, OF_A_FIELD)
+    if geometry is None:
+        return reader
+    image = sitk.Image(list(geometry.size), sitk.sitkUInt8)
+    geometry.set_on(image)
+    return image
 
 
 def _existing_field(path):
@@ -207,22 +225,44 @@ def _existing_field(path):
         raise FileNotFoundError(f"no such file: {path}")
     if path.suffix.lower() in (".h5", ".tfm", ".mat", ".txt", ".xfm"):
         raise ValueError(f"{path} is a transform file; {_VECTORS[1]}")
+    if minc.version(path):
+        raise ValueError(
+            f"{path} is a MINC file, whose vectors are in another system; convert it to NIfTI, LPS"
+        )
     return path
 
 
-def _read_file(path, expected):
+def _read_file(path, expected, doubts, frame=None):
     """Image of a file that was checked first; `expected` is _SCALAR or _VECTORS."""
-    reader = _checked_reader(path, expected)
-    try:
-        with without_itk_warnings():
-            _check_complete(reader, path, finite=expected is _VECTORS)
-            return reader.Execute()
-    except RuntimeError as error:
-        raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+    with reading(path):
+        reader, geometry = _checked_reader(path, expected, doubts, frame)
+        try:
+            with without_itk_warnings():
+                _check_complete(reader, path, finite=expected is _VECTORS)
+                image = _chosen_frame(reader, expected, frame)
+        except RuntimeError as error:
+            raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+    if geometry is not None:
+        geometry.set_on(image)
+    return image
 
 
-def _checked_reader(path, expected):
+def _chosen_frame(reader, expected, frame):
+    """The 3D image of a reader: all of it, a frame of 4D, or a value of several per voxel."""
+    size = reader.GetSize()
+    if len(size) == 4:
+        reader.SetExtractSize([*size[:3], 0])
+        reader.SetExtractIndex([0, 0, 0, frame or 0])
+    image = reader.Execute()
+    if expected is _SCALAR and image.GetNumberOfComponentsPerPixel() > 1:
+        image = sitk.VectorIndexSelectionCast(image, frame)
+    return image
+
+
+def _checked_reader(path, expected, doubts, frame=None):
+    """Reader that knows the header, and the Geometry where ITK's is wrong, else None."""
     companions(path)  # refuses a header that leads elsewhere
+    check_directions(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -230,28 +270,31 @@ def _checked_reader(path, expected):
             reader.ReadImageInformation()
     except RuntimeError as error:
         raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
-    _check_header(reader, path, *expected)
-    _check_geometry(reader, path)
-    return reader
+    _check_header(reader, path, *expected, frame)
+    return reader, checked_geometry(path, reader, doubts)
 
 
-def _check_header(reader, path, components, expected):
+def _check_header(reader, path, components, expected, frame=None):
     size = reader.GetSize()
-    if len(size) not in (3, 4) or (len(size) == 4 and size[3] != 1):
+    if len(size) not in (3, 4) or (len(size) == 4 and size[3] != 1 and components != 1):
         shown = " x ".join(map(str, size))
         raise ValueError(f"{path} is {len(size)}D ({shown}); {expected}")
     if min(size[:3]) < 2:
         shown = " x ".join(map(str, size[:3]))
         raise ValueError(f"{path} is a single slice ({shown}); {expected}")
-    if reader.GetNumberOfComponents() != components:
-        raise ValueError(
-            f"{path} has {reader.GetNumberOfComponents()} values per voxel; {expected}"
-        )
+    found = reader.GetNumberOfComponents()
+    chosen = components == 1 and len(size) == 3 and frame is not None
+    if found != components and not chosen:
+        ways = ", or --fixed-frame or --moving-frame N to take one" if components == 1 else ""
+        raise ValueError(f"{path} has {found} values per voxel; {expected}{ways}")
+    if components == 1:
+        check_frame(frame, size[3] if len(size) == 4 else found, path)
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if "complex" in kind:
         raise ValueError(f"{path} holds complex numbers; {expected}")
     bits = re.match(r"\d+", kind)
-    needed = math.prod(reader.GetSize()) * components * (int(bits[0]) if bits else 8) // 8
+    read = size[:3] if path.name.lower().endswith(_NIFTI) else size  # of which ITK reads a frame
+    needed = math.prod(read) * found * (int(bits[0]) if bits else 8) // 8
     if needed > physical_memory():
         raise ValueError(
             f"{path} needs {needed / 2**30:.3g} GiB of memory by its header; "
@@ -259,21 +302,12 @@ def _check_header(reader, path, components, expected):
         )
 
 
-def _check_geometry(reader, path):
-    spacing, origin = reader.GetSpacing()[:3], reader.GetOrigin()[:3]
-    if not all(math.isfinite(step) and step > 0 for step in spacing):
-        raise ValueError(f"{path} has the spacing {spacing}; expected positive numbers of mm")
-    direction = np.array(reader.GetDirection())
-    if not (np.isfinite(direction).all() and all(map(math.isfinite, origin))):
-        raise ValueError(f"{path} has no finite origin and direction; its header is damaged")
-
-
 def _check_complete(reader, path, finite=False):
     """ITK reads a NIfTI or Analyze file that was cut off without a word; find it out first.
 
     Args: finite: refuse NaN and infinities too, which ITK takes for zeros.
     """
-    if not path.name.lower().endswith((".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")):
+    if not path.name.lower().endswith(_NIFTI):
         return
     if ".hdr" in path.name.lower():
         path = next((other for other in companions(path) if ".img" in other.name.lower()), path)

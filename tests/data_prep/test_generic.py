@@ -300,6 +300,30 @@ def test_orientation_of_files_that_do_not_say(tmp_path, scans):
         prepare_scan(tmp_path / "plain.mha", orientation="LLS")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_assumed_of_a_scan_is_said_by_the_command(tmp_path, scans, capsys, workers):
+    """From the worker's process too, once, and not where the orientation is given."""
+    for scan, name in zip(scans, ("a", "b")):
+        image = sitk.ReadImage(str(scan["image"]))
+        sitk.WriteImage(image, str(tmp_path / f"{name}.vtk"))
+    images = {"images": [tmp_path / "a.vtk", tmp_path / "b.vtk"], "workers": [workers]}
+    images.update(labels=None, landmarks=None)
+    if workers == 1:
+        assert main(arguments(scans, tmp_path, "--orientation", "RAS", **images)) == 0
+        assert "warning" not in capsys.readouterr().err
+        with PackReader(tmp_path / "pack.h5") as reader:
+            told = reader.read("a").volume
+    assert main(arguments(scans, tmp_path, **images)) == 0
+    lines = [k for k in capsys.readouterr().err.splitlines() if "warning" in k]
+    assert len(lines) == 2
+    assert all(line.startswith("rcn prepare: warning: ") for line in lines)
+    assert sorted(k.split(": VTK")[0][-5:] for k in lines) == ["a.vtk", "b.vtk"]
+    if workers == 1:
+        with PackReader(tmp_path / "pack.h5") as reader:
+            assumed = reader.read("a").volume.astype(float)
+        np.testing.assert_allclose(told, assumed[:, ::-1, ::-1], atol=1)
+
+
 def test_landmarks_in_voxels(tmp_path, scans):
     image = sitk.ReadImage(str(scans[0]["image"]))
     (tmp_path / "points.csv").write_text("1,2,3\n4.5,5,6\n")

@@ -95,3 +95,17 @@ def test_a_real_brain(shared_data, contrast):
     assert (
         scan.volume[scan.segmentation == 0].mean() < 0.5 * scan.volume[scan.segmentation > 0].mean()
     )
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=["labels", "liver"])
+def test_an_orientation_that_is_given(files, tmp_path, recipe):
+    """A format that states none, in LPS: told so, the scan is the same."""
+    paths = {"image": tmp_path / "ct.vtk", "labels": tmp_path / "labels.vtk"}
+    for path, image in zip(paths.values(), small_abdomen()):
+        sitk.WriteImage(image, str(path))
+    told = type(recipe)(**{**vars(recipe), "orientation": "LPS"})
+    found = told(ScanFiles("a", **paths), StepTimer())
+    np.testing.assert_array_equal(found.volume, recipe(files("a"), StepTimer()).volume)
+    other = type(recipe)(**{**vars(recipe), "orientation": "RAS"})
+    turned = other(ScanFiles("a", **paths), StepTimer())
+    assert np.mean(turned.volume != found.volume) > 0.05

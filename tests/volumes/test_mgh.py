@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from rcn_tf.errors import InputWarning
 from rcn_tf.volumes.images import read_image
 
 nibabel = pytest.importorskip("nibabel")
@@ -58,10 +59,40 @@ def test_bad_files(pair, tmp_path):
         ("cut.mgz", "cannot read"),
         ("text.mgz", "cannot read"),
         ("huge.mgh", "GiB of memory by its header"),
-        ("frames.mgh", "has 4 x 5 x 6 x 2 voxels; expected one 3D image"),
+        ("frames.mgh", "is 4D with 2 frames; choose one of 0 to 1 with --fixed-frame"),
     ):
         with pytest.raises(ValueError, match=message):
             read_image(tmp_path / name)
+
+
+def test_frames(tmp_path):
+    array = np.arange(240, dtype=np.int16).reshape(4, 5, 6, 2)
+    nibabel.MGHImage(array, np.diag([1.0, 2, 3, 1])).to_filename(tmp_path / "two.mgz")
+    second = read_image(tmp_path / "two.mgz", frame=1)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(second), array[..., 1].T)
+    with pytest.raises(ValueError, match="has frames 0 to 1; got frame 2"):
+        read_image(tmp_path / "two.mgz", frame=2)
+
+
+def test_no_geometry(pair, tmp_path):
+    """FreeSurfer's default is coronal, and the header's numbers do not count."""
+    content = bytearray(gzip.decompress(pair[1].read_bytes()))
+    struct.pack_into(">h", content, 28, 0)
+    (tmp_path / "none.mgh").write_bytes(content)
+    with pytest.warns(InputWarning, match=r"none\.mgh does not state its geometry; LIA"):
+        image = read_image(tmp_path / "none.mgh")
+    assert image.GetSpacing() == (1, 1, 1)
+    np.testing.assert_allclose(image.TransformContinuousIndexToPhysicalPoint((2, 2.5, 3)), 0)
+    # x to the left, y to the feet, z to the front, in columns of LPS
+    np.testing.assert_array_equal(image.GetDirection(), [1, 0, 0, 0, 0, -1, 0, -1, 0])
+
+
+def test_sheared(pair, tmp_path):
+    content = bytearray(gzip.decompress(pair[1].read_bytes()))
+    struct.pack_into(">9f", content, 42, -1, 0, 0, 0, 1, 0, 0, 0.3, 1)
+    (tmp_path / "sheared.mgh").write_bytes(content)
+    with pytest.raises(ValueError, match="sheared: the axes of its direction are up to"):
+        read_image(tmp_path / "sheared.mgh")
 
 
 def test_without_nibabel(pair, monkeypatch):

@@ -121,10 +121,11 @@ def test_analyze_that_was_cut_off(tmp_path, opened):
     nibabel = pytest.importorskip("nibabel")
     array = np.arange(1, 721, dtype=np.int16).reshape(10, 9, 8)
     nibabel.AnalyzeImage(array, np.diag([1.0, 2, 3, 1])).to_filename(tmp_path / "a.img")
-    assert sitk.GetArrayFromImage(read_image(tmp_path / opened))[7, 8, 9] == 720
+    image = read_image(tmp_path / opened, orientation="LAS")
+    assert sitk.GetArrayFromImage(image)[7, 8, 9] == 720
     (tmp_path / "a.img").write_bytes((tmp_path / "a.img").read_bytes()[:500])
     with pytest.raises(ValueError, match="it holds 500 bytes, its header says 1440"):
-        read_image(tmp_path / opened)
+        read_image(tmp_path / opened, orientation="LAS")
 
 
 def test_voxels_from_the_same_folder(tmp_path):

@@ -10,6 +10,15 @@ SOME_FAILED = 1
 _SHOWN = 20  # failures and notes listed
 
 
+def add_orientation(parser):
+    """`--orientation`, of every command that reads scans."""
+    parser.add_argument(
+        "--orientation",
+        metavar="CODE",
+        help="where x, y, z grow towards, for files that do not say (Analyze): LPS, RAS ...",
+    )
+
+
 def add_batch_arguments(parser):
     """Options of everything that prepares many scans."""
     parser.add_argument(

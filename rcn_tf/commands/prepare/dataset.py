@@ -7,6 +7,7 @@ import pathlib
 from data_prep.datasets import DATASETS
 from rcn_tf.commands.prepare.batches import (
     add_batch_arguments,
+    add_orientation,
     check_batch_arguments,
     print_summary,
     scan_progress,
@@ -48,12 +49,8 @@ def add_commands(commands):
             metavar=("ID", "FILE"),
             help="mask of a scan's organ, to crop to; also DIR/masks/ID.nii.gz",
         )
-        parser.add_argument("--series", help="number or UID, for DICOM with several series")
-        parser.add_argument(
-            "--orientation",
-            metavar="CODE",
-            help="where x, y, z grow towards, for files that do not say (Analyze): LPS, RAS ...",
-        )
+        parser.add_argument("--series", help="number or UID, for DICOM with several")
+        add_orientation(parser)
         parser.add_argument(
             "--hash-ids",
             action="store_true",

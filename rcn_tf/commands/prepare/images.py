@@ -4,6 +4,7 @@ import pathlib
 
 from rcn_tf.commands.prepare.batches import (
     add_batch_arguments,
+    add_orientation,
     check_batch_arguments,
     print_summary,
     scan_progress,
@@ -33,7 +34,8 @@ def add_commands(commands):
     parser.add_argument(
         "--hash-ids", action="store_true", help="names from a hash of the files, not file names"
     )
-    parser.add_argument("--series", help="number or UID, for DICOM with several series")
+    parser.add_argument("--series", help="number or UID, for DICOM with several")
+    add_orientation(parser)
     parser.add_argument(
         "--shape", type=int, nargs=3, required=True, metavar=("D", "H", "W"), help="grid (z y x)"
     )
@@ -90,6 +92,7 @@ def run(args):
             atlas=args.atlas,
             image_type=args.type,
             window=None if args.window is None else tuple(args.window),
+            orientation=args.orientation,
             workers=args.workers,
             strict=args.strict,
             progress=progress,

@@ -4,6 +4,7 @@ import pathlib
 
 from rcn_tf.commands.prepare.batches import (
     add_batch_arguments,
+    add_orientation,
     check_batch_arguments,
     print_summary,
     scan_progress,
@@ -46,6 +47,7 @@ def add_commands(commands):
         "--strength", type=float, default=1.0, help="of the elastic deformation (default 1)"
     )
     parser.add_argument("--seed", type=int, default=0)
+    add_orientation(parser)
     add_batch_arguments(parser)
 
 
@@ -56,7 +58,12 @@ def run(args):
     check_batch_arguments(args)
     if args.number < 1 or args.seed < 0 or not 0 <= args.strength <= 3:
         raise ValueError("--number must be positive, --seed not negative, --strength in 0..3.")
-    common = {"shape": tuple(args.shape), "seed": args.seed, "strength": args.strength}
+    common = {
+        "shape": tuple(args.shape),
+        "seed": args.seed,
+        "strength": args.strength,
+        "orientation": args.orientation,
+    }
     drawing = args.contrast or args.structures
     if (args.liver_label and args.ct is None) or (drawing and args.ct is not None):
         raise ValueError("--liver-label goes with --ct; --contrast and --structures do not.")

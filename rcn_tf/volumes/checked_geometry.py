@@ -1,0 +1,190 @@
+"""The geometry of a file as its header states it, or a word about what had to be assumed.
+
+ITK reads the voxels; where they lie is compared here with what the file says, format by format.
+Whatever is sound stays exactly as ITK reads it. What each format states and what is assumed
+otherwise is listed in docs/orientation.md.
+"""
+
+import contextlib
+import dataclasses
+import locale
+import math
+import os
+import threading
+
+import numpy as np
+import SimpleITK as sitk
+
+from rcn_tf.errors import warn
+from rcn_tf.volumes import minc, text_headers
+from rcn_tf.volumes.geometry import MAX_SHEAR, Geometry
+from rcn_tf.volumes.nifti_geometry import check_sform, needs_permission, nifti_geometry, repaired
+from rcn_tf.volumes.nifti_header import read_header
+from rcn_tf.volumes.orientation import in_words
+
+_PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
+_ENVIRONMENT = threading.RLock()
+_WITHOUT_ORIENTATION = {
+    "BMPImageIO": "BMP",
+    "BioRadImageIO": "BioRad",
+    "GiplImageIO": "GIPL",
+    "JPEGImageIO": "JPEG",
+    "JPEG2000ImageIO": "JPEG 2000",
+    "LSMImageIO": "LSM",
+    "MRCImageIO": "MRC",
+    "PNGImageIO": "PNG",
+    "StimulateImageIO": "Stimulate",
+    "TIFFImageIO": "TIFF",
+    "VTKImageIO": "VTK",
+}
+_WITHOUT_SLICE_DISTANCE = ("BMP", "BioRad", "JPEG", "JPEG 2000", "PNG", "TIFF")
+_UNPROVEN = {"Bruker2dseqImageIO": "Bruker", "GE4ImageIO": "GE 4", "GE5ImageIO": "GE 5"}
+_PLAUSIBLE = (1e-4, 100.0)  # mm
+_ROUNDED = 0.02  # by which the length of a direction may differ from 1
+
+
+@contextlib.contextmanager
+def reading(path):
+    """What ITK needs of this process while it reads a file, and what it would leave changed.
+
+    A NIfTI file whose sform is not orthonormal is refused unless an environment variable says
+    otherwise; what ITK then makes of the sform is replaced by `checked_geometry`. The reader of
+    VTK files sets the locale of the whole process to "C".
+    """
+    before = locale.setlocale(locale.LC_ALL)
+    with _permission() if needs_permission(read_header(path)) else contextlib.nullcontext():
+        try:
+            yield
+        finally:
+            if locale.setlocale(locale.LC_ALL) != before:
+                locale.setlocale(locale.LC_ALL, before)
+
+
+@contextlib.contextmanager
+def _permission():
+    with _ENVIRONMENT:
+        before = os.environ.get(_PERMISSIVE)
+        os.environ[_PERMISSIVE] = "YES"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_PERMISSIVE]
+            else:
+                os.environ[_PERMISSIVE] = before
+
+
+def checked_geometry(path, reader, doubts):
+    """Where the voxels of a file lie.
+
+    Args:
+        path: the file. reader: SimpleITK.ImageFileReader that has read its header.
+        doubts: Doubts, what to do about an orientation that the file leaves open.
+    Returns: Geometry of the 3D image, or None where ITK's is right, to the last bit.
+    Raises: ValueError: numbers that are none, voxel sizes of 0, axes that are not perpendicular.
+    """
+    read, header = Geometry.of(reader), read_header(path)
+    if header is None:
+        _check_numbers(read, path)
+    if header is not None:
+        geometry = nifti_geometry(header, read, path, doubts)
+    elif minc.version(path) == 2:
+        geometry = repaired(minc.minc_geometry(path, read), path, doubts)
+    else:
+        geometry = _unit_directions(_of_other_formats(path, read, doubts), path, doubts)
+        geometry = repaired(geometry, path, doubts)
+    _check_plausible(geometry, path)
+    return None if geometry is read else geometry
+
+
+def straightened(image, path, doubts):
+    """An image that another library has read, with an orthonormal direction.
+
+    Raises: ValueError: it is sheared.
+    """
+    geometry = Geometry.of(image)
+    better = repaired(geometry, path, doubts)
+    if better is not geometry:
+        better.set_on(image)
+    return image
+
+
+def check_directions(path):
+    """Raises: ValueError: directions in a header that ITK refuses without clear words."""
+    header = read_header(path)
+    if header is None:
+        text_headers.stated(path)
+    else:
+        check_sform(header, path)
+
+
+def _of_other_formats(path, read, doubts):
+    """ITK's geometry in mm, after a word about what the format or the file does not say."""
+    stated = text_headers.stated(path)
+    if stated is None:
+        _name_format(path, doubts)
+        return read
+    if not stated.orientation:
+        hint = f" ({stated.hint} is none)" if stated.hint else ""
+        doubts.say(f"{path} does not state its orientation{hint}; {in_words('LPS')} is assumed")
+    if not stated.voxel_size:
+        warn(f"{path} does not state its voxel size; 1 mm is taken where it is missing")
+    if stated.millimetres is None:
+        warn(f"{path} states its voxel size in {stated.unit!r}, which is not known; mm are taken")
+    elif stated.millimetres != 1:
+        warn(f"{path} states its voxel size in {stated.unit}; it is converted to mm")
+        factor = stated.millimetres
+        return dataclasses.replace(read, spacing=read.spacing * factor, origin=read.origin * factor)
+    return read
+
+
+def _name_format(path, doubts):
+    try:
+        reads = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
+    except RuntimeError:
+        return
+    if reads in _WITHOUT_ORIENTATION:
+        name = _WITHOUT_ORIENTATION[reads]
+        doubts.say(f"{path}: {name} states no orientation; {in_words('LPS')} is assumed")
+        if name in _WITHOUT_SLICE_DISTANCE:
+            warn(f"{path}: {name} states no distance of slices; 1 mm is taken")
+    elif reads in _UNPROVEN:
+        doubts.say(
+            f"{path} is a {_UNPROVEN[reads]} file, whose orientation is taken on ITK's word; "
+            "look at the result"
+        )
+
+
+def _unit_directions(geometry, path, doubts):
+    """The same places with directions of length 1, where the file's are scaled."""
+    lengths = np.linalg.norm(geometry.direction, axis=0)
+    if np.abs(lengths - 1).max() <= _ROUNDED or geometry.shear() > MAX_SHEAR:
+        return geometry
+    scaled = Geometry.from_affine(geometry.affine, geometry.size)
+    doubts.say(
+        f"{path} has directions of length {' x '.join(f'{n:.3g}' for n in lengths)}; they are "
+        f"taken as factors, voxels of {' x '.join(f'{n:.4g}' for n in scaled.spacing)} mm"
+    )
+    return scaled
+
+
+def _check_numbers(geometry, path):
+    spacing = tuple(geometry.spacing.tolist())
+    if not all(math.isfinite(step) and step > 0 for step in spacing):
+        raise ValueError(
+            f"{path} has the spacing {spacing}; expected positive numbers of mm: "
+            "write the true ones into its header"
+        )
+    numbers = np.concatenate([geometry.origin, geometry.direction.ravel()])
+    if not np.isfinite(numbers).all() or not geometry.is_sound():
+        raise ValueError(
+            f"{path} has no finite origin and direction; its header is damaged: "
+            "write sound ones into it"
+        )
+
+
+def _check_plausible(geometry, path):
+    spacing = geometry.spacing
+    if spacing.min() < _PLAUSIBLE[0] or spacing.max() > _PLAUSIBLE[1]:
+        shown = " x ".join(f"{step:.4g}" for step in spacing)
+        warn(f"{path} has voxels of {shown} mm by its header; its unit is probably wrong")

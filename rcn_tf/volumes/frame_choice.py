@@ -1,0 +1,17 @@
+"""Which frame of a file with several (a time series, diffusion directions) is taken."""
+
+
+def check_frame(frame, count, path):
+    """Checks the choice of a frame.
+
+    Args: frame: number from 0, or None where none was chosen; count: of the file's frames.
+    Raises: ValueError: there are several and none was chosen, or there is no such frame.
+    """
+    if frame is None and count > 1:
+        raise ValueError(
+            f"{path} is 4D with {count} frames; choose one of 0 to {count - 1} with --fixed-frame "
+            "or --moving-frame, or save it as a 3D file (labels and masks must be 3D)"
+        )
+    if frame is not None and not 0 <= frame < count:
+        frames = "a single frame, 0" if count == 1 else f"frames 0 to {count - 1}"
+        raise ValueError(f"{path} has {frames}; got frame {frame}")
