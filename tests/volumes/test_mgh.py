@@ -97,5 +97,5 @@ def test_sheared(pair, tmp_path):
 
 def test_without_nibabel(pair, monkeypatch):
     monkeypatch.setitem(sys.modules, "nibabel", None)
-    with pytest.raises(ImportError, match=r"a\.mgz needs nibabel: pip install 'rcn-tf"):
+    with pytest.raises(ImportError, match=r"a\.mgz needs nibabel: pip install nibabel"):
         read_image(pair[1])
