@@ -76,7 +76,9 @@ def build_pack(
         summary = Summary(tuple(ordered), time.perf_counter() - start)
         if not summary.prepared:
             first, error = next(iter(summary.failed.items()))
-            raise ValueError(f"None of {len(scans)} scans could be prepared; {first}: {error}")
+            which = "The only scan" if len(scans) == 1 else f"None of {len(scans)} scans"
+            could = "could not" if len(scans) == 1 else "could"
+            raise ValueError(f"{which} {could} be prepared; {first}: {error}")
         try:
             parts.merge(summary.prepared, attributes)
         except OSError as error:

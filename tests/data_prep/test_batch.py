@@ -123,7 +123,7 @@ def test_strict_and_required(tmp_path):
     assert not (tmp_path / "pack.h5").exists()
     summary = batch.build_pack(scans_of(tmp_path, [5, 6, 7]), TextRecipe(), tmp_path / "pack.h5")
     assert summary.fresh == 2  # the first was kept
-    with pytest.raises(ValueError, match="None of 1 scans could be prepared; scan/0: invalid"):
+    with pytest.raises(ValueError, match="The only scan could not be prepared; scan/0: invalid"):
         batch.build_pack(scans_of(tmp_path, ["x"]), TextRecipe(), tmp_path / "other.h5")
     assert not list(tmp_path.glob(".*"))
 

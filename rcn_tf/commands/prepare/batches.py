@@ -4,6 +4,9 @@ import contextlib
 import os
 import time
 
+from rcn_tf.commands.prepare.splits import report_split
+from rcn_tf.wording import counted
+
 SOME_FAILED = 1
 """Exit code where a pack was written but some scans are not in it."""
 
@@ -84,9 +87,11 @@ def print_summary(summary, out, config):
     """
     prepared, failed = summary.prepared, summary.failed
     reused = len(prepared) - summary.fresh
-    print(f"{len(prepared)} scans in {out}; dataset config {config}")
+    print(f"{counted(len(prepared), 'scan')} in {out}; dataset config {config}")
+    for remark in summary.remarks:
+        print(remark)
     if reused:
-        print(f"{reused} of them were finished before")
+        print(f"{reused} of them {'was' if reused == 1 else 'were'} finished before")
     if summary.fresh:
         shares = ", ".join(
             f"{step} {share:.0%}" for step, share in summary.step_shares().items() if share >= 0.01
@@ -94,11 +99,11 @@ def print_summary(summary, out, config):
         rate = 60 * summary.fresh / summary.seconds
         print(f"{rate:.1f} scans/minute ({shares})")
     _print_some(summary.notes, "; `rcn prepare qc` shows all")
-    if not failed:
-        return 0
-    print(f"{len(failed)} scans could not be prepared:")
-    _print_some(failed, "")
-    return SOME_FAILED
+    if failed:
+        print(f"{counted(len(failed), 'scan')} could not be prepared:")
+        _print_some(failed, "")
+    report_split(config)
+    return SOME_FAILED if failed else 0
 
 
 def _print_some(texts, ending):

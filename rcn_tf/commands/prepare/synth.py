@@ -8,6 +8,7 @@ from rcn_tf.commands.prepare.batches import (
     print_summary,
     scan_progress,
 )
+from rcn_tf.commands.prepare.splits import add_hold_out, parsed_hold_out
 
 
 def add_commands(commands):
@@ -46,6 +47,7 @@ def add_commands(commands):
         "--strength", type=float, default=1.0, help="of the elastic deformation (default 1)"
     )
     parser.add_argument("--seed", type=int, default=0)
+    add_hold_out(parser)
     add_batch_arguments(parser)
 
 
@@ -54,6 +56,7 @@ def run(args):
     from data_prep.synthetic_study import LabelSynthesis, LiverSynthesis, build
 
     check_batch_arguments(args)
+    hold_out = parsed_hold_out(args)
     if args.number < 1 or args.seed < 0 or not 0 <= args.strength <= 3:
         raise ValueError("--number must be positive, --seed not negative, --strength in 0..3.")
     common = {"shape": tuple(args.shape), "seed": args.seed, "strength": args.strength}
@@ -74,6 +77,7 @@ def run(args):
             recipe,
             number=args.number,
             images=args.ct,
+            hold_out=hold_out,
             workers=args.workers,
             strict=args.strict,
             progress=progress,
