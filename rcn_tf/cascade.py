@@ -15,8 +15,7 @@ from rcn_tf.keras_api import keras
 from rcn_tf.networks import BASES, AffineNetwork
 from rcn_tf.output import RegistrationOutput, StageOutput
 from rcn_tf.precision import layers_in
-
-MIN_SIZE = 32
+from rcn_tf.sizes import MIN_SIZE
 
 
 class RecursiveCascade(keras.Model):

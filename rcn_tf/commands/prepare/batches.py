@@ -1,16 +1,21 @@
 """What all sources share: worker options, progress with an estimate of the end, the summary."""
 
 import contextlib
+import math
 import os
 import time
 
 from rcn_tf.commands.prepare.splits import report_split
+from rcn_tf.errors import warn
+from rcn_tf.files import physical_memory
+from rcn_tf.sizes import MIN_SIZE
 from rcn_tf.wording import counted
 
 SOME_FAILED = 1
 """Exit code where a pack was written but some scans are not in it."""
 
 _SHOWN = 20  # failures and notes listed
+_BYTES_PER_VOXEL = 16  # of a scan in work: floating-point numbers, positions apart
 
 
 def add_batch_arguments(parser):
@@ -31,8 +36,21 @@ def check_batch_arguments(args):
     """Raises: ValueError: naming the option."""
     if args.workers < 1:
         raise ValueError(f"--workers must be at least 1; got {args.workers}.")
-    if getattr(args, "shape", None) is not None and min(args.shape) < 1:
-        raise ValueError(f"--shape must be three positive sizes; got {args.shape}.")
+    if getattr(args, "shape", None) is not None:
+        _check_shape(args.shape)
+
+
+def _check_shape(shape):
+    if min(shape) < 1:
+        raise ValueError(f"--shape must be three positive sizes; got {shape}.")
+    text = " x ".join(map(str, shape))
+    if _BYTES_PER_VOXEL * math.prod(shape) > physical_memory():
+        raise ValueError(f"--shape: a volume of {text} voxels does not fit this machine's memory.")
+    if min(shape) < MIN_SIZE:
+        warn(
+            f"--shape {text}: networks take at least {MIN_SIZE} voxels along each axis, so `rcn "
+            "train` will refuse this pack"
+        )
 
 
 @contextlib.contextmanager
