@@ -102,7 +102,7 @@ def _compare_brightness(measures, flags, chosen):
     if upper is not None:
         wrong = np.array(["exposure" in flags[k] for k in chosen])
         words = {False: "darker", True: "brighter"}
-        _tell(flags, chosen, upper, wrong, "exposure", words, values, "mean {:.0f}")
+        _tell(flags, chosen, upper, wrong, "exposure", words, values, "mean", "")
 
 
 def _compare_extents(measures, flags, full):
@@ -112,7 +112,7 @@ def _compare_extents(measures, flags, full):
     if upper is not None:
         wrong = np.array(["spacing" in flags[k] for k in chosen])
         words = {False: "smaller", True: "larger"}
-        _tell(flags, chosen, upper, wrong, "size", words, values, "edge {:.0f} mm")
+        _tell(flags, chosen, upper, wrong, "size", words, values, "edge", " mm")
 
 
 def _compare_directions(measures, flags, full):
@@ -131,14 +131,17 @@ def _compare_directions(measures, flags, full):
                 flags[k]["orientation"] = text + doubt
 
 
-def _tell(flags, chosen, upper, wrong, name, words, values, form):
+def _tell(flags, chosen, upper, wrong, name, words, values, what, unit):
     """Flags scans of two groups: darker or brighter, smaller or larger than the others."""
     looked_at, one_group = scan_groups.to_be_looked_at(upper, wrong)
     values = np.asarray(values)
     for k, mine, seen, value in zip(chosen, upper, looked_at, values):
         if seen:
-            others = form.format(np.median(values[upper != mine]))
-            text = f"{words[bool(mine)]} than the others ({form.format(value)}, theirs {others})"
+            theirs = np.median(values[upper != mine])
+            text = (
+                f"{words[bool(mine)]} than the others "
+                f"({what} {value:.0f}{unit}, theirs {theirs:.0f}{unit})"
+            )
             if not one_group:
                 text = (
                     f"one of two groups that differ: {text}; which of them is right "

@@ -9,7 +9,7 @@ import numpy as np
 
 APART = 5.0  # a gap counts from so many robust standard deviations within the groups
 MANY, FEW = 10, 0.2  # from how many scans on, and up to which share of them, a group is "few"
-_ALIKE, _BETTER = 0.5, 0.15  # correlation of thumbnails that count as alike, and as better
+_ALIKE, _BETTER = 0.5, 0.05  # correlation of thumbnails that count as alike, and as better
 _TURNS = {
     (): "",
     (0,): "upside down",
