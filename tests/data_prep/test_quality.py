@@ -110,7 +110,7 @@ def brains(rng, count):
     """Scans of one bright ellipsoid each, brightest at the front and the top."""
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 32)] * 3, indexing="ij"))
     inside = (grid**2).sum(axis=0) < 0.8
-    shaded = np.where(inside, 110 + 40 * grid[0] - 40 * grid[1], 0)
+    shaded = np.where(inside, 120 + 60 * grid[0] - 60 * grid[1], 0)
     attributes = {"spacing": np.full(3, 6.0)}
     noise = [rng.normal(0, 4, inside.shape) * inside for _ in range(count)]
     return {
