@@ -8,6 +8,7 @@ Every error names the file and the key. Packs are untrusted: links to other file
 in other files and arrays larger than the machine's memory are refused.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
@@ -17,6 +18,7 @@ from typing import Optional
 import h5py
 import numpy as np
 
+from rcn_tf.errors import one_line
 from rcn_tf.files import physical_memory
 
 
@@ -56,7 +58,7 @@ class PackReader:
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            raise ValueError(f"Pack {self.path} cannot be read as HDF5: {error}.") from error
+            raise ValueError(f"Pack {self.path} {_why_not_open(self.path, error)}.") from error
 
     def __enter__(self):
         return self
@@ -75,24 +77,31 @@ class PackReader:
             return dict(self._file.attrs)
 
     def ids(self):
-        """Ids of all scans, sorted: the groups that hold a `volume`."""
+        """Ids of all scans, sorted: the groups that hold a `volume`.
+
+        Raises: ValueError: the file is damaged.
+        """
         found = []
 
         def visit(name, item):
             if isinstance(item, h5py.Group) and "volume" in item:
                 found.append(name)
 
-        with self._lock:
-            self._file.visititems(visit)
+        try:
+            with self._lock:
+                self._file.visititems(visit)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"Pack {self.path} is damaged: its scans cannot be listed.") from error
         return sorted(found)
 
     def contents(self, scan_id):
         """Checks a scan's arrays without reading the voxels.
 
         Returns: dict {"volume": shape, "segmentation": shape or None, "point": shape or None}.
-        Raises: KeyError: no such scan, or it has no volume. ValueError: wrong dtype or shape.
+        Raises: KeyError: no such scan, or it has no volume. ValueError: wrong dtype or shape, or
+            a scan that is damaged.
         """
-        with self._lock:
+        with self._lock, self._plain_errors(scan_id):
             group = self._group(scan_id)
             self._check_header(scan_id, group)
             return {
@@ -107,7 +116,7 @@ class PackReader:
         Returns: Scan.
         Raises: as `contents`; ValueError also for landmarks that are not finite.
         """
-        with self._lock:
+        with self._lock, self._plain_errors(scan_id):
             group = self._group(scan_id)
             self._check_header(scan_id, group)
             labels = landmarks = None
@@ -117,16 +126,29 @@ class PackReader:
                 landmarks = group["point"][...].astype(np.float32)
                 if not np.isfinite(landmarks).all():
                     raise ValueError(f"`point` of {self._name(scan_id)} holds NaN or infinity.")
-            attributes = dict(group.attrs)
-            return Scan(scan_id, group["volume"][...], labels, landmarks, attributes)
+            volume = group["volume"][...]
+            return Scan(scan_id, volume, labels, landmarks, dict(group.attrs))
 
     def verify_checksum(self, scan_id):
         """True where the stored SHA-256 match the arrays; None where there is no checksum."""
         return checksums_match(self.read(scan_id))
 
+    @contextlib.contextmanager
+    def _plain_errors(self, scan_id):
+        """Turns what HDF5 says of a damaged scan into a ValueError that names it."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"Scan {self._name(scan_id)} is damaged: it cannot be read back. Copy or prepare "
+                "the pack again."
+            ) from error
+
     def _group(self, scan_id):
         check_scan_id(scan_id)
         group = self._file.get(scan_id)
+        if group is None and scan_id in self._file:
+            raise OSError("the group cannot be opened")
         if group is None:
             raise KeyError(f"Pack {self.path} has no scan {scan_id!r}.")
         if group.file.filename != self._file.filename:
@@ -182,6 +204,21 @@ class PackReader:
 
     def _name(self, scan_id):
         return f"{scan_id!r} in {self.path}"
+
+
+def _why_not_open(path, error):
+    """In plain words why HDF5 cannot open a file."""
+    if isinstance(error, PermissionError):
+        return "cannot be opened: no permission to read it"
+    if path.stat().st_size == 0:
+        return "cannot be read as HDF5: it is an empty file"
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start != b"\x89HDF\r\n\x1a\n":
+        return "cannot be read as HDF5: it is a file of another kind"
+    if "truncated" in str(error):
+        return "cannot be read as HDF5: it is cut off, as by an interrupted copy"
+    return f"cannot be read as HDF5, it is damaged ({one_line(error)})"
 
 
 def check_scan_id(scan_id):
