@@ -65,6 +65,7 @@ def register_images(
     n_repeats=1,
     diffeomorphic=False,
     refine_steps=0,
+    keep_label_type=False,
     on_step=None,
 ):
     """Registers the moving image to the fixed one.
@@ -81,6 +82,8 @@ def register_images(
         n_repeats: times that each dense stage of the cascade is applied.
         diffeomorphic: integrate each dense stage's flow as a velocity (RecursiveCascade only).
         refine_steps: gradient steps of instance optimisation (`rcn_tf.refinement`).
+        keep_label_type: give the warped labels the pixel type of the moving ones; by default the
+            smallest that holds the ids.
         on_step: called with the description of each step as it starts.
     Returns: RegistrationResult.
     Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
@@ -128,7 +131,10 @@ def register_images(
         labels = {}
         if moving_labels is not None:
             wanted = stages if fixed_labels is not None else ["after"]  # what is compared
-            labels = {name: warp_labels(moving_labels, stages[name], fixed) for name in wanted}
+            labels = {
+                name: warp_labels(moving_labels, stages[name], fixed, keep_type=keep_label_type)
+                for name in wanted
+            }
     with steps("inverse", "inverting the transform"):
         inverse = transform.inverse()
         inverse_displacement = inverse.displacement_on(Grid.from_image(moving))

@@ -7,6 +7,8 @@ of the fixed image go to the moving one. With --inverse it is the other way roun
 import pathlib
 import sys
 
+from rcn_tf.commands.options import add_label_type
+
 WARNINGS_LAST = True
 FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
 _LISTED = 10  # points that a warning names
@@ -44,6 +46,7 @@ def add_arguments(parser):
         default="LPS",
         help="of a CSV's points; the other formats say so themselves (default: LPS)",
     )
+    add_label_type(parser)
     parser.add_argument("--field", help="also write the displacement that was applied", **file)
     parser.add_argument(
         "--status",
@@ -134,8 +137,9 @@ def _warp(args):
     vectors = inverse.vectors if inverse else field.displacement_on(grid)
     written = []
     if image is not None:
+        options = {"keep_type": args.keep_label_type} if args.labels else {}
         warp = warp_labels if args.labels else warp_image
-        written.append((warp(image, vectors, grid), args.out))
+        written.append((warp(image, vectors, grid, **options), args.out))
     if args.field:
         written.append((grid.to_image(vectors), args.field))
     if args.status:

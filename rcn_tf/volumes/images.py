@@ -20,6 +20,7 @@ from rcn_tf.files import physical_memory, replacing
 from rcn_tf.volumes import mgh
 from rcn_tf.volumes.detached import companions
 from rcn_tf.volumes.dicom import is_dicom, read_series, without_itk_warnings
+from rcn_tf.volumes.label_ids import require_integers  # noqa: F401, used from here
 
 _BLOCK = 1 << 20
 _NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # NumPy's dtypes of the header's datatype
@@ -153,27 +154,6 @@ def require_finite(image, name):
     if array.min() == array.max():
         raise ValueError(f"{name} is empty: every voxel is {array.flat[0]}")
     return array
-
-
-def require_integers(image, name):
-    """Label ids of a label image as an integer array.
-
-    Args:
-        image: SimpleITK.Image, integer or floating point with whole numbers.
-        name: what to call it in the error.
-    Returns: [D, H, W] array; the image's own integer dtype, of floating point int32, or int64
-        where the ids need it.
-    Raises: ValueError: if a voxel is not a whole number.
-    """
-    array = sitk.GetArrayFromImage(image)
-    if np.issubdtype(array.dtype, np.integer):
-        return array
-    whole = np.isfinite(array) & (array == np.round(array))
-    if not whole.all():
-        value = array[~whole].flat[0]
-        raise ValueError(f"{name} must hold whole-number label ids; got {value}")
-    fits = np.abs(array).max(initial=0) <= np.iinfo(np.int32).max
-    return array.astype(np.int32 if fits else np.int64)
 
 
 def require_same_geometry(image, other, name, other_name):
