@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 
 import SimpleITK as sitk
 
@@ -22,7 +23,7 @@ from data_prep.outcomes import Outcome, Summary
 from data_prep.packs import PackWriter, check_new_id
 from data_prep.parts import Parts, fingerprint, label_ids, recipe_hash
 from data_prep.step_timer import StepTimer
-from rcn_tf.errors import one_line
+from rcn_tf.errors import InputWarning, one_line, warn
 from rcn_tf.files import natural_order
 
 _FAILURES = (ValueError, KeyError, OSError, RuntimeError, MemoryError, ArithmeticError)
@@ -51,6 +52,7 @@ def build_pack(
         keep_others: whether scans that only the older pack has stay in it; then a failure ends
             the run, and the older pack stays as it is.
         attributes: dict, of the pack. progress: called with each Outcome.
+    Warns: InputWarning: what the library warns of in a scan's files, with the scan's id.
     Returns: Summary; in natural order of the ids where others were kept, else as `scans`.
     Raises:
         ValueError: a failure that ends the run, no scan that could be prepared, bad ids, an
@@ -67,6 +69,8 @@ def build_pack(
         with contextlib.closing(_outcomes(scans, recipe, parts, workers)) as coming:
             for outcome in coming:
                 outcomes[outcome.scan_id] = outcome
+                for text in outcome.warnings:
+                    warn(f"{outcome.scan_id}: {text}")
                 if progress:
                     progress(outcome)
                 _stop_where_needed(outcome, required)
@@ -158,7 +162,8 @@ def _prepare(scan, recipe, part, wanted):
     """Makes one scan's part; what can go wrong with a scan becomes an Outcome."""
     timer = StepTimer()
     try:
-        prepared = recipe(scan, timer)
+        with _input_warnings() as said:
+            prepared = recipe(scan, timer)
         with timer.step("write"), PackWriter(part) as pack:
             pack.add(
                 scan.id,
@@ -167,6 +172,7 @@ def _prepare(scan, recipe, part, wanted):
                 points=prepared.points,
                 attributes={
                     **prepared.attributes,
+                    **({"warnings": said} if said else {}),
                     "fingerprint": wanted,
                     "recipe": recipe_hash(recipe),
                 },
@@ -178,7 +184,24 @@ def _prepare(scan, recipe, part, wanted):
         full = isinstance(error, OSError) and error.errno in _DISK_FULL
         return Outcome(scan.id, one_line(error), full, seconds=timer.seconds)
     note = str(prepared.attributes.get("note", ""))
-    return Outcome(scan.id, labels=labels, note=note, seconds=timer.seconds)
+    return Outcome(scan.id, labels=labels, note=note, warnings=tuple(said), seconds=timer.seconds)
+
+
+@contextlib.contextmanager
+def _input_warnings():
+    """Collects what the library says of a scan's files, once each; other warnings go on.
+
+    Yields: list, filled at the end of the block.
+    """
+    said = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InputWarning)
+        yield said
+    for one in caught:
+        if not issubclass(one.category, InputWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        elif one_line(one.message) not in said:
+            said.append(one_line(one.message))
 
 
 def _stop_where_needed(outcome, required):
