@@ -24,6 +24,8 @@ from data_prep.reading import grid_attributes, read_scan
 from data_prep.scan_files import HASH_LENGTH, ScanFiles, content_hash, stem
 from data_prep.scan_names import name_scans
 from data_prep.subjects import joined, subjects_of
+from rcn_tf.errors import warn
+from rcn_tf.volumes.label_ids import look_like_grey_values
 from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
 from rcn_tf.wording import counted
 
@@ -75,6 +77,8 @@ class ImageRecipe:
             segmentation = points = None
             if annotation is not None:
                 segmentation = prepare_labels(annotation, prepared.grid, name=str(files.labels))
+                if look_like_grey_values(sitk.GetArrayViewFromImage(annotation)):
+                    warn(f"{files.labels} looks like an image, but was given as a label map")
                 if self.keep_labels is not None:
                     segmentation[~np.isin(segmentation, self.keep_labels)] = 0
             if files.landmarks is not None:

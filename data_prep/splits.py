@@ -95,8 +95,9 @@ def _check_sides(asked, held, subjects, candidates, atlas):
     enough = 1 if atlas is not None else 2
     if len(set(subjects.values())) == 1 and len(subjects) > 1:
         raise ValueError(
-            f"--hold-out {shown}: by their names all {there} show {next(iter(subjects.values()))!r}"
-            "; give scans of more subjects, or split the config's `subsets` by hand."
+            f"--hold-out {shown}: by their names all {len(subjects)} scans are of one subject, "
+            f"{next(iter(subjects.values()))!r}; give scans of more subjects, or split the "
+            "config's `subsets` by hand."
         )
     if not left or (isinstance(asked, int) and asked >= len(candidates) and len(left) < enough):
         raise ValueError(

@@ -163,6 +163,8 @@ def build(
     for path in filter(None, (*labels, *images)):
         if not path.exists():
             raise FileNotFoundError(f"no such file: {path}")
+    for path in dict.fromkeys(labels):
+        random_renderings.read_labels(path)  # what is no label map is refused before any work
     names, owners = name_scans(labels)
     scans = [
         ScanFiles(f"{name}_{k:03d}", image, path)

@@ -12,6 +12,9 @@ LABEL_TOLERANCE = 1e-4
 _MOST_OFF = 0.01  # the same for large ids
 _FLOAT_ROUNDING = 1e-5  # what a few operations in float32 leave, as a fraction
 
+_FEW_IDS, _ALIKE = 16, 0.4  # up to so many ids, and equal neighbours: not an image
+_LOOKED_AT = 160  # voxels along each axis that are enough to tell an image
+
 LABEL_TYPES = (np.uint8, np.uint16, np.int16, np.int32, np.uint32, np.int64)
 """Pixel types of label maps, the smallest first, that every format and program knows."""
 
@@ -48,6 +51,28 @@ def require_integers(image, name):
         )
     fits = size.max(initial=0) <= np.iinfo(np.int32).max
     return whole.astype(np.int32 if fits else np.int64)
+
+
+def look_like_grey_values(array):
+    """Whether integers look like an image's: many values, and neighbours that mostly differ.
+
+    In label maps, fine parcellations included, three neighbours of four are of one structure;
+    in scans fewer than one of five have the same grey value.
+
+    Args: array: [D, H, W] integers; zeros and what lies far from the middle are not looked at.
+    Returns: bool.
+    """
+    middle = tuple(slice(max(0, (n - _LOOKED_AT) // 2), (n + _LOOKED_AT) // 2) for n in array.shape)
+    array = array[middle]
+    if np.unique(array).size <= _FEW_IDS:
+        return False
+    equal = count = 0
+    for axis in range(array.ndim):
+        lines = np.moveaxis(array, axis, 0)
+        inside = (lines[1:] != 0) & (lines[:-1] != 0)
+        equal += np.count_nonzero(inside & (lines[1:] == lines[:-1]))
+        count += np.count_nonzero(inside)
+    return count > 0 and equal < _ALIKE * count
 
 
 def smallest_label_type(array, background=0):

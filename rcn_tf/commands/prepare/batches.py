@@ -91,7 +91,8 @@ def scan_progress(total, action="preparing"):
                 line = f"{outcome.scan_id}: {outcome.error}"
             elif not console.is_terminal and 10 * done // total > 10 * (done - 1) // total:
                 left = (time.monotonic() - start) * (total - done) / done / 60
-                line = f"{done} of {total}, about {left:.0f} min left"
+                left = f"about {left:.0f} min" if left >= 1 else "less than a minute"
+                line = f"{done} of {total}, {left} left"
             if line:
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
 
