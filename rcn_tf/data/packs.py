@@ -18,8 +18,9 @@ from typing import Optional
 import h5py
 import numpy as np
 
-from rcn_tf.errors import one_line
 from rcn_tf.files import physical_memory
+
+_HDF5_SAYS = ("Unable to", "Can't", "unable to")  # how its errors begin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ class PackReader:
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            raise ValueError(f"Pack {self.path} {_why_not_open(self.path, error)}.") from error
+            raise ValueError(f"Pack {self.path} cannot be read as HDF5: {error}.") from error
 
     def __enter__(self):
         return self
@@ -98,10 +99,9 @@ class PackReader:
         """Checks a scan's arrays without reading the voxels.
 
         Returns: dict {"volume": shape, "segmentation": shape or None, "point": shape or None}.
-        Raises: KeyError: no such scan, or it has no volume. ValueError: wrong dtype or shape, or
-            a scan that is damaged.
+        Raises: KeyError: no such scan, or it has no volume. ValueError: wrong dtype or shape.
         """
-        with self._lock, self._plain_errors(scan_id):
+        with self._lock, self._damage_named(scan_id):
             group = self._group(scan_id)
             self._check_header(scan_id, group)
             return {
@@ -114,9 +114,10 @@ class PackReader:
 
         Args: scan_id: the group's name. segmentation, points: read those too, where stored.
         Returns: Scan.
-        Raises: as `contents`; ValueError also for landmarks that are not finite.
+        Raises: as `contents`; ValueError also for landmarks that are not finite, and for
+            damaged parts of the file.
         """
-        with self._lock, self._plain_errors(scan_id):
+        with self._lock, self._damage_named(scan_id):
             group = self._group(scan_id)
             self._check_header(scan_id, group)
             labels = landmarks = None
@@ -126,29 +127,16 @@ class PackReader:
                 landmarks = group["point"][...].astype(np.float32)
                 if not np.isfinite(landmarks).all():
                     raise ValueError(f"`point` of {self._name(scan_id)} holds NaN or infinity.")
-            volume = group["volume"][...]
-            return Scan(scan_id, volume, labels, landmarks, dict(group.attrs))
+            attributes = dict(group.attrs)
+            return Scan(scan_id, group["volume"][...], labels, landmarks, attributes)
 
     def verify_checksum(self, scan_id):
         """True where the stored SHA-256 match the arrays; None where there is no checksum."""
         return checksums_match(self.read(scan_id))
 
-    @contextlib.contextmanager
-    def _plain_errors(self, scan_id):
-        """Turns what HDF5 says of a damaged scan into a ValueError that names it."""
-        try:
-            yield
-        except (OSError, RuntimeError) as error:
-            raise ValueError(
-                f"Scan {self._name(scan_id)} is damaged: it cannot be read back. Copy or prepare "
-                "the pack again."
-            ) from error
-
     def _group(self, scan_id):
         check_scan_id(scan_id)
         group = self._file.get(scan_id)
-        if group is None and scan_id in self._file:
-            raise OSError("the group cannot be opened")
         if group is None:
             raise KeyError(f"Pack {self.path} has no scan {scan_id!r}.")
         if group.file.filename != self._file.filename:
@@ -202,23 +190,22 @@ class PackReader:
         if array.nbytes > physical_memory():
             raise ValueError(f"{where} claims {array.nbytes / 2**30:.3g} GiB, more than memory.")
 
+    @contextlib.contextmanager
+    def _damage_named(self, scan_id):
+        """HDF5's own words for what it cannot read help nobody: the scan and the pack do."""
+        try:
+            yield
+        except (OSError, RuntimeError, KeyError) as error:
+            if isinstance(error, KeyError) and not str(error.args[0]).startswith(_HDF5_SAYS):
+                raise  # there is no such scan
+            raise ValueError(
+                f"Scan {self._name(scan_id)} cannot be read: the pack is damaged there, or the "
+                "disk fails. Make the pack again, or list the scan in the dataset config's "
+                "`exclude`."
+            ) from error
+
     def _name(self, scan_id):
         return f"{scan_id!r} in {self.path}"
-
-
-def _why_not_open(path, error):
-    """In plain words why HDF5 cannot open a file."""
-    if isinstance(error, PermissionError):
-        return "cannot be opened: no permission to read it"
-    if path.stat().st_size == 0:
-        return "cannot be read as HDF5: it is an empty file"
-    with path.open("rb") as file:
-        start = file.read(8)
-    if start != b"\x89HDF\r\n\x1a\n":
-        return "cannot be read as HDF5: it is a file of another kind"
-    if "truncated" in str(error):
-        return "cannot be read as HDF5: it is cut off, as by an interrupted copy"
-    return f"cannot be read as HDF5, it is damaged ({one_line(error)})"
 
 
 def check_scan_id(scan_id):

@@ -72,20 +72,3 @@ def test_an_empty_scan_and_one_of_another_shape(config):
     damaged = check_config(config).subsets[0].damaged
     assert "every voxel is 0" in damaged["pack/a"]
     assert "has the shape (3, 3, 3) instead of (8, 9, 10)" in damaged["pack/c"]
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda data: data[: len(data) // 2], "it is cut off"),
-        (lambda data: b"", "it is an empty file"),
-        (lambda data: b"version https://git-lfs", "it is a file of another kind"),
-    ],
-)
-def test_a_pack_that_cannot_be_opened(config, capsys, change, words):
-    pack = config.with_suffix(".h5")
-    pack.write_bytes(change(pack.read_bytes()))
-    assert main(["prepare", "check", str(config)]) == 1
-    printed = capsys.readouterr().out
-    assert words in printed
-    assert "synchronously" not in printed
