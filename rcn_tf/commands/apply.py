@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 from rcn_tf.commands.options import add_label_type
+from rcn_tf.wording import counted
 
 WARNINGS_LAST = True
 FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
@@ -184,4 +185,5 @@ def _move_points(args):
         numbers = [k for k, note in enumerate(notes, 1) if note == kind]
         if numbers:
             names = ", ".join(map(str, numbers[:_LISTED])) + (" ..." if numbers[_LISTED:] else "")
-            print(f"warning: {len(numbers)} points lie {text}: number {names}")
+            lie = "lies" if len(numbers) == 1 else "lie"
+            print(f"warning: {counted(len(numbers), 'point')} {lie} {text}: number {names}")
