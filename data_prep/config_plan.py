@@ -11,7 +11,7 @@ from typing import Optional, Union
 
 from data_prep.config_files import MASK, is_dataset_config, relative
 from data_prep.config_update import held_out_name, update_config
-from data_prep.splits import choose_held_out
+from data_prep.splits import choose_held_out, forms_pairs
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import PackReader
 from rcn_tf.files import read_json, write_json
@@ -86,11 +86,14 @@ class ConfigPlan:
     def _new(self, ids, held, subset):
         train = [scan for scan in ids if scan not in held]
         subsets = {subset: train, held_out_name(subset): held} if train and held else {subset: ids}
-        names = list(subsets)
+        train, *others = subsets
+        schemes = {"1": {train: 1.0}}
+        if not others or forms_pairs(held, self.atlas):
+            schemes["2"] = dict.fromkeys(others or [train], 1.0)
         config = {
             # Relative, so that the folder can be moved.
             "files": {self.alias: {"path": relative(self.pack, self.path.parent), "type": "HDF5"}},
-            "schemes": {"1": {names[0]: 1.0}, "2": {names[-1]: 1.0}},
+            "schemes": schemes,
             "subsets": {name: list(map(self._entry, scans)) for name, scans in subsets.items()},
         }
         if self.atlas is not None:
@@ -132,6 +135,8 @@ def plan_config(
         atlas = _older_atlas(older, alias, subjects)
     atlas = usual_atlas if atlas is None else atlas
     atlas = None if atlas == "none" else atlas
+    if isinstance(hold_out, tuple):  # as the config calls them, or as the pack does
+        hold_out = tuple(name.removeprefix(f"{alias}/") for name in hold_out)
     held = () if hold_out is None else tuple(choose_held_out(hold_out, subjects, atlas))
     return ConfigPlan(path, pack, alias, older, tuple(known), subjects, hold_out, held, atlas)
 

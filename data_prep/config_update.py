@@ -11,6 +11,7 @@ import copy
 import fnmatch
 
 from data_prep.scan_files import PATTERN_CHARACTERS
+from data_prep.splits import forms_pairs
 from rcn_tf.data.scan_patterns import expand_ranges, has_wildcard
 from rcn_tf.wording import counted
 
@@ -35,9 +36,9 @@ def update_config(older, alias, entries, facts, *, known, subjects, held_out=Non
     if "1" in older["schemes"] and "1" not in config["schemes"]:
         _train_on_new(config)
     _add_new(config, entries, known, subjects, remarks)
+    _set_facts(config, alias, facts, remarks)
     if held_out is not None:
         _hold_out(config, entries, held_out, remarks)
-    _set_facts(config, alias, facts, remarks)
     return config, remarks
 
 
@@ -140,10 +141,12 @@ def _hold_out(config, entries, held_out, remarks):
             _remove_subset(config, name)
     subset = held_out_name(next(iter(train)))
     config["subsets"][subset] = [*config["subsets"].get(subset, ()), *moved]
-    config["schemes"]["2"] = {subset: 1.0}
+    config["schemes"].pop("2", None)
+    if forms_pairs(moved, config.get("atlas")):
+        config["schemes"]["2"] = {subset: 1.0}
     if isinstance(config.get("paired"), list):
         config["paired"].append(subset)
-    remarks.append(f"subset {subset!r}, scheme 2, has what is held out now: {_named(moved)}")
+    remarks.append(f"subset {subset!r} has what is held out now: {_named(moved)}")
 
 
 def held_out_name(subset):

@@ -41,7 +41,7 @@ def choose_held_out(asked, subjects, atlas=None):
         asked: of `parse_hold_out`. subjects: {scan id: subject}, in the pack's order.
         atlas: id of the scan that is part of every pair; its subject is never held out.
     Returns: list of ids, in the pack's order.
-    Raises: ValueError: nothing would be left to train on, or one side could not form a pair.
+    Raises: ValueError: what would be left forms no pair, or the atlas is meant.
         KeyError: a name is neither that of a scan nor that of a subject.
     """
     protected = subjects.get(atlas)
@@ -53,8 +53,13 @@ def choose_held_out(asked, subjects, atlas=None):
     else:
         chosen = _share(asked, candidates, subjects, 1 if atlas else 2)
     held = [scan for scan, subject in subjects.items() if subject in chosen]
-    _check_sides(asked, held, subjects, candidates, atlas)
+    _check_rest(asked, held, subjects, candidates, atlas)
     return held
+
+
+def forms_pairs(scans, atlas):
+    """Whether held-out scans can be validated on: two, or one beside the atlas."""
+    return len(scans) >= (1 if atlas is not None else 2)
 
 
 def _rank(subject):
@@ -87,8 +92,8 @@ def _named_subject(name, subjects, protected, atlas):
     return subject
 
 
-def _check_sides(asked, held, subjects, candidates, atlas):
-    """Without an atlas each side needs two scans to form a pair, with one a scan beside it."""
+def _check_rest(asked, held, subjects, candidates, atlas):
+    """What is left must form a pair: without an atlas of two scans, else of one beside it."""
     there = f"{counted(len(subjects), 'scan')} of {counted(len(set(subjects.values())), 'subject')}"
     shown = ",".join(asked) if isinstance(asked, tuple) else asked
     left = [scan for scan in subjects if scan not in held and scan != atlas]
@@ -99,14 +104,13 @@ def _check_sides(asked, held, subjects, candidates, atlas):
             f"{next(iter(subjects.values()))!r}; give scans of more subjects, or split the "
             "config's `subsets` by hand."
         )
-    if not left or (isinstance(asked, int) and asked >= len(candidates) and len(left) < enough):
+    if not left or (isinstance(asked, int) and asked > len(candidates)):
         raise ValueError(
-            f"--hold-out {shown} would leave nothing to train on: there are {there}"
+            f"--hold-out {shown} would leave nothing to train on: {there} in all"
             f"{', one of them the atlas' if atlas is not None else ''}."
         )
-    for side, scans in (("held out", held), ("left to train on", left)):
-        if len(scans) < enough:
-            raise ValueError(
-                f"--hold-out {shown}: {counted(len(scans), 'scan')} {side} of {there} "
-                f"{'gives' if len(scans) == 1 else 'give'} no pair; it takes two, or an atlas."
-            )
+    if len(left) < enough:
+        raise ValueError(
+            f"--hold-out {shown} would leave 1 scan of {there} to train on, which gives no pair: "
+            "it takes two, or an atlas."
+        )

@@ -16,11 +16,11 @@ _SCAN_WORDS = re.compile(
     r"brain|head|image|img|scan|seg|labels?|mask|stripped|norm|"
     r"(?:tp|ses|session|visit|run|scan|time|timepoint|fu|mr|v|d|m|y)[_\-]?\d+|"
     r"baseline|bl|followup|follow[_\-]up|fu|pre\w*|post\w*|before\w*|after\w*|"
-    r"ed|es|inh\w*|exh\w*|insp\w*|exp\w*|left|right|lh|rh"
+    r"(?:19|20)\d\d-?\d\d-?\d\d|ed|es|inh\w*|exh\w*|insp\w*|exp\w*|left|right|lh|rh"
     r")",
     re.IGNORECASE,
 )
-_NUMBERED = re.compile(r"(?P<subject>.*\d)[_\-. ]+(?:\d{1,4}|\d{6}|\d{8})")
+_NUMBERED = re.compile(r"(?P<subject>.*\d)[_\-. ]+\d{1,4}")
 
 
 def subjects_of(names):

@@ -1,6 +1,7 @@
 """`--hold-out`: scans that are kept for validation, and a word where there are none."""
 
 from rcn_tf.errors import one_line, warn
+from rcn_tf.wording import counted
 
 _SHOWN = 6  # held-out scans named
 
@@ -24,31 +25,41 @@ def parsed_hold_out(args):
 
 
 def report_split(path):
-    """Says what is held out; warns where scheme 2 has scans of scheme 1."""
+    """Says what is held out; warns where that is nothing, or gives no pair."""
     from rcn_tf.data.dataset_config import load_dataset_config
     from rcn_tf.data.overlap import scheme_scans, shared_scans
-    from rcn_tf.wording import counted
 
     try:
         config = load_dataset_config(path)
         train, held = (scheme_scans(config, name) for name in ("1", "2"))
+        shared = shared_scans(config)
     except (KeyError, ValueError, OSError) as error:
         warn(f"the config cannot be used as it is: {one_line(error).rstrip('.')}")
         return
-    shared = shared_scans(config)
     if shared:
-        which = (
-            "the same scans as"
-            if len(shared) == len(held)
-            else (f"{counted(len(shared), 'scan')} of")
-        )
+        some = f"{counted(len(shared), 'scan')} of"
+        part = "the same scans as" if len(shared) == len(held) else some
         warn(
-            f"{path}: scheme 2 (validation) has {which} scheme 1 (training), so that scores on it "
+            f"{path}: scheme 2 (validation) has {part} scheme 1 (training), so that scores on it "
             "say nothing about scans that were not trained on; hold some out with --hold-out"
         )
     elif held:
         names = ", ".join(held[:_SHOWN]) + (" ..." if len(held) > _SHOWN else "")
-        print(
-            f"trained on (scheme 1): {counted(len(train), 'scan')}; "
-            f"held out (scheme 2): {len(held)}: {names}"
+        trained = counted(len(train), "scan")
+        print(f"trained on (scheme 1): {trained}; held out (scheme 2): {len(held)}: {names}")
+    else:
+        warn(
+            f"{path} has no scheme 2, so that training validates on nothing: what is held out "
+            "forms no pair; two scans do, or one beside an atlas"
         )
+    _warn_of_no_pairs(config)
+
+
+def _warn_of_no_pairs(config):
+    from rcn_tf.data.pairs import subset_pairs
+
+    for name in {**config.schemes.get("1", {}), **config.schemes.get("2", {})}:
+        try:
+            subset_pairs(config, name)
+        except ValueError as error:
+            warn(f"{one_line(error).rstrip('.')}; `rcn train` and `rcn evaluate` will say so too")
