@@ -51,7 +51,7 @@ def test_the_atlas_and_its_subject_stay():
 @pytest.mark.parametrize(
     ("asked", "subjects", "atlas", "error", "message"),
     [
-        (6, SUBJECTS, None, ValueError, "6 would leave nothing to train on: .* 12 scans of 6 subj"),
+        (6, SUBJECTS, None, ValueError, "6 would leave nothing to train on: 12 scans of 6 subj"),
         (60, SUBJECTS, None, ValueError, "nothing to train on"),
         (6, SUBJECTS, "s0_a", ValueError, "nothing to train on: .* one of them the atlas"),
         (("s0_a",), SUBJECTS, "s0_a", ValueError, "the atlas 's0_a' is part of every pair"),
