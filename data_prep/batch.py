@@ -182,7 +182,7 @@ def _prepare(scan, recipe, part, wanted):
         if os.environ.get("RCN_DEBUG"):
             raise
         full = isinstance(error, OSError) and error.errno in _DISK_FULL
-        return Outcome(scan.id, one_line(error), full, seconds=timer.seconds)
+        return Outcome(scan.id, _reason(error), full, seconds=timer.seconds)
     note = str(prepared.attributes.get("note", ""))
     return Outcome(scan.id, labels=labels, note=note, warnings=tuple(said), seconds=timer.seconds)
 
@@ -211,9 +211,25 @@ def _stop_where_needed(outcome, required):
         raise ValueError(f"{outcome.scan_id}: {outcome.error}")
 
 
+class DiskFullError(OSError):
+    """The disk is full; says so in words alone."""
+
+    def __str__(self):
+        return self.strerror
+
+
 def _disk_full(what):
     message = f"the disk is full; finished scans are kept, run the same command again ({what})"
-    return OSError(errno.ENOSPC, message)
+    return DiskFullError(errno.ENOSPC, message)
+
+
+def _reason(error):
+    """One line on what went wrong, without the number of the system's error."""
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return "no space left on the disk"
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return f"its part of the pack cannot be written: {error.strerror}"
+    return one_line(error)
 
 
 def _set_up_worker(parent):

@@ -60,7 +60,7 @@ class ConfigPlan:
                 config["segmentation_class_value"] = {str(label): label for label in labels}
             if expected:
                 config["expected"] = {subset: max(1, expected - len(held))}
-            write_json(self.path, config)
+            self._write_json(config)
             return []
         facts = {
             "path": self._stored_path(),
@@ -80,7 +80,7 @@ class ConfigPlan:
             held_out=None if self.hold_out is None else [self._entry(scan) for scan in held],
         )
         if config != self.older:
-            write_json(self.path, config)
+            self._write_json(config)
         return [f"{self.path}: {remark}" for remark in remarks]
 
     def _new(self, ids, held, subset):
@@ -99,6 +99,13 @@ class ConfigPlan:
         if self.atlas is not None:
             config["atlas"] = self._entry(self.atlas)
         return config
+
+    def _write_json(self, config):
+        try:
+            write_json(self.path, config)
+        except OSError as error:
+            text = f"{self.pack} is written, but its config is not: {error.strerror}"
+            raise OSError(error.errno, text, str(self.path)) from error
 
     def _stored_path(self):
         """The pack's path as the older config has it, if that leads to the pack."""

@@ -80,8 +80,9 @@ def _share(share, candidates, subjects, enough):
 def _named_subject(name, subjects, protected, atlas):
     subject = subjects.get(name, name if name in subjects.values() else None)
     if subject is None:
-        near = difflib.get_close_matches(name, [*subjects, *subjects.values()], n=3, cutoff=0.5)
-        known = list(dict.fromkeys(near)) or list(subjects)[:3]
+        everything = list(dict.fromkeys([*subjects.values(), *subjects]))
+        near = difflib.get_close_matches(name, everything, n=3, cutoff=0.5)
+        known = near or list(subjects)[:3]
         raise KeyError(
             f"--hold-out: there is no scan {name!r}; {'near it' if near else 'the first'}: "
             f"{', '.join(known)}."

@@ -87,7 +87,7 @@ def scan_progress(total, action="preparing"):
             done += 1
             bar.update(task, advance=1, description=f"{action} {outcome.scan_id}")
             line = None
-            if outcome.error is not None:
+            if outcome.error is not None and not outcome.disk_full:  # that ends the run
                 line = f"{outcome.scan_id}: {outcome.error}"
             elif not console.is_terminal and 10 * done // total > 10 * (done - 1) // total:
                 left = (time.monotonic() - start) * (total - done) / done / 60
