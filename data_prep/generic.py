@@ -145,6 +145,9 @@ def build_pack(
     names, owners = name_scans(images)
     if ids is None and hash_ids:
         ids = [content_hash(path)[:HASH_LENGTH] for path in images]
+        for scan_id, path in zip(ids, images):
+            if (first := images[ids.index(scan_id)]) != path:
+                raise ValueError(f"{first} and {path} hold the same image: give one of them.")
     elif ids is None:
         ids = names
     atlas = _atlas_id(atlas, ids, names, images)

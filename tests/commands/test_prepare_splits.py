@@ -17,7 +17,7 @@ def write_ball(path, radius):
     grid = np.indices((12, 13, 14)) - 6
     inside = (grid**2).sum(axis=0) < radius**2
     path.parent.mkdir(parents=True, exist_ok=True)
-    volume = np.where(inside, 100 + 5 * grid[0] + 3 * grid[2], 0).astype(np.uint8)
+    volume = np.where(inside, 100 + radius * grid[0] + 3 * grid[2], 0).astype(np.uint8)
     sitk.WriteImage(sitk.GetImageFromArray(volume), str(path))
 
 
