@@ -171,7 +171,8 @@ def _set_facts(config, alias, facts, remarks):
         before = config.get(key) or None
         if value == before:
             continue
-        remarks.append(f"`{key}` is {value}, was {before}")
+        told = ["none" if one is None else one for one in (value, before)]
+        remarks.append("`{}` is {}, was {}".format(key, *told))
         config.pop(key, None)
         if value is not None:
             config[key] = value

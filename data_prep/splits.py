@@ -7,6 +7,7 @@ neither the order of the files nor chance, and hardly on what else is in the pac
 
 import difflib
 import hashlib
+import re
 
 from rcn_tf.wording import counted
 
@@ -18,16 +19,15 @@ def parse_hold_out(text):
     Returns: int >= 1, float in (0, 1), or tuple of names.
     Raises: ValueError: for anything else.
     """
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        if kind is int and number < 1:
+    text = text.strip()
+    if re.fullmatch(r"-?(0|[1-9]\d*)", text):  # 007 is a name
+        if int(text) < 1:
             raise ValueError(f"--hold-out must be at least 1 subject; got {text}.")
-        if kind is float and not 0 < number < 1:
+        return int(text)
+    if re.fullmatch(r"-?(\d+\.\d*|\.\d+)|nan|inf", text):
+        if not 0 < float(text) < 1:
             raise ValueError(f"--hold-out as a fraction must lie between 0 and 1; got {text}.")
-        return number
+        return float(text)
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not names:
         raise ValueError("--hold-out needs a number, a fraction or names of scans; got nothing.")
@@ -108,7 +108,8 @@ def _check_rest(asked, held, subjects, candidates, atlas):
     if not left or (isinstance(asked, int) and asked > len(candidates)):
         raise ValueError(
             f"--hold-out {shown} would leave nothing to train on: {there} in all"
-            f"{', one of them the atlas' if atlas is not None else ''}."
+            f"{', one of them the atlas' if atlas is not None else ''}"
+            f"{f'; the scan that is called {shown} is `{shown},`' if str(asked) in subjects else ''}."
         )
     if len(left) < enough:
         raise ValueError(

@@ -9,7 +9,16 @@ SUBJECTS = {f"s{k}_{session}": f"s{k}" for k in range(6) for session in "ab"}
 
 @pytest.mark.parametrize(
     ("text", "asked"),
-    [("3", 3), ("0.25", 0.25), ("a,b", ("a", "b")), (" a , b,", ("a", "b")), ("7,", ("7",))],
+    [
+        ("3", 3),
+        ("0.25", 0.25),
+        ("a,b", ("a", "b")),
+        (" a , b,", ("a", "b")),
+        ("7,", ("7",)),
+        ("007", ("007",)),
+        ("0001_0001", ("0001_0001",)),
+        ("12e45", ("12e45",)),
+    ],
 )
 def test_what_is_asked_for(text, asked):
     assert parse_hold_out(text) == asked
@@ -52,6 +61,7 @@ def test_the_atlas_and_its_subject_stay():
     ("asked", "subjects", "atlas", "error", "message"),
     [
         (6, SUBJECTS, None, ValueError, "6 would leave nothing to train on: 12 scans of 6 subj"),
+        (60, {**SUBJECTS, "60": "60"}, None, ValueError, "the scan that is called 60 is `60,`"),
         (60, SUBJECTS, None, ValueError, "nothing to train on"),
         (6, SUBJECTS, "s0_a", ValueError, "nothing to train on: .* one of them the atlas"),
         (("s0_a",), SUBJECTS, "s0_a", ValueError, "the atlas 's0_a' is part of every pair"),
