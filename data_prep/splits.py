@@ -106,10 +106,11 @@ def _check_rest(asked, held, subjects, candidates, atlas):
             "config's `subsets` by hand."
         )
     if not left or (isinstance(asked, int) and asked > len(candidates)):
+        hint = f"; the scan that is called {shown} is `{shown},`" if str(asked) in subjects else ""
         raise ValueError(
             f"--hold-out {shown} would leave nothing to train on: {there} in all"
             f"{', one of them the atlas' if atlas is not None else ''}"
-            f"{f'; the scan that is called {shown} is `{shown},`' if str(asked) in subjects else ''}."
+            f"{hint}."
         )
     if len(left) < enough:
         raise ValueError(
