@@ -5,10 +5,8 @@ import math
 import os
 import time
 
-from rcn_tf.commands.prepare.splits import report_split
-from rcn_tf.errors import warn
+from rcn_tf.commands.prepare.splits import report_config
 from rcn_tf.files import physical_memory
-from rcn_tf.sizes import MIN_SIZE
 from rcn_tf.wording import counted
 
 SOME_FAILED = 1
@@ -46,11 +44,6 @@ def _check_shape(shape):
     text = " x ".join(map(str, shape))
     if _BYTES_PER_VOXEL * math.prod(shape) > physical_memory():
         raise ValueError(f"--shape: a volume of {text} voxels does not fit this machine's memory.")
-    if min(shape) < MIN_SIZE:
-        warn(
-            f"--shape {text}: networks take at least {MIN_SIZE} voxels along each axis, so `rcn "
-            "train` will refuse this pack"
-        )
 
 
 @contextlib.contextmanager
@@ -121,7 +114,7 @@ def print_summary(summary, out, config):
     if failed:
         print(f"{counted(len(failed), 'scan')} could not be prepared:")
         _print_some(failed, "")
-    report_split(config)
+    report_config(config)
     return SOME_FAILED if failed else 0
 
 

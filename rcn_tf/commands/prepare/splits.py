@@ -1,6 +1,7 @@
-"""`--hold-out`: scans that are kept for validation, and a word where there are none."""
+"""`--hold-out`, and what is said of a config that was written: its split, and what it lacks."""
 
 from rcn_tf.errors import one_line, warn
+from rcn_tf.sizes import MIN_SIZE
 from rcn_tf.wording import counted
 
 _SHOWN = 6  # held-out scans named
@@ -24,8 +25,8 @@ def parsed_hold_out(args):
     return None if args.hold_out is None else parse_hold_out(args.hold_out)
 
 
-def report_split(path):
-    """Says what is held out; warns where that is nothing, or gives no pair."""
+def report_config(path):
+    """Says what is held out; warns of what training and evaluation will miss."""
     from rcn_tf.data.dataset_config import load_dataset_config
     from rcn_tf.data.overlap import scheme_scans, shared_scans
 
@@ -49,10 +50,16 @@ def report_split(path):
         print(f"trained on (scheme 1): {trained}; held out (scheme 2): {len(held)}: {names}")
     else:
         warn(
-            f"{path} has no scheme 2, so that training validates on nothing: what is held out "
-            "forms no pair; two scans do, or one beside an atlas"
+            f"{path} has no scheme 2, so that training will not validate; held-out scans form "
+            "pairs from two on, or from one beside an atlas"
         )
     _warn_of_no_pairs(config)
+    if min(config.image_size) < MIN_SIZE:
+        size = " x ".join(map(str, config.image_size))
+        warn(
+            f"{path}: networks take at least {MIN_SIZE} voxels along each axis, so `rcn train` "
+            f"will refuse volumes of {size}; give another --shape"
+        )
 
 
 def _warn_of_no_pairs(config):
