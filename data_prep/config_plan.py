@@ -83,6 +83,10 @@ class ConfigPlan:
             self._write_json(config)
         return [f"{self.path}: {remark}" for remark in remarks]
 
+    def has_subset(self, name):
+        """Whether the config has a subset of that name, or is made anew."""
+        return self.older is None or name in self.older["subsets"]
+
     def _new(self, ids, held, subset):
         train = [scan for scan in ids if scan not in held]
         subsets = {subset: train, held_out_name(subset): held} if train and held else {subset: ids}

@@ -185,6 +185,8 @@ def build_pack(
         subset=subset or ("all" if hold_out is None else "train"),
         image_type=image_type,
     )
+    if subset is not None and not plan.has_subset(subset):
+        remarks.append(f"{config}: keeps its subsets, so that there is none called {subset!r}")
     return dataclasses.replace(summary, remarks=tuple(remarks))
 
 

@@ -82,6 +82,8 @@ def test_a_rerun_keeps_what_was_edited_and_says_what_is_new(tmp_path, study, cap
     printed = capsys.readouterr().out
     assert "p.json: 1 new scan joined subset 'train': p/sub-3_ses-b" in printed
     assert "5 of them were finished before" in printed
+    assert run(tmp_path, study, "--subset", "mine") == 0
+    assert "keeps its subsets, so that there is none called 'mine'" in capsys.readouterr().out
     config["subsets"]["train"].append("p/sub-3_ses-b")
     assert json.loads((tmp_path / "p.json").read_text()) == config
 
