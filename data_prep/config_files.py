@@ -15,6 +15,16 @@ def relative(file, folder):
     return os.path.relpath(pathlib.Path(file).resolve(), pathlib.Path(folder).resolve())
 
 
+def make_folder(path):
+    """Makes a folder for results, and those above it, where it is not there.
+
+    Raises: ValueError: there is a file of that name. OSError: it cannot be made.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"--out {path} is a file; expected a folder.")
+    path.mkdir(parents=True, exist_ok=True)
+
+
 def check_outputs(out, config, inputs=()):
     """Checks, before any work, that a pack and its config can be written there.
 

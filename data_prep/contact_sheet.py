@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from data_prep.config_files import make_folder
 from data_prep.quality import flag_scans, measure
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.errors import one_line
@@ -36,7 +37,7 @@ def write_contact_sheets(config, out):
     Raises: ValueError: the config has no scan. OSError: something cannot be written.
     """
     out = pathlib.Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     listed = [scan for scans in config.subsets.values() for scan in scans]
     scan_ids = list(dict.fromkeys([*filter(None, [config.atlas]), *listed]))
     if not listed:

@@ -6,7 +6,7 @@ from typing import Optional
 
 from data_prep import batch
 from data_prep.boxes import read_boxes
-from data_prep.config_files import check_outputs
+from data_prep.config_files import check_outputs, make_folder
 from data_prep.config_plan import ids_of, plan_config
 from data_prep.generic import ImageRecipe
 from data_prep.liver import LiverRecipe, reference_quantiles
@@ -122,7 +122,7 @@ def build_dataset(
     if match is not None:
         reference = reference_quantiles(match, recipe)
         recipe = dataclasses.replace(recipe, reference=reference)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     check_outputs(pack, config)
     plan = plan_config(
         config,

@@ -130,3 +130,14 @@ def test_synth_holds_out_whole_label_maps_and_refuses_images(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "t1.nii.gz looks like an image, not a label map" in lines[0]
+
+
+def test_a_file_where_a_folder_is_expected(tmp_path, study, capsys):
+    assert run(tmp_path, study, "--hold-out", "1") == 0
+    capsys.readouterr()
+    pack = str(tmp_path / "p.h5")
+    assert main(["prepare", "qc", str(tmp_path / "p.json"), "--out", pack]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"rcn prepare: error: --out {pack} is a file; expected a folder.\n"
+    )
