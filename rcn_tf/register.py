@@ -131,9 +131,10 @@ def register_images(
         labels = {}
         if moving_labels is not None:
             wanted = stages if fixed_labels is not None else ["after"]  # what is compared
+            label_options = {"name": "the moving labels", "keep_type": keep_label_type}
             labels = {
-                name: warp_labels(moving_labels, stages[name], fixed, keep_type=keep_label_type)
-                for name in wanted
+                stage: warp_labels(moving_labels, stages[stage], fixed, **label_options)
+                for stage in wanted
             }
     with steps("inverse", "inverting the transform"):
         inverse = transform.inverse()
