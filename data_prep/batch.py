@@ -9,7 +9,6 @@ run if `strict`.
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import errno
 import multiprocessing
 import os
@@ -53,6 +52,7 @@ def build_pack(
         keep_others: whether scans that only the older pack has stay in it; then a failure ends
             the run, and the older pack stays as it is.
         attributes: dict, of the pack. progress: called with each Outcome.
+    Warns: InputWarning: what the library warns of in a scan's files, with the scan's id.
     Returns: Summary; in natural order of the ids where others were kept, else as `scans`.
     Raises:
         ValueError: a failure that ends the run, no scan that could be prepared, bad ids, an
@@ -70,7 +70,7 @@ def build_pack(
             for outcome in coming:
                 outcomes[outcome.scan_id] = outcome
                 for text in outcome.warnings:
-                    warn(text)
+                    warn(f"{outcome.scan_id}: {text}")
                 if progress:
                     progress(outcome)
                 _stop_where_needed(outcome, required)
@@ -80,7 +80,9 @@ def build_pack(
         summary = Summary(tuple(ordered), time.perf_counter() - start)
         if not summary.prepared:
             first, error = next(iter(summary.failed.items()))
-            raise ValueError(f"None of {len(scans)} scans could be prepared; {first}: {error}")
+            which = "The only scan" if len(scans) == 1 else f"None of {len(scans)} scans"
+            could = "could not" if len(scans) == 1 else "could"
+            raise ValueError(f"{which} {could} be prepared; {first}: {error}")
         try:
             parts.merge(summary.prepared, attributes)
         except OSError as error:
@@ -157,23 +159,11 @@ def _in_pool(jobs, workers):
 
 
 def _prepare(scan, recipe, part, wanted):
-    """Makes one scan's part; what is wrong with a scan, and warned of, becomes an Outcome."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", InputWarning)
-        outcome = _prepare_part(scan, recipe, part, wanted)
-    texts = []
-    for one in caught:
-        if issubclass(one.category, InputWarning):
-            texts.append(one_line(one.message))
-        else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    return dataclasses.replace(outcome, warnings=tuple(texts))
-
-
-def _prepare_part(scan, recipe, part, wanted):
+    """Makes one scan's part; what can go wrong with a scan becomes an Outcome."""
     timer = StepTimer()
     try:
-        prepared = recipe(scan, timer)
+        with _input_warnings() as said:
+            prepared = recipe(scan, timer)
         with timer.step("write"), PackWriter(part) as pack:
             pack.add(
                 scan.id,
@@ -182,6 +172,7 @@ def _prepare_part(scan, recipe, part, wanted):
                 points=prepared.points,
                 attributes={
                     **prepared.attributes,
+                    **({"warnings": said} if said else {}),
                     "fingerprint": wanted,
                     "recipe": recipe_hash(recipe),
                 },
@@ -191,9 +182,26 @@ def _prepare_part(scan, recipe, part, wanted):
         if os.environ.get("RCN_DEBUG"):
             raise
         full = isinstance(error, OSError) and error.errno in _DISK_FULL
-        return Outcome(scan.id, one_line(error), full, seconds=timer.seconds)
+        return Outcome(scan.id, _reason(error), full, seconds=timer.seconds)
     note = str(prepared.attributes.get("note", ""))
-    return Outcome(scan.id, labels=labels, note=note, seconds=timer.seconds)
+    return Outcome(scan.id, labels=labels, note=note, warnings=tuple(said), seconds=timer.seconds)
+
+
+@contextlib.contextmanager
+def _input_warnings():
+    """Collects what the library says of a scan's files, once each; other warnings go on.
+
+    Yields: list, filled at the end of the block.
+    """
+    said = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InputWarning)
+        yield said
+    for one in caught:
+        if not issubclass(one.category, InputWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        elif one_line(one.message) not in said:
+            said.append(one_line(one.message))
 
 
 def _stop_where_needed(outcome, required):
@@ -203,9 +211,25 @@ def _stop_where_needed(outcome, required):
         raise ValueError(f"{outcome.scan_id}: {outcome.error}")
 
 
+class DiskFullError(OSError):
+    """The disk is full; says so in words alone."""
+
+    def __str__(self):
+        return self.strerror
+
+
 def _disk_full(what):
     message = f"the disk is full; finished scans are kept, run the same command again ({what})"
-    return OSError(errno.ENOSPC, message)
+    return DiskFullError(errno.ENOSPC, message)
+
+
+def _reason(error):
+    """One line on what went wrong, without the number of the system's error."""
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return "no space left on the disk"
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return f"its part of the pack cannot be written: {error.strerror}"
+    return one_line(error)
 
 
 def _set_up_worker(parent):

@@ -5,7 +5,7 @@ import dataclasses
 from typing import Optional
 
 from rcn_tf.data.dataset_config import load_dataset_config
-from rcn_tf.data.packs import PackReader
+from rcn_tf.data.packs import PackReader, checksums_match
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +51,13 @@ class ConfigReport:
         return all(subset.complete for subset in self.subsets) and self.atlas is None
 
 
-def check_config(path, *, checksums=False):
+def check_config(path, *, quick=False, progress=None):
     """Compares a dataset config with its packs.
 
-    Args: path: JSON file. checksums: also read every scan and compare its SHA-256.
+    Args:
+        path: JSON file. quick: look at what the packs list, without reading the scans;
+        otherwise every scan is read and its SHA-256 compared where the pack has one.
+        progress: called after each scan, or None.
     Returns: ConfigReport.
     Raises: FileNotFoundError, ValueError, KeyError: the config itself cannot be read.
     """
@@ -67,19 +70,20 @@ def check_config(path, *, checksums=False):
                 packs[alias] = len(readers[alias].ids())
             except (OSError, ValueError) as error:
                 packs[alias] = str(error)
-        subsets = [_check_subset(config, name, readers, checksums) for name in config.subsets]
+        look = _Looker(config, readers, quick, progress)
+        subsets = [_check_subset(config, name, look) for name in config.subsets]
         for name, error in config.unavailable.items():
             subsets.append(SubsetReport(name, config.expected.get(name), problem=str(error)))
         atlas = None
         if config.atlas is not None:
-            _, atlas = _look(config, config.atlas, readers, checksums)
+            _, atlas = look(config.atlas)
     return ConfigReport(packs, tuple(subsets), config.excluded, atlas)
 
 
-def _check_subset(config, name, readers, checksums):
+def _check_subset(config, name, look):
     missing, damaged, contents = [], {}, []
     for scan_id in config.subset(name):
-        found, problem = _look(config, scan_id, readers, checksums)
+        found, problem = look(scan_id)
         if problem is None:
             contents.append(found)
         elif isinstance(problem, KeyError):
@@ -99,17 +103,41 @@ def _check_subset(config, name, readers, checksums):
     )
 
 
-def _look(config, scan_id, readers, checksums):
-    """A scan's contents and None, or None and the error: a KeyError if it is not there."""
-    alias, key = config.locate(scan_id)
-    if alias not in readers:
-        return None, KeyError(f"no pack for {scan_id!r}")
-    try:
-        contents = readers[alias].contents(key)
-        if contents["volume"] != config.image_size:
-            raise ValueError(f"shape {contents['volume']} instead of {config.image_size}")
-        if checksums and readers[alias].verify_checksum(key) is False:
-            raise ValueError("the checksum is wrong")
-    except (KeyError, ValueError, OSError) as error:
-        return None, error
-    return contents, None
+class _Looker:
+    """Looks at each scan once, whatever the number of subsets that list it."""
+
+    def __init__(self, config, readers, quick, progress):
+        self._config = config
+        self._readers = readers
+        self._quick = quick
+        self._progress = progress or (lambda: None)
+        self._seen = {}
+
+    def __call__(self, scan_id):
+        """A scan's contents and None, or None and the error: a KeyError if it is not there."""
+        if scan_id not in self._seen:
+            try:
+                self._seen[scan_id] = self._contents(scan_id), None
+            except (KeyError, ValueError, OSError) as error:
+                self._seen[scan_id] = None, error
+            self._progress()
+        return self._seen[scan_id]
+
+    def _contents(self, scan_id):
+        alias, key = self._config.locate(scan_id)
+        if alias not in self._readers:
+            raise KeyError(f"no pack for {scan_id!r}")
+        reader = self._readers[alias]
+        contents = reader.contents(key)
+        where = f"scan {key!r} in {reader.path}"
+        if contents["volume"] != self._config.image_size:
+            raise ValueError(
+                f"{where} has the shape {contents['volume']} instead of {self._config.image_size}"
+            )
+        if not self._quick:
+            scan = reader.read(key)
+            if checksums_match(scan) is False:
+                raise ValueError(f"{where} is damaged: its checksum is wrong")
+            if scan.volume.min() == scan.volume.max():
+                raise ValueError(f"{where} is empty: every voxel is {scan.volume.flat[0]}")
+        return contents

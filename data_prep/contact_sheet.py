@@ -16,10 +16,12 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from data_prep.config_files import make_folder
 from data_prep.quality import flag_scans, measure
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.errors import one_line
 from rcn_tf.files import replacing
+from rcn_tf.wording import counted
 
 COLUMNS, ROWS = 5, 8
 OUTLINE = np.array([254, 40, 40], np.uint8)
@@ -35,7 +37,7 @@ def write_contact_sheets(config, out):
     Raises: ValueError: the config has no scan. OSError: something cannot be written.
     """
     out = pathlib.Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     listed = [scan for scans in config.subsets.values() for scan in scans]
     scan_ids = list(dict.fromkeys([*filter(None, [config.atlas]), *listed]))
     if not listed:
@@ -139,7 +141,7 @@ def _html_page(config, strips, notes, flags):
     flagged = sum(bool(one) for one in flags.values())
     return _PAGE.format(
         title=html.escape(config.path.name),
-        count=len(strips),
+        count=counted(len(strips), "scan"),
         flagged=flagged,
         tiles="\n".join(tiles),
     )
@@ -172,7 +174,7 @@ label, button {{ margin-right: 1em; }}
 body.only figure:not(.flagged) {{ display: none; }}
 </style></head><body>
 <h1>Contact sheet: {title}</h1>
-<p>{count} scans, {flagged} flagged. Click a scan to mark it, then save the list beside the
+<p>{count}, {flagged} flagged. Click a scan to mark it, then save the list beside the
 dataset config and name it there: <code>"exclude": "exclude.txt"</code>.</p>
 <p><label><input type="checkbox" id="only"> flagged only</label>
 <button id="save">Save exclude.txt</button><span id="marked">0 marked</span></p>

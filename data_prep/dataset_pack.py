@@ -6,11 +6,11 @@ from typing import Optional
 
 from data_prep import batch
 from data_prep.boxes import read_boxes
-from data_prep.config_files import check_outputs, write_config
+from data_prep.config_files import check_outputs, make_folder
+from data_prep.config_plan import ids_of, plan_config
 from data_prep.generic import ImageRecipe
 from data_prep.liver import LiverRecipe, reference_quantiles
 from data_prep.scan_files import HASH_LENGTH, content_hash
-from rcn_tf.data.packs import PackReader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +95,7 @@ def build_dataset(
     out,
     *,
     atlas=None,
+    hold_out=None,
     match=None,
     keep_others=False,
     workers=1,
@@ -107,7 +108,9 @@ def build_dataset(
         dataset: Dataset. scans: list of ScanFiles, as `find_scans` gives them.
         recipe: LiverRecipe or ImageRecipe.
         out: folder, made if need be.
-        atlas: the fixed scan of all pairs, by the id it was found as; None for none.
+        atlas: the fixed scan of all pairs, by the id it was found as; "none" for none; None:
+            that of an older config, else the dataset's.
+        hold_out: scans for scheme "2" alone (`data_prep.splits.parse_hold_out`), or None.
         match: ScanFiles whose histogram the others are matched to (liver), or None.
         keep_others, workers, strict, progress: see `batch.build_pack`.
     Returns: Summary, path of the config, ids of prepared scans that the config leaves out
@@ -119,19 +122,24 @@ def build_dataset(
     if match is not None:
         reference = reference_quantiles(match, recipe)
         recipe = dataclasses.replace(recipe, reference=reference)
-    if atlas is not None:
-        chosen = [scan.found_as for scan in scans]
-        if not (keep_others and atlas not in chosen and atlas in _ids(pack)):
-            atlas = named_scan(scans, atlas, dataset).id
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     check_outputs(pack, config)
+    plan = plan_config(
+        config,
+        pack,
+        dict(zip([scan.id for scan in scans], dataset.subjects(scans))),
+        hold_out=hold_out,
+        atlas=_atlas_id(atlas, scans, dataset, pack, keep_others),
+        usual_atlas=_atlas_id(dataset.atlas, scans, dataset, pack, keep_others),
+        keep_others=keep_others,
+    )
     summary = batch.build_pack(
         scans,
         recipe,
         pack,
         workers=workers,
         strict=strict,
-        required=() if atlas is None else (atlas,),
+        required=() if plan.atlas is None else (plan.atlas,),
         keep_others=keep_others,
         attributes={"dataset": dataset.name},
         progress=progress,
@@ -141,19 +149,20 @@ def build_dataset(
         found_as = {scan.id: scan.found_as for scan in scans}
         ids = whole_pairs({scan_id: found_as.get(scan_id, scan_id) for scan_id in ids})
         if not ids:
-            config.unlink(missing_ok=True)  # an older one would not fit the pack
-            raise ValueError(f"{pack} is written, but no pair is whole, so there is no config.")
-    write_config(
-        config,
-        pack,
+            raise ValueError(
+                f"{pack} is written, but no pair is whole, so {config} is not: "
+                f"{'it is left as it was' if config.exists() else 'there is no config'}."
+            )
+    remarks = plan.write(
+        ids,
         shape=recipe.shape,
-        subsets={dataset.name: ids},
         labels=summary.labels,
+        subset=dataset.name,
         image_type=dataset.kind,
-        atlas=atlas,
         paired=dataset.paired,
-        expected=None if dataset.any_number else {dataset.name: dataset.expected},
+        expected=None if dataset.any_number else dataset.expected,
     )
+    summary = dataclasses.replace(summary, remarks=tuple(remarks))
     return summary, config, [scan_id for scan_id in summary.prepared if scan_id not in ids]
 
 
@@ -176,9 +185,13 @@ def named_scan(scans, name, dataset):
     raise KeyError(f"{dataset.name} has no scan {name!r}; the first is {scans[0].found_as!r}.")
 
 
-def _ids(pack):
-    """Ids of a pack; none where there is no pack."""
-    if not pack.is_file():
-        return []
-    with PackReader(pack) as reader:
-        return reader.ids()
+def _atlas_id(atlas, scans, dataset, pack, keep_others):
+    """The atlas, given as the id it was found as, as `plan_config` takes it.
+
+    Raises: KeyError: there is no such scan.
+    """
+    if atlas in (None, "none"):
+        return atlas
+    if keep_others and all(scan.found_as != atlas for scan in scans) and atlas in ids_of(pack):
+        return atlas
+    return named_scan(scans, atlas, dataset).id

@@ -15,13 +15,19 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep import batch, stripping
-from data_prep.config_files import check_outputs, write_config
+from data_prep.config_files import check_outputs
+from data_prep.config_plan import plan_config
 from data_prep.landmarks import read_landmarks, read_voxel_landmarks
-from data_prep.packs import to_uint8
+from data_prep.packs import check_new_id, to_uint8
 from data_prep.prepared import PreparedScan
 from data_prep.reading import grid_attributes, read_scan
 from data_prep.scan_files import HASH_LENGTH, ScanFiles, content_hash, stem
+from data_prep.scan_names import name_scans
+from data_prep.subjects import joined, subjects_of
+from rcn_tf.errors import warn
+from rcn_tf.volumes.label_ids import look_like_grey_values
 from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
+from rcn_tf.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +77,8 @@ class ImageRecipe:
             segmentation = points = None
             if annotation is not None:
                 segmentation = prepare_labels(annotation, prepared.grid, name=str(files.labels))
+                if look_like_grey_values(sitk.GetArrayViewFromImage(annotation)):
+                    warn(f"{files.labels} looks like an image, but was given as a label map")
                 if self.keep_labels is not None:
                     segmentation[~np.isin(segmentation, self.keep_labels)] = 0
             if files.landmarks is not None:
@@ -98,7 +106,8 @@ def build_pack(
     ids=None,
     hash_ids=False,
     series=None,
-    subset="all",
+    subset=None,
+    hold_out=None,
     atlas=None,
     image_type=None,
     window=None,
@@ -115,10 +124,12 @@ def build_pack(
         images: paths. labels, landmarks, masks: as many paths, or None for none.
         out: pack to write (HDF5). config: dataset config to write (JSON).
         shape: (D, H, W) of the grid.
-        ids: names of the scans; by default the file names without suffix, or with `hash_ids`
+        ids: names of the scans; by default from the paths (`name_scans`), or with `hash_ids`
             the beginning of the SHA-256 of their files.
         series: which series of DICOM folders that hold several.
-        subset: name of the subset that lists all scans, used by schemes "1" and "2".
+        subset: name of the subset of scheme "1", and without `hold_out` of "2"; None: "all",
+            or with `hold_out` "train".
+        hold_out: scans for scheme "2" alone (`data_prep.splits.parse_hold_out`), or None.
         atlas: id of the scan with which all others are paired; None pairs all with all.
         image_type: of the config; None: "liver" for masks 0/255, else "brain".
         window: intensities that become 0 and 255.
@@ -133,16 +144,20 @@ def build_pack(
     for path in inputs:
         if not pathlib.Path(path).exists():
             raise FileNotFoundError(f"no such file: {path}")
-    names = [stem(path) for path in images]
+    names, owners = name_scans(images)
     if ids is None and hash_ids:
         ids = [content_hash(path)[:HASH_LENGTH] for path in images]
-        atlas = ids[names.index(atlas)] if atlas in names else atlas
+        for scan_id, path in zip(ids, images):
+            if (first := images[ids.index(scan_id)]) != path:
+                raise ValueError(f"{first} and {path} hold the same image: give one of them.")
     elif ids is None:
         ids = names
-    columns = {"ids": ids, "labels": labels, "landmarks": landmarks, "masks": masks}
+    atlas = _atlas_id(atlas, ids, names, images)
+    columns = {"id": ids, "label map": labels, "landmark file": landmarks, "mask": masks}
     for name, values in columns.items():
         if values is not None and len(values) != len(images):
-            raise ValueError(f"{len(images)} images but {len(values)} {name}: give one for each.")
+            there = f"{counted(len(images), 'image')} but {counted(len(values), name)}"
+            raise ValueError(f"{there}: give one for each.")
     _check_ids(ids, atlas)
     nothing = [None] * len(images)
     scans = [
@@ -151,6 +166,10 @@ def build_pack(
             ids, images, labels or nothing, landmarks or nothing, masks or nothing
         )
     ]
+    subjects = subjects_of(owners)
+    if ids != names and not hash_ids:  # the user's own names tell as well
+        subjects = joined(subjects_of(ids), subjects)
+    plan = plan_config(config, out, dict(zip(ids, subjects)), hold_out=hold_out, atlas=atlas)
     recipe = ImageRecipe(tuple(shape), window=window, orientation=orientation)
     summary = batch.build_pack(
         scans,
@@ -158,24 +177,34 @@ def build_pack(
         out,
         workers=workers,
         strict=strict,
-        required=() if atlas is None else (atlas,),
+        required=() if plan.atlas is None else (plan.atlas,),
         progress=progress,
     )
-    write_config(
-        config,
-        out,
+    remarks = plan.write(
+        summary.prepared,
         shape=shape,
-        subsets={subset: summary.prepared},
         labels=summary.labels,
+        subset=subset or ("all" if hold_out is None else "train"),
         image_type=image_type,
-        atlas=atlas,
     )
-    return summary
+    if subset is not None and not plan.has_subset(subset):
+        remarks.append(f"{config}: keeps its subsets, so that there is none called {subset!r}")
+    return dataclasses.replace(summary, remarks=tuple(remarks))
 
 
 def _whole(image):
     """The box of a whole image, whatever its orientation."""
     return [[0, n] for n in sitk.DICOMOrient(image, "LPS").GetSize()[::-1]]
+
+
+def _atlas_id(atlas, ids, names, images):
+    """The scan's id that the atlas was given as: an id, a found name, or the file's name."""
+    if atlas is None or atlas in ids:
+        return atlas
+    for others in (names, list(map(stem, images))):
+        if others.count(atlas) == 1:
+            return ids[others.index(atlas)]
+    return atlas
 
 
 def _path(value):
@@ -188,5 +217,6 @@ def _check_ids(ids, atlas):
             raise ValueError(f"Scan id {scan_id!r} occurs twice: give different ones with --ids.")
         if not scan_id or "/" in scan_id:
             raise ValueError(f"A scan id must be a name without '/'; got {scan_id!r}.")
+        check_new_id(scan_id)
     if atlas is not None and atlas not in ids:
         raise ValueError(f"The atlas {atlas!r} is none of the scan ids {ids}.")

@@ -15,7 +15,7 @@ from data_prep.prepared import PreparedScan
 from data_prep.reading import grid_attributes, read_scan
 from data_prep.step_timer import StepTimer
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import require_integers
+from rcn_tf.volumes.label_ids import require_integers
 from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
 
 LEVEL, WIDTH = 120.0, 290.0

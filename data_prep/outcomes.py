@@ -9,8 +9,8 @@ class Outcome:
     """How one scan went.
 
     error: one line, or None; disk_full: whether that was the reason. labels: ids in the
-    segmentation. note: the recipe's. seconds: by step. reused: finished in an earlier run.
-    warnings: what was said of its files (`rcn_tf.errors.warn`).
+    segmentation. note: the recipe's. warnings: sentences on the scan's files. seconds: by step.
+    reused: finished in an earlier run.
     """
 
     scan_id: str
@@ -18,17 +18,22 @@ class Outcome:
     disk_full: bool = False
     labels: tuple = ()
     note: str = ""
+    warnings: tuple = ()
     seconds: dict = dataclasses.field(default_factory=dict)
     reused: bool = False
-    warnings: tuple = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What became of a run: all outcomes in the pack's order, and its wall time in seconds."""
+    """What became of a run.
+
+    outcomes: all, in the pack's order. seconds: wall time. remarks: sentences on what was
+    changed, or left, in a dataset config that was there before.
+    """
 
     outcomes: tuple
     seconds: float
+    remarks: tuple = ()
 
     @property
     def prepared(self):

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import json
 import pathlib
 import shutil
 
@@ -166,7 +167,9 @@ def _verified(reader, scan_id, key, wanted):
             return None
         if not checksums_match(scan):
             return None
+        said = tuple(json.loads(scan.attributes.get("warnings", "[]")))
     except (OSError, KeyError, ValueError, RuntimeError):
         return None
     note = str(scan.attributes.get("note", ""))
-    return Outcome(scan_id, labels=label_ids(scan.segmentation), note=note, reused=True)
+    labels = label_ids(scan.segmentation)
+    return Outcome(scan_id, labels=labels, note=note, warnings=said, reused=True)

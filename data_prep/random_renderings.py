@@ -9,7 +9,8 @@ import SimpleITK as sitk
 
 from data_prep import freesurfer, spatial_maps, synthesis
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import read_image, require_integers
+from rcn_tf.volumes.images import read_image
+from rcn_tf.volumes.label_ids import look_like_grey_values, require_integers
 from rcn_tf.volumes.preprocessing import foreground_box, foreground_mask
 
 PADDING = 16  # voxels of background kept around the head
@@ -22,7 +23,8 @@ def read_labels(path, orientation=None):
 
     Args: orientation: as of `rcn_tf.volumes.images.read_image`.
     Returns: SimpleITK.Image, LPS axes, uint16 or uint8.
-    Raises: ValueError, OSError: naming the file: not whole numbers, negative, beyond 65535.
+    Raises: ValueError, OSError: naming the file: not whole numbers, negative, beyond 65535,
+        or the grey values of an image.
     """
     image = sitk.DICOMOrient(read_image(path, orientation=orientation), "LPS")
     array = require_integers(image, str(path))
@@ -31,6 +33,11 @@ def read_labels(path, orientation=None):
         raise ValueError(f"{path} must hold label ids 0..65535; got {low}..{high}")
     if high == 0:
         raise ValueError(f"{path} is empty: every voxel is 0")
+    if look_like_grey_values(array):
+        raise ValueError(
+            f"{path} looks like an image, not a label map: its {np.unique(array).size} values "
+            "differ from voxel to voxel"
+        )
     return like(image, array.astype(np.uint16))
 
 

@@ -20,13 +20,17 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep import batch, freesurfer, random_renderings, spatial_maps
-from data_prep.config_files import check_outputs, write_config
+from data_prep.config_files import check_outputs
+from data_prep.config_plan import plan_config
 from data_prep.liver import LEVEL, MARGIN, WIDTH, liver_mask
 from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan
 from data_prep.reading import grid_attributes, read_scan
-from data_prep.scan_files import ScanFiles, stem
+from data_prep.scan_files import ScanFiles
+from data_prep.scan_names import name_scans
+from data_prep.subjects import subjects_of
 from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
+from rcn_tf.wording import counted
 
 AIR = -1024.0
 SURROUNDINGS = 60.0  # mm of the body kept around a liver that is deformed
@@ -140,6 +144,7 @@ def build(
     *,
     number,
     images=None,
+    hold_out=None,
     workers=1,
     strict=False,
     progress=None,
@@ -149,8 +154,9 @@ def build(
     Args:
         labels: paths of label maps. images: of the CTs they belong to, for LiverSynthesis.
         out, config: pack and JSON to write. recipe: LabelSynthesis or LiverSynthesis.
-        number: scans per label map; named STEM_000 and so on, or FOLDER_STEM_000
-            where stems are not unique.
+        number: scans per label map; named NAME_000 and so on, with its name of `name_scans`.
+        hold_out: scans for scheme "2" alone, all of a label map together
+            (`data_prep.splits.parse_hold_out`), or None.
         workers, strict, progress: see `batch.build_pack`.
     Returns: Summary.
     Raises: ValueError, OSError: naming the file.
@@ -160,29 +166,30 @@ def build(
     check_outputs(out, config, [*labels, *(images or ())])
     images = [None] * len(labels) if images is None else [pathlib.Path(path) for path in images]
     if len(images) != len(labels):
-        raise ValueError(f"{len(images)} images but {len(labels)} label maps: give one for each.")
+        there = f"{counted(len(images), 'image')} but {counted(len(labels), 'label map')}"
+        raise ValueError(f"{there}: give one for each.")
     for path in filter(None, (*labels, *images)):
         if not path.exists():
             raise FileNotFoundError(f"no such file: {path}")
-    names = [stem(path) for path in labels]
-    if len(set(names)) < len(names):  # subject1/aseg, subject2/aseg
-        names = [f"{path.resolve().parent.name}_{name}" for path, name in zip(labels, names)]
+    for path in dict.fromkeys(labels):
+        # What is no label map is refused before any work.
+        random_renderings.read_labels(path, recipe.orientation)
+    names, owners = name_scans(labels)
     scans = [
         ScanFiles(f"{name}_{k:03d}", image, path)
         for name, path, image in zip(names, labels, images)
         for k in range(number)
     ]
+    subjects = [subject for subject in subjects_of(owners) for _ in range(number)]
+    subjects = {scan.id: subject for scan, subject in zip(scans, subjects)}
+    plan = plan_config(config, out, subjects, hold_out=hold_out)
     summary = batch.build_pack(
         scans, recipe, out, workers=workers, strict=strict, progress=progress
     )
-    write_config(
-        config,
-        out,
-        shape=recipe.shape,
-        subsets={"synthetic": summary.prepared},
-        labels=summary.labels,
+    remarks = plan.write(
+        summary.prepared, shape=recipe.shape, labels=summary.labels, subset="synthetic"
     )
-    return summary
+    return dataclasses.replace(summary, remarks=tuple(remarks))
 
 
 def _generator(seed, scan_id):

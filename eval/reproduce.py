@@ -20,6 +20,7 @@ from eval.tables import TABLES, needed_models
 from eval.writing import summary, write_table
 from rcn_tf.metrics import MASK_THRESHOLD
 from rcn_tf.model_folder import count_parameters
+from rcn_tf.wording import counted
 
 INTERRUPTED = 130  # exit code
 
@@ -144,7 +145,7 @@ class Reproduction:
                     else:
                         scores.append(pair)
                 row.parameters = self._parameters(method, task)
-                self._say(f"{where}, {len(scores)} pairs")
+                self._say(f"{where}, {counted(len(scores), 'pair')}")
             except (MissingModelError, MissingExtraError) as error:
                 self._note_once(row, str(error), where)
                 scores = row.pairs.get(task, [])  # what was measured before stays

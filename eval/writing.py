@@ -6,6 +6,7 @@ import pandas as pd
 
 from eval.results import ALL_METRICS, all_metrics, significance
 from rcn_tf.files import replacing
+from rcn_tf.wording import counted
 
 EMPTY = "-"
 _TESTED = ("dice", "organ_jaccard", "landmark_voxels")
@@ -67,7 +68,7 @@ def notes(result):
         found += [f"{row.label}: {note}" for note in row.notes]
         for task, pairs in row.pairs.items():
             if pairs and not row.is_complete(task):
-                done = f"{len(pairs)} of {row.expected[task]} pairs"
+                done = f"{len(pairs)} of {counted(row.expected[task], 'pair')}"
                 found.append(f"{row.label}: {task.study} {task.subset} has {done} (marked *)")
     return [*dict.fromkeys(found), *_threads(result)]
 

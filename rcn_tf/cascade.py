@@ -16,8 +16,7 @@ from rcn_tf.model_inputs import check_whole, checked_pair, checked_volume_shape
 from rcn_tf.networks import BASES, AffineNetwork
 from rcn_tf.output import RegistrationOutput, StageOutput
 from rcn_tf.precision import layers_in
-
-MIN_SIZE = 32
+from rcn_tf.sizes import MIN_SIZE
 
 _INSTEAD = (
     "Keras' fit, evaluate and predict are not for registration models: call model(fixed, moving), "

@@ -68,6 +68,7 @@ def register_images(
     refine_steps=0,
     inverse=True,
     steps=None,
+    keep_label_type=False,
 ):
     """Registers the moving image to the fixed one.
 
@@ -86,6 +87,8 @@ def register_images(
         refine_steps: gradient steps of instance optimisation (`rcn_tf.refinement`).
         inverse: whether to compute the inverse transform, which takes as long as the transform.
         steps: rcn_tf.steps.Steps, which announces and times what is done; None tells nobody.
+        keep_label_type: give the warped labels the pixel type of the moving ones; by default the
+            smallest that holds the ids.
     Returns: RegistrationResult.
     Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
     """
@@ -134,7 +137,11 @@ def register_images(
         labels = {}
         if moving_labels is not None:
             wanted = stages if fixed_labels is not None else ["after"]  # what is compared
-            labels = {name: warp_labels(moving_labels, stages[name], fixed) for name in wanted}
+            label_options = {"name": "the moving labels", "keep_type": keep_label_type}
+            labels = {
+                stage: warp_labels(moving_labels, stages[stage], fixed, **label_options)
+                for stage in wanted
+            }
     backward = inverse_displacement = None
     if inverse:
         with steps("inverse", "inverting the transform"):

@@ -11,8 +11,9 @@ import SimpleITK as sitk
 from rcn_tf.fields import jacobian_determinant
 from rcn_tf.metrics import correlation, dice, jaccard, structures
 from rcn_tf.volumes import Grid
-from rcn_tf.volumes.images import require_integers
+from rcn_tf.volumes.label_ids import require_integers
 from rcn_tf.volumes.sampling import inside
+from rcn_tf.wording import counted
 
 STAGES = ("before", "initial", "after")
 
@@ -139,7 +140,8 @@ def _warnings(metrics, transform):
         absent = sum(not any(stages.values()) for stages in scores)
         if absent:
             found.append(
-                f"{absent} of {len(scores)} structures never overlap: both label images must "
+                f"{absent} of {counted(len(scores), 'structure')} never "
+                f"{'overlaps' if absent == 1 else 'overlap'}: both label images must "
                 "use the same ids"
             )
     extents = [grid.spacing * grid.shape for grid in (transform.fixed_grid, transform.moving_grid)]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
+from rcn_tf.wording import counted
 
 SCOPE = "gaffdfrm"
 _SHORT = {"kernel": "W", "bias": "b"}
@@ -52,11 +53,13 @@ def load_original_weights(model, source):
     wanted = named_weights(model)
     missing = [name for name in wanted if name not in arrays]
     if missing:
-        raise KeyError(f"{len(missing)} weights are missing, first {missing[0]!r}.")
+        are = "is" if len(missing) == 1 else "are"
+        raise KeyError(f"{counted(len(missing), 'weight')} {are} missing, first {missing[0]!r}.")
     unknown = [name for name in arrays if _is_weight(name) and name not in wanted]
     if unknown:
         raise ValueError(
-            f"{len(unknown)} weights do not belong to this network, first {unknown[0]!r}."
+            f"{counted(len(unknown), 'weight')} {'does' if len(unknown) == 1 else 'do'} not belong "
+            f"to this network, first {unknown[0]!r}."
         )
     values = {name: arrays[name] for name in wanted}
     for name, variable in wanted.items():  # all are checked before any is set

@@ -62,10 +62,12 @@ def test_sources_that_do_not_fit_are_named_and_change_nothing(model, tmp_path):
     before = arrays_of(model)
     good = {name: array + 1 for name, array in before.items()}
     first = next(iter(good))
-    with pytest.raises(KeyError, match=f"1 weights are missing, first '{first}'"):
+    with pytest.raises(KeyError, match=f"1 weight is missing, first '{first}'"):
         rcn_tf.load_original_weights(model, {k: v for k, v in good.items() if k != first})
     extra = {**good, "gaffdfrm/deform_stem_2/conv1/W": np.zeros(3)}
-    with pytest.raises(ValueError, match="do not belong to this network, first 'gaffdfrm/deform"):
+    with pytest.raises(
+        ValueError, match="1 weight does not belong to this network, first 'gaffdfrm"
+    ):
         rcn_tf.load_original_weights(model, extra)
     with pytest.raises(ValueError, match="must have shape"):
         rcn_tf.load_original_weights(model, {**good, first: np.zeros((1, 2))})

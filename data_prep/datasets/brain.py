@@ -25,6 +25,7 @@ ADNI = Dataset(
         rf"{ANYWHERE}(?P<subject>\d{{3}}_S_\d{{4,5}})/[^/]+/[^/]+/(?P<scan>[SI]\d+)/",
     ),
     scan_id="{id}|{subject}-{scan}",
+    subject=r"\d{3}_S_\d{4,5}",
     expected=66,
 )
 

@@ -17,6 +17,7 @@ import re
 from typing import Optional
 
 from data_prep.scan_files import PATTERN_CHARACTERS, ScanFiles
+from data_prep.subjects import subjects_of
 from rcn_tf.files import natural_order
 from rcn_tf.volumes.dicom_kinds import is_dicom_file
 
@@ -43,7 +44,8 @@ class Dataset:
     labels_are: ids kept in label maps (brain) or counted as liver; None for all.
     shape: (D, H, W). crop: False where the scans share a grid already. window: intensities
     that become 0 and 255, None to find them. paired: scans 2k and 2k + 1 belong together.
-    atlas: id of the usual fixed scan.
+    atlas: id of the usual fixed scan. subject: regular expression for what names the subject in
+    an id; "" where ids are anybody's (`data_prep.subjects`).
     """
 
     name: str
@@ -62,6 +64,7 @@ class Dataset:
     window: Optional[tuple] = None
     paired: bool = False
     atlas: Optional[str] = None
+    subject: str = ".+"
 
     def find(self, folder):
         """Scans below a folder.
@@ -104,6 +107,14 @@ class Dataset:
                 )
             )
         return scans, unused
+
+    def subjects(self, scans):
+        """The subjects of ScanFiles, a list of names: equal ones for scans of one subject."""
+        names = [scan.found_as or scan.id for scan in scans]
+        if not self.subject:
+            return subjects_of(names)
+        found = [re.search(self.subject, name) for name in names]
+        return [match[0] if match else name for match, name in zip(found, names)]
 
     def _by_id(self, paths, patterns):
         """{scan id: path}: of several paths the one of the earliest pattern, then by name; and

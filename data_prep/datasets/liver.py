@@ -22,6 +22,7 @@ BFH = Dataset(
     kind="liver",
     images=(rf"(?P<path>.+?)(?:{NIFTI}|\.mha|\.mhd|\.nrrd|\.nhdr)", r"(?P<path>.+)/"),
     scan_id="{path}",
+    subject="",
     expected=92,
     any_number=True,
 )
@@ -63,6 +64,7 @@ LSPIG = Dataset(
         rf"{ANYWHERE}(?P<pig>\d{{4}}_\d{{2}})_(?P<phase>aftergas|pregas)_seg(?:{NIFTI}|\.mha|\.mhd)",
     ),
     scan_id="{pig}_{phase}",
+    subject=r"\d{4}_\d{2}",
     expected=34,
     paired=True,
 )

@@ -10,6 +10,7 @@ NLST = Dataset(
     labels=(rf"{ANYWHERE}masksTr/NLST_(?P<id>\d{{4}}_000[01]){NIFTI}",),
     landmarks=(rf"{ANYWHERE}keypointsTr/NLST_(?P<id>\d{{4}}_000[01])\.csv",),
     landmarks_in="voxels",
+    subject=r"\d{4}(?=_)",
     expected=2 * 150,
     shape=(224, 192, 224),
     crop=False,

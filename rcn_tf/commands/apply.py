@@ -7,6 +7,9 @@ of the fixed image go to the moving one. With --inverse it is the other way roun
 import pathlib
 import sys
 
+from rcn_tf.commands.options import add_label_type
+from rcn_tf.wording import counted
+
 WARNINGS_LAST = True
 FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
 _LISTED = 10  # points that a warning names
@@ -53,6 +56,7 @@ def add_arguments(parser):
             metavar="CODE",
             help=f"where x, y and z of {what} grow towards, instead of what the file says: LPS ...",
         )
+    add_label_type(parser)
     parser.add_argument("--field", help="also write the displacement that was applied", **file)
     parser.add_argument(
         "--status",
@@ -143,8 +147,9 @@ def _warp(args):
     vectors = inverse.vectors if inverse else field.displacement_on(grid)
     written = []
     if image is not None:
+        options = {"keep_type": args.keep_label_type} if args.labels else {}
         warp = warp_labels if args.labels else warp_image
-        written.append((warp(image, vectors, grid), args.out))
+        written.append((warp(image, vectors, grid, **options), args.out))
     if args.field:
         written.append((grid.to_image(vectors), args.field))
     if args.status:
@@ -189,4 +194,5 @@ def _move_points(args):
         numbers = [k for k, note in enumerate(notes, 1) if note == kind]
         if numbers:
             names = ", ".join(map(str, numbers[:_LISTED])) + (" ..." if numbers[_LISTED:] else "")
-            print(f"warning: {len(numbers)} points lie {text}: number {names}")
+            lie = "lies" if len(numbers) == 1 else "lie"
+            print(f"warning: {counted(len(numbers), 'point')} {lie} {text}: number {names}")

@@ -14,8 +14,11 @@ from rich.progress import track
 from rich.table import Table
 
 from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
+from rcn_tf.errors import warn
 from rcn_tf.quiet_tensorflow import load_tensorflow
+from rcn_tf.wording import counted
 
+WARNINGS_LAST = True
 _HEADINGS = {  # metric: (heading, format)
     "dice": ("Dice", ".3f"),
     "jaccard": ("Jaccard", ".3f"),
@@ -78,6 +81,7 @@ def run(args):
     """Evaluates the model; everything that can be wrong with the input is checked first."""
     load_tensorflow()
     from rcn_tf.data.dataset_config import load_dataset_config
+    from rcn_tf.data.overlap import training_volumes
     from rcn_tf.data.pairs import subset_pairs
     from rcn_tf.data.scans import ScanStore
     from rcn_tf.model_folder import load_model
@@ -96,13 +100,29 @@ def run(args):
             f"model {args.model} registers volumes of shape {tuple(model.volume_shape)}, but "
             f"`image_size` of {args.data} is {config.image_size}."
         )
+    trained = training_volumes(args.model, model_config)
     with ScanStore(config) as store:
         store.check(sorted({scan for group in pairs.values() for pair in group for scan in pair}))
         for name in subsets:
-            _evaluate_subset(model, model_config, store, name, pairs[name], args)
+            seen = _training_pairs(store, pairs[name], trained)
+            _evaluate_subset(model, model_config, store, name, pairs[name], seen, args)
 
 
-def _evaluate_subset(model, model_config, store, subset, pairs, args):
+def _training_pairs(store, pairs, trained):
+    """How many pairs have a scan that was trained on; None where that is not known.
+
+    The atlas, which is the fixed image of all pairs, does not count.
+    """
+    from rcn_tf.data.packs import volume_checksum
+
+    if trained is None:
+        return None
+    scans = {scan for pair in pairs for scan in pair} - {store.config.atlas}
+    known = {scan for scan in scans if volume_checksum(store.read(scan).volume) in trained}
+    return sum(not known.isdisjoint(pair) for pair in pairs)
+
+
+def _evaluate_subset(model, model_config, store, subset, pairs, seen, args):
     from rcn_tf.data.augmentation import augment_scan
     from rcn_tf.evaluation import evaluate, summarise, to_frame, write_results
     from rcn_tf.model_folder import versions
@@ -148,12 +168,30 @@ def _evaluate_subset(model, model_config, store, subset, pairs, args):
         "overlap": args.overlap,
         "augment_seed": args.augment_seed,
         "pairs": len(pairs),
+        "training_pairs": seen,
         "stages": stages,
         "versions": versions(),
     }
     write_results(folder, frame, summary)
-    _print_results(subset, len(pairs), stages, args.hd95)
+    _print_results(_title(subset, len(pairs), seen), stages, args.hd95)
     print(f"Written: {folder / 'pairs.csv'}, {folder / 'summary.json'}")
+    if seen:
+        which = (
+            "all pairs have scans"
+            if seen == len(pairs)
+            else (f"{seen} of {counted(len(pairs), 'pair')} {'has' if seen == 1 else 'have'} scans")
+        )
+        warn(
+            f"subset {subset!r} of {args.data}: {which} that the model was trained on, so that "
+            "the numbers do not say how new scans are registered; evaluate on held-out scans"
+        )
+
+
+def _title(subset, n_pairs, seen):
+    title = f"{subset}: mean (std) across {counted(n_pairs, 'pair')}"
+    if not seen:
+        return title
+    return f"{title}, {'all' if seen == n_pairs else seen} of them training pairs"
 
 
 def _refiner(args, model_config):
@@ -165,12 +203,12 @@ def _refiner(args, model_config):
     return lambda *pair: refine(*pair, args.refine, **options)[0]
 
 
-def _print_results(subset, n_pairs, stages, surfaces):
+def _print_results(title, stages, surfaces):
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH
     measured = [metric for metric in _HEADINGS if any(metric in stage for stage in stages)]
-    table = Table(title=f"{subset}: mean (std) across {n_pairs} pairs", title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     for metric in measured:
         table.add_column(_HEADINGS[metric][0], justify="right")

@@ -56,6 +56,16 @@ def add_quality(parser):
     )
 
 
+def add_label_type(parser):
+    """`--keep-label-type`, of label maps that are written."""
+    parser.add_argument(
+        "--keep-label-type",
+        action="store_true",
+        help="write labels in the pixel type of the input; by default in the smallest integer "
+        "type that holds them",
+    )
+
+
 def check_positive(args, names):
     """Raises: ValueError: a number that was given is below 1."""
     for name in names:

@@ -8,6 +8,7 @@ import sys
 from rcn_tf.commands import dicom_options
 from rcn_tf.commands.options import (
     add_geometry,
+    add_label_type,
     add_precision,
     add_quality,
     add_repeats,
@@ -48,6 +49,7 @@ def add_arguments(parser):
     parser.add_argument("--fixed-mask", help="organ of interest (default: found)", **image)
     parser.add_argument("--moving-mask", help="organ of interest (default: found)", **image)
     add_geometry(parser)
+    add_label_type(parser)
     add_repeats(parser)
     add_quality(parser)
     parser.add_argument(
@@ -106,6 +108,7 @@ def _register(args, steps, noted):
             refine_steps=args.refine or 0,
             inverse=not args.no_inverse and args.fields == "all",
             steps=steps,
+            keep_label_type=args.keep_label_type,
         )
         metrics = {**result.metrics, "warnings": [*noted, *result.metrics["warnings"]]}
         if headers is not None:

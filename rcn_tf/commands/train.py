@@ -20,6 +20,7 @@ from rich.table import Table
 from rcn_tf.commands.options import add_settings
 from rcn_tf.files import resident_memory
 from rcn_tf.quiet_tensorflow import load_tensorflow
+from rcn_tf.wording import counted
 
 _WIDTH = 200  # columns of the presets' table, where the output is not a terminal
 
@@ -79,12 +80,12 @@ def run(args):
             should_stop=stop.requested,
         )
     if not watcher.steps_seen and steps >= config.steps:
-        print(f"nothing to do: {args.out} already has {steps} steps")
+        print(f"nothing to do: {args.out} already has {counted(steps, 'step')}")
         return 0
     if steps < config.steps:
         print(f"stopped and saved at step {steps}; continue with --resume", file=sys.stderr)
         return 130
-    print(f"trained {steps} steps; model in {args.out}")
+    print(f"trained {counted(steps, 'step')}; model in {args.out}")
     return 0
 
 

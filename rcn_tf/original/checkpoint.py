@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from rcn_tf.weights import SCOPE
+from rcn_tf.wording import counted
 
 _INDEX = re.compile(r"model-(\d+)\.index")
 _ENDING = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
@@ -124,7 +125,8 @@ def read_values(checkpoint, names):
             bad.append(name)
     if bad:
         raise ValueError(
-            f"{checkpoint.prefix}: {len(bad)} weights hold NaN or infinity ({listed(bad)})."
+            f"{checkpoint.prefix}: {counted(len(bad), 'weight')} "
+            f"{'holds' if len(bad) == 1 else 'hold'} NaN or infinity ({listed(bad)})."
         )
     return values
 

@@ -22,6 +22,7 @@ from rcn_tf.original.checkpoint import (
 )
 from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
 from rcn_tf.weights import load_original_weights, named_weights
+from rcn_tf.wording import counted
 
 VOLUME_SHAPE = (128, 128, 128)
 """Of the original's networks where nothing says otherwise."""
@@ -95,7 +96,7 @@ def import_checkpoint(path, out=None, *, volume_shape=None, data=None, force=Fal
         f"volume shape: {origin}",
         (out / "saved_model").exists() and "saved_model/ is of the model before: export again",
         *(
-            f"ignored {len(group)} variables {what} ({listed(group)})"
+            f"ignored {counted(len(group), 'variable')} {what} ({listed(group)})"
             for what, group in ignored.items()
         ),
     ]

@@ -26,6 +26,7 @@ from rcn_tf.training.config_files import SUFFIXES, read_settings_file
 from rcn_tf.training.config_settings import apply_settings
 from rcn_tf.training.optimizers import check_optimizer
 from rcn_tf.training.presets import PRESETS
+from rcn_tf.wording import counted
 
 _PATHS = ("data.config", "data.reference_flows")
 
@@ -126,7 +127,8 @@ class TrainingConfig:
         check_weights(self.loss)
         dense, cascades = self.loss.get("dense"), self.network.n_cascades
         if isinstance(dense, tuple) and len(dense) != cascades:
-            raise ValueError(f"`loss.dense` has {len(dense)} entries for {cascades} cascades.")
+            entries, wanted = counted(len(dense), "entry", "entries"), counted(cascades, "cascade")
+            raise ValueError(f"`loss.dense` has {entries} for {wanted}.")
         if not any(_weights_in_use(self.loss, self.network)):
             raise ValueError("`loss` leaves no term with a weight for this network.")
         if self.data.reference_flows and self.augment:

@@ -181,27 +181,6 @@ def require_finite(image, name):
     return array
 
 
-def require_integers(image, name):
-    """Label ids of a label image as an integer array.
-
-    Args:
-        image: SimpleITK.Image, integer or floating point with whole numbers.
-        name: what to call it in the error.
-    Returns: [D, H, W] array; the image's own integer dtype, of floating point int32, or int64
-        where the ids need it.
-    Raises: ValueError: if a voxel is not a whole number.
-    """
-    array = sitk.GetArrayFromImage(image)
-    if np.issubdtype(array.dtype, np.integer):
-        return array
-    whole = np.isfinite(array) & (array == np.round(array))
-    if not whole.all():
-        value = array[~whole].flat[0]
-        raise ValueError(f"{name} must hold whole-number label ids; got {value}")
-    fits = np.abs(array).max(initial=0) <= np.iinfo(np.int32).max
-    return array.astype(np.int32 if fits else np.int64)
-
-
 def read_displacement_header(path):
     """What says where a displacement field lies, without its voxels.
 

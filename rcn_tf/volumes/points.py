@@ -14,6 +14,7 @@ import pathlib
 import numpy as np
 
 from rcn_tf.files import replacing
+from rcn_tf.wording import counted
 
 SYSTEMS = ("LPS", "RAS")
 NOTES = ("outside", "folded")
@@ -130,7 +131,7 @@ class _Csv:
         self.coordinates = []
         for number, row in numbered:
             if len(row) <= max(self._columns):
-                raise ValueError(f"line {number} has {len(row)} columns; got {row}")
+                raise ValueError(f"line {number} has {counted(len(row), 'column')}; got {row}")
             if self._header and any(map(str.strip, row[len(self._header) :])):
                 raise ValueError(f"line {number} has more columns than the header; got {row}")
             cells = [row[column] for column in self._columns]

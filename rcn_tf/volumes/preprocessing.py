@@ -13,7 +13,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import require_finite, require_integers
+from rcn_tf.volumes.images import require_finite
+from rcn_tf.volumes.label_ids import require_integers
 from rcn_tf.volumes.same_space import labels_on
 from rcn_tf.volumes.sampling import sample, slabs
 

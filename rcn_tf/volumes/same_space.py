@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import warn
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import require_integers
+from rcn_tf.volumes.label_ids import require_integers
 from rcn_tf.volumes.sampling import inside, sample_labels, slabs
 
 SAME = 1e-3
@@ -35,9 +35,9 @@ def labels_on(image: sitk.Image, labels: sitk.Image, name: str) -> sitk.Image:
     """
     labels = labels_beside(image, labels, name)
     grid, source = Grid.from_image(image), Grid.from_image(labels)
+    array = require_integers(labels, name)
     if _shift(image, labels) <= SAME:
-        return labels
-    array = sitk.GetArrayFromImage(labels)
+        return _image(array, image)
     result = np.empty(grid.shape, array.dtype)
     for slab in slabs(grid.shape):
         result[slab] = sample_labels(array, source.point_to_index(grid.points(slab)))
@@ -54,8 +54,8 @@ def labels_beside(image: sitk.Image, labels: sitk.Image, name: str) -> sitk.Imag
         image: 3D.
         labels: 3D, of whole numbers, in the image's space.
         name: what to call the labels in messages.
-    Returns: SimpleITK.Image of integers, with axes in the order and sense of the image's, and
-        with the image's very geometry where that is the same.
+    Returns: SimpleITK.Image of the labels' pixel type, with axes in the order and sense of the
+        image's, and with the image's very geometry where that is the same.
     Raises: ValueError: a voxel is no whole number, or no labelled voxel lies within the image.
     """
     axes = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
@@ -64,7 +64,9 @@ def labels_beside(image: sitk.Image, labels: sitk.Image, name: str) -> sitk.Imag
     shift = _shift(image, turned)
     if shift > MAX_SHIFT:
         _check_place(image, turned, array, name)
-    return _image(array, image if shift <= SAME else turned)
+    if shift <= SAME:
+        turned.CopyInformation(image)
+    return turned
 
 
 def _check_place(image, labels, array, name):

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import require_integers
+from rcn_tf.volumes.label_ids import require_integers, smallest_label_type
 from rcn_tf.volumes.sampling import sample, sample_labels, slabs
 
 
@@ -37,16 +37,19 @@ def warp_image(moving, transform, fixed, background=None):
     return _warp(array, array.dtype, sample_rounded, moving, transform, fixed, background)
 
 
-def warp_labels(labels, transform, fixed, background=0, name="moving labels"):
+def warp_labels(labels, transform, fixed, background=0, name="moving labels", *, keep_type=False):
     """Moving label map on the fixed image's grid: one-hot linear, then argmax.
 
-    Args: as of `warp_image`; `background` is the id outside; `name` is for errors.
-    Returns: SimpleITK.Image, the labels' integer pixel type (int32 or int64 for floating point); on
-        a tie the smallest id, never an id that is not in `labels` or the background.
+    Args: as of `warp_image`; `background` is the id outside; `name` is for errors; `keep_type`
+        asks for the labels' own pixel type, also a floating-point one.
+    Returns: SimpleITK.Image, of the smallest of LABEL_TYPES that holds the ids, or of the labels'
+        type; on a tie the smallest id, never an id that is not in `labels` or the background.
     Raises: ValueError: if the labels are not whole numbers.
     """
     array = require_integers(labels, name)
-    return _warp(array, array.dtype, sample_labels, labels, transform, fixed, background)
+    own = sitk.GetArrayViewFromImage(labels).dtype
+    dtype = own if keep_type else smallest_label_type(array, background)
+    return _warp(array, dtype, sample_labels, labels, transform, fixed, background)
 
 
 def _warp(array, dtype, sampler, moving, transform, fixed, background):

@@ -52,6 +52,23 @@ def test_image_and_labels_as_register_wrote_them(study, tmp_path, transform):
         assert found.GetDirection() == expected.GetDirection()
 
 
+@pytest.mark.parametrize(
+    ("ids", "written", "kept"),
+    [([0, 2, 9], "uint8", "float64"), ([0, 2.9999998, 500.00003], "uint16", "float64")],
+)
+def test_labels_have_the_smallest_type_or_that_of_the_input(study, tmp_path, ids, written, kept):
+    labels = sitk.ReadImage(str(study / "moving_labels.nii.gz"))
+    values = np.resize(np.array(ids, kept), sitk.GetArrayViewFromImage(labels).shape)
+    image = sitk.GetImageFromArray(values)
+    image.CopyInformation(labels)
+    sitk.WriteImage(image, str(tmp_path / "labels.nrrd"))
+    options = ["--labels", tmp_path / "labels.nrrd", "--out", tmp_path / "out.nrrd"]
+    for dtype, more in ((written, []), (kept, ["--keep-label-type"])):
+        assert apply(study, *options, *more) == 0
+        assert array(tmp_path / "out.nrrd").dtype == dtype
+        assert set(np.unique(array(tmp_path / "out.nrrd"))) == set(np.round(ids))
+
+
 def test_reference_gives_the_grid(study, tmp_path):
     """A coarser grid, by SimpleITK from the same field."""
     fixed = sitk.ReadImage(str(study / "fixed.nii.gz"))
@@ -148,7 +165,7 @@ def test_points_outside_are_named(study, tmp_path, capsys):
     command = ["--points", write_csv(tmp_path / "p.csv", points), "--out", tmp_path / "q.csv"]
     assert apply(study, *command) == 0
     assert read_csv(tmp_path / "q.csv")[1] == ["ok", "ok", "outside"]
-    assert "1 points lie beyond the field; moved as its border: number 3" in capsys.readouterr().out
+    assert "1 point lies beyond the field; moved as its border: number 3" in capsys.readouterr().out
 
 
 def test_inverse_image_field_and_status(study, tmp_path, capsys):

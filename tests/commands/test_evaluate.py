@@ -1,6 +1,7 @@
 """`rcn evaluate` end to end on a tiny pack with a tiny model."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 import rcn_tf
 from data_prep.packs import PackWriter, to_uint8
 from rcn_tf.commands.main import main
+from rcn_tf.data.packs import PackReader, volume_checksum
 from rcn_tf.model_folder import save_model
 
 SHAPE = (32, 34, 36)
@@ -148,3 +150,46 @@ def test_model_of_another_size(model_folder, data, tmp_path, capsys):
     line = _error(capsys, model_folder, "--data", other, "--subset", "all")
     assert "(32, 34, 36)" in line
     assert "(32, 32, 32)" in line
+
+
+def _trained_on(folder, model_folder, data, record):
+    """A copy of the model that says it was trained on "a" and "b", in one of two ways."""
+    shutil.copytree(model_folder, folder)
+    if record == "checksums":
+        with PackReader(data.parent / "scans.h5") as reader:
+            sums = {name: volume_checksum(reader.read(name).volume) for name in ("a", "b")}
+        (folder / "training_data.json").write_text(json.dumps({"identity": {"volumes": sums}}))
+        return
+    study = json.loads(data.read_text())
+    study["files"]["/"]["path"] = str(data.parent / "scans.h5")
+    study["subsets"]["all"] = ["a", "b"]
+    (folder / "study.json").write_text(json.dumps(study))
+    config = json.loads((folder / "config.json").read_text())
+    recorded = {"config": str(folder / "study.json"), "scheme": "1"}
+    config["training"] = {"config": {"data": recorded}}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("record", ["checksums", "config"])
+def test_training_pairs_are_named(model_folder, data, tmp_path, capsys, record):
+    """a and b were trained on, also under other names; c, bare1 and bare2 were not."""
+    _trained_on(tmp_path / "model", model_folder, data, record)
+    command = ["evaluate", str(tmp_path / "model"), "--data", str(data), "--scheme", "2"]
+    assert main([*command, "--limit", "6"]) == 0
+    printed = capsys.readouterr()
+    assert "all: mean (std) across 6 pairs, all of them training pairs" in printed.out
+    assert "bare: mean (std) across 2 pairs " in printed.out
+    assert printed.err.count("warning: ") == 1
+    assert "subset 'all' of" in printed.err
+    folder = tmp_path / "model" / "evaluation"
+    found = [json.loads((folder / k / "summary.json").read_text()) for k in ("all", "bare")]
+    assert [one["training_pairs"] for one in found] == [6, 0]
+
+
+def test_a_model_that_does_not_say(model_folder, data, tmp_path, capsys):
+    command = ["evaluate", str(model_folder), "--data", str(data), "--subset", "bare"]
+    assert main([*command, "--out", str(tmp_path), "--limit", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "across 1 pair " in printed.out
+    assert printed.err == ""
+    assert json.loads((tmp_path / "bare" / "summary.json").read_text())["training_pairs"] is None

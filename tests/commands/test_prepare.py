@@ -127,7 +127,7 @@ def test_pairs_need_both(tmp_path, capsys):
     shutil.copy(tmp_path / "2017_02_pregas.nii.gz", tmp_path / "2017_04_pregas.nii.gz")
     hashed = (*SHAPE, "--hash-ids")
     assert run("lspig", "--data", tmp_path, "--out", tmp_path / "hashed", *hashed) == 1
-    assert "1 files are not used, others have their ids" in capsys.readouterr().out
+    assert "1 file is not used, another has its id" in capsys.readouterr().out
     config = load_dataset_config(tmp_path / "hashed" / "lspig.json")
     assert len(subset_pairs(config, "lspig")) == 2
     assert "2017" not in str(config.subset("lspig"))

@@ -21,6 +21,7 @@ from data_prep.parts import Parts
 from data_prep.prepared import PreparedScan
 from data_prep.scan_files import ScanFiles
 from rcn_tf.data.packs import PackReader
+from rcn_tf.errors import InputWarning, warn
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -46,6 +47,10 @@ class TextRecipe:
         if text.startswith("wait"):
             time.sleep(0.3)
             text = text[4:]
+        if text.startswith("odd"):
+            warn(f"{files.image} is odd, taken for even")
+            warn(f"{files.image} is odd, taken for even")
+            text = text[3:]
         value = int(text) * self.factor
         labels = np.zeros((2, 3, 4), int)
         labels[0, 0, 0] = value
@@ -87,6 +92,19 @@ def test_all_scans_in_order(tmp_path, workers):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_warnings_of_a_scan_reach_the_user_with_its_id(tmp_path, workers):
+    scans = scans_of(tmp_path, [5, "odd7", "odd3"])
+    for fresh in (3, 0):  # what was said of a finished scan is said again
+        with pytest.warns(InputWarning) as caught:
+            summary = batch.build_pack(scans, TextRecipe(), tmp_path / "pack.h5", workers=workers)
+        assert summary.fresh == fresh
+        assert sorted(str(one.message) for one in caught) == [
+            f"scan/{k}: {tmp_path / f'{k}.txt'} is odd, taken for even" for k in (1, 2)
+        ]
+    assert contents(tmp_path / "pack.h5") == {"scan/0": 5, "scan/1": 7, "scan/2": 3}
+
+
 def test_finished_scans_are_not_done_again(tmp_path):
     journal = tmp_path / "journal"
     recipe = TextRecipe(journal=str(journal))
@@ -123,7 +141,7 @@ def test_strict_and_required(tmp_path):
     assert not (tmp_path / "pack.h5").exists()
     summary = batch.build_pack(scans_of(tmp_path, [5, 6, 7]), TextRecipe(), tmp_path / "pack.h5")
     assert summary.fresh == 2  # the first was kept
-    with pytest.raises(ValueError, match="None of 1 scans could be prepared; scan/0: invalid"):
+    with pytest.raises(ValueError, match="The only scan could not be prepared; scan/0: invalid"):
         batch.build_pack(scans_of(tmp_path, ["x"]), TextRecipe(), tmp_path / "other.h5")
     assert not list(tmp_path.glob(".*"))
 

@@ -203,7 +203,7 @@ def _csv(text):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s, f: {"labels": [s[0]["labels"]]}, "2 images but 1 labels: give one for each"),
+        (lambda s, f: {"labels": [s[0]["labels"]]}, "2 images but 1 label map: give one for each"),
         (lambda s, f: {"ids": ["a", "a"]}, "Scan id 'a' occurs twice"),
         (lambda s, f: {"images": [s[0]["image"]] * 2}, "Scan id 'one' occurs twice"),
         (lambda s, f: {"ids": ["a", "b/c"]}, "must be a name without '/'; got 'b/c'"),
@@ -253,7 +253,7 @@ def test_a_bad_scan_is_reported_and_left_out(tmp_path, scans, capsys, change, me
     assert main(arrangement) == 1
     printed = capsys.readouterr()
     assert message in printed.err
-    assert "1 scans could not be prepared:" in printed.out
+    assert "1 scan could not be prepared:" in printed.out
     with PackReader(tmp_path / "pack.h5") as reader:
         assert reader.ids() == ["one"]
     assert load_dataset_config(tmp_path / "dataset.json").subset("all") == ("pack/one",)
@@ -269,7 +269,7 @@ def test_strict_keeps_the_old_pack_and_what_is_finished(tmp_path, scans, capsys)
     assert [(tmp_path / name).read_bytes() for name in ("pack.h5", "dataset.json")] == old
     sitk.WriteImage(sitk.ReadImage(str(scans[1]["image"])), str(tmp_path / "bad.nii.gz"))
     assert main(arguments(scans, tmp_path, "--strict", **changes)) == 0
-    assert "1 of them were finished before" in capsys.readouterr().out
+    assert "1 of them was finished before" in capsys.readouterr().out
 
 
 def test_an_atlas_that_fails_ends_the_run(tmp_path, scans, capsys):

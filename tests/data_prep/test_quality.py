@@ -100,3 +100,68 @@ def test_tile_shows_superior_and_anterior_up(good):
     assert (axial[:, 0] == 50).all()
     assert (coronal[0, 1:] == 200).all()
     assert (sagittal[1:, 0] == 100).all()
+
+
+def flags_of_many(scans):
+    return flag_scans([measure(name, scan, "brain") for name, scan in scans.items()])
+
+
+def brains(rng, count):
+    """Scans of one bright ellipsoid each, brightest at the front and the top."""
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 32)] * 3, indexing="ij"))
+    inside = (grid**2).sum(axis=0) < 0.8
+    shaded = np.where(inside, 120 + 60 * grid[0] - 60 * grid[1], 0)
+    attributes = {"spacing": np.full(3, 6.0)}
+    noise = [rng.normal(0, 4, inside.shape) * inside for _ in range(count)]
+    return {
+        f"s{k}": Scan(f"s{k}", (shaded + one).astype(np.uint8), attributes=attributes)
+        for k, one in enumerate(noise)
+    }
+
+
+def test_most_scans_wrong(rng):
+    """Three dark scans of four: those are flagged, not the one that is right."""
+    scans = brains(rng, 4)
+    for name in ("s0", "s1", "s3"):
+        scans[name] = dataclasses.replace(scans[name], volume=scans[name].volume // 9)
+    flags = flags_of_many(scans)
+    assert flags["s2"] == {}
+    assert all("darker than the others" in flags[k]["exposure"] for k in ("s0", "s1", "s3"))
+    everything = {k: v for k, v in scans.items() if k != "s2"}
+    assert all("very dark" in found["exposure"] for found in flags_of_many(everything).values())
+
+
+@pytest.mark.parametrize("wrong", [("s0", "s1"), ("s2",)])
+def test_two_groups_of_which_neither_is_implausible(rng, wrong):
+    scans = brains(rng, 3)
+    for name in wrong:
+        scans[name] = dataclasses.replace(scans[name], attributes={"spacing": np.full(3, 3.0)})
+    flags = flags_of_many(scans)
+    assert all("one of two groups" in flags[k]["size"] for k in scans)
+    assert "smaller than the others (edge 96 mm, theirs 192" in flags[wrong[0]]["size"]
+
+
+def test_few_of_many_are_named_alone(rng):
+    scans = brains(rng, 12)
+    scans["s5"] = dataclasses.replace(scans["s5"], volume=scans["s5"].volume // 2)
+    assert {k for k, found in flags_of_many(scans).items() if found} == {"s5"}
+
+
+@pytest.mark.parametrize(
+    ("turned", "axis", "word"),
+    [(("s1",), 0, "upside down"), (("s0", "s2", "s3"), 1, "back to front")],
+)
+def test_scans_that_lie_otherwise(rng, turned, axis, word):
+    scans = brains(rng, 4)
+    for name in turned:
+        scans[name] = dataclasses.replace(scans[name], volume=np.flip(scans[name].volume, axis))
+    flags = flags_of_many(scans)
+    assert all(word in flags[k]["orientation"] for k in scans)
+    assert flags_of_many(brains(rng, 4)) == {f"s{k}": {} for k in range(4)}
+
+
+def test_a_background_that_is_not_zero(rng):
+    scan = brains(rng, 1)["s0"]
+    filled = dataclasses.replace(scan, volume=np.where(scan.volume == 0, 111, scan.volume))
+    assert "the corners are 111" in flags_of(filled, "brain")["background"]
+    assert flags_of(scan, "brain") == {}

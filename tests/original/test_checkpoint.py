@@ -147,7 +147,7 @@ def test_damaged_values(copy):
 def test_weights_that_are_not_finite(weights, tmp_path):
     bad = {**weights, "gaffdfrm/deform_stem_1/flow/b": np.float32([1, np.nan, 2])}
     checkpoint = find_checkpoint(write_checkpoint(tmp_path / "bad", bad))
-    with pytest.raises(ValueError, match=r"1 weights hold NaN or infinity \(gaffdfrm/"):
+    with pytest.raises(ValueError, match=r"1 weight holds NaN or infinity \(gaffdfrm/"):
         read_values(checkpoint, list(bad))
 
 

@@ -194,7 +194,7 @@ D = ["data.config=d"]
         (
             {"network": {"n_cascades": 1}, "loss": {"dense": [{}, {}]}},
             D,
-            "`loss.dense` has 2 entries for 1 cascades",
+            "`loss.dense` has 2 entries for 1 cascade",
         ),
         ({}, [*D, "loss.final.endpoint_error=1"], "needs reference flows"),
         ({}, [*D, "data.reference_flows=f.h5"], "needs `augment` false"),

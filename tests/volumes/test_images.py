@@ -8,11 +8,8 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
 from rcn_tf.volumes import read_image, write_image
-from rcn_tf.volumes.images import (
-    read_displacement,
-    require_finite,
-    require_integers,
-)
+from rcn_tf.volumes.images import read_displacement, require_finite
+from rcn_tf.volumes.label_ids import require_integers
 
 
 def volume(dtype=np.int16):
@@ -115,6 +112,33 @@ def test_require_integers():
     assert require_integers(volume(np.float64), "labels").dtype == np.int32
     with pytest.raises(ValueError, match=r"labels .* got 0\.5"):
         require_integers(sitk.Cast(volume(), sitk.sitkFloat32) + 0.5, "labels")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [3, 2.9999998, 3.0000002, 1.00000035 * 3])
+def test_labels_off_by_rounding_are_whole(kind, value):
+    array = np.zeros((3, 4, 5), kind)
+    array[1], array[2] = value, 2035 * value / 3  # ids of a cortical parcellation
+    found = require_integers(sitk.GetImageFromArray(array), "labels")
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found[:, 0, 0], [0, 3, 2035])
+
+
+@pytest.mark.parametrize("value", [2.9999, 3.0002, -1.00005])
+def test_labels_further_off_are_rounded_with_a_warning(value):
+    array = np.zeros((3, 4, 5), np.float32)
+    array[1] = value
+    with pytest.warns(InputWarning, match=rf"labels: 20 values .* such as {value}"):
+        found = require_integers(sitk.GetImageFromArray(array), "labels")
+    assert found[1, 0, 0] == round(value)
+
+
+@pytest.mark.parametrize("value", [2.5, 2.99, 100.2, 5000.3, np.nan, np.inf, 0.001])
+def test_labels_that_are_not_whole_are_refused(value):
+    array = np.zeros((3, 4, 5), np.float32)
+    array[1] = value
+    with pytest.raises(ValueError, match="labels must hold whole-number label ids"):
+        require_integers(sitk.GetImageFromArray(array), "labels")
 
 
 @pytest.mark.parametrize("name", ["scan.img", "scan.mhd", "scan.nhdr", "scan.tif"])

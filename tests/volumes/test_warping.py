@@ -167,3 +167,29 @@ def test_fractional_labels_are_refused():
     transform = GridTransform(fixed, moving, np.zeros((*SHAPE, 3)))
     with pytest.raises(ValueError, match="moving labels must hold whole-number"):
         warp_labels(blob() * 0.3, transform, blob())
+
+
+@pytest.mark.parametrize(
+    ("ids", "stored", "written"),
+    [
+        ([0, 3, 255], np.int32, np.uint8),
+        ([0, 3, 256], np.int32, np.uint16),
+        ([0, 3, 256], np.int16, np.int16),
+        ([-1, 0, 3], np.int32, np.int16),
+        ([0, 70000], np.int64, np.int32),
+        ([0, 3_000_000_000], np.float64, np.uint32),
+        ([0, 2, 41], np.float32, np.uint8),
+        ([0, 200], np.uint8, np.uint8),
+    ],
+)
+def test_labels_are_written_in_the_smallest_type(ids, stored, written):
+    image = blob()
+    array = np.resize(np.array(ids, stored), sitk.GetArrayFromImage(image).shape)
+    labels = Grid.from_image(image).to_image(array)
+    still = np.zeros((*array.shape, 3), np.float32)
+    warped = sitk.GetArrayFromImage(warp_labels(labels, still, Grid.from_image(image)))
+    assert warped.dtype == written
+    np.testing.assert_array_equal(warped, array)
+    kept = warp_labels(labels, still, Grid.from_image(image), keep_type=True)
+    assert sitk.GetArrayFromImage(kept).dtype == stored
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(kept), array)

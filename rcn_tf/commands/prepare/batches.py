@@ -1,13 +1,19 @@
 """What all sources share: worker options, progress with an estimate of the end, the summary."""
 
 import contextlib
+import math
 import os
 import time
+
+from rcn_tf.commands.prepare.splits import report_config
+from rcn_tf.files import physical_memory
+from rcn_tf.wording import counted
 
 SOME_FAILED = 1
 """Exit code where a pack was written but some scans are not in it."""
 
 _SHOWN = 20  # failures and notes listed
+_BYTES_PER_VOXEL = 16  # of a scan in work: floating-point numbers, positions apart
 
 
 def add_orientation(parser):
@@ -37,8 +43,16 @@ def check_batch_arguments(args):
     """Raises: ValueError: naming the option."""
     if args.workers < 1:
         raise ValueError(f"--workers must be at least 1; got {args.workers}.")
-    if getattr(args, "shape", None) is not None and min(args.shape) < 1:
-        raise ValueError(f"--shape must be three positive sizes; got {args.shape}.")
+    if getattr(args, "shape", None) is not None:
+        _check_shape(args.shape)
+
+
+def _check_shape(shape):
+    if min(shape) < 1:
+        raise ValueError(f"--shape must be three positive sizes; got {shape}.")
+    text = " x ".join(map(str, shape))
+    if _BYTES_PER_VOXEL * math.prod(shape) > physical_memory():
+        raise ValueError(f"--shape: a volume of {text} voxels does not fit this machine's memory.")
 
 
 @contextlib.contextmanager
@@ -75,11 +89,12 @@ def scan_progress(total, action="preparing"):
             done += 1
             bar.update(task, advance=1, description=f"{action} {outcome.scan_id}")
             line = None
-            if outcome.error is not None:
+            if outcome.error is not None and not outcome.disk_full:  # that ends the run
                 line = f"{outcome.scan_id}: {outcome.error}"
             elif not console.is_terminal and 10 * done // total > 10 * (done - 1) // total:
                 left = (time.monotonic() - start) * (total - done) / done / 60
-                line = f"{done} of {total}, about {left:.0f} min left"
+                left = f"about {left:.0f} min" if left >= 1 else "less than a minute"
+                line = f"{done} of {total}, {left} left"
             if line:
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -93,9 +108,11 @@ def print_summary(summary, out, config):
     """
     prepared, failed = summary.prepared, summary.failed
     reused = len(prepared) - summary.fresh
-    print(f"{len(prepared)} scans in {out}; dataset config {config}")
+    print(f"{counted(len(prepared), 'scan')} in {out}; dataset config {config}")
+    for remark in summary.remarks:
+        print(remark)
     if reused:
-        print(f"{reused} of them were finished before")
+        print(f"{reused} of them {'was' if reused == 1 else 'were'} finished before")
     if summary.fresh:
         shares = ", ".join(
             f"{step} {share:.0%}" for step, share in summary.step_shares().items() if share >= 0.01
@@ -103,11 +120,11 @@ def print_summary(summary, out, config):
         rate = 60 * summary.fresh / summary.seconds
         print(f"{rate:.1f} scans/minute ({shares})")
     _print_some(summary.notes, "; `rcn prepare qc` shows all")
-    if not failed:
-        return 0
-    print(f"{len(failed)} scans could not be prepared:")
-    _print_some(failed, "")
-    return SOME_FAILED
+    if failed:
+        print(f"{counted(len(failed), 'scan')} could not be prepared:")
+        _print_some(failed, "")
+    report_config(config)
+    return SOME_FAILED if failed else 0
 
 
 def _print_some(texts, ending):

@@ -12,6 +12,8 @@ from rcn_tf.commands.prepare.batches import (
     print_summary,
     scan_progress,
 )
+from rcn_tf.commands.prepare.splits import add_hold_out, parsed_hold_out
+from rcn_tf.wording import counted
 
 
 def add_commands(commands):
@@ -31,7 +33,7 @@ def add_commands(commands):
             required=True,
             type=pathlib.Path,
             metavar="DIR",
-            help=f"folder for {name}.h5 and {name}.json; older ones are replaced",
+            help=f"folder for {name}.h5 and {name}.json (of an older one the subsets stay)",
         )
         parser.add_argument("--shape", type=int, nargs=3, metavar=("D", "H", "W"))
         parser.add_argument(
@@ -56,6 +58,7 @@ def add_commands(commands):
             action="store_true",
             help="name scans by a hash of their files, not by file and folder names",
         )
+        add_hold_out(parser)
         if dataset.kind == "liver":
             _add_liver_arguments(parser)
         if dataset.kind == "brain":
@@ -104,8 +107,8 @@ def _add_brain_arguments(parser, dataset):
     parser.add_argument(
         "--atlas",
         metavar="ID",
-        default=dataset.atlas,
-        help=f"the fixed scan of all pairs; none: all pairs (default {dataset.atlas})",
+        help="the fixed scan of all pairs; none: all pairs (default: that of the config that is "
+        f"there, else {dataset.atlas or 'none'})",
     )
 
 
@@ -114,13 +117,20 @@ def run(args):
     from data_prep.dataset_pack import build_dataset, find_scans, named_scan
 
     check_batch_arguments(args)
+    hold_out = parsed_hold_out(args)
     dataset = DATASETS[args.source]
     recipe = _recipe(args, dataset)
     overrides = _overrides(args)
     scans, unused = find_scans(dataset, args.data, overrides)
-    print(f"{len(scans)} scans of {dataset.title} found; the paper has {dataset.expected}")
+    found = counted(len(scans), "scan")
+    print(f"{found} of {dataset.title} found; the paper has {dataset.expected}")
     if unused:
-        print(f"{len(unused)} files are not used, others have their ids: {unused[0]} ...")
+        what = (
+            "1 file is not used, another has its id"
+            if len(unused) == 1
+            else (f"{len(unused)} files are not used, others have their ids")
+        )
+        print(f"{what}: {unused[0]}{' ...' if len(unused) > 1 else ''}")
     if args.list:
         for scan in scans:
             labels = "" if scan.labels is None else f"  labels {scan.labels}"
@@ -136,7 +146,8 @@ def run(args):
             scans,
             recipe,
             args.out,
-            atlas=None if atlas == "none" else atlas,
+            atlas=atlas,
+            hold_out=hold_out,
             match=match,
             keep_others=args.only is not None,
             workers=args.workers,

@@ -9,6 +9,7 @@ from rcn_tf.commands.prepare.batches import (
     print_summary,
     scan_progress,
 )
+from rcn_tf.commands.prepare.splits import add_hold_out, parsed_hold_out
 
 
 def add_commands(commands):
@@ -30,7 +31,7 @@ def add_commands(commands):
     parser.add_argument(
         "--masks", nargs="+", **path, help="foreground of each image, to crop to; else found"
     )
-    parser.add_argument("--ids", nargs="+", metavar="ID", help="names; else the files' names")
+    parser.add_argument("--ids", nargs="+", metavar="ID", help="names; else from the paths")
     parser.add_argument(
         "--hash-ids", action="store_true", help="names from a hash of the files, not file names"
     )
@@ -53,17 +54,20 @@ def add_commands(commands):
         "--config",
         required=True,
         **path,
-        help="dataset config to write (.json); an older one is replaced",
+        help="dataset config to write (.json); of an older one the subsets and schemes stay",
     )
     parser.add_argument(
         "--type",
         choices=("brain", "liver", "lung"),
         help="`image_type` of the config (default: liver for masks 0/255, else brain)",
     )
-    parser.add_argument("--subset", default="all", metavar="NAME", help="name of the subset")
+    parser.add_argument(
+        "--subset", metavar="NAME", help="name of the subset to train on (default: all, or train)"
+    )
     parser.add_argument(
         "--atlas", metavar="ID", help="pair every scan with this one only (id, or file name)"
     )
+    add_hold_out(parser)
     add_batch_arguments(parser)
 
 
@@ -72,6 +76,7 @@ def run(args):
     from data_prep.generic import build_pack
 
     check_batch_arguments(args)
+    hold_out = parsed_hold_out(args)
     if args.window is not None and not args.window[0] < args.window[1]:
         raise ValueError(f"--window must be LOW < HIGH; got {args.window}.")
     if args.ids is not None and args.hash_ids:
@@ -93,6 +98,7 @@ def run(args):
             image_type=args.type,
             window=None if args.window is None else tuple(args.window),
             orientation=args.orientation,
+            hold_out=hold_out,
             workers=args.workers,
             strict=args.strict,
             progress=progress,

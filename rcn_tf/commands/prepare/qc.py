@@ -3,6 +3,7 @@
 import pathlib
 
 from rcn_tf.commands.prepare.batches import SOME_FAILED
+from rcn_tf.wording import counted
 
 
 def add_commands(commands):
@@ -27,7 +28,7 @@ def run(args):
         for name, text in found.items():
             print(f"{scan_id}: {name}: {text}")
     flagged = sum(map(bool, flags.values()))
-    print(f"{len(flags)} scans, {flagged} flagged: {args.out / 'contact_sheet.html'}")
+    print(f"{counted(len(flags), 'scan')}, {flagged} flagged: {args.out / 'contact_sheet.html'}")
     print("to leave scans out, save a list from that page (or take lines of flagged.txt) and name")
     print('it in the config: "exclude": "FILE"')
     return SOME_FAILED if any("unreadable" in found for found in flags.values()) else 0

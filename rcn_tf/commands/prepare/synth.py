@@ -9,6 +9,7 @@ from rcn_tf.commands.prepare.batches import (
     print_summary,
     scan_progress,
 )
+from rcn_tf.commands.prepare.splits import add_hold_out, parsed_hold_out
 
 
 def add_commands(commands):
@@ -48,6 +49,7 @@ def add_commands(commands):
     )
     parser.add_argument("--seed", type=int, default=0)
     add_orientation(parser)
+    add_hold_out(parser)
     add_batch_arguments(parser)
 
 
@@ -56,6 +58,7 @@ def run(args):
     from data_prep.synthetic_study import LabelSynthesis, LiverSynthesis, build
 
     check_batch_arguments(args)
+    hold_out = parsed_hold_out(args)
     if args.number < 1 or args.seed < 0 or not 0 <= args.strength <= 3:
         raise ValueError("--number must be positive, --seed not negative, --strength in 0..3.")
     common = {
@@ -81,6 +84,7 @@ def run(args):
             recipe,
             number=args.number,
             images=args.ct,
+            hold_out=hold_out,
             workers=args.workers,
             strict=args.strict,
             progress=progress,

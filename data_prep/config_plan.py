@@ -1,0 +1,191 @@
+"""The dataset config of a pack (the format is described in `rcn_tf.data.dataset_config`).
+
+It is planned before any scan is prepared, when what cannot be written is cheap to refuse, and
+written when the pack is done. Subsets and schemes are the user's: an older config of the same
+pack is brought up to date (`data_prep.config_update`), never replaced.
+"""
+
+import dataclasses
+import pathlib
+from typing import Optional, Union
+
+from data_prep.config_files import MASK, is_dataset_config, relative
+from data_prep.config_update import held_out_name, update_config
+from data_prep.splits import choose_held_out, forms_pairs
+from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.packs import PackReader
+from rcn_tf.files import read_json, write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfigPlan:
+    """A config to be written.
+
+    path: JSON. pack: the pack that it describes, called `alias` in it. older: the config that
+    is there, as parsed JSON, or None. known: ids in the pack that is there. subjects: {scan id:
+    subject}. hold_out: what was asked for, or None; held_out: ids of scans that it takes.
+    atlas: scan id, or None.
+    """
+
+    path: pathlib.Path
+    pack: pathlib.Path
+    alias: str
+    older: Optional[dict]
+    known: tuple
+    subjects: dict
+    hold_out: Union[int, float, tuple, None]
+    held_out: tuple
+    atlas: Optional[str]
+
+    def write(self, ids, *, shape, labels, subset, image_type=None, paired=False, expected=None):
+        """Writes the config.
+
+        Args:
+            ids: of the scans in the pack, in order. shape: (D, H, W).
+            labels: ids in the segmentations, without 0. subset: name of the one to train on.
+            image_type: "liver", "brain" or "lung"; None: what an older config says, else "liver"
+                for masks 0/255 and "brain" for other labels.
+            paired: whether scans 2k and 2k + 1 belong together.
+            expected: number of scans of the complete dataset, or None.
+        Returns: list of sentences on what was changed in an older config, and what was not.
+        """
+        held = [scan for scan in ids if scan in self.held_out]
+        if self.older is None:
+            config = self._new(ids, held, subset)
+            config["image_size"] = list(shape)
+            config["image_type"] = image_type or _usual_type(labels)
+            if paired:
+                config["paired"] = True
+            if labels:
+                config["segmentation_class_value"] = {str(label): label for label in labels}
+            if expected:
+                config["expected"] = {subset: max(1, expected - len(held))}
+            self._write_json(config)
+            return []
+        facts = {
+            "path": self._stored_path(),
+            "image_size": list(shape),
+            "atlas": None if self.atlas is None else self._entry(self.atlas),
+            "paired": paired,
+            "image_type": image_type,
+            "labels": list(labels),
+        }
+        config, remarks = update_config(
+            self.older,
+            self.alias,
+            [self._entry(scan) for scan in ids],
+            facts,
+            known={self._entry(scan) for scan in self.known},
+            subjects={self._entry(scan): name for scan, name in self.subjects.items()},
+            held_out=None if self.hold_out is None else [self._entry(scan) for scan in held],
+        )
+        if config != self.older:
+            self._write_json(config)
+        return [f"{self.path}: {remark}" for remark in remarks]
+
+    def has_subset(self, name):
+        """Whether the config has a subset of that name, or is made anew."""
+        return self.older is None or name in self.older["subsets"]
+
+    def _new(self, ids, held, subset):
+        train = [scan for scan in ids if scan not in held]
+        subsets = {subset: train, held_out_name(subset): held} if train and held else {subset: ids}
+        train, *others = subsets
+        schemes = {"1": {train: 1.0}}
+        if not others or forms_pairs(held, self.atlas):
+            schemes["2"] = dict.fromkeys(others or [train], 1.0)
+        config = {
+            # Relative, so that the folder can be moved.
+            "files": {self.alias: {"path": relative(self.pack, self.path.parent), "type": "HDF5"}},
+            "schemes": schemes,
+            "subsets": {name: list(map(self._entry, scans)) for name, scans in subsets.items()},
+        }
+        if self.atlas is not None:
+            config["atlas"] = self._entry(self.atlas)
+        return config
+
+    def _write_json(self, config):
+        try:
+            write_json(self.path, config)
+        except OSError as error:
+            text = f"{self.pack} is written, but its config is not: {error.strerror}"
+            raise OSError(error.errno, text, str(self.path)) from error
+
+    def _stored_path(self):
+        """The pack's path as the older config has it, if that leads to the pack."""
+        stored = self.older["files"].get(self.alias, {}).get("path")
+        places = (self.path.parent, self.path.parent.resolve().parent)  # as the config's reader
+        if stored and any((place / stored).resolve() == self.pack.resolve() for place in places):
+            return stored
+        return relative(self.pack, self.path.parent)
+
+    def _entry(self, scan):
+        return scan if self.alias == "/" else f"{self.alias}/{scan}"
+
+
+def plan_config(
+    path, pack, subjects, *, hold_out=None, atlas=None, usual_atlas=None, keep_others=False
+):
+    """Reads what is there and checks what is asked for.
+
+    Args:
+        path: JSON to write. pack: that will be made. subjects: {id: subject} of its scans.
+        hold_out: of `data_prep.splits.parse_hold_out`, or None for none.
+        atlas: scan id; "none" for none; None for that of an older config, else `usual_atlas`.
+        keep_others: whether scans that only the older pack has stay in it.
+    Returns: ConfigPlan.
+    Raises: ValueError: a config that is there is damaged, or of other packs; or as
+        `choose_held_out`. KeyError: as that.
+    """
+    path, pack = pathlib.Path(path), pathlib.Path(pack)
+    older, alias = _older_config(path, pack)
+    known = ids_of(pack)
+    if keep_others:
+        subjects = {**{scan: scan for scan in known}, **subjects}
+    if atlas is None and older is not None:
+        atlas = _older_atlas(older, alias, subjects)
+    atlas = usual_atlas if atlas is None else atlas
+    atlas = None if atlas == "none" else atlas
+    if isinstance(hold_out, tuple):  # as the config calls them, or as the pack does
+        hold_out = tuple(name.removeprefix(f"{alias}/") for name in hold_out)
+    held = () if hold_out is None else tuple(choose_held_out(hold_out, subjects, atlas))
+    return ConfigPlan(path, pack, alias, older, tuple(known), subjects, hold_out, held, atlas)
+
+
+def _usual_type(labels):
+    return "liver" if list(labels) == [MASK] else "brain"
+
+
+def _older_config(path, pack):
+    """The config that is there, or None; and the alias of the pack in it."""
+    if not is_dataset_config(path):
+        return None, pack.stem
+    try:
+        files = load_dataset_config(path).files
+    except (KeyError, ValueError, OSError) as error:
+        text = error.args[0] if isinstance(error, KeyError) else error
+        raise ValueError(f"{text} The config is kept as it is: mend it or move it away.") from error
+    for alias, file in files.items():
+        if file.resolve() == pack.resolve():
+            return read_json(path), alias
+    if pack.stem in files:
+        return read_json(path), pack.stem
+    raise ValueError(
+        f"{path} is a dataset config of other packs ({', '.join(map(str, files.values()))}), so "
+        "it is not replaced; move it away or choose another name."
+    )
+
+
+def _older_atlas(older, alias, subjects):
+    entry = older.get("atlas")
+    scan = entry if alias == "/" or entry is None else entry.partition("/")[2]
+    return scan if scan in subjects else None
+
+
+def ids_of(pack):
+    """Ids of a pack; none where there is no pack."""
+    try:
+        with PackReader(pack) as reader:
+            return reader.ids()
+    except (OSError, ValueError):
+        return []

@@ -1,0 +1,87 @@
+"""Label ids of images: whole numbers, and the pixel types that hold them."""
+
+import numpy as np
+import SimpleITK as sitk
+
+from rcn_tf.errors import warn
+from rcn_tf.wording import counted
+
+LABEL_TOLERANCE = 1e-4
+"""Largest distance of a label id from a whole number, as a fraction of the id."""
+
+_MOST_OFF = 0.01  # the same for large ids
+_FLOAT_ROUNDING = 1e-5  # what a few operations in float32 leave, as a fraction
+
+_FEW_IDS, _ALIKE = 16, 0.4  # up to so many ids, and equal neighbours: not an image
+_LOOKED_AT = 160  # voxels along each axis that are enough to tell an image
+
+LABEL_TYPES = (np.uint8, np.uint16, np.int16, np.int32, np.uint32, np.int64)
+"""Pixel types of label maps, the smallest first, that every format and program knows."""
+
+
+def require_integers(image, name):
+    """Label ids of a label image as an integer array.
+
+    Floating-point values next to a whole number are that number: programs that scale or
+    interpolate write 2.9999998 for 3. What float32 does not explain is rounded with a warning.
+
+    Args:
+        image: SimpleITK.Image, integer or floating point with whole numbers.
+        name: what to call it in the error.
+    Returns: [D, H, W] array; the image's own integer dtype, of floating point int32, or int64
+        where the ids need it.
+    Raises: ValueError: if a voxel is not a whole number, to LABEL_TOLERANCE.
+    """
+    array = sitk.GetArrayFromImage(image)
+    if np.issubdtype(array.dtype, np.integer):
+        return array
+    whole = np.round(array)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        off = np.abs(array - whole)
+    size = np.maximum(np.abs(whole), 1)
+    good = off <= np.minimum(LABEL_TOLERANCE * size, _MOST_OFF)
+    if not good.all():
+        value = array[~good].flat[0]
+        raise ValueError(f"{name} must hold whole-number label ids; got {value}")
+    if (far := off > _FLOAT_ROUNDING * size).any():
+        worst = array.flat[int(np.argmax(off))]
+        warn(
+            f"{name}: {counted(int(far.sum()), 'value')} near whole numbers, such as {worst:.7g}, "
+            "rounded to them"
+        )
+    fits = size.max(initial=0) <= np.iinfo(np.int32).max
+    return whole.astype(np.int32 if fits else np.int64)
+
+
+def look_like_grey_values(array):
+    """Whether integers look like an image's: many values, and neighbours that mostly differ.
+
+    In label maps, fine parcellations included, three neighbours of four are of one structure;
+    in scans fewer than one of five have the same grey value.
+
+    Args: array: [D, H, W] integers; zeros and what lies far from the middle are not looked at.
+    Returns: bool.
+    """
+    middle = tuple(slice(max(0, (n - _LOOKED_AT) // 2), (n + _LOOKED_AT) // 2) for n in array.shape)
+    array = array[middle]
+    if np.unique(array).size <= _FEW_IDS:
+        return False
+    equal = count = 0
+    for axis in range(array.ndim):
+        lines = np.moveaxis(array, axis, 0)
+        inside = (lines[1:] != 0) & (lines[:-1] != 0)
+        equal += np.count_nonzero(inside & (lines[1:] == lines[:-1]))
+        count += np.count_nonzero(inside)
+    return count > 0 and equal < _ALIKE * count
+
+
+def smallest_label_type(array, background=0):
+    """The first of LABEL_TYPES that holds all ids of an integer array and the background's.
+
+    Returns: NumPy dtype; the array's own where no other is smaller.
+    """
+    low = min(int(array.min()), background)
+    high = max(int(array.max()), background)
+    fits = (one for one in LABEL_TYPES if np.iinfo(one).min <= low and high <= np.iinfo(one).max)
+    smallest = np.dtype(next(fits, array.dtype))
+    return smallest if smallest.itemsize < array.dtype.itemsize else array.dtype
