@@ -7,11 +7,11 @@ Exit codes: 0 success, 1 done but not with all scans (`rcn prepare`), 2 somethin
 input (named on standard error), 130 interrupted.
 """
 
-import argparse
 import importlib
 import os
 import sys
 
+from rcn_tf.commands.parser import CommandParser
 from rcn_tf.commands.shown_warnings import printing_warnings
 from rcn_tf.errors import is_for_the_user, one_line
 
@@ -50,7 +50,7 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="rcn",
         description="Unsupervised deformable registration of 3D medical images.",
         epilog="RCN_DEBUG=1 shows the full traceback of an error.",
