@@ -6,7 +6,7 @@ import time
 
 from rcn_tf.commands.transform_options import described, read_chain
 
-_SILENCE = 5.0  # seconds between two lines about the frames
+_SILENCE = 10.0  # seconds between two lines about the frames
 
 
 def run(args):
@@ -53,7 +53,8 @@ def _write_image(image, args, warp, others):
 def _write_frames(path, args, warp, others):
     """Writes the warped frames one by one, and the other images; all files or none."""
     from rcn_tf.files import replacing
-    from rcn_tf.volumes.frames import FrameSource, frame_writer, frames_dtype
+    from rcn_tf.volumes.frame_writer import frame_writer
+    from rcn_tf.volumes.frames import FrameSource, frames_dtype
     from rcn_tf.volumes.images import write_images
 
     with FrameSource(path) as frames, contextlib.ExitStack() as stack:

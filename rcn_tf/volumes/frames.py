@@ -1,34 +1,28 @@
-"""4D images (time series, diffusion), read and written with one frame in memory.
+"""4D images (time series, diffusion), read with one frame in memory.
 
 ITK reads one frame of an uncompressed NIfTI or MetaImage file without the others. A compressed
 NIfTI file is therefore unpacked once, to the folder of temporary files (TMPDIR). NRRD and
 compressed MetaImage are read whole, as ITK cannot do otherwise.
-
-What is written is the header of a file with one frame, as ITK makes it, with the number of frames
-replaced, and then frame after frame. So the geometry is ITK's own in every format.
 """
 
 import contextlib
 import gzip
-import math
 import pathlib
 import re
 import shutil
-import struct
 import tempfile
 import zlib
 
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.files import physical_memory
 from rcn_tf.volumes.detached import companions
 from rcn_tf.volumes.dicom import is_dicom, without_itk_warnings
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import check_written_format, read_image, require_integers
+from rcn_tf.volumes.images import read_image, require_integers
+from rcn_tf.volumes.nifti_headers import read_nifti_header
 
-_GZIP = b"\x1f\x8b"
-_NIFTI_ENDS = (".nii", ".nii.gz")
-_MOST_FRAMES = 32767  # of NIfTI, whose sizes have 16 bits
 _BLOCK = 1 << 20
 
 
@@ -37,15 +31,16 @@ def frame_count(path):
     path = pathlib.Path(path)
     if not path.is_file() or is_dicom(path):
         return 1
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        companions(path)
-        with without_itk_warnings():
-            reader.ReadImageInformation()
-    except (RuntimeError, ValueError):
-        return 1
-    return reader.GetSize()[3] if reader.GetDimension() == 4 else 1
+    header = read_nifti_header(path)
+    if header is not None:
+        return header.shape[3] if len(header.shape) == 4 else 1
+    with contextlib.ExitStack() as resources:
+        try:
+            companions(path)
+            reader = _information(_for_itk(path, resources))
+        except (RuntimeError, ValueError):
+            return 1
+        return reader.GetSize()[3] if reader.GetDimension() == 4 else 1
 
 
 def read_grid(path):
@@ -59,21 +54,32 @@ def read_grid(path):
         return Grid.from_image(frames[0])
 
 
+def frames_dtype(frames, name):
+    """The integer type that holds the label ids of all frames, each of which is read for it.
+
+    Args: frames: FrameSource. name: what to call it in the error.
+    Raises: ValueError: if a voxel is not a whole number.
+    """
+    kinds = {
+        require_integers(frames[k], f"{name} (frame {k + 1})").dtype for k in range(len(frames))
+    }
+    return np.result_type(*kinds)
+
+
 class FrameSource:
     """The frames of a 4D image file.
 
     `with FrameSource(path) as frames:` gives `len(frames)`, `frames[k]` (SimpleITK.Image, 3D),
     `frames.step` and `frames.start` (the fourth axis' spacing and origin, as ITK reads them) and
-    `frames.nifti_time` (as the NIfTI header has them, else None).
+    `frames.nifti` (NiftiHeader, None of other formats).
 
-    Args: path: 4D scalar image.
-    Raises: ValueError: not that, cut off, or damaged.
+    Args: path: 4D image with one value per voxel.
+    Raises: ValueError: not that, cut off, damaged, or too large.
     """
 
     def __init__(self, path):
         self._path = pathlib.Path(path)
         self._whole = None
-        self.nifti_time = None
         self._resources = contextlib.ExitStack()
 
     def __enter__(self):
@@ -98,57 +104,65 @@ class FrameSource:
         return self._read()
 
     def _open(self):
-        nifti = self._path.name.lower().endswith(_NIFTI_ENDS)
-        file = self._unpacked() if nifti else self._path
-        self._reader = sitk.ImageFileReader()
-        self._reader.SetFileName(str(file))
+        self.nifti = read_nifti_header(self._path)
+        file = _for_itk(self._path, self._resources)
+        if self.nifti is not None:
+            file = self._unpacked()
         try:
-            with without_itk_warnings():
-                self._reader.ReadImageInformation()
+            self._reader = _information(file)
         except RuntimeError as error:
             raise ValueError(f"cannot read {self._path} as a 4D image") from error
         self._size = self._reader.GetSize()
+        self._check()
         self.step, self.start = self._reader.GetSpacing()[3], self._reader.GetOrigin()[3]
+        if self.nifti is None and not _is_plain_metaimage(self._path):
+            self._whole = self._read()
+
+    def _check(self):
         kind = sitk.GetPixelIDValueAsString(self._reader.GetPixelID())
         if self._reader.GetNumberOfComponents() != 1 or "complex" in kind:
             raise ValueError(f"{self._path} has frames of {kind}; expected one value per voxel")
-        if nifti:
-            self._check_whole(file)
-            self.nifti_time = _nifti_time(file)
-        elif not _is_plain_metaimage(self._path):
-            self._whole = self._read()
+        if min(self._size[:3]) < 2:
+            raise ValueError(f"{self._path} has frames of a single slice; expected 3D frames")
+        frame = 8 * np.prod(self._size[:3], dtype=float)
+        if frame > physical_memory():
+            raise ValueError(f"{self._path} has frames that need more than this machine's memory")
 
     def _unpacked(self):
-        """The file itself, or an uncompressed copy that lives as long as this object."""
-        with self._path.open("rb") as file:
-            compressed = file.read(2) == _GZIP
-        if not compressed and self._path.suffix.lower() == ".nii":
-            return self._path
-        folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="rcn-"))
-        copy = pathlib.Path(folder, "frames.nii")
-        try:
-            opener = gzip.open if compressed else open
-            with opener(self._path, "rb") as source, copy.open("wb") as target:
-                shutil.copyfileobj(source, target, _BLOCK)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"cannot read {self._path}: it is cut off or damaged") from error
-        except OSError as error:
+        """The NIfTI file itself, or an uncompressed copy that lives as long as this object.
+
+        ITK reads what is missing of a NIfTI file as anything, without a word.
+        """
+        needed = self.nifti.file_bytes()
+        as_it_is = not self.nifti.compressed and self._path.suffix.lower() == ".nii"
+        if as_it_is:
+            found, copy = self._path.stat().st_size, _for_itk(self._path, self._resources)
+        else:
+            folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="rcn-"))
+            if shutil.disk_usage(folder).free < needed:
+                raise ValueError(
+                    f"cannot unpack {self._path}: it needs {needed / 2**30:.3g} GiB in "
+                    f"{tempfile.gettempdir()}; TMPDIR names another folder"
+                )
+            copy = pathlib.Path(folder, "frames.nii")
+            found = self._copy(copy, needed)
+        if found < needed:
             raise ValueError(
-                f"cannot unpack {self._path} to {tempfile.gettempdir()}: {error.strerror}; "
-                "TMPDIR names another folder"
-            ) from error
+                f"cannot read {self._path}: it holds {found} bytes, its header says {needed}"
+            )
         return copy
 
-    def _check_whole(self, file):
-        """ITK reads what is missing of a NIfTI file as anything, without a word."""
-        bits = int(self._reader.GetMetaData("bitpix"))
-        offset = int(float(self._reader.GetMetaData("vox_offset")))
-        needed = offset + math.prod(self._size) * bits // 8
-        if file.stat().st_size < needed:
-            raise ValueError(
-                f"cannot read {self._path}: it holds {file.stat().st_size} bytes, "
-                f"its header says {needed}"
-            )
+    def _copy(self, copy, needed):
+        """Bytes that were copied: all, to where gzip compares the checksum, but no endless ones."""
+        opener, found = gzip.open if self.nifti.compressed else open, 0
+        try:
+            with opener(self._path, "rb") as source, copy.open("wb") as target:
+                while found <= needed + _BLOCK and (block := source.read(_BLOCK)):
+                    target.write(block)
+                    found += len(block)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"cannot read {self._path}: it is cut off or damaged") from error
+        return found
 
     def _read(self):
         try:
@@ -158,78 +172,25 @@ class FrameSource:
             raise ValueError(f"cannot read {self._path}: it is cut off or damaged") from error
 
 
-def frames_dtype(frames, name):
-    """The integer type that holds the label ids of all frames, each of which is read for it.
-
-    Raises: ValueError: if a voxel is not a whole number.
-    """
-    kinds = {
-        require_integers(frames[k], f"{name} (frame {k + 1})").dtype for k in range(len(frames))
-    }
-    return np.result_type(*kinds)
+def _information(file):
+    """Reader of a file whose header was read. Raises: RuntimeError: of ITK."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(file))
+    with without_itk_warnings():
+        reader.ReadImageInformation()
+    return reader
 
 
-@contextlib.contextmanager
-def frame_writer(path, temporary, first, source, dtype=None):
-    """Writes frames one by one.
-
-    Args:
-        path: file that the user asked for; its suffix is the format.
-        temporary: where to write it.
-        first: SimpleITK.Image, 3D, whose grid and pixel type all frames have.
-        source: FrameSource, for the number of frames and their time.
-        dtype: NumPy's type to write; that of `first` by default.
-    Yields: function that takes the next frame, a SimpleITK.Image; to be called for each.
-    Raises: ValueError: it cannot be written.
-    """
-    check_written_format(path)
-    suffix = next(s for s in (".nii.gz", ".nii", ".mha", ".nrrd") if path.name.lower().endswith(s))
-    if suffix in _NIFTI_ENDS and len(source) > _MOST_FRAMES:
-        raise ValueError(f"cannot write {path}: NIfTI has {_MOST_FRAMES} frames at most")
-    dtype = np.dtype(dtype or sitk.GetArrayViewFromImage(first).dtype)
-    like = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(first).astype(dtype))
-    like.CopyInformation(first)
-    header = _header(like, source, suffix)
-    compress = gzip.open if suffix == ".nii.gz" else open
+def _for_itk(path, resources):
+    """The path, or a link to it where ITK could not take its name, which is no UTF-8."""
     try:
-        with compress(temporary, "wb") as file:
-            file.write(header)
-            yield lambda frame: file.write(
-                np.ascontiguousarray(sitk.GetArrayViewFromImage(frame), dtype)
-            )
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _header(first, source, suffix):
-    """Bytes before the voxels of an uncompressed file with `len(source)` frames."""
-    one = sitk.JoinSeries([first], source.start, source.step)
-    with tempfile.TemporaryDirectory(prefix="rcn-") as folder:
-        file = pathlib.Path(folder, f"one{suffix.replace('.gz', '')}")
-        sitk.WriteImage(one, str(file), useCompression=False)
-        content = file.read_bytes()
-    header = bytearray(content[: -sitk.GetArrayViewFromImage(first).nbytes])
-    if suffix in _NIFTI_ENDS:
-        struct.pack_into("<h", header, 48, len(source))  # dim[4]
-        if source.nifti_time:
-            step, units, start = source.nifti_time
-            struct.pack_into("<f", header, 92, step)  # pixdim[4]
-            header[123] = (header[123] & 0b111) | units  # xyzt_units: mm, and the time's
-            struct.pack_into("<f", header, 136, start)  # toffset
-        return bytes(header)
-    key = rb"^(DimSize =.*) 1$" if suffix == ".mha" else rb"^(sizes:.*) 1$"
-    return re.sub(key, rb"\g<1> %d" % len(source), bytes(header), count=1, flags=re.MULTILINE)
-
-
-def _nifti_time(file):
-    """(pixdim[4], the time's bits of xyzt_units, toffset) of a NIfTI-1 header, else None."""
-    with file.open("rb") as opened:
-        header = opened.read(348)
-    order = next((o for o in "<>" if header[:4] == struct.pack(f"{o}i", 348)), None)
-    if order is None:
-        return None
-    (step,), (start,) = (struct.unpack_from(f"{order}f", header, k) for k in (92, 136))
-    return (step, header[123] & 0b111000, start) if math.isfinite(step + start) else None
+        str(path).encode()
+    except UnicodeEncodeError:
+        folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="rcn-"))
+        link = pathlib.Path(folder, "image" + "".join(path.suffixes[-2:]).lower())
+        link.symlink_to(path.resolve())
+        return link
+    return path
 
 
 def _is_plain_metaimage(path):
