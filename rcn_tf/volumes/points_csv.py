@@ -177,8 +177,8 @@ class CsvPoints:
 
     def _joined(self, cells):
         output = io.StringIO()
-        csv.writer(output, delimiter=self._delimiter, lineterminator="").writerow(cells)
-        return output.getvalue()
+        csv.writer(output, delimiter=self._delimiter).writerow(cells)  # whose lines end in \r\n
+        return output.getvalue()[:-2]
 
 
 def shown(value):
