@@ -5,6 +5,7 @@ image frame by frame; points of the fixed image go to the moving one. With --inv
 way round.
 """
 
+import argparse
 import pathlib
 
 from rcn_tf.commands.transform_options import HELP, TransformArgument
@@ -33,7 +34,9 @@ def add_arguments(parser):
     parser.add_argument("--out", help="the warped image or labels, or the moved points", **file)
     parser.add_argument(
         "--inverse",
-        action="store_true",
+        action=_Inverse,
+        nargs=0,
+        default=False,
         help="images of the fixed scan onto the moving grid, points from moving to fixed: the "
         "whole of several transforms, each that is inverted already forwards",
     )
@@ -57,6 +60,14 @@ def add_arguments(parser):
     )
 
 
+class _Inverse(argparse.Action):
+    """`--inverse`; remembers whether it stands between two transforms, where it is not clear."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        namespace.inverse = True
+        namespace.transforms_before = len(namespace.transforms or ())
+
+
 def run(args):
     """Checks the arguments, then moves points or warps."""
     from rcn_tf.commands import apply_images, apply_points
@@ -67,6 +78,10 @@ def run(args):
 
 def _check(args):
     source = args.image or args.labels or args.points
+    if args.inverse and 0 < args.transforms_before < len(args.transforms):
+        raise ValueError(
+            "--inverse turns all transforms around; give it behind them, or '[RESULT,1]' for one"
+        )
     if source is None and args.field is None and args.status is None:
         raise ValueError("nothing to do: give --image, --labels, --points or --field")
     if (source is None) != (args.out is None):
@@ -84,10 +99,12 @@ def _check(args):
 def _check_outputs(args, source):
     """No output may replace what is read, or another one."""
     from rcn_tf.volumes.images import check_written_format
+    from rcn_tf.volumes.transform_files import FILES
 
     read = {source, args.reference}
     for path in (one.path for one in args.transforms):
-        read |= set(path.iterdir()) if path.is_dir() else {path, *path.parent.glob("*.nii.gz")}
+        folder = path if path.is_dir() else path.parent
+        read |= {path, *(folder / name for name in FILES)}
     taken = {path.resolve() for path in read if path is not None}
     for path in filter(None, (args.out, args.field, args.status)):
         if not path.parent.is_dir():

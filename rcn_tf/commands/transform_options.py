@@ -39,7 +39,7 @@ class TransformArgument:
         return f"the inverse of {self.path}" if self.inverted else str(self.path)
 
 
-def read_chain(arguments, inverse):
+def read_chain(arguments: list[TransformArgument], inverse: bool) -> tuple:
     """The map that the options describe.
 
     Args: arguments: list of TransformArgument. inverse: whether to turn the whole.
@@ -75,7 +75,7 @@ def read_chain(arguments, inverse):
     return chain, start_grid
 
 
-def described(arguments, inverse):
+def described(arguments: list[TransformArgument], inverse: bool) -> str:
     """The way of a point in words, "A, then the inverse of B"."""
     turned = [
         TransformArgument(one.path, one.inverted != inverse)

@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 
+from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.inversion import InverseField, Status
 from rcn_tf.volumes.sampling import slabs
 
@@ -45,12 +46,12 @@ class Chain:
     def __init__(self, links):
         self.links = list(links)
 
-    def inverse(self):
+    def inverse(self) -> "Chain":
         """The chain backwards, every link inverted."""
         turned = [Link(link.transform, not link.inverted) for link in self.links]
         return Chain(turned[::-1])
 
-    def has_inverses(self):
+    def has_inverses(self) -> bool:
         """Whether points go backwards through a link."""
         return any(link.inverted for link in self.links)
 
@@ -70,11 +71,11 @@ class Chain:
             status = _worse(status, state)
         return points, residual, status
 
-    def transform_points(self, points):
+    def transform_points(self, points: np.ndarray) -> np.ndarray:
         """Where points [..., 3] go, [..., 3] float64."""
         return self.move_points(points)[0]
 
-    def displacement_on(self, grid):
+    def displacement_on(self, grid: Grid) -> InverseField:
         """Displacement at the voxel centres of a grid, and how sure it is.
 
         Args: grid: Grid.

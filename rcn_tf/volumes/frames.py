@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import zlib
+from typing import Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -26,7 +27,7 @@ from rcn_tf.volumes.nifti_headers import read_nifti_header
 _BLOCK = 1 << 20
 
 
-def frame_count(path):
+def frame_count(path: Union[str, pathlib.Path]) -> int:
     """How many frames an image file has: 1 for what is not 4D, or not readable as an image."""
     path = pathlib.Path(path)
     if not path.is_file() or is_dicom(path):
@@ -43,7 +44,7 @@ def frame_count(path):
         return reader.GetSize()[3] if reader.GetDimension() == 4 else 1
 
 
-def read_grid(path):
+def read_grid(path: Union[str, pathlib.Path]) -> Grid:
     """Grid of an image file, 3D or of 4D frames.
 
     Raises: FileNotFoundError, ValueError: as of `read_image`.
@@ -54,7 +55,7 @@ def read_grid(path):
         return Grid.from_image(frames[0])
 
 
-def frames_dtype(frames, name):
+def frames_dtype(frames: "FrameSource", name: str) -> np.dtype:
     """The integer type that holds the label ids of all frames, each of which is read for it.
 
     Args: frames: FrameSource. name: what to call it in the error.

@@ -6,6 +6,7 @@ the error would grow.
 
 import dataclasses
 import enum
+from typing import Callable
 
 import numpy as np
 
@@ -54,7 +55,13 @@ class InverseField:
         }
 
 
-def solve(transform_points, targets, start, step_matrix, tolerance):
+def solve(
+    transform_points: Callable[[np.ndarray], np.ndarray],
+    targets: np.ndarray,
+    start: np.ndarray,
+    step_matrix: np.ndarray,
+    tolerance: float,
+) -> tuple[np.ndarray, np.ndarray]:
     """Points that a map moves to the targets, as far as the iteration comes.
 
     Args:

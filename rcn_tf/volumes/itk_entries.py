@@ -12,6 +12,7 @@ transforms for the whole, trusts sizes, and prints HDF5's messages.
 import dataclasses
 import pathlib
 import re
+from typing import Union
 
 import h5py
 import numpy as np
@@ -44,7 +45,7 @@ class Entry:
     parameters: np.ndarray
 
 
-def read_entries(path):
+def read_entries(path: Union[str, pathlib.Path]) -> list[Entry]:
     """The transforms of a file, the last of a composite first: in the order of application.
 
     Args: path: a file whose suffix is one of SUFFIXES.

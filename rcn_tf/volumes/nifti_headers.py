@@ -9,6 +9,7 @@ import math
 import pathlib
 import struct
 import zlib
+from typing import Optional, Union
 
 GZIP = b"\x1f\x8b"
 _SECONDS_BITS = 0b111000  # of xyzt_units
@@ -35,12 +36,12 @@ class NiftiHeader:
     time_unit: int
     compressed: bool
 
-    def file_bytes(self):
+    def file_bytes(self) -> int:
         """Bytes that the uncompressed file must have."""
         return self.offset + math.prod(self.shape) * self.bits // 8
 
 
-def read_nifti_header(path):
+def read_nifti_header(path: Union[str, pathlib.Path]) -> Optional[NiftiHeader]:
     """Header of a NIfTI-1 or NIfTI-2 file that holds its voxels; None of any other file.
 
     Args: path: any file.

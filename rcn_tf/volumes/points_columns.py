@@ -9,6 +9,7 @@ Voxel indices (i, j, k, or a unit of voxels) are refused: they mean nothing with
 
 import dataclasses
 import re
+from typing import Optional
 
 SYSTEMS = ("LPS", "RAS")
 
@@ -22,7 +23,7 @@ _MM = {
 }
 _VOXELS = ("voxel", "voxels", "vox", "index", "idx", "pixel", "pixels", "px", "ijk")
 _FILLERS = ("pos", "position", "coord", "coordinate", "coordinates", "point", "location") + (
-    ("world", "physical", "center", "centre", "centroid", "axis")
+    ("world", "physical", "in", "center", "centre", "centroid", "axis")
 )
 _HINT = "expected columns x, y, z, or l, p, s, or r, a, s, in mm"
 
@@ -52,7 +53,7 @@ class _Name:
     voxels: bool
 
 
-def find_columns(names):
+def find_columns(names: list[str]) -> Optional[Columns]:
     """The columns of a header.
 
     Args: names: the cells of a row.

@@ -16,12 +16,12 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.
 _MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 
 
-def is_number(text):
+def is_number(text: str) -> bool:
     """Whether a cell is a number with decimal point or comma."""
     return bool(_NUMBER.fullmatch(text.strip()))
 
 
-def read_coordinates(rows):
+def read_coordinates(rows: list) -> tuple[np.ndarray, str]:
     """Three numbers per row.
 
     Args: rows: list of (where, three texts); `where` begins an error, "line 3".

@@ -7,6 +7,7 @@ ITK transform                .tfm, .txt, .h5, .mat (ANTs' 0GenericAffine.mat), .
 
 import dataclasses
 import pathlib
+from typing import Optional, Union
 
 import SimpleITK as sitk
 
@@ -19,6 +20,8 @@ from rcn_tf.volumes.itk_maps import read_itk_maps
 
 FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
 COMPOSITE, WARPED = "transform.h5", "warped.nii.gz"
+FILES = (FIELD, INVERSE_FIELD, COMPOSITE, WARPED)
+"""What is read of a folder of `rcn register`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,20 +38,20 @@ class TransformFile:
     links: list
     field_grid: object = None
 
-    def fixed_grid(self):
+    def fixed_grid(self) -> Optional[Grid]:
         """Grid of the fixed image, or None where the file does not say it."""
         if self.field_grid is None and (self.path / WARPED).is_file():
             return Grid.from_image(read_image(self.path / WARPED))
         return self.field_grid
 
-    def moving_grid(self):
+    def moving_grid(self) -> Optional[Grid]:
         """Grid of the moving image, or None where the file does not say it."""
         if (self.path / INVERSE_FIELD).is_file():
             return Grid.from_image(read_displacement_header(self.path / INVERSE_FIELD))
         return None
 
 
-def read_transform(path):
+def read_transform(path: Union[str, pathlib.Path]) -> TransformFile:
     """Reads a transform.
 
     Args: path: see the head of this module.

@@ -175,6 +175,22 @@ def test_fcsv_against_the_option(study, tmp_path, capsys):
     assert apply(study, *command, "--system", "LPS") == 0
 
 
+def test_an_earlier_output_is_replaced(study, tmp_path):
+    """Also one that lies beside the transform, which is not read."""
+    for name in ("displacement.nii.gz", "moving.nii.gz"):
+        shutil.copy(study / ("result" if "dis" in name else "") / name, tmp_path / name)
+    command = [
+        "apply",
+        "--transform",
+        tmp_path / "displacement.nii.gz",
+        "--out",
+        tmp_path / "o.mha",
+    ]
+    for _ in range(2):
+        command += [] if len(command) > 5 else ["--image", tmp_path / "moving.nii.gz"]
+        assert main([str(part) for part in command]) == 0
+
+
 def test_a_result_without_fields(study, tmp_path):
     """transform.h5 stands in for displacement.nii.gz, on the grid of warped.nii.gz."""
     folder = tmp_path / "result"

@@ -107,6 +107,17 @@ def test_inverse_turns_the_whole(study, tmp_path, capsys):
     np.testing.assert_allclose(twice, moved(study, tmp_path, ["a.nii.gz"]), atol=1e-6)
 
 
+def test_inverse_between_two_transforms_is_not_clear(study, tmp_path, capsys):
+    a, b = ["--transform", str(study / "a.nii.gz")], ["--transform", str(study / "b.nii.gz")]
+    points = ["--points", str(study / "p.csv"), "--out", str(tmp_path / "q.csv")]
+    assert main(["apply", *a, "--inverse", *b, *points]) == 2
+    assert "--inverse turns all transforms around" in capsys.readouterr().err
+    assert main(["apply", "--inverse", *a, *b, *points]) == 0
+    before = (tmp_path / "q.csv").read_text()
+    assert main(["apply", *a, *b, *points, "--inverse"]) == 0
+    assert (tmp_path / "q.csv").read_text() == before
+
+
 def test_the_inverse_on_a_grid(study, tmp_path):
     """SimpleITK brings the points of the written inverse back to where they came from."""
     field, status = tmp_path / "field.nii.gz", tmp_path / "status.nii.gz"
