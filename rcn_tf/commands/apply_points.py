@@ -8,6 +8,7 @@ _LISTED = 10  # points that a warning names
 def run(args):
     """Moves the points of a file and writes them in its layout."""
     from rcn_tf.volumes.inversion import Status
+    from rcn_tf.volumes.parametric_maps import SplineMap
     from rcn_tf.volumes.points import read_points, write_points
 
     file = read_points(args.points, args.system)
@@ -22,8 +23,9 @@ def run(args):
         sound = residual[status == Status.OK]
         if sound.size:
             print(f"round trip    mean {sound.mean():.2g} mm, largest {sound.max():.2g} mm")
+    splines = any(isinstance(link.transform, SplineMap) for link in chain.links)
     for kind, text in (
-        ("outside", "beyond the field; moved as its border"),
+        ("outside", f"beyond the field; {'not moved' if splines else 'moved as its border'}"),
         ("folded", "under a fold of the field; their place is not unique"),
     ):
         numbers = [k for k, note in enumerate(notes, 1) if note == kind]

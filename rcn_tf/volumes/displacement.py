@@ -86,6 +86,9 @@ class DisplacementField:
         targets = np.asarray(points, np.float64).reshape(-1, 3)
         found, residual, status = self._inverted(targets)
         low, high = self._folded_boxes(np.eye(3), np.zeros(3))
+        if len(targets):
+            near = (high >= targets.min(axis=0)) & (low <= targets.max(axis=0))
+            low, high = low[near.all(axis=-1)], high[near.all(axis=-1)]
         for part in np.array_split(
             np.arange(len(targets)), 1 + len(targets) * len(low) // _COMPARISONS
         ):

@@ -7,6 +7,7 @@ Compressed is `.nii.gz`; the other formats are written as they are.
 
 import contextlib
 import gzip
+import math
 import pathlib
 import re
 import struct
@@ -56,7 +57,9 @@ def _header(first, source, suffix, dtype):
     """Bytes before the voxels of an uncompressed file with `len(source)` frames."""
     like = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(first).astype(dtype))
     like.CopyInformation(first)
-    one = sitk.JoinSeries([like], source.start, source.step)
+    start = source.start if math.isfinite(source.start) else 0.0
+    step = source.step if math.isfinite(source.step) and source.step > 0 else 1.0
+    one = sitk.JoinSeries([like], start, step)
     with tempfile.TemporaryDirectory(prefix="rcn-") as folder:
         file = pathlib.Path(folder, f"one{suffix.replace('.gz', '')}")
         sitk.WriteImage(one, str(file), useCompression=False)

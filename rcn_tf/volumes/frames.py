@@ -20,11 +20,13 @@ import SimpleITK as sitk
 from rcn_tf.files import physical_memory
 from rcn_tf.volumes.detached import companions
 from rcn_tf.volumes.dicom import is_dicom, without_itk_warnings
+from rcn_tf.volumes.frame_headers import read_frame_header
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.images import read_image, require_integers
-from rcn_tf.volumes.nifti_headers import read_nifti_header
 
 _BLOCK = 1 << 20
+_NIFTI_2 = "it is NIfTI-2, which ITK does not read; save it as NIfTI-1"
+_DAMAGED = "it is cut off or damaged"
 
 
 def frame_count(path: Union[str, pathlib.Path]) -> int:
@@ -32,7 +34,7 @@ def frame_count(path: Union[str, pathlib.Path]) -> int:
     path = pathlib.Path(path)
     if not path.is_file() or is_dicom(path):
         return 1
-    header = read_nifti_header(path)
+    header = read_frame_header(path)
     if header is not None:
         return header.shape[3] if len(header.shape) == 4 else 1
     with contextlib.ExitStack() as resources:
@@ -72,7 +74,7 @@ class FrameSource:
 
     `with FrameSource(path) as frames:` gives `len(frames)`, `frames[k]` (SimpleITK.Image, 3D),
     `frames.step` and `frames.start` (the fourth axis' spacing and origin, as ITK reads them) and
-    `frames.nifti` (NiftiHeader, None of other formats).
+    `frames.nifti` (FrameHeader, None of other formats).
 
     Args: path: 4D image with one value per voxel.
     Raises: ValueError: not that, cut off, damaged, or too large.
@@ -105,14 +107,18 @@ class FrameSource:
         return self._read()
 
     def _open(self):
-        self.nifti = read_nifti_header(self._path)
+        self.nifti = read_frame_header(self._path)
         file = _for_itk(self._path, self._resources)
         if self.nifti is not None:
             file = self._unpacked()
         try:
             self._reader = _information(file)
         except RuntimeError as error:
-            raise ValueError(f"cannot read {self._path} as a 4D image") from error
+            newer = self.nifti is not None and self.nifti.version == 2
+            reason = (
+                "it is NIfTI-2, which ITK does not read; save it as NIfTI-1" if newer else _DAMAGED
+            )
+            raise ValueError(f"cannot read {self._path} as a 4D image: {reason}") from error
         self._size = self._reader.GetSize()
         self._check()
         self.step, self.start = self._reader.GetSpacing()[3], self._reader.GetOrigin()[3]
@@ -162,7 +168,7 @@ class FrameSource:
                     target.write(block)
                     found += len(block)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"cannot read {self._path}: it is cut off or damaged") from error
+            raise ValueError(f"cannot read {self._path}: {_DAMAGED}") from error
         return found
 
     def _read(self):
@@ -170,7 +176,7 @@ class FrameSource:
             with without_itk_warnings():
                 return self._reader.Execute()
         except RuntimeError as error:
-            raise ValueError(f"cannot read {self._path}: it is cut off or damaged") from error
+            raise ValueError(f"cannot read {self._path}: {_DAMAGED}") from error
 
 
 def _information(file):

@@ -141,6 +141,33 @@ def test_the_inverse_on_a_grid(study, tmp_path):
     assert max(errors) < 0.2  # a tenth of a voxel beside folds
 
 
+def spline():
+    made = sitk.BSplineTransform(3, 3)
+    made.SetTransformDomainMeshSize([4, 4, 4])
+    made.SetTransformDomainOrigin([-40, -40, -40])
+    made.SetTransformDomainPhysicalDimensions([80, 80, 80])
+    rng = np.random.default_rng(8)
+    made.SetParameters(rng.normal(0, 2, len(made.GetParameters())).tolist())
+    return made
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".tfm"])
+def test_images_by_itks_transforms(study, tmp_path, suffix):
+    """As SimpleITK resamples with the same file."""
+    turn = sitk.ReadTransform(str(study / "0GenericAffine.mat"))
+    sitk.WriteTransform(sitk.CompositeTransform([turn, spline()]), str(tmp_path / f"t{suffix}"))
+    image, out = study / "image.nii.gz", tmp_path / "out.nii.gz"
+    command = ["--image", image, "--reference", image, "--out", out]
+    assert apply(study, [str(tmp_path / f"t{suffix}")], *command) == 0
+    read = sitk.ReadImage(str(image))
+    transform = sitk.ReadTransform(str(tmp_path / f"t{suffix}"))
+    expected = sitk.GetArrayFromImage(sitk.Resample(read, read, transform, sitk.sitkLinear, -9e9))
+    inside = expected > -9e8
+    assert inside.mean() > 0.5
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-3 * np.ptp(found))
+
+
 def test_whose_grid_it_is(study, tmp_path, capsys):
     """The result lies where the points start: on the first transform's grid, or on none known."""
     command = ["--image", study / "image.nii.gz", "--out", tmp_path / "out.nii.gz"]

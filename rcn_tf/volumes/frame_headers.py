@@ -16,11 +16,12 @@ _SECONDS_BITS = 0b111000  # of xyzt_units
 
 
 @dataclasses.dataclass(frozen=True)
-class NiftiHeader:
-    """What `read_nifti_header` found.
+class FrameHeader:
+    """What `read_frame_header` found.
 
     Args:
-        shape: sizes of all axes that the header counts, x first.
+        version: 1 or 2, of the format.
+        shape: sizes of the axes, x first; the last of more than three is not 1.
         bits: of a voxel.
         offset: of the voxels, bytes.
         step, start: of the fourth axis (pixdim[4], toffset), in the header's own unit.
@@ -28,6 +29,7 @@ class NiftiHeader:
         compressed: whether the file is gzip's.
     """
 
+    version: int
     shape: tuple
     bits: int
     offset: int
@@ -41,7 +43,7 @@ class NiftiHeader:
         return self.offset + math.prod(self.shape) * self.bits // 8
 
 
-def read_nifti_header(path: Union[str, pathlib.Path]) -> Optional[NiftiHeader]:
+def read_frame_header(path: Union[str, pathlib.Path]) -> Optional[FrameHeader]:
     """Header of a NIfTI-1 or NIfTI-2 file that holds its voxels; None of any other file.
 
     Args: path: any file.
@@ -79,14 +81,21 @@ def _header(start, order, form, compressed):
     }
     count, *sizes = fields["dim"]
     shape = tuple(sizes[: max(0, min(count, 7))])
-    numbers = [fields[name][0] for name in ("offset", "step", "start")]
-    if min(shape, default=0) < 1 or not all(map(math.isfinite, numbers)):
+    offset, step, begin = (
+        fields[name][0] if math.isfinite(fields[name][0]) else 0
+        for name in ("offset", "step", "start")
+    )
+    if min(shape, default=0) < 1:
         return None
-    return NiftiHeader(
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return FrameHeader(
+        1 if form is _FORM_1 else 2,
         shape,
         fields["bits"][0],
-        max(0, int(numbers[0])),
-        *numbers[1:],
+        max(0, int(offset)),
+        step,
+        begin,
         fields["units"][0] & _SECONDS_BITS,
         compressed,
     )
