@@ -2,7 +2,7 @@
 
 Separated by commas, semicolons, tabs or blanks; with a header (`points_columns`), or three numbers
 a line. Kept when points are written: the columns' order, unit and system, further columns, lines
-that begin with "#", blank lines, the decimal sign, the ends of lines, and UTF-8 or UTF-16.
+that begin with "#", the decimal sign, the ends of lines, and UTF-8 or UTF-16.
 """
 
 import codecs
@@ -12,6 +12,7 @@ import re
 
 import numpy as np
 
+from rcn_tf.errors import warn
 from rcn_tf.volumes.points_columns import SYSTEMS, Columns, find_columns
 from rcn_tf.volumes.points_numbers import is_number, read_coordinates
 
@@ -110,6 +111,8 @@ class CsvPoints:
             if found:
                 return checked_system({"0": "RAS", "1": "LPS"}.get(found[1], found[1]))
         words = set(_SYSTEM_WORD.findall(" ".join(comments)))
+        if words == {"RAS"} and not self._columns.system:
+            warn("a comment in the file of points says RAS, so the points are taken for RAS")
         return words.pop() if len(words) == 1 else None
 
     def _find_style(self):
@@ -218,6 +221,8 @@ def _is_open(line, delimiter):
     try:
         next(csv.reader([line], delimiter=delimiter, strict=True), None)
     except csv.Error as error:
+        if "field larger" in str(error):  # a quote that nothing ends
+            raise
         return "unexpected end" in str(error)
     return False
 

@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 
+from rcn_tf.errors import InputWarning
 from rcn_tf.volumes.points import read_points, write_points
 
 LPS = np.array([[1.5, -2.0, 3.0], [10.0, 20.0, -30.25]])
@@ -43,7 +44,6 @@ SAME = {
     "commented ras header": "#r,a,s\n-1.5,2,3\n-10,-20,-30.25\n",
     "commented header with blanks": "# x y z\n1.5 -2 3\n10 20 -30.25\n",
     "a comment names the system": "# CoordinateSystem = RAS\nx,y,z\n-1.5,2,3\n-10,-20,-30.25\n",
-    "a comment says RAS": "# in RAS, mm\n-1.5,2,3\n-10,-20,-30.25\n",
     "excel": "sep=;\nx;y;z\n1,5;-2,0;3,0\n10,0;20,0;-30,25\n;;\n",
     "carriage returns": "x,y,z\r1.5,-2,3\r10,20,-30.25\r",
     "windows": "x,y,z\r\n1.5,-2,3\r\n10,20,-30.25\r\n",
@@ -153,6 +153,13 @@ def test_a_system_that_contradicts_the_header(tmp_path):
     np.testing.assert_array_equal(read_points(tmp_path / "p.csv", "RAS").points, LPS)
     (tmp_path / "p.csv").write_text("x,y,z\n-1.5,2,3\n-10,-20,-30.25\n")
     np.testing.assert_array_equal(read_points(tmp_path / "p.csv", "RAS").points, LPS)
+
+
+def test_a_comment_that_says_ras_counts(tmp_path):
+    (tmp_path / "p.csv").write_text("# in RAS, mm\n-1.5,2,3\n-10,-20,-30.25\n")
+    with pytest.warns(InputWarning, match="a comment in the file of points says RAS"):
+        file = read_points(tmp_path / "p.csv")
+    np.testing.assert_array_equal(file.points, LPS)
 
 
 @pytest.mark.parametrize("data", [b"\x00\x01\x02", b"\xff\xfe\x00\xd8", b"x,y,z\n\x001,2,3\n"])
