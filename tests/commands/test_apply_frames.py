@@ -194,9 +194,9 @@ def slices(path):
     [
         (cut, "cut off or damaged"),
         (cut_inside, "its header says"),
-        (flipped, "cut off or damaged"),
-        (complex_values, "expected one value per voxel"),
-        (slices, "frames of a single slice"),
+        (flipped, "cannot read"),
+        (complex_values, "per voxel"),
+        (slices, "a single slice"),
     ],
 )
 def test_faults_are_one_line_and_leave_nothing(field, tmp_path, capfd, damage, message):
