@@ -73,6 +73,30 @@ def test_every_command_refuses(capsys, run, arguments):
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("apply --transfrom a", "there is no option --transfrom; did you mean --transform?"),
+        ("apply --image a", "the following arguments are required: --transform"),
+        ("apply --transform a --imgae b", "there is no option --imgae; did you mean --image?"),
+        ("apply --transform a --imgae=b", "there is no option --imgae; did you mean --image?"),
+        ("register --fixed a --moving b --out c --qqq", "there is no option --qqq; see rcn"),
+        ("apply --transform a surplus", "'surplus' is one argument too many"),
+        ("apply --transform a --system XYZ", "invalid choice: 'XYZ'"),
+        ("prepare lpba --data a --out b --mode c", "there is no option --mode"),
+        ("prepare nothing", "rcn prepare: error: "),
+        ("regster", "rcn: error: "),
+        ("", "rcn: error: the following arguments are required: COMMAND"),
+    ],
+)
+def test_mistyped_options_are_one_line(capsys, arguments, message):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments.split())
+    error = capsys.readouterr().err
+    assert message in error and "--help" in error
+    assert len(error.splitlines()) == 1
+
+
 def test_settings_and_scans_given_twice(tmp_path, capsys):
     settings = ["--set", "steps=1", "--set", "steps=2"]
     assert main(["train", "vtn_3_brain", "--out", str(tmp_path / "run"), *settings]) == 2
