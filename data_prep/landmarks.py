@@ -1,44 +1,32 @@
 """Reading landmarks: physical points (LPS, mm) or voxels, from CSV files."""
 
-import csv
-import math
-import pathlib
-
 import numpy as np
+
+from rcn_tf.volumes.points import parse_points
+from rcn_tf.volumes.points_csv import CsvPoints
+from rcn_tf.volumes.points_slicer import Fcsv, Markups
 
 N_LANDMARKS = 6
 """Of a liver in the RCN paper's data."""
 
 
 def read_landmarks(path):
-    """Landmarks from a CSV file with a header line and columns x, y, z (LPS, mm).
+    """Landmarks from a CSV file with a header line that names the coordinates, or of 3D Slicer.
 
-    Other columns are ignored; a row with empty coordinates is a missing landmark.
+    The columns are x, y, z (LPS), or l, p, s, or r, a, s, as `rcn_tf.volumes.points_csv` reads
+    them. Other columns are ignored; a row with empty coordinates is a missing landmark.
 
-    Returns: [n, 3] float64, NaN where missing.
-    Raises: ValueError: naming the file and the line.
+    Returns: [n, 3] float64, LPS, mm, NaN where missing.
+    Raises: FileNotFoundError: no such file. ValueError: naming the file and the line.
     """
-    with pathlib.Path(path).open(newline="", encoding="utf-8-sig") as file:
-        try:
-            rows = list(csv.reader(file))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"cannot read {path} as CSV: {error}") from error
-    header = [name.strip().lower() for name in rows[0]] if rows else []
-    if not {"x", "y", "z"} <= set(header):
-        raise ValueError(f"{path} must begin with a header line naming x, y and z; got {header}")
-    positions = [header.index(axis) for axis in "xyz"]
-    points = []
-    for number, row in enumerate(rows[1:], start=2):
-        if not "".join(row).strip() and len(row) < 2:
-            continue  # an empty line
-        try:
-            point = [float(row[k].strip() or "nan") for k in positions]
-            if any(map(math.isinf, point)):
-                raise ValueError("infinite")
-            points.append(point)
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"{path}, line {number}: not three numbers: {row}") from error
-    return np.array(points, np.float64).reshape(-1, 3)
+    slicers = str(path).lower().endswith((Fcsv.suffix, Markups.suffix))
+    file = parse_points(path, layout=None if slicers else CsvPoints())
+    if not file.layout.has_header():
+        raise ValueError(f"{path} must begin with a header line naming x, y and z")
+    placed = file.layout.placed()
+    points = np.full((len(placed), 3), np.nan)
+    points[placed] = file.points
+    return points
 
 
 def six_landmarks(path):

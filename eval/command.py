@@ -7,11 +7,11 @@ Exit codes: 0 success, 1 done but with cells that could not be measured, 2 somet
 the input (named on standard error), 130 interrupted.
 """
 
-import argparse
 import os
 import pathlib
 import sys
 
+from rcn_tf.commands.parser import CommandParser
 from rcn_tf.errors import is_for_the_user, one_line
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
@@ -94,8 +94,8 @@ def _build_mini(scans, data, workers):
 
 
 def make_parser():
-    """The command's argparse.ArgumentParser."""
-    parser = argparse.ArgumentParser(
+    """The command's CommandParser."""
+    parser = CommandParser(
         prog="python -m eval",
         description=__doc__.splitlines()[0],
         epilog="RCN_DEBUG=1 shows the full traceback of an error.",

@@ -56,7 +56,7 @@ def train(spec, models, data, settings=(), flows=None):
 
     Args:
         spec: ModelSpec. models, data: folders of models and dataset configs.
-        settings: "key=value" of `rcn train --set`, applied last.
+        settings: "key=value" of `rcn train --set`, the last of a key.
         flows: HDF5 file of reference flows for supervised presets.
     Returns: exit code of `rcn train`: 0, 130 if it was stopped and saved.
     """
@@ -69,7 +69,8 @@ def train(spec, models, data, settings=(), flows=None):
         if flows is not None:
             chosen.append(f"data.reference_flows={flows}")
         arguments = [spec.preset, "--data", str(data / f"{spec.study}.json")]
-        arguments += [word for setting in chosen for word in ("--set", setting)]
+        last = {setting.partition("=")[0]: setting for setting in chosen}
+        arguments += [word for setting in last.values() for word in ("--set", setting)]
     command = [sys.executable, "-m", "rcn_tf.commands.main", "train", "--out", str(folder)]
     with subprocess.Popen([*command, *arguments]) as process:
         try:

@@ -9,7 +9,6 @@ those of the scan it was made from (axis order ij), with which distances are mea
 original scan (`rcn_tf.evaluation.PairScores`), and that scan's `spacing`.
 """
 
-import argparse
 import dataclasses
 import functools
 import multiprocessing
@@ -25,6 +24,7 @@ from data_prep.prepared import PreparedScan
 from data_prep.scan_files import ScanFiles
 from eval.baselines import ants
 from eval.baselines.physical import flow_of_transform
+from rcn_tf.commands.parser import CommandParser
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import PackReader, volume_checksum
 from rcn_tf.errors import one_line
@@ -122,7 +122,7 @@ def _read(path, scan_id):
 
 def main(argv=None):
     """Command line. Returns: exit code, 2 where something is wrong with the input."""
-    parser = argparse.ArgumentParser(prog="python -m eval.prealign", description=__doc__)
+    parser = CommandParser(prog="python -m eval.prealign", description=__doc__)
     parser.add_argument("config", help="dataset config")
     parser.add_argument("--reference", required=True, metavar="ALIAS/ID", help="scan to align to")
     parser.add_argument("--out", required=True, metavar="CONFIG", help="dataset config to write")

@@ -2,10 +2,11 @@
 
 FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
 COMPOSITE, AFFINE = "transform.h5", "affine.tfm"
+WARPED = "warped.nii.gz"
 DICOM_FOLDER = "warped_dicom"
 
 OUTPUTS = {
-    "warped.nii.gz": "moving image on the fixed image's grid",
+    WARPED: "moving image on the fixed image's grid",
     DICOM_FOLDER: "the same as a DICOM series",
     "warped_labels.nii.gz": "moving labels on the fixed image's grid",
     FIELD: "displacement field on the fixed image's grid, mm",

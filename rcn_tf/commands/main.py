@@ -7,12 +7,12 @@ Exit codes: 0 success, 1 done but not with all scans (`rcn prepare`), 2 somethin
 input (named on standard error), 130 interrupted.
 """
 
-import argparse
 import importlib
 import os
 import sys
 
 from rcn_tf import __version__
+from rcn_tf.commands.parser import CommandParser
 from rcn_tf.commands.shown_warnings import printing_warnings
 from rcn_tf.errors import is_for_the_user, one_line
 
@@ -48,8 +48,8 @@ def main(argv=None):
 
 
 def make_parser():
-    """The argparse.ArgumentParser of `rcn` with all its commands."""
-    parser = argparse.ArgumentParser(
+    """The CommandParser of `rcn` with all its commands."""
+    parser = CommandParser(
         prog="rcn",
         description="Unsupervised deformable registration of 3D medical images.",
         epilog="RCN_DEBUG=1 shows the full traceback of an error.",

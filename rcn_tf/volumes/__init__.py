@@ -13,6 +13,7 @@ _EXPORTS = {
     "prepare_labels": "preprocessing",
     "prepare_volume": "preprocessing",
     "read_image": "images",
+    "read_transform": "transform_files",
     "warp_image": "warping",
     "warp_labels": "warping",
     "write_image": "images",

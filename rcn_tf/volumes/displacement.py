@@ -11,14 +11,12 @@ that moves closest to y, and then without L, as is right beyond the border. Poin
 a cell that T turns inside out have no or several inverses, which is said (`Status`).
 """
 
-import dataclasses
-import enum
 import itertools
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.inversion import InverseField, Status, solve
 from rcn_tf.volumes.sampling import displacement_on, inside, sample, slabs
 
 TOLERANCE = 1e-4
@@ -27,49 +25,9 @@ TOLERANCE = 1e-4
 MISSED = 0.1
 """Error from which on a point has no inverse, likewise."""
 
-_ITERATIONS = 100
 _FIT_POINTS = 20_000  # that the affine approximation is fitted to, about
 _SEEDS = 500_000  # voxels that a second start is chosen from, about
 _COMPARISONS = 10_000_000  # points x folded cells at a time
-
-
-class Status(enum.IntEnum):
-    """What is known of an inverted point."""
-
-    OK = 0
-    FOLDED = 1  # the field folds onto it: no point maps there, or several do
-    OUTSIDE = 2  # the inverse lies outside the field's grid, on the continued border
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class InverseField:
-    """Inverse of a displacement field on a grid.
-
-    Args:
-        grid: Grid.
-        vectors: [D, H, W, 3] float32, mm: `y + vectors(y)` is the point that maps to y.
-        residual: [D, H, W] float32, mm: how far `T(y + vectors(y))` is from y.
-        status: [D, H, W] uint8, values of Status.
-    """
-
-    grid: Grid
-    vectors: np.ndarray
-    residual: np.ndarray
-    status: np.ndarray
-
-    def summary(self):
-        """The round trip in numbers.
-
-        Returns: dict: mean_mm and max_mm of the residual where the status is OK (None where it
-            is nowhere), folded_percent and outside_percent of all voxels.
-        """
-        valid = self.residual[self.status == Status.OK]
-        return {
-            "mean_mm": float(valid.mean()) if valid.size else None,
-            "max_mm": float(valid.max()) if valid.size else None,
-            "folded_percent": 100 * float((self.status == Status.FOLDED).mean()),
-            "outside_percent": 100 * float((self.status == Status.OUTSIDE).mean()),
-        }
 
 
 class DisplacementField:
@@ -128,6 +86,9 @@ class DisplacementField:
         targets = np.asarray(points, np.float64).reshape(-1, 3)
         found, residual, status = self._inverted(targets)
         low, high = self._folded_boxes(np.eye(3), np.zeros(3))
+        if len(targets):
+            near = (high >= targets.min(axis=0)) & (low <= targets.max(axis=0))
+            low, high = low[near.all(axis=-1)], high[near.all(axis=-1)]
         for part in np.array_split(
             np.arange(len(targets)), 1 + len(targets) * len(low) // _COMPARISONS
         ):
@@ -185,25 +146,9 @@ class DisplacementField:
             status[missed] = np.where(border, Status.OUTSIDE, Status.FOLDED)
         return found, residual, status
 
-    def _solve(self, targets, found, step_matrix):
-        """([N, 3] points, [N] error): a point is left alone once its error is small."""
-        error = targets - self.transform_points(found)
-        residual = np.linalg.norm(error, axis=-1)
-        size = np.ones(len(targets))
-        for _ in range(_ITERATIONS):
-            open_ = np.flatnonzero(residual > TOLERANCE * self._voxel)
-            if not open_.size:
-                break
-            trial = found[open_] + size[open_, None] * (error[open_] @ step_matrix.T)
-            trial_error = targets[open_] - self.transform_points(trial)
-            trial_residual = np.linalg.norm(trial_error, axis=-1)
-            better = trial_residual < residual[open_]
-            accepted = open_[better]
-            found[accepted] = trial[better]
-            error[accepted] = trial_error[better]
-            residual[accepted] = trial_residual[better]
-            size[open_[~better]] /= 2
-        return found, residual
+    def _solve(self, targets, start, step_matrix):
+        tolerance = TOLERANCE * self._voxel
+        return solve(self.transform_points, targets, start, step_matrix, tolerance)
 
     def _inverse_affine(self):
         """(matrix, offset) of the inverse of the best affine approximation."""

@@ -160,6 +160,75 @@ def test_slicer_points_in_ras(study, tmp_path):
     np.testing.assert_allclose(np.array(moved) * (-1, -1, 1), expected, atol=1e-3)
 
 
+def slicer_csv(path, points, axes):
+    """As 3D Slicer exports a point list."""
+    rows = [f"F-{k},{x:.6f},{y:.6f},{z:.6f},1,1,1,0,\n" for k, (x, y, z) in enumerate(points)]
+    path.write_text(f"label,{axes},defined,selected,visible,locked,description\n" + "".join(rows))
+    return path
+
+
+@pytest.mark.parametrize(("axes", "signs"), [("l,p,s", (1, 1, 1)), ("r,a,s", (-1, -1, 1))])
+def test_slicer_csv_says_its_system(study, tmp_path, capsys, axes, signs):
+    points = points_in(study, 5)
+    path = slicer_csv(tmp_path / "p.csv", points * signs, axes)
+    assert apply(study, "--points", path, "--out", tmp_path / "q.csv") == 0
+    lines = (tmp_path / "q.csv").read_text().splitlines()
+    assert lines[0] == path.read_text().splitlines()[0] + ",rcn_status"
+    moved = np.array([line.split(",")[1:4] for line in lines[1:]], float) * signs
+    expected = [itk_field(study).TransformPoint(point) for point in points.tolist()]
+    np.testing.assert_allclose(moved, expected, atol=1e-3)
+    other = "RAS" if axes == "l,p,s" else "LPS"
+    command = ["--points", path, "--out", tmp_path / "r.csv", "--system", other]
+    assert apply(study, *command) == 2
+    error = capsys.readouterr().err
+    assert "disagree about the system" in error and len(error.splitlines()) == 1
+
+
+def test_fcsv_against_the_option(study, tmp_path, capsys):
+    (tmp_path / "p.fcsv").write_text("# CoordinateSystem = LPS\n1,3,-8,4,0,0,0,1,1,1,0,F,,\n")
+    command = ["--points", tmp_path / "p.fcsv", "--out", tmp_path / "q.fcsv"]
+    assert apply(study, *command, "--system", "RAS") == 2
+    assert "p.fcsv is in LPS; leave out --system RAS" in capsys.readouterr().err
+    assert apply(study, *command, "--system", "LPS") == 0
+
+
+def test_an_earlier_output_is_replaced(study, tmp_path):
+    """Also one that lies beside the transform, which is not read."""
+    for name in ("displacement.nii.gz", "moving.nii.gz"):
+        shutil.copy(study / ("result" if "dis" in name else "") / name, tmp_path / name)
+    command = [
+        "apply",
+        "--transform",
+        tmp_path / "displacement.nii.gz",
+        "--out",
+        tmp_path / "o.mha",
+    ]
+    for _ in range(2):
+        command += [] if len(command) > 5 else ["--image", tmp_path / "moving.nii.gz"]
+        assert main([str(part) for part in command]) == 0
+
+
+def test_a_result_without_fields(study, tmp_path):
+    """transform.h5 stands in for displacement.nii.gz, on the grid of warped.nii.gz."""
+    folder = tmp_path / "result"
+    folder.mkdir()
+    for name in ("transform.h5", "warped.nii.gz"):
+        shutil.copy(study / "result" / name, folder / name)
+    image = ["apply", "--image", study / "moving.nii.gz", "--out", tmp_path / "out.nii.gz"]
+    assert main([str(part) for part in [*image, "--transform", folder]]) == 0
+    expected = sitk.ReadImage(str(study / "result" / "warped.nii.gz"))
+    assert sitk.ReadImage(str(tmp_path / "out.nii.gz")).GetOrigin() == expected.GetOrigin()
+    difference = np.abs(array(tmp_path / "out.nii.gz") - sitk.GetArrayFromImage(expected))
+    assert difference.mean() < 0.5  # between the network's voxels the two differ a little
+    points = points_in(study)
+    path = write_csv(tmp_path / "p.csv", points)
+    command = ["apply", "--points", path, "--out", tmp_path / "q.csv", "--transform", folder]
+    assert main([str(part) for part in command]) == 0
+    itk = sitk.ReadTransform(str(folder / "transform.h5"))
+    expected = [itk.TransformPoint(point) for point in points.round(6).tolist()]
+    np.testing.assert_allclose(read_csv(tmp_path / "q.csv")[0], expected, atol=1e-4)
+
+
 def test_points_outside_are_named(study, tmp_path, capsys):
     points = np.concatenate([points_in(study, 2), [[900.0, 0, 0]]])
     command = ["--points", write_csv(tmp_path / "p.csv", points), "--out", tmp_path / "q.csv"]
@@ -290,7 +359,7 @@ def test_transforms_that_are_none(study, tmp_path, capsys, transform):
         "nan.mha": "NaN or infinite displacements",
         "nan.nii.gz": "NaN or infinite displacements",
         "nan64.nii.gz": "NaN or infinite displacements",
-        "result/transform.h5": "is a transform file; expected one 3D displacement field",
+        "result/transform.h5": "needs --reference",
     }
     assert expected[transform] in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -241,9 +241,9 @@ BAD_SCANS = [
     (_nan_image, "nan.mha has 1 NaN"),
     (_csv("1,2,3\n"), "bad.csv must begin with a header line naming x, y and z"),
     (_csv(""), "bad.csv must begin with a header line"),
-    (_csv("x,y,z\n1,2,3\n1,b,3\n"), "bad.csv, line 3: not three numbers"),
-    (_csv("x,y,z\n1,2\n"), "bad.csv, line 2: not three numbers"),
-    (_csv("x,y,z\n1,2,inf\n"), "bad.csv, line 2: not three numbers"),
+    (_csv("x,y,z\n1,2,3\n1,b,3\n"), "bad.csv: line 3 has no three finite numbers"),
+    (_csv("x,y,z\n1,2\n"), "bad.csv: line 2 has 2 columns"),
+    (_csv("x,y,z\n1,2,inf\n"), "bad.csv: line 2 has no three finite numbers"),
 ]
 
 

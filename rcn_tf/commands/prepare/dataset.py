@@ -186,10 +186,23 @@ def _overrides(args):
     return Overrides(
         boxes={
             scan_id: parse_box(numbers, f"--box {scan_id}")
-            for scan_id, *numbers in getattr(args, "box", ())
+            for scan_id, numbers in _by_id("--box", getattr(args, "box", ())).items()
         },
-        masks=dict(args.mask),
+        masks={scan_id: file for scan_id, (file,) in _by_id("--mask", args.mask).items()},
         series=args.series,
         only=args.only,
         hash_ids=args.hash_ids,
     )
+
+
+def _by_id(option, entries):
+    """{ID: the other values} of an option that is given once per scan.
+
+    Raises: ValueError: a scan is named twice.
+    """
+    values = {}
+    for scan_id, *rest in entries:
+        if scan_id in values:
+            raise ValueError(f"{option} is given twice for the scan {scan_id}")
+        values[scan_id] = rest
+    return values

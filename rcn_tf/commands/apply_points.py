@@ -1,0 +1,41 @@
+"""`rcn apply --points`."""
+
+from rcn_tf.commands.transform_options import described, read_chain
+
+_LISTED = 10  # points that a warning names
+
+
+def run(args):
+    """Moves the points of a file and writes them in its layout."""
+    from rcn_tf.volumes.inversion import Status
+    from rcn_tf.volumes.parametric_maps import SplineMap
+    from rcn_tf.volumes.points import read_points, write_points
+
+    file = read_points(args.points, args.system)
+    if args.system and file.system != args.system:
+        raise ValueError(f"{args.points} is in {file.system}; leave out --system {args.system}")
+    chain, _ = read_chain(args.transforms, args.inverse)
+    moved, residual, status = chain.move_points(file.points)
+    notes = ["" if s == Status.OK else Status(s).name.lower() for s in status]
+    write_points(args.out, file, moved, notes)
+    print(f"written: {args.out} ({len(moved)} points, {_way(args)})")
+    if chain.has_inverses():
+        sound = residual[status == Status.OK]
+        if sound.size:
+            print(f"round trip    mean {sound.mean():.2g} mm, largest {sound.max():.2g} mm")
+    splines = any(isinstance(link.transform, SplineMap) for link in chain.links)
+    for kind, text in (
+        ("outside", f"beyond the field; {'not moved' if splines else 'moved as its border'}"),
+        ("folded", "under a fold of the field; their place is not unique"),
+    ):
+        numbers = [k for k, note in enumerate(notes, 1) if note == kind]
+        if numbers:
+            names = ", ".join(map(str, numbers[:_LISTED])) + (" ..." if numbers[_LISTED:] else "")
+            print(f"warning: {len(numbers)} points lie {text}: number {names}")
+
+
+def _way(args):
+    if len(args.transforms) > 1 or args.transforms[0].inverted:
+        return f"through {described(args.transforms, args.inverse)}"
+    start, end = ("moving", "fixed") if args.inverse else ("fixed", "moving")
+    return f"from the {start} to the {end} image"

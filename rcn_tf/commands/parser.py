@@ -1,0 +1,91 @@
+"""The parser of every command: an option that is given twice is refused, not silently replaced.
+
+argparse keeps the last of `--out a --out b` and says nothing of the first. Here an option that
+takes a value, or that has a contrary form (`--x`, `--no-x`), may stand once. Options that collect
+(`action="append"`) may be repeated, and a flag given twice says the same twice, which is harmless.
+What is wrong with the arguments is said in one line, by the command that they were given to.
+
+    parser = CommandParser(prog="rcn")
+    parser.add_argument("--out")
+    parser.parse_args(["--out", "a", "--out", "b"])  # error: --out is given twice
+"""
+
+import argparse
+import difflib
+import sys
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An ArgumentParser that takes each option once; its subcommands' parsers do, too."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._given = set()
+        for action in (None, "store", argparse.BooleanOptionalAction):
+            self.register("action", action, _once(self._registry_get("action", action, action)))
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As of ArgumentParser, from anew; what is not known ends the program."""
+        self._given.clear()
+        for argument in self._mistyped(sys.argv[1:] if args is None else list(args)):
+            self.error(self._unknown(argument))  # before one that is missing for that reason
+        namespace, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(self._unknown(rest[0]))
+        return namespace, rest
+
+    def error(self, message):
+        """Ends the program with exit code 2 and one line."""
+        line = " ".join(f"{message}; see {self.prog} --help".replace("?;", "?").split())
+        self.exit(2, f"{self.prog}: error: {line}\n")
+
+    def note(self, action):
+        """Remembers that an option was given.
+
+        Raises: argparse.ArgumentError: it was given before.
+        """
+        if action.dest in self._given:
+            hint = ""
+            if action.nargs in ("+", "*"):
+                hint = "; give all its values after one"
+            raise argparse.ArgumentError(None, f"{_names(action)} is given twice{hint}")
+        self._given.add(action.dest)
+
+    def _mistyped(self, arguments):
+        """Long options that this parser does not have; none where a subcommand's follow."""
+        if self._subparsers is not None:
+            return []
+        named = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        return [
+            argument
+            for argument in named
+            if argument.startswith("--")
+            and " " not in argument
+            and not any(
+                name.startswith(argument.partition("=")[0]) for name in self._option_string_actions
+            )
+        ]
+
+    def _unknown(self, argument):
+        if not argument.startswith("-"):
+            return f"{argument!r} is one argument too many"
+        name = argument.partition("=")[0]
+        near = difflib.get_close_matches(name, self._option_string_actions, 1)
+        return f"there is no option {name}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _once(action_class):
+    """A kind of action that reports each option to its parser before it takes the value."""
+
+    class Once(action_class):
+        def __call__(self, parser, namespace, values, option_string=None):
+            if option_string is not None:
+                parser.note(self)
+            super().__call__(parser, namespace, values, option_string)
+
+    return Once
+
+
+def _names(action):
+    long = [name for name in action.option_strings if name.startswith("--")]
+    return " or ".join(long or action.option_strings)
