@@ -4,6 +4,8 @@ import csv
 import math
 import pathlib
 
+from rcn_tf.file_kinds import require_text
+
 COLUMNS = ("x0", "x1", "y0", "y1", "z0", "z1")
 
 
@@ -29,6 +31,7 @@ def read_boxes(path):
     Raises: ValueError: naming the file and the line.
     """
     path = pathlib.Path(path)
+    require_text(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)

@@ -6,6 +6,8 @@ import pathlib
 
 import numpy as np
 
+from rcn_tf.file_kinds import require_text
+
 N_LANDMARKS = 6
 """Of a liver in the RCN paper's data."""
 
@@ -18,6 +20,7 @@ def read_landmarks(path):
     Returns: [n, 3] float64, NaN where missing.
     Raises: ValueError: naming the file and the line.
     """
+    require_text(pathlib.Path(path))
     with pathlib.Path(path).open(newline="", encoding="utf-8-sig") as file:
         try:
             rows = list(csv.reader(file))
@@ -59,6 +62,7 @@ def read_voxel_landmarks(path, image):
     Returns: [n, 3] float64, LPS, mm.
     Raises: ValueError: naming the file.
     """
+    require_text(pathlib.Path(path))
     try:
         index = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
     except ValueError as error:

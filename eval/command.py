@@ -12,6 +12,7 @@ import os
 import pathlib
 import sys
 
+from rcn_tf.commands.shown_warnings import escape_in_output
 from rcn_tf.errors import is_for_the_user, one_line
 
 TABLES = ("table1", "table2", "table3", "table4", "table5")
@@ -21,6 +22,7 @@ TABLES += tuple(f"vtn{number}" for number in range(2, 10))
 def main(argv=None):
     """Runs `python -m eval ARGV...` and returns the exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    escape_in_output()
     args = _parser().parse_args(argv)
     try:
         return run(args)

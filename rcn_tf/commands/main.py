@@ -12,7 +12,7 @@ import importlib
 import os
 import sys
 
-from rcn_tf.commands.shown_warnings import printing_warnings
+from rcn_tf.commands.shown_warnings import escape_in_output, printing_warnings
 from rcn_tf.errors import is_for_the_user, one_line
 
 COMMANDS = (
@@ -32,6 +32,7 @@ def main(argv=None):
     """Runs `rcn ARGV...` and returns the exit code."""
     # TensorFlow's own messages, even harmless ones at its level "error", bury ours.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    escape_in_output()
     parser, modules = _parser()
     args = parser.parse_args(argv)
     module = modules[args.command]

@@ -1,13 +1,14 @@
 """Align one image to another: warped image, displacement fields, report and metrics."""
 
+import contextlib
 import csv
-import os
 import pathlib
-import shutil
 import sys
 
 from rcn_tf.commands import dicom_options
 from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
+from rcn_tf.errors import ESCAPES, naming
+from rcn_tf.working_folders import EARLIER, working_folder
 
 WARNINGS_LAST = True
 INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
@@ -70,7 +71,7 @@ def run(args):
     from rcn_tf.model_folder import DEFAULT_MODEL, load_model
     from rcn_tf.register import register_images
 
-    with _Results(args.out) as partial:
+    with _results(args.out) as partial:
         _say(f"loading the model {args.model or 'that comes with rcn'}")
         model, config = load_model(args.model or DEFAULT_MODEL, args.precision)
         result = register_images(
@@ -121,32 +122,33 @@ def _read_headers(args):
     )
 
 
-class _Results:
+@contextlib.contextmanager
+def _results(out):
     """Folder to write into; what is in it moves to `out` together, if nothing fails."""
+    is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with working_folder(out) as working:  # removes those of killed runs
+            partial = working / "results"
+            partial.mkdir()
+            with naming(out, instead_of=partial):
+                yield partial
+                _move_results(partial, out)
+    except BaseException:
+        if is_new:
+            out.rmdir()
+        raise
 
-    def __init__(self, out):
-        self._out = out
-        self._partial = out / f".partial-{os.getpid()}"
 
-    def __enter__(self):
-        self._is_new = not self._out.exists()
-        self._out.mkdir(parents=True, exist_ok=True)
-        self._partial.mkdir()
-        return self._partial
-
-    def __exit__(self, kind, error, traceback):
-        if kind is None:
-            for name, _ in OUTPUTS:
-                new, old = self._partial / name, self._out / name
-                if old.is_dir():  # which nothing can be renamed to
-                    old.replace(self._partial / f"earlier-{name}")
-                if new.exists():
-                    new.replace(old)
-                else:  # of an earlier run with labels
-                    old.unlink(missing_ok=True)
-        shutil.rmtree(self._partial)
-        if kind is not None and self._is_new:
-            self._out.rmdir()
+def _move_results(partial, out):
+    for name, _ in OUTPUTS:
+        new, old = partial / name, out / name
+        if old.is_dir():  # which nothing can be renamed to
+            old.replace(partial.with_name(f"{EARLIER}-{name}"))
+        if new.exists():
+            new.replace(old)
+        else:  # of an earlier run with labels
+            old.unlink(missing_ok=True)
 
 
 def _write(result, metrics, images, args, folder):
@@ -193,7 +195,7 @@ def _write(result, metrics, images, args, folder):
     settings = {name.replace(" ", "_"): str(value) for name, value in facts.items()}
     write_json(folder / "metrics.json", {**metrics, "settings": settings})
     rows = metrics_rows(metrics)
-    with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
+    with (folder / "metrics.csv").open("w", newline="", encoding="utf-8", errors=ESCAPES) as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

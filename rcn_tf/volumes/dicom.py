@@ -20,7 +20,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.files import physical_memory
+from rcn_tf.plain_names import plain_folder
 from rcn_tf.volumes import archives
+from rcn_tf.volumes.itk_warnings import without_itk_warnings
 
 POSITION, ORIENTATION, DESCRIPTION, MODALITY = "0020|0032", "0020|0037", "0008|103e", "0008|0060"
 PIXEL_SPACING, KIND = "0028|0030", "0008|0016"
@@ -62,7 +64,8 @@ def opened(path):
     Raises: ValueError: naming the archive (`rcn_tf.volumes.archives`).
     """
     if pathlib.Path(path).is_dir():
-        yield path
+        with plain_folder(path) as folder:
+            yield folder
     else:
         with archives.unpacked(path) as folder:
             yield folder
@@ -175,17 +178,6 @@ def _found_instead(folder):
     if len(below) == 1:
         return f"its subfolder {below[0]} has some"
     return "expected an image"
-
-
-@contextlib.contextmanager
-def without_itk_warnings():
-    """Keeps ITK from writing to standard error what is checked, and said, here."""
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
 def _has_prefix(file):

@@ -16,10 +16,13 @@ import zlib
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.file_kinds import require_file
 from rcn_tf.files import physical_memory, replacing
+from rcn_tf.plain_names import plain_name
 from rcn_tf.volumes import mgh
 from rcn_tf.volumes.detached import companions
 from rcn_tf.volumes.dicom import is_dicom, read_series, without_itk_warnings
+from rcn_tf.volumes.opening import under_right_name, why_unreadable
 
 _BLOCK = 1 << 20
 _NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # NumPy's dtypes of the header's datatype
@@ -48,15 +51,12 @@ def read_image(path, series=None):
         ValueError: if the file is not readable as one scalar 3D image.
     """
     path = pathlib.Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no such file: {path}")
-    if not (path.is_dir() or path.is_file()):
-        raise ValueError(f"{path} is neither a file nor a folder")
     if is_dicom(path):
         return read_series(path, series)
-    if path.suffix.lower() in mgh.SUFFIXES:
-        return mgh.read_mgh(path)
-    image = _read_file(path, _SCALAR)
+    with under_right_name(path) as file:
+        if file.suffix.lower() in mgh.SUFFIXES:
+            return mgh.read_mgh(file)
+        image = _read_file(file, _SCALAR)
     return image[:, :, :, 0] if image.GetDimension() == 4 else image
 
 
@@ -70,7 +70,8 @@ def read_displacement(path):
         ValueError: if it is not readable as one, or holds NaN or infinite values.
     """
     path = _existing_field(path)
-    image = _read_file(path, _VECTORS)
+    with under_right_name(path) as file:
+        image = _read_file(file, _VECTORS)
     image = sitk.Cast(image, sitk.sitkVectorFloat32)
     bad = np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image)))
     if bad:
@@ -112,8 +113,8 @@ def check_written_format(path):
 
 
 def _write(image, path, temporary):
-    with naming_failed_writes(path):
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+    with naming_failed_writes(path), plain_name(temporary) as name:
+        sitk.WriteImage(image, str(name), useCompression=True)
 
 
 @contextlib.contextmanager
@@ -225,13 +226,13 @@ def read_displacement_header(path):
     Args, Raises: as of `read_displacement`.
     Returns: SimpleITK.ImageFileReader, with GetSize, GetSpacing, GetOrigin and GetDirection.
     """
-    return _checked_reader(_existing_field(path), _VECTORS)
+    with under_right_name(_existing_field(path)) as file:
+        return _checked_reader(file, _VECTORS)
 
 
 def _existing_field(path):
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
+    require_file(path, "a displacement field")
     if path.suffix.lower() in (".h5", ".tfm", ".mat", ".txt", ".xfm"):
         raise ValueError(f"{path} is a transform file; {_VECTORS[1]}")
     return path
@@ -245,7 +246,8 @@ def _read_file(path, expected):
             _check_complete(reader, path, finite=expected is _VECTORS)
             return reader.Execute()
     except RuntimeError as error:
-        raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+        reason = why_unreadable(path, _reason(error))
+        raise ValueError(f"cannot read {path} as an image: {reason}") from error
 
 
 def _checked_reader(path, expected):
@@ -256,7 +258,8 @@ def _checked_reader(path, expected):
         with without_itk_warnings():
             reader.ReadImageInformation()
     except RuntimeError as error:
-        raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+        reason = why_unreadable(path, _reason(error))
+        raise ValueError(f"cannot read {path} as an image: {reason}") from error
     _check_header(reader, path, *expected)
     _check_geometry(reader, path)
     return reader

@@ -13,6 +13,7 @@ import pathlib
 
 import numpy as np
 
+from rcn_tf.file_kinds import require_file, require_text
 from rcn_tf.files import replacing
 
 SYSTEMS = ("LPS", "RAS")
@@ -53,11 +54,11 @@ def read_points(path, system="LPS"):
     Raises: FileNotFoundError: no such file. ValueError: not such a file, naming the line.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
+    require_file(path, "a file of points")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} has more than {MAX_BYTES >> 20} MB; expected a list of points")
     layout = _layout(path)
+    require_text(path, "a text file with points")
     try:
         layout.parse(path.read_text(encoding="utf-8-sig"), system)
     except UnicodeDecodeError as error:
