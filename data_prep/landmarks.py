@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from rcn_tf.file_kinds import require_text
+from rcn_tf.file_kinds import TEXTS, because, require_text
 
 N_LANDMARKS = 6
 """Of a liver in the RCN paper's data."""
@@ -25,7 +25,8 @@ def read_landmarks(path):
         try:
             rows = list(csv.reader(file))
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"cannot read {path} as CSV: {error}") from error
+            reason = because(path, error, TEXTS)
+            raise ValueError(f"cannot read {path} as CSV: {reason}") from error
     header = [name.strip().lower() for name in rows[0]] if rows else []
     if not {"x", "y", "z"} <= set(header):
         raise ValueError(f"{path} must begin with a header line naming x, y and z; got {header}")

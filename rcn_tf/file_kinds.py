@@ -32,13 +32,17 @@ _AGAIN = "download or copy it again"
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """A kind of file. name: for programs; words: "it is ..."; advice: what to do about it where
-    something else was expected; hopeless: whether it is certainly no image volume.
+    something else was expected, if there is more to say than to give another file; hopeless:
+    whether it is certainly no image volume.
     """
 
     name: str
     words: str
-    advice: str = "convert it or give another file"
+    advice: str = ""
     hopeless: bool = True
+
+    def __str__(self):
+        return f"{self.words}; {self.advice}" if self.advice else self.words
 
 
 EMPTY = Kind("empty", "empty (0 bytes)", _AGAIN)
@@ -57,6 +61,9 @@ ANALYZE = Kind("analyze", "the header of an Analyze image", hopeless=False)
 MGH = Kind("mgh", "a FreeSurfer volume (MGH)", hopeless=False)
 META = Kind("meta", "a MetaImage", hopeless=False)
 TEXT = Kind("text", "a text file", hopeless=False)
+TEXTS = ("text", "json", "empty")
+"""Names of the kinds that a reader of text takes, or refuses in its own words."""
+
 _UNPACK = "unpack it and give the file inside"
 
 _SIGNATURES = (  # (offset, bytes, kind); the first that matches holds
@@ -93,15 +100,15 @@ _SIGNATURES = (  # (offset, bytes, kind); the first that matches holds
     (0, b"7z\xbc\xaf\x27\x1c", Kind("7z", "a 7-Zip archive", _UNPACK)),
     (0, b"Rar!\x1a\x07", Kind("rar", "a RAR archive", _UNPACK)),
     (257, b"ustar", Kind("tar", "a tar archive", _UNPACK)),
-    (0, b"\x89PNG\r\n\x1a\n", Kind("png", "a PNG picture", "give the image volume itself")),
-    (0, b"\xff\xd8\xff", Kind("jpeg", "a JPEG picture", "give the image volume itself")),
-    (0, b"GIF8", Kind("gif", "a GIF picture", "give the image volume itself")),
-    (0, b"%PDF-", Kind("pdf", "a PDF document", "give the image volume itself")),
-    (0, b"%!PS", Kind("ps", "a PostScript document", "give the image volume itself")),
+    (0, b"\x89PNG\r\n\x1a\n", Kind("png", "a PNG picture")),
+    (0, b"\xff\xd8\xff", Kind("jpeg", "a JPEG picture")),
+    (0, b"GIF8", Kind("gif", "a GIF picture")),
+    (0, b"%PDF-", Kind("pdf", "a PDF document")),
+    (0, b"%!PS", Kind("ps", "a PostScript document")),
     (0, b"II*\0", Kind("tiff", "a TIFF picture", hopeless=False)),
     (0, b"MM\0*", Kind("tiff", "a TIFF picture", hopeless=False)),
-    (0, b"MATLAB ", Kind("mat", "a MATLAB file", "save the array as NIfTI, with its geometry")),
-    (0, b"\x93NUMPY", Kind("npy", "a NumPy array", "save it as NIfTI, with its geometry")),
+    (0, b"MATLAB ", Kind("mat", "a MATLAB file")),
+    (0, b"\x93NUMPY", Kind("npy", "a NumPy array")),
     (0, b"\x80\x02", Kind("pickle", "a Python pickle")),
     (0, b"\x80\x03", Kind("pickle", "a Python pickle")),
     (0, b"\x80\x04\x95", Kind("pickle", "a Python pickle")),
@@ -131,15 +138,15 @@ def require_file(path, expected="a file", absent=None):
         raise ValueError(f"{path} is neither a file nor a folder; expected {expected}")
 
 
-def require_text(path, expected="a text file", wanted=("text", "json", "empty")):
+def require_text(path, expected="a text file", wanted=TEXTS):
     """As `require_file`, and ValueError for what is no text, naming what it is.
 
     Args: wanted: kinds that pass, or that the caller refuses in better words.
     """
     require_file(path, expected)
     found = explain(path, wanted)
-    if found:
-        raise ValueError(f"{path} is not {expected}: {found}")
+    if found or kind_of(path) is None:
+        raise ValueError(f"{path} is not {expected}: {found or 'it holds bytes that are no text'}")
 
 
 def _explain_absence(path):
@@ -147,7 +154,7 @@ def _explain_absence(path):
         return
     target = str(path.readlink())
     if "/annex/objects/" in target:
-        raise FileNotFoundError(f"{path} is {ANNEX.words}; {ANNEX.advice}") from None
+        raise FileNotFoundError(f"{path} is {ANNEX}") from None
     raise FileNotFoundError(f"{path} is a link to {target}, where nothing is") from None
 
 
@@ -213,10 +220,10 @@ def explain(path, wanted=()):
             around = f"it is {kind.words}" + ", more than once" * (len(layers) > 1)
         if inside is None:
             return f"{around}, and what is inside is cut off, damaged or of no known kind"
-        return f"{around}; inside it is {inside.words}; unpack it first"
+        return f"{around}; inside it is {inside}"
     if kind is TEXT:
         return f"it is a text file that begins with {_beginning(path)!r}"
-    return f"it is {kind.words}; {kind.advice}"
+    return f"it is {kind}"
 
 
 def because(path, reason, wanted=()):
@@ -224,13 +231,17 @@ def because(path, reason, wanted=()):
     found = explain(path, wanted)
     if found:
         return found
+    if isinstance(reason, UnicodeDecodeError):
+        return "it is no UTF-8 text"
     text = " ".join(str(reason).split())
     return re.sub(r"\s*\(?'?" + re.escape(str(path)) + r"'?\)?:?\s*", " ", text).strip(" .")
 
 
 def _beginning(path):
     with pathlib.Path(path).open("rb") as file:
-        text = file.read(200).decode("utf-8", "replace").lstrip("\ufeff").strip()
+        start = file.read(200)
+    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    text = start.decode(encoding, "replace").lstrip("\ufeff").strip()
     first = text.splitlines()[0] if text else ""
     return first if len(first) <= 40 else first[:37] + "..."
 

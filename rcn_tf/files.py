@@ -7,7 +7,7 @@ import pathlib
 import re
 
 from rcn_tf.errors import ESCAPES, naming
-from rcn_tf.file_kinds import explain, require_file
+from rcn_tf.file_kinds import because, require_file
 from rcn_tf.working_folders import EARLIER, working_folder
 
 
@@ -97,7 +97,7 @@ def read_json(path):
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # not only of JSON: digits without end
-        reason = explain(path, wanted=("json", "text")) or error
+        reason = because(path, error, wanted=("json", "text"))
         raise ValueError(f"{path} is not valid JSON: {reason}.") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")

@@ -34,5 +34,7 @@ def reason(path, error):
         return f"it is cut off: {found} of {stored} bytes are there"
     if "unable to lock" in str(error):
         return "another program is writing it"
+    if "signature not found" in str(error):
+        return because(path, "it is no HDF5 file", wanted=("hdf5",))
     inner = re.search(r"\((.+)\)", str(error), re.DOTALL)
     return because(path, inner[1] if inner else error, wanted=("hdf5",))

@@ -23,7 +23,7 @@ def read_exclude_list(path):
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name} is not UTF-8 text: {error}.") from error
+        raise ValueError(f"{name} is not UTF-8 text.") from error
     entries = [re.split(r"(?:^|\s)#", line)[0].strip() for line in lines]
     return [entry for entry in entries if entry]
 

@@ -12,7 +12,7 @@ import re
 
 import yaml
 
-from rcn_tf.file_kinds import explain, require_file
+from rcn_tf.file_kinds import because, explain, require_file
 
 SUFFIXES = (".json", ".yaml", ".yml")
 MAX_BYTES = 1_000_000
@@ -39,7 +39,7 @@ def read_settings_file(path):
     except _DuplicateKeyError as error:
         raise ValueError(f"{path}: {error}") from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        reason = explain(path, wanted=("json", "text")) or error
+        reason = because(path, error, wanted=("json", "text"))
         raise ValueError(f"{path} is not valid {language}: {reason}.") from error
     if not isinstance(value, dict):
         found = explain(path, wanted=("json", "text")) or f"got {type(value).__name__}"

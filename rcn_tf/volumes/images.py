@@ -6,12 +6,10 @@ Files are untrusted: a header is checked before any memory is taken on its word.
 """
 
 import contextlib
-import gzip
 import math
 import pathlib
 import re
 import shutil
-import zlib
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,12 +18,12 @@ from rcn_tf.file_kinds import require_file
 from rcn_tf.files import physical_memory, replacing
 from rcn_tf.plain_names import plain_name
 from rcn_tf.volumes import mgh
+from rcn_tf.volumes.completeness import check_complete
 from rcn_tf.volumes.detached import companions
 from rcn_tf.volumes.dicom import is_dicom, read_series, without_itk_warnings
 from rcn_tf.volumes.opening import under_right_name, why_unreadable
 
 _BLOCK = 1 << 20
-_NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # NumPy's dtypes of the header's datatype
 _SCALAR = (1, "expected one 3D image with one value per voxel")
 _VECTORS = (3, "expected one 3D displacement field, with three values per voxel")
 
@@ -243,7 +241,7 @@ def _read_file(path, expected):
     reader = _checked_reader(path, expected)
     try:
         with without_itk_warnings():
-            _check_complete(reader, path, finite=expected is _VECTORS)
+            check_complete(reader, path, finite=expected is _VECTORS)
             return reader.Execute()
     except RuntimeError as error:
         reason = why_unreadable(path, _reason(error))
@@ -296,51 +294,6 @@ def _check_geometry(reader, path):
     direction = np.array(reader.GetDirection())
     if not (np.isfinite(direction).all() and all(map(math.isfinite, origin))):
         raise ValueError(f"{path} has no finite origin and direction; its header is damaged")
-
-
-def _check_complete(reader, path, finite=False):
-    """ITK reads a NIfTI or Analyze file that was cut off without a word; find it out first.
-
-    Args: finite: refuse NaN and infinities too, which ITK takes for zeros.
-    """
-    if not path.name.lower().endswith((".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")):
-        return
-    if ".hdr" in path.name.lower():
-        path = next((other for other in companions(path) if ".img" in other.name.lower()), path)
-    bits = int(reader.GetMetaData("bitpix")) if reader.HasMetaDataKey("bitpix") else 0
-    offset = float(reader.GetMetaData("vox_offset")) if reader.HasMetaDataKey("vox_offset") else 0
-    values = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
-    offset = max(0, int(offset))
-    needed = values * bits // 8 + offset
-    found, rest = 0, b""
-    datatype = reader.GetMetaData("datatype") if reader.HasMetaDataKey("datatype") else ""
-    floats = _NIFTI_FLOATS.get(datatype) if finite else None
-    try:
-        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
-            # A sound file is read to its end, where gzip compares the checksum.
-            while found <= needed + _BLOCK and (block := file.read(_BLOCK)):
-                if floats:
-                    if not found:  # the header's size, of NIfTI-1 or 2, tells the byte order
-                        little = int.from_bytes(block[:4], "little") in (348, 540)
-                    voxels = rest + block[max(0, offset - found) :]
-                    rest = _checked_floats(voxels, ("<" if little else ">") + floats, path)
-                found += len(block)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(
-            f"cannot read {path} as an image: the file is cut off or damaged"
-        ) from error
-    if found < needed:
-        raise ValueError(
-            f"cannot read {path} as an image: it holds {found} bytes, its header says {needed}"
-        )
-
-
-def _checked_floats(data, dtype, path):
-    """The bytes behind the last whole number. Raises: ValueError: a number is not finite."""
-    whole = len(data) - len(data) % np.dtype(dtype).itemsize
-    if not np.isfinite(np.frombuffer(data[:whole], dtype)).all():
-        raise ValueError(f"{path} has NaN or infinite displacements")
-    return data[whole:]
 
 
 def _reason(error):

@@ -11,7 +11,7 @@ import pathlib
 import warnings
 
 from rcn_tf.errors import InputWarning, naming
-from rcn_tf.file_kinds import DAMAGE, because, kind_of, require_file, unpacked_stream
+from rcn_tf.file_kinds import DAMAGE, TEXT, because, kind_of, require_file, unpacked_stream
 from rcn_tf.files import physical_memory
 from rcn_tf.plain_names import is_plain, plain_suffix
 from rcn_tf.volumes.archives import HARMLESS_BYTES, MAX_RATIO
@@ -29,6 +29,7 @@ _SUFFIXES = {  # kind: suffixes by which it is read, the one to give first
 }
 _COMPRESSED = {"nifti": ".nii.gz", "mgh": ".mgz"}  # by gzip; of other kinds ITK reads none
 _HEADERS = ("nifti pair", "analyze")
+_FORMATS = "expected NIfTI, MetaImage, NRRD, MINC, Analyze, MGH or DICOM"
 _IMAGES = (*_SUFFIXES, *_HEADERS, "dicom", "tiff")
 
 
@@ -47,6 +48,8 @@ def under_right_name(path):
         voxels = PAIR.fullmatch(path.name) and pair_of(path)  # may begin like anything
         if not voxels:
             _refuse_hopeless(path, kind, layers)
+        if path.suffix.lower() in (".mgh", ".mgz") and kind in (None, TEXT):
+            raise ValueError(f"cannot read {path} as an image: {why_unreadable(path, 'ImageIO')}")
         _refuse_lone_parts(path, kind)
         links = _links(path, kind, layers)
         if all(is_plain(file) and _ends_right(file, name) for name, file in links.items()):
@@ -69,19 +72,21 @@ def why_unreadable(path, reason):
 
     Args: path: the file; reason: what ITK said.
     """
+    kind = kind_of(path)
+    if kind is not None and kind.name == "hdf5" and not _is_minc(path):
+        return "it is an HDF5 file without an image in it (a pack, weights or a transform?)"
     if "ImageIO" in reason or "not recognized" in reason:
-        kind = kind_of(path)
         begins = f"it begins as {kind.words} does, but its header is damaged" if kind else ""
-        reason = begins or "it is of no known image format"
-    return because(path, reason, wanted=_IMAGES)
+        reason = begins or f"it is of no known image format; {_FORMATS}"
+    found = because(path, reason, wanted=_IMAGES)
+    return f"{found}; {_FORMATS}" if kind is TEXT else found
 
 
 def _refuse_hopeless(path, kind, layers):
     if kind is not None and kind.hopeless:
         around = f"compressed by {layers[0]}; inside it is " if layers else ""
-        raise ValueError(
-            f"cannot read {path} as an image: it is {around}{kind.words}; {kind.advice}"
-        )
+        advice = kind.advice or "give the image volume itself, as NIfTI, MetaImage, NRRD or DICOM"
+        raise ValueError(f"cannot read {path} as an image: it is {around}{kind.words}; {advice}")
 
 
 def _refuse_lone_parts(path, kind):
