@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from data_prep.scan_files import PATTERN_CHARACTERS
+from data_prep.scan_files import PATTERN_CHARACTERS, stem
 from rcn_tf.files import read_json, write_json
 
 MASK = 255
@@ -35,7 +35,7 @@ def write_config(
     What an older config of the same pack says under `exclude`, a person's work, stays.
     """
     path, pack = pathlib.Path(path), pathlib.Path(pack)
-    alias = pack.stem
+    alias = stem(pack)
     names = list(subsets)
     config = {
         # Relative, so that the folder can be moved.
