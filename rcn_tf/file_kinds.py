@@ -64,6 +64,7 @@ TEXT = Kind("text", "a text file", hopeless=False)
 TEXTS = ("text", "json", "empty")
 """Names of the kinds that a reader of text takes, or refuses in its own words."""
 
+_ZIP = "unpack it, or call it .zip if it holds a DICOM series"
 _UNPACK = "unpack it and give the file inside"
 
 _SIGNATURES = (  # (offset, bytes, kind); the first that matches holds
@@ -95,7 +96,7 @@ _SIGNATURES = (  # (offset, bytes, kind); the first that matches holds
     (0, b"\x28\xb5\x2f\xfd", Kind("zstd", "compressed by zstd", "unpack it: unzstd")),
     (0, b"\x04\x22\x4d\x18", Kind("lz4", "compressed by lz4", "unpack it: unlz4")),
     (0, b"\x1f\x9d", Kind("compress", "compressed by compress", "unpack it: uncompress")),
-    (0, b"PK\x03\x04", Kind("zip", "a ZIP archive", _UNPACK)),
+    (0, b"PK\x03\x04", Kind("zip", "a ZIP archive", _ZIP)),
     (0, b"PK\x05\x06", Kind("zip", "an empty ZIP archive", _UNPACK)),
     (0, b"7z\xbc\xaf\x27\x1c", Kind("7z", "a 7-Zip archive", _UNPACK)),
     (0, b"Rar!\x1a\x07", Kind("rar", "a RAR archive", _UNPACK)),
@@ -179,12 +180,22 @@ def unpacked_stream(path):
         while kind is not None and kind.name in OPENERS and len(layers) < _MOST_LAYERS:
             layers.append(kind.name)
             stream = stack.enter_context(OPENERS[kind.name](stream, "rb"))
-            try:
-                kind = kind_of_bytes(stream.read(HEAD_BYTES))
-                stream.seek(0)
-            except DAMAGE:
-                kind = None
+            kind = _kind_of_stream(stream)
         yield stream, kind, layers
+
+
+def _kind_of_stream(stream):
+    """Kind of what a decompressing stream gives, as far as it is undamaged; rewinds it."""
+    head = b""
+    try:
+        while len(head) < HEAD_BYTES and (block := stream.read1(HEAD_BYTES)):
+            head += block
+    except DAMAGE:
+        if not head:
+            return None
+    with contextlib.suppress(*DAMAGE):
+        stream.seek(0)
+    return kind_of_bytes(head)
 
 
 def kind_of_bytes(head):
@@ -218,6 +229,8 @@ def explain(path, wanted=()):
     if kind.name in OPENERS:
         with unpacked_stream(path) as (_, inside, layers):
             around = f"it is {kind.words}" + ", more than once" * (len(layers) > 1)
+        if inside is not None and inside.name in wanted:
+            return None
         if inside is None:
             return f"{around}, and what is inside is cut off, damaged or of no known kind"
         return f"{around}; inside it is {inside}"
@@ -267,7 +280,7 @@ def _kind_of_text(head):
         and "\0" not in text[:40]
     ):
         return META
-    if any(not (c.isprintable() or c.isspace()) for c in text):
+    if any(not (c.isprintable() or c.isspace()) for c in text.lstrip("\ufeff")):
         return None
     if re.match(r"<(!doctype\s+html|html|head|body|script)\b", start, re.IGNORECASE):
         return HTML

@@ -11,7 +11,7 @@ import pathlib
 import warnings
 
 from rcn_tf.errors import InputWarning, naming
-from rcn_tf.file_kinds import DAMAGE, TEXT, because, kind_of, require_file, unpacked_stream
+from rcn_tf.file_kinds import DAMAGE, OPENERS, TEXT, because, kind_of, require_file, unpacked_stream
 from rcn_tf.files import physical_memory
 from rcn_tf.plain_names import is_plain, plain_suffix
 from rcn_tf.volumes.archives import HARMLESS_BYTES, MAX_RATIO
@@ -77,6 +77,8 @@ def why_unreadable(path, reason):
         return "it is an HDF5 file without an image in it (a pack, weights or a transform?)"
     if "ImageIO" in reason or "not recognized" in reason:
         begins = f"it begins as {kind.words} does, but its header is damaged" if kind else ""
+        if kind is not None and kind.name in OPENERS:
+            begins = "it is cut off or damaged; download or copy it again"
         reason = begins or f"it is of no known image format; {_FORMATS}"
     found = because(path, reason, wanted=_IMAGES)
     return f"{found}; {_FORMATS}" if kind is TEXT else found
