@@ -64,7 +64,6 @@ TEXT = Kind("text", "a text file", hopeless=False)
 TEXTS = ("text", "json", "empty")
 """Names of the kinds that a reader of text takes, or refuses in its own words."""
 
-_ZIP = "unpack it, or call it .zip if it holds a DICOM series"
 _UNPACK = "unpack it and give the file inside"
 
 _SIGNATURES = (  # (offset, bytes, kind); the first that matches holds
@@ -96,7 +95,7 @@ _SIGNATURES = (  # (offset, bytes, kind); the first that matches holds
     (0, b"\x28\xb5\x2f\xfd", Kind("zstd", "compressed by zstd", "unpack it: unzstd")),
     (0, b"\x04\x22\x4d\x18", Kind("lz4", "compressed by lz4", "unpack it: unlz4")),
     (0, b"\x1f\x9d", Kind("compress", "compressed by compress", "unpack it: uncompress")),
-    (0, b"PK\x03\x04", Kind("zip", "a ZIP archive", _ZIP)),
+    (0, b"PK\x03\x04", Kind("zip", "a ZIP archive", _UNPACK)),
     (0, b"PK\x05\x06", Kind("zip", "an empty ZIP archive", _UNPACK)),
     (0, b"7z\xbc\xaf\x27\x1c", Kind("7z", "a 7-Zip archive", _UNPACK)),
     (0, b"Rar!\x1a\x07", Kind("rar", "a RAR archive", _UNPACK)),

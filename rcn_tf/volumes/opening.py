@@ -88,6 +88,8 @@ def _refuse_hopeless(path, kind, layers):
     if kind is not None and kind.hopeless:
         around = f"compressed by {layers[0]}; inside it is " if layers else ""
         advice = kind.advice or "give the image volume itself, as NIfTI, MetaImage, NRRD or DICOM"
+        if kind.name == "zip":
+            advice += " (an archive with a DICOM series is read if its name ends in .zip)"
         raise ValueError(f"cannot read {path} as an image: it is {around}{kind.words}; {advice}")
 
 
