@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import re
 import warnings
 
 _ABOUT_THE_INPUT = (ValueError, KeyError, OSError, ImportError)
@@ -38,8 +39,11 @@ codecs.register_error(ESCAPES, _escapes)
 def one_line(error):
     """Message of an exception without line breaks; its type's name where it has none."""
     message = error.args[0] if isinstance(error, KeyError) and error.args else error
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        message = f"{_text(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:  # without "[Errno 28]"
+        named = error.filename is not None
+        message = f"{_text(error.filename)}: {error.strerror}" if named else error.strerror
+    if _is_of_tensorflow(error):
+        message = tensorflow_reason(error)
     return printable(" ".join(str(message).split())) or type(error).__name__
 
 
@@ -47,10 +51,19 @@ def _text(name):
     return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
 
 
+def tensorflow_reason(error):
+    """What an error of TensorFlow says, without the operation that it came from."""
+    text = getattr(error, "message", None) or str(error)
+    return re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:\w+\]", "", text).strip()
+
+
 def is_for_the_user(error):
     """Whether one line says enough; TensorFlow's errors count (disk full, out of memory)."""
-    of_tensorflow = type(error).__module__.startswith("tensorflow.")
-    return of_tensorflow or isinstance(error, _ABOUT_THE_INPUT)
+    return _is_of_tensorflow(error) or isinstance(error, _ABOUT_THE_INPUT)
+
+
+def _is_of_tensorflow(error):
+    return type(error).__module__.startswith("tensorflow.")
 
 
 class InputWarning(UserWarning):

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 import custom_ops
 from rcn_tf import exported_warps
-from rcn_tf.errors import one_line
+from rcn_tf.errors import one_line, tensorflow_reason
 from rcn_tf.files import replacing_folder, write_json
 from rcn_tf.model_folder import versions
 from rcn_tf.plain_names import is_plain
@@ -195,6 +195,9 @@ def _save(module, folder):
     signatures = {name: getattr(module, name) for name in ("register", "warp", "warp_labels")}
     try:
         tf.saved_model.save(module, str(folder), signatures)
+    except tf.errors.OpError as error:
+        reason = tensorflow_reason(error).rpartition("; ")[2]  # without temporary names
+        raise OSError(f"cannot write {folder}: {reason}") from error
     except AssertionError as error:  # TensorFlow's way to say so
         raise ValueError(
             "the network uses a variable or table that is not among its `variables`: "

@@ -28,7 +28,12 @@ def replacing(path):
     with working_folder(path.parent) as folder:
         temporary = folder / f"new{suffix[0].lower() if suffix else ''}"
         with naming(path, instead_of=temporary):
-            yield temporary
+            try:
+                yield temporary
+            except OSError as error:
+                if error.errno and error.filename is None:  # of a write: a full disk
+                    error.filename = str(path)
+                raise
             temporary.replace(path)
 
 

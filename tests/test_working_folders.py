@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from rcn_tf.errors import one_line
 from rcn_tf.files import replacing, replacing_folder
 from rcn_tf.working_folders import EARLIER, remove_leftovers, temporary_folder, working_folder
 
@@ -122,6 +123,12 @@ def test_errors_name_the_file_that_was_wanted(tmp_path):
     with pytest.raises(ValueError, match=f"^cannot write {tmp_path / 'out'}/part$"):
         fail_in(tmp_path / "out")
     assert names(tmp_path) == []
+
+
+def test_a_failed_write_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space") as caught, replacing(tmp_path / "points.csv"):
+        raise OSError(28, "No space left on device")
+    assert one_line(caught.value) == f"{tmp_path / 'points.csv'}: No space left on device"
 
 
 def fail_in(path):
