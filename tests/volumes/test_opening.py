@@ -179,7 +179,6 @@ JUNK = {  # content: name, message
     b"\x93NUMPY\1\0": ("scan.nii", "is a NumPy array; give the image volume itself, as NIfTI"),
     b"\x89PNG\r\n\x1a\n": ("scan.png", "is a PNG picture; give the image volume"),
     b"\x89HDF\r\n\x1a\n": ("pack.h5", "is an HDF5 file without an image in it"),
-    b"CDF\1": ("scan.mnc", "begins as a MINC or other netCDF file does, but"),
     b"x,y,z\n": ("scan.mgh", "text file that begins with 'x,y,z'; expected NIfTI"),
     b"\x17\x18" * 300: ("scan.mgz", "is of no known image format; expected NIfTI"),
     b"NRRD0004\n": ("scan.nii", "begins as an NRRD image does|cut off|header|NRRD"),
