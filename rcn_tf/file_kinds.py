@@ -78,11 +78,15 @@ _SIGNATURES = (  # (offset, bytes, kind); the first that matches holds
         b"ni1\0",
         Kind("nifti pair", "the header of a NIfTI-1 pair (.hdr, .img)", hopeless=False),
     ),
-    (4, b"n+2\0\r\n\x1a\n", Kind("nifti 2", "a NIfTI-2 image", hopeless=False)),
+    (
+        4,
+        b"n+2\0\r\n\x1a\n",
+        Kind("nifti 2", "a NIfTI-2 image, which is not read", "save it as NIfTI-1"),
+    ),
     (
         4,
         b"ni2\0\r\n\x1a\n",
-        Kind("nifti 2 pair", "the header of a NIfTI-2 pair", "convert it to one NIfTI-1 file"),
+        Kind("nifti 2 pair", "the header of a NIfTI-2 pair", "save it as NIfTI-1"),
     ),
     (128, b"DICM", Kind("dicom", "a DICOM file", hopeless=False)),
     (0, b"NRRD00", Kind("nrrd", "an NRRD image", hopeless=False)),

@@ -270,3 +270,11 @@ def test_images_are_written_under_names_that_are_not_utf8(tmp_path, files):
         plain = pathlib.Path(shutil.copy(path, tmp_path / f"plain{suffix}"))
         assert_same(sitk.ReadImage(str(plain)), image)
     assert len(list(folder.iterdir())) == 4
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_nifti_2_is_named(tmp_path, suffix):
+    image = nibabel.Nifti2Image(np.zeros((3, 4, 5), np.int16), np.eye(4))
+    image.to_filename(tmp_path / f"scan{suffix}")
+    with pytest.raises(ValueError, match="a NIfTI-2 image, which is not read; save it as NIfTI-1"):
+        read_image(tmp_path / f"scan{suffix}")
