@@ -4,6 +4,8 @@ import csv
 import math
 import pathlib
 
+from rcn_tf.file_kinds import TEXTS, because, require_text
+
 COLUMNS = ("x0", "x1", "y0", "y1", "z0", "z1")
 
 
@@ -29,13 +31,14 @@ def read_boxes(path):
     Raises: ValueError: naming the file and the line.
     """
     path = pathlib.Path(path)
+    require_text(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
             rows = [(reader.line_num, row) for row in reader]
+            missing = {"id", *COLUMNS} - set(reader.fieldnames or ())
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read {path} as CSV: {error}") from error
-    missing = {"id", *COLUMNS} - set(reader.fieldnames or ())
+        raise ValueError(f"cannot read {path} as CSV: {because(path, error, TEXTS)}") from error
     if missing:
         raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}")
     return {

@@ -11,6 +11,7 @@ from typing import Optional, Union
 
 from data_prep.config_files import MASK, is_dataset_config, relative
 from data_prep.config_update import held_out_name, update_config
+from data_prep.scan_files import stem
 from data_prep.splits import choose_held_out, forms_pairs
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import PackReader
@@ -159,7 +160,7 @@ def _usual_type(labels):
 def _older_config(path, pack):
     """The config that is there, or None; and the alias of the pack in it."""
     if not is_dataset_config(path):
-        return None, pack.stem
+        return None, stem(pack)
     try:
         files = load_dataset_config(path).files
     except (KeyError, ValueError, OSError) as error:
@@ -168,8 +169,8 @@ def _older_config(path, pack):
     for alias, file in files.items():
         if file.resolve() == pack.resolve():
             return read_json(path), alias
-    if pack.stem in files:
-        return read_json(path), pack.stem
+    if stem(pack) in files:
+        return read_json(path), stem(pack)
     raise ValueError(
         f"{path} is a dataset config of other packs ({', '.join(map(str, files.values()))}), so "
         "it is not replaced; move it away or choose another name."

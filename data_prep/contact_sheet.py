@@ -20,7 +20,7 @@ from data_prep.config_files import make_folder
 from data_prep.quality import flag_scans, measure
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.errors import one_line
-from rcn_tf.files import replacing
+from rcn_tf.files import replacing, write_text
 from rcn_tf.wording import counted
 
 COLUMNS, ROWS = 5, 8
@@ -57,8 +57,8 @@ def write_contact_sheets(config, out):
     judged = {**flag_scans(measures), **unreadable}
     flags = {scan_id: judged[scan_id] for scan_id in scan_ids}
     _write_pages(out, strips, flags)
-    _write_text(out / "contact_sheet.html", _html_page(config, strips, notes, flags))
-    _write_text(out / "flagged.txt", _exclude_list(flags))
+    write_text(out / "contact_sheet.html", _html_page(config, strips, notes, flags))
+    write_text(out / "flagged.txt", _exclude_list(flags))
     return flags
 
 
@@ -154,11 +154,6 @@ def _exclude_list(flags):
             reasons = "; ".join(f"{name}: {text}" for name, text in found.items())
             lines.append(f"{scan_id}  # {reasons}")
     return "\n".join(lines) + "\n"
-
-
-def _write_text(path, text):
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 _PAGE = """<!DOCTYPE html>

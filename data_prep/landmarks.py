@@ -1,7 +1,10 @@
 """Reading landmarks: physical points (LPS, mm) or voxels, from CSV files."""
 
+import pathlib
+
 import numpy as np
 
+from rcn_tf.file_kinds import require_text
 from rcn_tf.volumes.points import parse_points
 from rcn_tf.volumes.points_csv import CsvPoints
 from rcn_tf.volumes.points_slicer import Fcsv, Markups
@@ -47,6 +50,7 @@ def read_voxel_landmarks(path, image):
     Returns: [n, 3] float64, LPS, mm.
     Raises: ValueError: naming the file.
     """
+    require_text(pathlib.Path(path))
     try:
         index = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
     except ValueError as error:

@@ -20,6 +20,7 @@ from data_prep.outcomes import Outcome
 from data_prep.packs import PackWriter
 from rcn_tf import __version__
 from rcn_tf.data.packs import PackReader, checksums_match
+from rcn_tf.errors import naming
 
 
 class Parts:
@@ -43,8 +44,9 @@ class Parts:
             raise FileNotFoundError(f"Folder {self.out.parent} does not exist.")
         with contextlib.ExitStack() as stack:
             self._older = self._open_older(stack)
-            self._folder.mkdir(exist_ok=True)
-            lock = stack.enter_context((self._folder / "lock").open("w"))
+            with naming(self.out, instead_of=self._folder):
+                self._folder.mkdir(exist_ok=True)
+                lock = stack.enter_context((self._folder / "lock").open("w"))
             try:
                 # The system drops the lock of a process that is killed.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -62,11 +62,11 @@ class ScanFiles:
 
 
 def stem(path):
-    """File name without its suffix, also without both of ".nii.gz"."""
+    """File name without its suffix, or without both of ".nii.gz"; "_" for what cannot be shown."""
     name = path.name
     if path.suffix.lower() in _DOUBLE_SUFFIXES:
         name = path.stem
-    return pathlib.Path(name).stem
+    return "".join(c if c.isprintable() else "_" for c in pathlib.Path(name).stem)
 
 
 def content_hash(path):

@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 from rcn_tf.commands.parser import CommandParser
+from rcn_tf.commands.shown_warnings import escape_in_output
 from rcn_tf.errors import is_for_the_user, one_line
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
@@ -21,6 +22,7 @@ TABLES += tuple(f"vtn{number}" for number in range(2, 10))
 
 def main(argv=None):
     """Runs `python -m eval ARGV...` and returns the exit code."""
+    escape_in_output()
     args = make_parser().parse_args(argv)
     try:
         return run(args)

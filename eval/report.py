@@ -5,7 +5,7 @@ import pathlib
 import platform
 import re
 
-from rcn_tf.files import replacing
+from rcn_tf.files import write_text
 from rcn_tf.model_folder import versions
 from rcn_tf.papers import load_tables
 from rcn_tf.report.page import image, page
@@ -37,8 +37,7 @@ def write_report(out, note):
     for paper in tables:
         body += (out / f"{paper.name}.html").read_text(encoding="utf-8")
         body += "".join(_figure(path, paper.name) for path in _figures(out, paper.name))
-    with replacing(out / "report.html") as temporary:
-        temporary.write_text(page("Reproduced tables", body), encoding="utf-8")
+    write_text(out / "report.html", page("Reproduced tables", body))
     return out / "report.html"
 
 

@@ -5,7 +5,8 @@ import html
 import pandas as pd
 
 from eval.results import ALL_METRICS, all_metrics, significance
-from rcn_tf.files import replacing
+from rcn_tf.errors import ESCAPES
+from rcn_tf.files import replacing, write_text
 from rcn_tf.wording import counted
 
 EMPTY = "-"
@@ -34,8 +35,7 @@ def write_table(result, folder):
     if len(tests):
         _write_csv(folder / f"{name}_wilcoxon.csv", tests)
     for suffix, text in (("md", markdown(result)), ("html", html_section(result))):
-        with replacing(folder / f"{name}.{suffix}") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(folder / f"{name}.{suffix}", text)
 
 
 def sections(result):
@@ -242,7 +242,7 @@ def _tests(result):
 
 def _write_csv(path, frame):
     with replacing(path) as temporary:
-        frame.to_csv(temporary, index=False)
+        frame.to_csv(temporary, index=False, errors=ESCAPES)
 
 
 def _text(score, digits):

@@ -22,9 +22,10 @@ import tensorflow as tf
 
 import custom_ops
 from rcn_tf import exported_warps
-from rcn_tf.errors import one_line
+from rcn_tf.errors import one_line, tensorflow_reason
 from rcn_tf.files import replacing_folder, write_json
 from rcn_tf.model_folder import versions
+from rcn_tf.plain_names import is_plain
 
 FORMAT_VERSION = 1
 RECORD = "rcn_export.json"
@@ -45,6 +46,8 @@ def check_target(folder, overwrite=False):
         FileNotFoundError, ValueError: its parent is missing; it is a file.
     """
     folder = pathlib.Path(folder)
+    if not is_plain(folder.resolve()):
+        raise ValueError(f"{folder}: TensorFlow opens no folder whose name is not UTF-8")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; expected a folder")
     if not folder.resolve().parent.is_dir():
@@ -203,6 +206,9 @@ def _save(module, folder):
     signatures = {name: getattr(module, name) for name in ("register", "warp", "warp_labels")}
     try:
         tf.saved_model.save(module, str(folder), signatures)
+    except tf.errors.OpError as error:
+        reason = tensorflow_reason(error).rpartition("; ")[2]  # without temporary names
+        raise OSError(f"cannot write {folder}: {reason}") from error
     except AssertionError as error:  # TensorFlow's way to say so
         raise ValueError(
             "the network uses a variable or table that is not among its `variables`: "

@@ -5,30 +5,36 @@ import json
 import os
 import pathlib
 import re
-import shutil
+
+from rcn_tf.errors import ESCAPES, naming
+from rcn_tf.file_kinds import because, require_file
+from rcn_tf.working_folders import EARLIER, working_folder
 
 
 @contextlib.contextmanager
 def replacing(path):
     """Temporary path beside `path`; it takes `path`'s place when the block succeeds.
 
-    The temporary name keeps the suffixes of `path`, in small letters, from which writers choose
-    a format. On an error it is removed and an older `path` stays as it was.
+    The temporary name is plain and keeps the suffixes of `path`, in small letters, from which
+    writers choose a format. On an error it is removed and an older `path` stays as it was; what
+    a killed process left is removed by the next one (`rcn_tf.working_folders`).
 
     Args: path: file to write; its folder must exist.
     Yields: pathlib.Path to write to.
+    Raises: OSError: naming `path`, also for what the block could not write.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{_lower_suffix(path.name)}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _lower_suffix(name):
-    return re.sub(r"(\.nii)?\.\w+$", lambda suffix: suffix[0].lower(), name, flags=re.IGNORECASE)
+    suffix = re.search(r"(\.nii)?\.[A-Za-z0-9]+$", path.name, re.IGNORECASE)
+    with working_folder(path.parent) as folder:
+        temporary = folder / f"new{suffix[0].lower() if suffix else ''}"
+        with naming(path, instead_of=temporary):
+            try:
+                yield temporary
+            except OSError as error:
+                if error.errno and error.filename is None:  # of a write: a full disk
+                    error.filename = str(path)
+                raise
+            temporary.replace(path)
 
 
 @contextlib.contextmanager
@@ -39,21 +45,22 @@ def replacing_folder(path):
 
     Args: path: folder to write; the folder that it is in must exist.
     Yields: pathlib.Path of an empty folder to write to.
+    Raises: OSError: as of `replacing`.
     """
     path = pathlib.Path(path).resolve()
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    earlier = path.with_name(f".{os.getpid()}.earlier.{path.name}")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if path.exists():
-            path.rename(earlier)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if earlier.exists() and not path.exists():
-            earlier.rename(path)
-        shutil.rmtree(earlier, ignore_errors=True)
+    with working_folder(path.parent) as folder:
+        temporary, earlier = folder / "new", folder / EARLIER
+        with naming(path, instead_of=temporary):
+            temporary.mkdir()
+            yield temporary
+            try:
+                if path.exists():
+                    path.rename(earlier)
+                temporary.rename(path)
+            except OSError:
+                if earlier.exists() and not path.exists():
+                    earlier.rename(path)
+                raise
 
 
 @contextlib.contextmanager
@@ -71,6 +78,14 @@ def new_folder(path):
         yield temporary
 
 
+def write_text(path, text):
+    """Writes text as UTF-8, replacing `path` in one step; file names that are not UTF-8 in it
+    are escaped.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors=ESCAPES)
+
+
 def write_json(path, value):
     """Writes `value` as indented JSON, replacing `path` in one step."""
     with replacing(path) as temporary:
@@ -83,12 +98,12 @@ def read_json(path):
     Raises: FileNotFoundError: no such file. ValueError: not JSON, or not an object.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
+    require_file(path, "a JSON file", absent=f"{path} does not exist.")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # not only of JSON: digits without end
-        raise ValueError(f"{path} is not valid JSON: {error}.") from error
+        reason = because(path, error, wanted=("json", "text"))
+        raise ValueError(f"{path} is not valid JSON: {reason}.") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")
     return value

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from rcn_tf.cascade import RecursiveCascade
 from rcn_tf.files import read_json, replacing, write_json
+from rcn_tf.hdf5 import open_hdf5, reason
 from rcn_tf.weights import load_original_weights, named_weights
 
 FORMAT_VERSION = 1
@@ -60,14 +61,9 @@ def count_parameters(folder):
     Raises: FileNotFoundError, ValueError: there is no `weights.h5`, or it is not HDF5.
     """
     path = pathlib.Path(folder) / "weights.h5"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
     sizes = {}
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(lambda name, item: sizes.update({name: getattr(item, "size", 0)}))
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read as HDF5: {error}.") from error
+    with open_hdf5(path) as file:
+        file.visititems(lambda name, item: sizes.update({name: getattr(item, "size", 0)}))
     dense = sum(size for name, size in sizes.items() if "/affine_stem/" not in name)
     return sum(sizes.values()), dense
 
@@ -97,8 +93,9 @@ def load_model(folder, precision=None):
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'config.json'}: bad `network`: {error}") from error
     path = folder / "weights.h5"
+    weights = _read_weights(path)
     try:
-        load_original_weights(model, _read_weights(path))
+        load_original_weights(model, weights)
     except (KeyError, ValueError) as error:
         raise type(error)(f"{path}: {error.args[0]}") from error
     return model, config
@@ -135,19 +132,17 @@ def versions():
 
 
 def _read_weights(path):
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
     arrays = {}
 
     def collect(name, item):
         if isinstance(item, h5py.Dataset):
             arrays[name] = item[()]
 
-    try:
-        with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
+        try:
             file.visititems(collect)
-    except OSError as error:
-        raise ValueError(f"cannot be read as HDF5: {error}.") from error
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{path} is damaged: {reason(path, error)}.") from error
     return arrays
 
 

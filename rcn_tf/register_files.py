@@ -11,6 +11,7 @@ import pathlib
 
 import SimpleITK as sitk
 
+from rcn_tf.errors import ESCAPES
 from rcn_tf.files import write_json
 from rcn_tf.register_metrics import metrics_rows
 from rcn_tf.report import write_report
@@ -72,7 +73,7 @@ def write_result(
     settings = {name.replace(" ", "_"): str(value) for name, value in facts.items()}
     write_json(folder / "metrics.json", {**metrics, "settings": settings})
     rows = metrics_rows(metrics)
-    with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
+    with (folder / "metrics.csv").open("w", newline="", encoding="utf-8", errors=ESCAPES) as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

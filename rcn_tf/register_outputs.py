@@ -1,4 +1,16 @@
-"""Names and meanings of the files in a registration's folder; loads nothing, for `--help`."""
+"""The folder of a registration: its files' names and meanings, and how they come into it.
+
+Loads no TensorFlow, as `--help` names the files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+from rcn_tf.errors import naming
+from rcn_tf.working_folders import EARLIER, working_folder
 
 FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
 COMPOSITE, AFFINE = "transform.h5", "affine.tfm"
@@ -19,3 +31,40 @@ OUTPUTS = {
     "metrics.csv": "the same metrics as a table",
 }
 """What `rcn register` may write, in the order in which it is listed."""
+
+
+@contextlib.contextmanager
+def results_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder to write into; what is in it moves to `out` together, if nothing fails.
+
+    Of the earlier files in `out`, those that `OUTPUTS` names and that were not written again are
+    removed. On an error `out` stays as it was, and folders that were made for it go. What killed
+    runs left in it is removed.
+
+    Args: out: the results' folder, made with its parents where it is missing.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with working_folder(out) as working:
+            partial = working / "results"
+            partial.mkdir()
+            with naming(out, instead_of=partial):
+                yield partial
+                _move(partial, out)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+def _move(partial, out):
+    for name in OUTPUTS:
+        new, old = partial / name, out / name
+        if old.is_dir():  # which nothing can be renamed to
+            old.replace(partial.with_name(f"{EARLIER}-{name}"))
+        if new.exists():
+            new.replace(old)
+        else:  # of an earlier run with labels, say
+            old.unlink(missing_ok=True)

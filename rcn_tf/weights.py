@@ -10,7 +10,9 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from rcn_tf.file_kinds import because
 from rcn_tf.keras_api import keras
+from rcn_tf.plain_names import plain_name
 from rcn_tf.wording import counted
 
 SCOPE = "gaffdfrm"
@@ -49,7 +51,13 @@ def load_original_weights(model, source):
         KeyError: a variable of the model is missing in the source.
         ValueError: a shape differs, or the source has variables that the model lacks.
     """
-    arrays = source if isinstance(source, Mapping) else _Checkpoint(source)
+    if not isinstance(source, Mapping):
+        path = pathlib.Path(source)
+        folder, prefix = (path, None) if path.is_dir() else (path.parent, path.name)
+        with plain_name(folder) as plain:
+            load_original_weights(model, _Checkpoint(plain, prefix, path))
+        return
+    arrays = source
     wanted = named_weights(model)
     missing = [name for name in wanted if name not in arrays]
     if missing:
@@ -75,12 +83,19 @@ def load_original_weights(model, source):
 class _Checkpoint(Mapping):
     """Variables of a TensorFlow checkpoint, read one by one."""
 
-    def __init__(self, path):
-        path = pathlib.Path(path)
-        prefix = tf.train.latest_checkpoint(str(path)) if path.is_dir() else str(path)
+    def __init__(self, folder, prefix, path):
+        """folder: by a name that TensorFlow takes; prefix: in it, None for the latest one; path:
+        what the user gave.
+        """
+        prefix = str(folder / prefix) if prefix else tf.train.latest_checkpoint(str(folder))
         if prefix is None or not pathlib.Path(f"{prefix}.index").exists():
             raise FileNotFoundError(f"no TensorFlow checkpoint at {path}.")
-        self._reader = tf.train.load_checkpoint(prefix)
+        try:
+            self._reader = tf.train.load_checkpoint(prefix)
+        except (tf.errors.OpError, RuntimeError, ValueError) as error:
+            index = pathlib.Path(f"{prefix}.index")
+            reason = because(index, getattr(error, "message", error))
+            raise ValueError(f"{index} is no index of a TensorFlow checkpoint: {reason}") from error
         self._names = self._reader.get_variable_to_shape_map()
 
     def __getitem__(self, name):

@@ -41,6 +41,22 @@ def test_modules_keep_the_rules(path):
         assert not nodes(path, ast.Assert)
 
 
+CPP_NAMES = r"SetFileName|sitk\.(Read|Write)(Image|Transform)|GetImageIOFromFileName|GDCMSeries"
+PLAIN = r"plain_name|plain_folder|under_right_name"
+OWN_NAMES = {  # in temporary folders of their own, or from callers who made them plain
+    *("stripping.py", "ants.py", "elastix.py", "frame_writer.py"),
+    *("checked_geometry.py", "dicom_decoding.py", "dicom_files.py"),
+}
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))
+def test_names_for_itk_are_plain(path):
+    """ITK ends the process where a name is not UTF-8 (`rcn_tf.plain_names`)."""
+    text = path.read_text()
+    if re.search(CPP_NAMES, text) and path.name not in OWN_NAMES:
+        assert re.search(PLAIN, text), "give ITK names of rcn_tf.plain_names"
+
+
 def test_help_needs_no_tensorflow():
     code = "import sys; from rcn_tf.commands.main import main\ntry: main(['--help'])\n"
     code += "except SystemExit: pass\nassert 'tensorflow' not in sys.modules"

@@ -13,7 +13,7 @@ import sys
 
 from rcn_tf import __version__
 from rcn_tf.commands.parser import CommandParser
-from rcn_tf.commands.shown_warnings import printing_warnings
+from rcn_tf.commands.shown_warnings import escape_in_output, printing_warnings
 from rcn_tf.errors import is_for_the_user, one_line
 
 COMMANDS = (
@@ -31,6 +31,7 @@ COMMANDS = (
 
 def main(argv=None):
     """Runs `rcn ARGV...` and returns the exit code."""
+    escape_in_output()
     args = make_parser().parse_args(argv)
     module = _module(args.command)
     last = getattr(module, "WARNINGS_LAST", False)

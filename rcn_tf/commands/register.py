@@ -1,8 +1,6 @@
 """Align one image to another: warped image, displacement fields, report and metrics."""
 
-import os
 import pathlib
-import shutil
 import sys
 
 from rcn_tf.commands import dicom_options
@@ -16,9 +14,9 @@ from rcn_tf.commands.options import (
 )
 from rcn_tf.commands.register_summary import print_summary
 from rcn_tf.commands.shown_warnings import noting_warnings
-from rcn_tf.errors import warn
+from rcn_tf.errors import printable, warn
 from rcn_tf.quiet_tensorflow import load_tensorflow
-from rcn_tf.register_outputs import FIELD, INVERSE_FIELD, OUTPUTS
+from rcn_tf.register_outputs import FIELD, INVERSE_FIELD, OUTPUTS, results_folder
 from rcn_tf.steps import Steps
 
 WARNINGS_LAST = True
@@ -91,7 +89,7 @@ def _register(args, steps, noted):
     with steps("read", f"reading {_shown(args, 'fixed')} and {_shown(args, 'moving')}"):
         images = _read_images(args)
         headers = _read_headers(args) if args.dicom else None
-    with _Results(args.out) as partial:
+    with results_folder(args.out) as partial:
         with steps("load", f"loading the model {args.model or 'that comes with rcn'}"):
             load_tensorflow()
             from rcn_tf.model_folder import DEFAULT_MODEL, load_model
@@ -191,34 +189,6 @@ def _read_headers(args):
     )
 
 
-class _Results:
-    """Folder to write into; what is in it moves to `out` together, if nothing fails."""
-
-    def __init__(self, out):
-        self._out = out
-        self._partial = out / f".partial-{os.getpid()}"
-
-    def __enter__(self):
-        self._is_new = not self._out.exists()
-        self._out.mkdir(parents=True, exist_ok=True)
-        self._partial.mkdir()
-        return self._partial
-
-    def __exit__(self, kind, error, traceback):
-        if kind is None:
-            for name in OUTPUTS:
-                new, old = self._partial / name, self._out / name
-                if old.is_dir():  # which nothing can be renamed to
-                    old.replace(self._partial / f"earlier-{name}")
-                if new.exists():
-                    new.replace(old)
-                else:  # of an earlier run with labels
-                    old.unlink(missing_ok=True)
-        shutil.rmtree(self._partial)
-        if kind is not None and self._is_new:
-            self._out.rmdir()
-
-
 def _peak_memory_mb():
     """Largest resident memory of this process in MB; None on Windows."""
     try:
@@ -230,4 +200,4 @@ def _peak_memory_mb():
 
 
 def _say(text):
-    print(f"rcn: {text} ...", file=sys.stderr, flush=True)
+    print(f"rcn: {printable(text)} ...", file=sys.stderr, flush=True)

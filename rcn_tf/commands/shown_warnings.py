@@ -4,7 +4,14 @@ import contextlib
 import sys
 import warnings
 
-from rcn_tf.errors import InputWarning, one_line
+from rcn_tf.errors import ESCAPES, InputWarning, one_line
+
+
+def escape_in_output():
+    """File names that the terminal's encoding does not have are printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=ESCAPES)
 
 
 @contextlib.contextmanager

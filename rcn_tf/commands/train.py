@@ -19,6 +19,7 @@ from rich.table import Table
 
 from rcn_tf.commands.options import add_settings
 from rcn_tf.files import resident_memory
+from rcn_tf.plain_names import plain_output_folder
 from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.wording import counted
 
@@ -70,10 +71,11 @@ def run(args):
 
     config = load_training_config(source, settings)
     strategy = make_strategy(args.strategy)
-    with _StopOnSignal() as stop, _Watcher(config, shows=is_chief(strategy)) as watcher:
+    shown = _Watcher(config, shows=is_chief(strategy))
+    with _StopOnSignal() as stop, plain_output_folder(args.out) as out, shown as watcher:
         steps = train(
             config,
-            args.out,
+            out,
             resume=args.resume,
             strategy=strategy,
             on_step=watcher,

@@ -7,6 +7,7 @@ import re
 
 from rcn_tf.data.packs import check_scan_id
 from rcn_tf.data.scan_patterns import expand_ranges, has_wildcard
+from rcn_tf.file_kinds import require_file, require_text
 
 
 def read_exclude_list(path):
@@ -16,12 +17,13 @@ def read_exclude_list(path):
     Raises: FileNotFoundError: no such file. ValueError: it is not text.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"Exclude list {path} does not exist.")
+    name = f"Exclude list {path}"
+    require_file(path, "a text file", absent=f"{name} does not exist.")
+    require_text(path, "a text file with an exclude list")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"Exclude list {path} is not UTF-8 text: {error}.") from error
+        raise ValueError(f"{name} is not UTF-8 text.") from error
     entries = [re.split(r"(?:^|\s)#", line)[0].strip() for line in lines]
     return [entry for entry in entries if entry]
 

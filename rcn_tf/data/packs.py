@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from rcn_tf.files import physical_memory
+from rcn_tf.hdf5 import open_hdf5
 
 _HDF5_SAYS = ("Unable to", "Can't", "unable to")  # how its errors begin
 
@@ -54,12 +55,7 @@ class PackReader:
     def __init__(self, path):
         self.path = pathlib.Path(path)
         self._lock = threading.Lock()
-        if not self.path.is_file():
-            raise FileNotFoundError(f"Pack {self.path} does not exist.")
-        try:
-            self._file = h5py.File(self.path, "r")
-        except OSError as error:
-            raise ValueError(f"Pack {self.path} cannot be read as HDF5: {error}.") from error
+        self._file = open_hdf5(self.path, "Pack")
 
     def __enter__(self):
         return self

@@ -4,12 +4,14 @@ An HDF5 file with one dataset per pair, "<fixed id> <- <moving id>", float [D, H
 of the scans' grid, axis order ij, pull-back like every flow here.
 """
 
+import pathlib
 import threading
 
 import h5py
 import numpy as np
 
 from rcn_tf.files import physical_memory
+from rcn_tf.hdf5 import open_hdf5
 
 _ARROW = " <- "
 
@@ -36,12 +38,7 @@ class ReferenceFlows:
     def __init__(self, path, shape):
         self._path, self._shape = path, (*shape, 3)
         self._lock = threading.Lock()
-        try:
-            self._file = h5py.File(path, "r")
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path} does not exist.") from None
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read as HDF5: {error}.") from error
+        self._file = open_hdf5(pathlib.Path(path))
         self._names = set()
         self._file.visititems(self._note)
         if not self._names:

@@ -4,6 +4,7 @@ import pathlib
 
 import pandas as pd
 
+from rcn_tf.errors import ESCAPES
 from rcn_tf.files import replacing, write_json
 
 # Columns of the table in their order; those of single structures ("dice:NAME") follow them.
@@ -64,7 +65,7 @@ def write_results(folder, frame, summary):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "pairs.csv") as temporary:
-        frame.to_csv(temporary, index=False)
+        frame.to_csv(temporary, index=False, errors=ESCAPES)
     write_json(folder / "summary.json", summary)
 
 

@@ -11,6 +11,7 @@ import pathlib
 import warnings
 from typing import Optional
 
+from rcn_tf.file_kinds import require_file
 from rcn_tf.files import read_json
 
 FILE = "args.json"
@@ -54,8 +55,9 @@ def read_arguments(folder):
         range, or asks for what this project's networks do not do.
     """
     path = pathlib.Path(folder) / FILE
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():
         return OriginalArguments(notes=(_NO_FILE,))
+    require_file(path, "a JSON file")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} has more than {MAX_BYTES} bytes: that is not the original's.")
     raw = read_json(path)

@@ -14,6 +14,8 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+from rcn_tf.file_kinds import because
+from rcn_tf.plain_names import plain_name
 from rcn_tf.weights import SCOPE
 from rcn_tf.wording import counted
 
@@ -92,10 +94,12 @@ def read_shapes(checkpoint):
     """
     index, *shards = checkpoint.files()
     try:
-        reader = tf.train.load_checkpoint(str(checkpoint.prefix))
+        with plain_name(checkpoint.prefix.parent) as folder:
+            reader = tf.train.load_checkpoint(str(folder / checkpoint.prefix.name))
         shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{index} is no index of a TensorFlow checkpoint: {error}") from error
+        reason = because(index, getattr(error, "message", error))
+        raise ValueError(f"{index} is no index of a TensorFlow checkpoint: {reason}") from error
     needed = sum(
         int(np.prod(shape, dtype=object)) * dtypes[name].size
         for name, shape in shapes.items()
@@ -114,15 +118,16 @@ def read_values(checkpoint, names):
 
     Raises: ValueError: the values are damaged, or not all finite.
     """
-    reader = tf.train.load_checkpoint(str(checkpoint.prefix))
     values, bad = {}, []
-    for name in names:
-        try:
-            values[name] = reader.get_tensor(name)
-        except (tf.errors.OpError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{checkpoint.prefix}: {name} cannot be read: {error}") from error
-        if not np.isfinite(values[name]).all():
-            bad.append(name)
+    with plain_name(checkpoint.prefix.parent) as folder:
+        reader = tf.train.load_checkpoint(str(folder / checkpoint.prefix.name))
+        for name in names:
+            try:
+                values[name] = reader.get_tensor(name)
+            except (tf.errors.OpError, RuntimeError, ValueError) as error:
+                raise ValueError(f"{checkpoint.prefix}: {name} cannot be read: {error}") from error
+            if not np.isfinite(values[name]).all():
+                bad.append(name)
     if bad:
         raise ValueError(
             f"{checkpoint.prefix}: {counted(len(bad), 'weight')} "

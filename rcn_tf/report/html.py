@@ -2,7 +2,7 @@
 
 import html
 
-from rcn_tf.files import replacing
+from rcn_tf.files import replacing, write_text
 from rcn_tf.register_metrics import STAGES, metrics_rows
 from rcn_tf.report import figures
 from rcn_tf.report.page import image, page
@@ -87,8 +87,7 @@ def write_report(views, metrics, facts, folder):
     """Writes `report.html` and `overview.png` into an existing folder."""
     with replacing(folder / "overview.png") as path:
         path.write_bytes(figures.png(figures.overview_figure(views), dpi=120))
-    with replacing(folder / "report.html") as path:
-        path.write_text(render_report(views, metrics, facts), encoding="utf-8")
+    write_text(folder / "report.html", render_report(views, metrics, facts))
 
 
 def _summary(metrics):

@@ -10,6 +10,8 @@ import shutil
 
 import tensorflow as tf
 
+from rcn_tf.errors import tensorflow_reason
+
 logger = logging.getLogger(__name__)
 
 INDEX = "checkpoint"  # TensorFlow's name for the file that names the newest one
@@ -53,8 +55,8 @@ class Checkpoints:
             self._manager.save(checkpoint_number=self.step)
         except (tf.errors.OpError, OSError) as error:
             self.remove_fragments()
-            message = getattr(error, "message", None) or str(error)
-            raise OSError(f"cannot write a checkpoint to {self.folder}: {message}") from error
+            reason = tensorflow_reason(error).rpartition("; ")[2]  # without temporary names
+            raise OSError(f"cannot write a checkpoint to {self.folder}: {reason}") from error
 
     def restore(self):
         """Loads the newest checkpoint; where that is damaged, the one before, with a warning.

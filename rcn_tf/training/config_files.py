@@ -12,6 +12,8 @@ import re
 
 import yaml
 
+from rcn_tf.file_kinds import because, explain, require_file
+
 SUFFIXES = (".json", ".yaml", ".yml")
 MAX_BYTES = 1_000_000
 
@@ -28,19 +30,20 @@ def read_settings_file(path):
     path = pathlib.Path(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: a training config ends in {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist.")
+    require_file(path, "a training config", absent=f"{path} does not exist.")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} has more than {MAX_BYTES} bytes: that is no training config.")
     language, parse = ("JSON", _parse_json) if path.suffix == ".json" else ("YAML", _parse_yaml)
     try:
-        value = parse(path.read_text(encoding="utf-8"))
+        value = parse(path.read_text(encoding="utf-8-sig"))
     except _DuplicateKeyError as error:
         raise ValueError(f"{path}: {error}") from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid {language}: {error}.") from error
+        reason = because(path, error, wanted=("json", "text"))
+        raise ValueError(f"{path} is not valid {language}: {reason}.") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a {language} object; got {type(value).__name__}.")
+        found = explain(path, wanted=("json", "text")) or f"got {type(value).__name__}"
+        raise ValueError(f"{path} must hold a {language} object; {found}.")
     return value
 
 

@@ -11,11 +11,13 @@ import errno
 import pathlib
 import re
 import stat
-import tempfile
 import zipfile
 import zlib
 
+from rcn_tf.errors import naming
+from rcn_tf.file_kinds import explain, require_file
 from rcn_tf.files import physical_memory
+from rcn_tf.working_folders import temporary_folder
 
 SUFFIX = ".zip"
 MAX_MEMBERS = 50_000
@@ -41,21 +43,23 @@ def unpacked(path):
         lead out of it.
     """
     path = pathlib.Path(path)
-    with tempfile.TemporaryDirectory(prefix="rcn-") as folder:
+    require_file(path, "a ZIP archive")
+    with temporary_folder() as parent:
+        folder = parent / "files"
+        folder.mkdir(mode=0o700)
         try:
             with zipfile.ZipFile(path) as archive:
                 members = _checked_members(archive, path)
-                _extract(archive, members, pathlib.Path(folder))
+                _extract(archive, members, folder)
         except OSError as error:
             if error.errno != errno.EINVAL:  # which is a place before the file's beginning
                 raise
             raise ValueError(f"cannot unpack {path}: it is damaged") from error
         except (*_DAMAGE, NotImplementedError) as error:
-            raise ValueError(f"cannot unpack {path}: it is damaged ({error})") from error
-        try:
-            yield pathlib.Path(folder)
-        except ValueError as error:
-            raise ValueError(str(error).replace(folder, str(path))) from error
+            reason = explain(path, wanted=("zip", "text")) or f"it is damaged ({error})"
+            raise ValueError(f"cannot unpack {path}: {reason}") from error
+        with naming(path, instead_of=folder):
+            yield folder
 
 
 def _checked_members(archive, path):

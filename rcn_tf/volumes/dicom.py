@@ -12,6 +12,7 @@ import contextlib
 import pathlib
 
 from rcn_tf.errors import warn
+from rcn_tf.plain_names import plain_folder
 from rcn_tf.volumes import archives, dicom_frames
 from rcn_tf.volumes.dicom_decoding import read_voxels
 from rcn_tf.volumes.dicom_geometry import in_order
@@ -47,7 +48,8 @@ def opened(path):
     Raises: ValueError: naming the archive (`rcn_tf.volumes.archives`).
     """
     if pathlib.Path(path).is_dir() or is_dicom_file(path):
-        yield path
+        with plain_folder(path) as folder:
+            yield folder
     else:
         with archives.unpacked(path) as folder:
             yield folder

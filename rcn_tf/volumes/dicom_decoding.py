@@ -7,13 +7,13 @@ Numbers mean the same however they are shown: MONOCHROME1 is not inverted.
 """
 
 import pathlib
-import tempfile
 
 import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.volumes.itk_warnings import without_itk_warnings
 from rcn_tf.volumes.pydicom_module import damage, require_pydicom, tolerant
+from rcn_tf.working_folders import temporary_folder
 
 PADDING, PADDING_LIMIT = "PixelPaddingValue", "PixelPaddingRangeLimit"
 """Metadata keys of the images: decimal numbers in the image's own values."""
@@ -175,7 +175,7 @@ def _decompressed(pydicom, data):
     )
     meta.TransferSyntaxUID = data.file_meta.TransferSyntaxUID
     file = FileDataset(None, copy, preamble=bytes(128), file_meta=meta, is_implicit_VR=False)
-    with tempfile.TemporaryDirectory(prefix="rcn-") as folder, without_itk_warnings():
+    with temporary_folder() as folder, without_itk_warnings():
         path = pathlib.Path(folder, "frames.dcm")
         pydicom.dcmwrite(path, file)
         try:

@@ -11,12 +11,12 @@ import math
 import pathlib
 import re
 import struct
-import tempfile
 
 import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.volumes.images import WRITTEN_FORMATS, check_written_format
+from rcn_tf.working_folders import temporary_folder
 
 _NIFTI = (".nii", ".nii.gz")
 _MOST_FRAMES = 32767  # of NIfTI, whose sizes have 16 bits
@@ -60,7 +60,7 @@ def _header(first, source, suffix, dtype):
     start = source.start if math.isfinite(source.start) else 0.0
     step = source.step if math.isfinite(source.step) and source.step > 0 else 1.0
     one = sitk.JoinSeries([like], start, step)
-    with tempfile.TemporaryDirectory(prefix="rcn-") as folder:
+    with temporary_folder() as folder:
         file = pathlib.Path(folder, f"one{suffix.replace('.gz', '')}")
         sitk.WriteImage(one, str(file), useCompression=False)
         content = file.read_bytes()

@@ -18,12 +18,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.files import physical_memory
+from rcn_tf.plain_names import plain_name
 from rcn_tf.volumes.detached import companions
-from rcn_tf.volumes.dicom import is_dicom, without_itk_warnings
+from rcn_tf.volumes.dicom import is_dicom
 from rcn_tf.volumes.frame_headers import read_frame_header
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.images import read_image
+from rcn_tf.volumes.itk_warnings import without_itk_warnings
 from rcn_tf.volumes.label_ids import require_integers, smallest_label_type
+from rcn_tf.working_folders import temporary_folder
 
 _BLOCK = 1 << 20
 _NIFTI_2 = "it is NIfTI-2, which ITK does not read; save it as NIfTI-1"
@@ -150,7 +153,7 @@ class FrameSource:
         if as_it_is:
             found, copy = self._path.stat().st_size, _for_itk(self._path, self._resources)
         else:
-            folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="rcn-"))
+            folder = self._resources.enter_context(temporary_folder())
             if shutil.disk_usage(folder).free < needed:
                 raise ValueError(
                     f"cannot unpack {self._path}: it needs {needed / 2**30:.3g} GiB in "
@@ -195,14 +198,7 @@ def _information(file):
 
 def _for_itk(path, resources):
     """The path, or a link to it where ITK could not take its name, which is no UTF-8."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="rcn-"))
-        link = pathlib.Path(folder, "image" + "".join(path.suffixes[-2:]).lower())
-        link.symlink_to(path.resolve())
-        return link
-    return path
+    return resources.enter_context(plain_name(path))
 
 
 def _is_plain_metaimage(path):

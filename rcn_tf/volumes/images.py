@@ -6,17 +6,17 @@ Files are untrusted: a header is checked before any memory is taken on its word.
 """
 
 import contextlib
-import gzip
 import math
 import pathlib
 import re
 import shutil
-import zlib
 
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.file_kinds import require_file
 from rcn_tf.files import physical_memory, replacing
+from rcn_tf.plain_names import plain_name
 from rcn_tf.volumes import mgh, minc
 from rcn_tf.volumes.checked_geometry import (
     check_directions,
@@ -24,14 +24,16 @@ from rcn_tf.volumes.checked_geometry import (
     reading,
     straightened,
 )
+from rcn_tf.volumes.completeness import check_complete
 from rcn_tf.volumes.detached import companions
-from rcn_tf.volumes.dicom import is_dicom, read_series, without_itk_warnings
+from rcn_tf.volumes.dicom import is_dicom, read_series
 from rcn_tf.volumes.frame_choice import check_frame
+from rcn_tf.volumes.itk_warnings import without_itk_warnings
+from rcn_tf.volumes.opening import under_right_name, why_unreadable
 from rcn_tf.volumes.orientation import OF_A_FIELD, Doubts, direction_of, set_orientation
 
 _BLOCK = 1 << 20
 _NIFTI = (".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")
-_NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # NumPy's dtypes of the header's datatype
 _SCALAR = (1, "expected one 3D image with one value per voxel")
 _VECTORS = (3, "expected one 3D displacement field, with three values per voxel")
 
@@ -47,8 +49,8 @@ def read_image(path, series=None, *, orientation=None, frame=None):
 
     Args:
         path: an image file of any format SimpleITK reads, FreeSurfer's .mgz or MINC 1 (both need
-            nibabel), or a folder with the files of a DICOM series, or a ZIP archive with them
-            (in folders or not).
+            nibabel), whatever their names, or DICOM: a multi-frame file, a folder with the files of
+            a series, or a ZIP archive with them (in folders or not).
         series: which series of such a folder or archive (`rcn_tf.volumes.dicom`).
         orientation: three letters, where x, y and z grow towards ("LPS", "RAS", ...), instead of
             what the file says (`rcn_tf.volumes.orientation.set_orientation`).
@@ -62,10 +64,6 @@ def read_image(path, series=None, *, orientation=None, frame=None):
             perpendicular, or there are several frames and none was chosen.
     """
     path = pathlib.Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no such file: {path}")
-    if not (path.is_dir() or path.is_file()):
-        raise ValueError(f"{path} is neither a file nor a folder")
     if orientation is not None:
         direction_of(orientation)
     image = _read_any(path, series, frame, Doubts(told=orientation is not None))
@@ -78,12 +76,15 @@ def _read_any(path, series, frame, doubts):
     if is_dicom(path):
         check_frame(frame, 1, path)
         return read_series(path, series)
-    if path.suffix.lower() in mgh.SUFFIXES:
-        return straightened(mgh.read_mgh(path, doubts, frame), path, doubts)
-    if minc.version(path) == 1:
-        check_frame(frame, 1, path)
-        return straightened(minc.read_minc1(path), path, doubts)
-    return _read_file(path, _SCALAR, doubts, frame)
+    with under_right_name(path) as file:
+        if is_dicom(file):  # compressed by gzip
+            return read_series(file, series)
+        if file.suffix.lower() in mgh.SUFFIXES:
+            return straightened(mgh.read_mgh(file, doubts, frame), file, doubts)
+        if minc.version(file) == 1:
+            check_frame(frame, 1, path)
+            return straightened(minc.read_minc1(file), file, doubts)
+        return _read_file(file, _SCALAR, doubts, frame)
 
 
 def read_displacement(path):
@@ -96,7 +97,8 @@ def read_displacement(path):
         ValueError: if it is not readable as one, or holds NaN or infinite values.
     """
     path = _existing_field(path)
-    image = _read_file(path, _VECTORS, OF_A_FIELD)
+    with under_right_name(path) as file:
+        image = _read_file(file, _VECTORS, OF_A_FIELD)
     image = sitk.Cast(image, sitk.sitkVectorFloat32)
     bad = np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image)))
     if bad:
@@ -138,8 +140,8 @@ def check_written_format(path):
 
 
 def _write(image, path, temporary):
-    with naming_failed_writes(path):
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+    with naming_failed_writes(path), plain_name(temporary) as name:
+        sitk.WriteImage(image, str(name), useCompression=True)
 
 
 @contextlib.contextmanager
@@ -189,8 +191,8 @@ def read_displacement_header(path):
         an empty SimpleITK.Image where ITK's reading had to be corrected.
     """
     path = _existing_field(path)
-    with reading(path):
-        reader, geometry = _checked_reader(path, _VECTORS, OF_A_FIELD)
+    with under_right_name(path) as file, reading(file):
+        reader, geometry = _checked_reader(file, _VECTORS, OF_A_FIELD)
     if geometry is None:
         return reader
     image = sitk.Image(list(geometry.size), sitk.sitkUInt8)
@@ -200,8 +202,7 @@ def read_displacement_header(path):
 
 def _existing_field(path):
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
+    require_file(path, "a displacement field")
     if path.suffix.lower() in (".h5", ".tfm", ".mat", ".txt", ".xfm"):
         raise ValueError(f"{path} is a transform file; {_VECTORS[1]}")
     if minc.version(path):
@@ -217,10 +218,11 @@ def _read_file(path, expected, doubts, frame=None):
         reader, geometry = _checked_reader(path, expected, doubts, frame)
         try:
             with without_itk_warnings():
-                _check_complete(reader, path, finite=expected is _VECTORS)
+                check_complete(reader, path, finite=expected is _VECTORS)
                 image = _chosen_frame(reader, expected, frame)
         except RuntimeError as error:
-            raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+            reason = why_unreadable(path, _reason(error))
+            raise ValueError(f"cannot read {path} as an image: {reason}") from error
     if geometry is not None:
         geometry.set_on(image)
     return image
@@ -248,7 +250,8 @@ def _checked_reader(path, expected, doubts, frame=None):
         with without_itk_warnings():
             reader.ReadImageInformation()
     except RuntimeError as error:
-        raise ValueError(f"cannot read {path} as an image: {_reason(error)}") from error
+        reason = why_unreadable(path, _reason(error))
+        raise ValueError(f"cannot read {path} as an image: {reason}") from error
     _check_header(reader, path, *expected, frame)
     return reader, checked_geometry(path, reader, doubts)
 
@@ -279,51 +282,6 @@ def _check_header(reader, path, components, expected, frame=None):
             f"{path} needs {needed / 2**30:.3g} GiB of memory by its header; "
             f"this machine has {physical_memory() / 2**30:.3g} GiB"
         )
-
-
-def _check_complete(reader, path, finite=False):
-    """ITK reads a NIfTI or Analyze file that was cut off without a word; find it out first.
-
-    Args: finite: refuse NaN and infinities too, which ITK takes for zeros.
-    """
-    if not path.name.lower().endswith(_NIFTI):
-        return
-    if ".hdr" in path.name.lower():
-        path = next((other for other in companions(path) if ".img" in other.name.lower()), path)
-    bits = int(reader.GetMetaData("bitpix")) if reader.HasMetaDataKey("bitpix") else 0
-    offset = float(reader.GetMetaData("vox_offset")) if reader.HasMetaDataKey("vox_offset") else 0
-    values = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
-    offset = max(0, int(offset))
-    needed = values * bits // 8 + offset
-    found, rest = 0, b""
-    datatype = reader.GetMetaData("datatype") if reader.HasMetaDataKey("datatype") else ""
-    floats = _NIFTI_FLOATS.get(datatype) if finite else None
-    try:
-        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
-            # A sound file is read to its end, where gzip compares the checksum.
-            while found <= needed + _BLOCK and (block := file.read(_BLOCK)):
-                if floats:
-                    if not found:  # the header's size, of NIfTI-1 or 2, tells the byte order
-                        little = int.from_bytes(block[:4], "little") in (348, 540)
-                    voxels = rest + block[max(0, offset - found) :]
-                    rest = _checked_floats(voxels, ("<" if little else ">") + floats, path)
-                found += len(block)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(
-            f"cannot read {path} as an image: the file is cut off or damaged"
-        ) from error
-    if found < needed:
-        raise ValueError(
-            f"cannot read {path} as an image: it holds {found} bytes, its header says {needed}"
-        )
-
-
-def _checked_floats(data, dtype, path):
-    """The bytes behind the last whole number. Raises: ValueError: a number is not finite."""
-    whole = len(data) - len(data) % np.dtype(dtype).itemsize
-    if not np.isfinite(np.frombuffer(data[:whole], dtype)).all():
-        raise ValueError(f"{path} has NaN or infinite displacements")
-    return data[whole:]
 
 
 def _reason(error):

@@ -7,17 +7,17 @@ its border where ITK leaves points unmoved. B-splines end where ITK's do.
 
 import pathlib
 import re
-import tempfile
 from typing import Union
 
 import numpy as np
 import SimpleITK as sitk
 
-from rcn_tf.volumes.dicom import without_itk_warnings
 from rcn_tf.volumes.displacement import DisplacementField
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.itk_entries import read_entries
+from rcn_tf.volumes.itk_warnings import without_itk_warnings
 from rcn_tf.volumes.parametric_maps import AffineMap, SplineMap
+from rcn_tf.working_folders import temporary_folder
 
 _FIELD, _SPLINE = "DisplacementFieldTransform", "BSplineTransform"
 _REACH_MM = 100.0  # where on the axes a linear transform is looked at
@@ -79,7 +79,7 @@ def _linear(entry, name):
     lines = ["#Insight Transform File V1.0", "#Transform 0", f"Transform: {entry.kind}"]
     for label, numbers in (("Parameters", entry.parameters), ("FixedParameters", entry.fixed)):
         lines.append(f"{label}: {' '.join(map(repr, numbers.tolist()))}")
-    with tempfile.TemporaryDirectory(prefix="rcn-") as folder:
+    with temporary_folder() as folder:
         file = pathlib.Path(folder, "transform.tfm")
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         try:

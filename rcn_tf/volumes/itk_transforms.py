@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.files import replacing
+from rcn_tf.plain_names import plain_name
 from rcn_tf.volumes.images import naming_failed_writes
 from rcn_tf.volumes.sampling import slabs
 
@@ -95,8 +96,8 @@ def write_transform(transform, path):
     needed = 8 * transform.GetNumberOfParameters() + _HEADER_BYTES
     if shutil.disk_usage(path.parent).free < needed:  # HDF5 would say so in a hundred lines
         raise ValueError(f"cannot write {path}: no space left on the disk")
-    with replacing(path) as temporary, naming_failed_writes(path):
-        sitk.WriteTransform(transform, str(temporary))
+    with replacing(path) as file, naming_failed_writes(path), plain_name(file) as name:
+        sitk.WriteTransform(transform, str(name))
 
 
 def _index_map(shape, matrix, offset):

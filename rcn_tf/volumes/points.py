@@ -11,6 +11,7 @@ import pathlib
 
 import numpy as np
 
+from rcn_tf.file_kinds import require_file, require_text
 from rcn_tf.files import replacing
 from rcn_tf.volumes.points_csv import CsvPoints
 from rcn_tf.volumes.points_slicer import NOTES, Fcsv, Markups
@@ -57,11 +58,11 @@ def parse_points(path, system=None, layout=None):
     Args: layout: CsvPoints() for a CSV file whose suffix does not say so.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
+    require_file(path, "a file of points")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} has more than {MAX_BYTES >> 20} MB; expected a list of points")
     layout = layout or _layout(path)
+    require_text(path, "a text file with points")
     try:
         values = layout.parse(path.read_bytes(), system)
     except (ValueError, csv.Error) as error:

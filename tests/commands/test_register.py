@@ -32,11 +32,14 @@ def inputs(tmp_path_factory):
     """A folder with a fixed pair, a turned moving pair and a model that moves voxels."""
     folder = tmp_path_factory.mktemp("register")
     write_pair(folder)
-    network = RecursiveCascade(
+    save_model(small_network(), folder / "model", preprocessing={"margin": 0.05})
+    return folder
+
+
+def small_network():
+    return RecursiveCascade(
         n_cascades=1, volume_shape=(32, 32, 32), channels=2, affine_channels=2, init="original"
     )
-    save_model(network, folder / "model", preprocessing={"margin": 0.05})
-    return folder
 
 
 def register(inputs, out, *more, fixed="fixed.nii.gz", moving="moving.nii.gz"):

@@ -1,0 +1,97 @@
+"""Folders for work in progress, which the next run removes if theirs was killed.
+
+A process that lives holds a lock on the file `lock` in its folder. The system drops the lock when
+the process ends, however it ends and wherever it ran, so a folder whose lock is free is a leftover.
+A folder without that file goes by the process number in its name.
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+
+HIDDEN = ".partial-"
+"""How the names of such folders begin beside what they will become."""
+
+_TEMPORARY = "rcn-"  # the same in the folder for temporary files
+_LOCK = "lock"
+EARLIER = "earlier"
+"""Name in a working folder for what the finished work replaces; with it a folder is kept."""
+
+
+@contextlib.contextmanager
+def working_folder(parent, prefix=HIDDEN):
+    """New folder below `parent` that is removed when the block ends.
+
+    Args: parent: existing folder, where leftovers of killed runs are removed first; prefix: of
+        the name, which goes on with the process number.
+    Yields: pathlib.Path, absolute; it holds the file `lock` already.
+    Raises: OSError: naming `parent`: it does not exist, cannot be written, or the disk is full.
+    """
+    parent = pathlib.Path(parent).absolute()
+    remove_leftovers(parent, prefix)
+    try:
+        folder, lock = _locked_folder(parent, prefix)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(parent)) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.close()
+
+
+def temporary_folder():
+    """As `working_folder`, below the system's folder for temporary files, for this user only."""
+    parent = tempfile.gettempdir()
+    plain = parent.isascii() or not pathlib.Path("/tmp").is_dir()  # noqa: S108 - a private folder in it
+    return working_folder(parent if plain else "/tmp", _TEMPORARY)  # noqa: S108
+
+
+def remove_leftovers(parent, prefix=HIDDEN):
+    """Removes the working folders below `parent` whose process is gone."""
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            name = re.fullmatch(rf"{re.escape(prefix)}(\d+)(-\w+)?", entry.name)
+            if name and entry.is_dir(follow_symlinks=False):
+                _remove_if_left(pathlib.Path(entry.path), int(name[1]))
+
+
+def _locked_folder(parent, prefix):
+    """(folder, its open lock); anew where another process took it for a leftover meanwhile."""
+    while True:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=parent))
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                lock = stack.enter_context((folder / _LOCK).open("w"))
+                with contextlib.suppress(OSError):  # not every file system has locks
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if (folder / _LOCK).exists():
+                    stack.pop_all()
+                    return folder, lock
+
+
+def _remove_if_left(folder, process):
+    if folder.lstat().st_uid != os.geteuid() or any(folder.glob(f"{EARLIER}*")):
+        return
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+        if (folder / _LOCK).is_file():
+            lock = stack.enter_context((folder / _LOCK).open("r+"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # which fails while it is held
+        elif _lives(process):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
