@@ -29,13 +29,9 @@ from data_prep.prepared import PreparedScan
 from data_prep.reading import grid_attributes
 from data_prep.scan_files import ScanFiles
 from rcn_tf.files import write_json
+from rcn_tf.volumes.foreground import foreground_box, foreground_mask
 from rcn_tf.volumes.images import read_image
-from rcn_tf.volumes.preprocessing import (
-    foreground_box,
-    foreground_mask,
-    prepare_labels,
-    prepare_volume,
-)
+from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
 
 
 @dataclasses.dataclass(frozen=True)

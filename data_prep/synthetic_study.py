@@ -26,7 +26,8 @@ from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan
 from data_prep.reading import grid_attributes, read_scan
 from data_prep.scan_files import ScanFiles, stem
-from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
+from rcn_tf.volumes.foreground import foreground_box
+from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
 
 AIR = -1024.0
 SURROUNDINGS = 60.0  # mm of the body kept around a liver that is deformed

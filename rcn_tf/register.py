@@ -15,6 +15,8 @@ import numpy as np
 import SimpleITK as sitk
 import tensorflow as tf
 
+from rcn_tf.comparison import comparable_images
+from rcn_tf.errors import warn
 from rcn_tf.refinement import refine, training_weights
 from rcn_tf.register_metrics import registration_metrics
 from rcn_tf.volumes import Grid, GridTransform, PreparedVolume, prepare_volume, warp_image
@@ -65,6 +67,7 @@ def register_images(
     n_repeats=1,
     diffeomorphic=False,
     refine_steps=0,
+    background=None,
     on_step=None,
 ):
     """Registers the moving image to the fixed one.
@@ -81,6 +84,7 @@ def register_images(
         n_repeats: times that each dense stage of the cascade is applied.
         diffeomorphic: integrate each dense stage's flow as a velocity (RecursiveCascade only).
         refine_steps: gradient steps of instance optimisation (`rcn_tf.refinement`).
+        background: grey value outside the moving image; None takes that of its background.
         on_step: called with the description of each step as it starts.
     Returns: RegistrationResult.
     Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
@@ -99,6 +103,8 @@ def register_images(
                 (moving, moving_mask, "the moving image"),
             )
         ]
+        for remark in (remark for volume in prepared for remark in volume.remarks):
+            warn(remark)
     shape = " x ".join(map(str, model.volume_shape))
     with steps("network", f"running the network at {shape}"):
         inputs = [tf.constant(volume.array[None, ..., None]) for volume in prepared]
@@ -124,7 +130,8 @@ def register_images(
         nothing = np.broadcast_to(np.float32(0), displacement.shape)
         boxes = GridTransform(*grids, np.zeros_like(flow))
         stages = {"before": nothing, "initial": boxes, "after": displacement}
-        images = {name: warp_image(moving, by, fixed) for name, by in stages.items()}
+        fill = prepared[1].background.value if background is None else background
+        images = {name: warp_image(moving, by, fixed, fill) for name, by in stages.items()}
         labels = {}
         if moving_labels is not None:
             wanted = stages if fixed_labels is not None else ["after"]  # what is compared
@@ -133,7 +140,8 @@ def register_images(
         inverse = transform.inverse()
         inverse_displacement = inverse.displacement_on(Grid.from_image(moving))
     with steps("metrics", "measuring"):
-        metrics = registration_metrics(transform, inverse, fixed, images, fixed_labels, labels)
+        compared = comparable_images(fixed, moving, prepared, stages, images)
+        metrics = registration_metrics(transform, inverse, *compared, fixed_labels, labels)
     if gain is not None:
         metrics["refinement"] = {k: v for k, v in gain._asdict().items() if k != "seconds"}
     return RegistrationResult(

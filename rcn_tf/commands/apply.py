@@ -7,6 +7,8 @@ of the fixed image go to the moving one. With --inverse it is the other way roun
 import pathlib
 import sys
 
+from rcn_tf.commands.options import add_background
+
 WARNINGS_LAST = True
 FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
 _LISTED = 10  # points that a warning names
@@ -44,6 +46,7 @@ def add_arguments(parser):
         default="LPS",
         help="of a CSV's points; the other formats say so themselves (default: LPS)",
     )
+    add_background(parser)
     parser.add_argument("--field", help="also write the displacement that was applied", **file)
     parser.add_argument(
         "--status",
@@ -67,6 +70,8 @@ def _check(args, source):
         raise ValueError("nothing to do: give --image, --labels, --points or --field")
     if (source is None) != (args.out is None):
         raise ValueError("--out goes with --image, --labels or --points")
+    if args.background is not None and not args.image:
+        raise ValueError("--background goes with --image; labels have 0 outside")
     if args.points and (args.reference or args.field or args.status):
         raise ValueError("--reference, --field and --status are for images and labels")
     if args.status and not args.inverse:
@@ -135,7 +140,8 @@ def _warp(args):
     written = []
     if image is not None:
         warp = warp_labels if args.labels else warp_image
-        written.append((warp(image, vectors, grid), args.out))
+        fill = {} if args.background is None else {"background": args.background}
+        written.append((warp(image, vectors, grid, **fill), args.out))
     if args.field:
         written.append((grid.to_image(vectors), args.field))
     if args.status:

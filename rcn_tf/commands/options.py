@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+import math
+
 
 def add_settings(parser, help_text):
     """`--set KEY=VALUE`, repeatable, of a training config; collected as `settings`."""
@@ -22,6 +24,24 @@ def add_repeats(parser):
         metavar="R",
         help="apply each dense stage R times (shared-weight cascading; default 1)",
     )
+
+
+def add_background(parser):
+    """`--background`, what lies outside a warped image."""
+    parser.add_argument(
+        "--background",
+        type=_finite,
+        metavar="VALUE",
+        help="grey value outside the image to be warped (default: that of its background)",
+    )
+
+
+def _finite(text):
+    """Raises: ValueError: not a number, or infinite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def add_quality(parser):

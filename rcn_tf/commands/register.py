@@ -7,7 +7,13 @@ import shutil
 import sys
 
 from rcn_tf.commands import dicom_options
-from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
+from rcn_tf.commands.options import (
+    add_background,
+    add_precision,
+    add_quality,
+    add_repeats,
+    check_positive,
+)
 
 WARNINGS_LAST = True
 INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
@@ -49,6 +55,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--fixed-mask", help="organ of interest (default: found)", **image)
     parser.add_argument("--moving-mask", help="organ of interest (default: found)", **image)
+    add_background(parser)
     add_repeats(parser)
     add_quality(parser)
     dicom_options.add_series(parser)
@@ -80,6 +87,7 @@ def run(args):
             n_repeats=args.repeats,
             diffeomorphic=args.diffeomorphic,
             refine_steps=args.refine or 0,
+            background=args.background,
             on_step=_say,
         )
         _say("writing the results")

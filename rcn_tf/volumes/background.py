@@ -1,0 +1,284 @@
+"""What of an image is background, whatever its grey value.
+
+Nothing in a file says which values mean "nothing is here". They need not be the darkest: a scan
+that was normalised inside a mask has a background of 0 in the middle of its values, a negated one
+has a bright background, a CT scanner marks the corners outside its circle with -3024 although air
+is -1000, and programs write NaN, or blank some slices. So the background is looked for where it
+must be, at the edges of the volume, in two steps:
+
+1. *Constants*: single values that fill flat regions at the edges, from the outside inwards (a rim,
+   the corners of the scanner's circle, the background of a stripped brain).
+2. *Air*: what then lies at the outer edge of the rest, if that is alike: dark in most images,
+   bright in negated ones, anything in signed maps.
+
+From that come the value that fills the space outside the image, and the `standard_form`: the image
+with a background darker than the organ, which is all that later steps rely on. An ordinary scan
+has that form already and is left as it is.
+"""
+
+import dataclasses
+from typing import Optional
+
+import numpy as np
+from scipy import ndimage
+
+from rcn_tf.volumes.edges import edges, flatness, is_frame, layer
+
+MOST_CONSTANTS = 3
+"""Number of constants that are looked for, at most."""
+
+PERCENTILES = (0.5, 99.5)
+"""Percentiles of voxels that are their range of grey values, outliers aside."""
+
+SAMPLES = 1 << 23  # voxels from which a range is estimated
+FEW, MANY, MOST = 0.02, 0.1, 0.5  # shares of the edges that hold a value
+FLAT = 0.6  # share of the neighbours that are equal in a constant region, but not in noise
+HOLE = 8  # voxels with a constant's value that tissue of whole numbers has not by chance
+
+# Fractions of the organ's range of grey values:
+SATURATED = 0.05  # as close as this to the range a value may be saturated tissue
+AIR = 0.15  # air lies as close as this to one end
+DEPTH = 4  # voxels of air around an organ, at least, where padding has no straight edges
+NOISE = 0.03  # standard deviation of a background between the ends, at most
+MARKER = 0.5  # a background farther above the organ than this is a marker, not a negative
+BELOW = 0.06  # how far below the organ the standard form puts a background
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Background:
+    """The background of an image.
+
+    Args:
+        value: what lies outside the image, in its grey values: its (innermost) background, or
+            the darkest value where the image shows nothing but an organ.
+        whole: whether no air was found, so that the organ is all that is not masked.
+        nothing: [D, H, W] bool, voxels that show neither organ nor air: NaN, infinities and
+            padding; None if there are none.
+        masked: [D, H, W] bool, voxels of background whose values lie among those of the organ, or
+            not where its other background lies; None if there are none.
+        level: the grey value that stands for these in the standard form.
+        inverted: whether the background is brighter than the organ.
+    """
+
+    value: float
+    whole: bool = False
+    nothing: Optional[np.ndarray] = None
+    masked: Optional[np.ndarray] = None
+    level: float = 0.0
+    inverted: bool = False
+
+
+def find_background(array, padding=None):
+    """Finds the background of an image.
+
+    Args:
+        array: [D, H, W] real, with two different finite values at least.
+        padding: (low, high), values that are known to mean padding, or None.
+    Returns: Background.
+    """
+    declared = _declared(array, padding)
+    inside = np.ones(array.shape, bool) if declared is None else ~declared
+    constants = []  # (value, mask), from the outside inwards
+    while len(constants) < MOST_CONSTANTS:
+        found = _next_constant(array, inside, first=not constants)
+        if found is None:
+            break
+        constants.append(found)
+        inside &= ~found[1]
+    index, straight = edges(inside)
+    air = _air(array, inside, index, straight) if is_frame(inside) else None
+    if air is not None:
+        found = _with_air(array, inside, declared, constants, air)
+    elif straight and is_frame(inside):
+        found = _whole(array, inside, declared, constants)
+    else:
+        found = _around_organ(array, inside, declared, constants)
+    if padding is not None and declared is not None and array[declared].max() <= padding[1]:
+        found = dataclasses.replace(found, value=float(array[declared].max()))
+    return found
+
+
+def standard_form(array, background):
+    """The image with a background that is darker than the organ.
+
+    Args: array: [D, H, W] real; background: Background of it.
+    Returns: the array itself where it is so already, else a float32 or float64 copy.
+    """
+    if background.masked is None and not background.inverted:
+        return array
+    small = array.dtype.itemsize <= 2 or array.dtype == np.float32
+    result = array.astype(np.float32 if small else np.float64)
+    if background.masked is not None:
+        result[background.masked] = background.level
+    return np.negative(result, out=result) if background.inverted else result
+
+
+def _declared(array, padding):
+    """Voxels that show nothing for sure, or None."""
+    nothing = np.zeros(array.shape, bool)
+    if array.dtype.kind == "f":
+        nothing |= ~np.isfinite(array)
+    if padding is not None:
+        padded = (array >= padding[0]) & (array <= padding[1])
+        if flatness(padded, np.ones_like(padded)) >= FLAT:  # else tissue has these values too
+            nothing |= padded
+    return nothing if nothing.any() and not nothing.all() else None
+
+
+def _range(values):
+    """(low, high) of voxels [N], outliers aside."""
+    values = values[:: max(1, values.size // SAMPLES)]
+    low, high = np.percentile(values, PERCENTILES)
+    if low == high:
+        low, high = values.min(), values.max()
+    return float(low), float(high)
+
+
+def _next_constant(array, inside, first):
+    """Value and mask of flat regions at the edges of what is inside, or None."""
+    index, straight = edges(inside)
+    if not (first or straight or is_frame(inside)):
+        return None  # these are the edges of an organ
+    values, counts = np.unique(array[index], return_counts=True)
+    for k in np.argsort(-counts)[:MOST_CONSTANTS]:
+        value, share = values[k], counts[k] / len(index[0])
+        if share < (FEW if first else MOST):
+            return None
+        equal = (array == value) & inside
+        rest = array[inside & ~equal]
+        if not rest.size or flatness(equal, inside) < FLAT:
+            continue
+        low, high = _range(rest)
+        if not first and low == high:  # an organ without texture
+            continue
+        near = SATURATED * (high - low)
+        if share < MANY and low - near <= value <= high + near:
+            continue
+        if low < value < high and array.dtype.kind != "f":
+            equal = _without_chance(equal)
+        return float(value), equal
+    return None
+
+
+def _without_chance(equal):
+    """Without the few voxels of tissue, here and there, that have the value too."""
+    parts, count = ndimage.label(equal)
+    kept = np.bincount(parts.ravel(), minlength=count + 1) >= HOLE
+    for axis in range(3):
+        for side in (0, -1):
+            kept[np.take(parts, side, axis)] = True
+    kept[0] = False
+    return kept[parts]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Air:
+    """Grey value of the air, its standard deviation, and whether it is "dark", "bright" or "grey"."""
+
+    value: float
+    noise: float
+    kind: str
+
+
+def _air(array, inside, index, straight):
+    """What the outermost voxels have in common, or None."""
+    low, high = _range(array[inside])
+    reach = AIR * (high - low)
+    first, median, third = np.percentile(array[index], (25, 50, 75))
+    noise = (third - first) / 1.35
+    if third <= low + reach:
+        kind = "dark"
+    elif first >= high - reach:
+        kind = "bright"
+    elif noise <= NOISE * (high - low):
+        kind = "grey"
+    else:
+        return None
+    if not straight:  # the edge of an organ is dark too, by its partial volumes, but not deep
+        deep = inside
+        for _ in range(DEPTH - 1):
+            deep = deep & ~layer(deep)
+        within = array[layer(deep)]
+        if not within.size or np.mean(np.abs(within - median) <= reach) < 0.75:
+            return None
+    return _Air(float(median), float(noise), kind)
+
+
+def _with_air(array, inside, declared, constants, air):
+    """Background of an image with air; constants are padding unless they are much like it."""
+    low, high = _range(array[inside])
+    if air.kind == "grey":
+        band = _connected_air(array, inside, index=edges(inside)[0], air=air)
+        constants = [*constants, (air.value, band)]
+        return _around_organ(array, inside & ~band, declared, constants)
+    alike = [c for c in constants if abs(c[0] - air.value) <= AIR * (high - low)]
+    others = _union(declared, [c for c in constants if c not in alike])
+    return Background(
+        value=alike[-1][0] if alike else air.value,
+        nothing=others,
+        masked=others,
+        level=air.value,
+        inverted=air.kind == "bright",
+    )
+
+
+def _connected_air(array, inside, index, air):
+    """Voxels of air that lie among the grey values of the organ, by their connection outwards."""
+    band = inside & (np.abs(array - air.value) <= 5 * air.noise)
+    # Where the organ passes through air's grey value it does so in sheets, which opening takes off.
+    parts, _ = ndimage.label(ndimage.binary_opening(band))
+    found = np.isin(parts, np.setdiff1d(parts[index], 0))
+    return ndimage.binary_dilation(found, iterations=2, mask=band)
+
+
+def _whole(array, inside, declared, constants):
+    """Background of a cut-out that the organ fills; any constant is padding."""
+    padding = _union(declared, constants)
+    low, high = _range(array[inside])
+    darkest = float(array[inside].min())
+    return Background(
+        value=constants[-1][0] if constants else darkest,
+        whole=True,
+        nothing=padding,
+        masked=padding,
+        level=darkest - BELOW * (high - low),
+    )
+
+
+def _around_organ(array, inside, declared, constants):
+    """Background of an organ that was cut out, by the innermost constant."""
+    organ, rim = array[inside], array[edges(inside)[0]]
+    low, high = _range(organ)
+    extent = high - low
+    others = constants[:-1]
+    if constants:
+        value = constants[-1][0]
+        darker = value <= low + SATURATED * extent
+        brighter = high - SATURATED * extent <= value <= high + MARKER * extent
+        inverted = bool(brighter and not darker and np.median(rim) > np.median(organ))
+        if darker or inverted:
+            others = _union(declared, [c for c in others if abs(c[0] - value) > AIR * extent])
+            return Background(value, nothing=others, masked=others, level=value, inverted=inverted)
+    inverted = _is_negative(organ, rim)
+    below = float(high + BELOW * extent if inverted else low - BELOW * extent)
+    return Background(
+        value=constants[-1][0] if constants else float(organ.max() if inverted else organ.min()),
+        nothing=_union(declared, others),
+        masked=_union(declared, constants),
+        level=below,
+        inverted=inverted,
+    )
+
+
+def _is_negative(organ, rim):
+    """Whether an organ's partial volumes with its former background make its rim bright."""
+    dark, bright = np.percentile(organ, (5, 95))
+    return bool(np.mean(rim > bright) > 0.2 and np.mean(rim < dark) < 0.01)
+
+
+def _union(declared, constants):
+    """Mask of all voxels of some constants, or None."""
+    masks = [mask for _, mask in constants]
+    if declared is not None:
+        masks.append(declared)
+    return np.logical_or.reduce(masks) if masks else None
