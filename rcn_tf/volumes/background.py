@@ -22,7 +22,8 @@ from typing import Optional
 import numpy as np
 from scipy import ndimage
 
-from rcn_tf.volumes.edges import edges, flatness, is_frame, layer
+from rcn_tf.volumes.cut_organs import LOST, STEP, kind_of_surface
+from rcn_tf.volumes.edges import contact, edges, flatness, is_frame, layer
 
 MOST_CONSTANTS = 3
 """Number of constants that are looked for, at most."""
@@ -40,8 +41,7 @@ SATURATED = 0.05  # as close as this to the range a value may be saturated tissu
 AIR = 0.15  # air lies as close as this to one end
 DEPTH = 4  # voxels of air around an organ, at least, where padding has no straight edges
 NOISE = 0.03  # standard deviation of a background between the ends, at most
-MARKER = 0.5  # a background farther above the organ than this is a marker, not a negative
-BELOW = 0.06  # how far below the organ the standard form puts a background
+MARKER = 0.5  # a background farther from the organ than this says nothing about its values
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,13 +51,15 @@ class Background:
     Args:
         value: what lies outside the image, in its grey values: its (innermost) background, or
             the darkest value where the image shows nothing but an organ.
-        whole: whether no air was found, so that the organ is all that is not masked.
+        whole: whether no background was found, so that the image shows nothing but the organ.
         nothing: [D, H, W] bool, voxels that show neither organ nor air: NaN, infinities and
             padding; None if there are none.
-        masked: [D, H, W] bool, voxels of background whose values lie among those of the organ, or
-            not where its other background lies; None if there are none.
+        masked: [D, H, W] bool, voxels of the background whose grey values do not say so; None if
+            there are none.
         level: the grey value that stands for these in the standard form.
         inverted: whether the background is brighter than the organ.
+        surface: how an organ ends at `masked` (`rcn_tf.volumes.cut_organs`); None where it is not
+            next to it.
     """
 
     value: float
@@ -66,6 +68,7 @@ class Background:
     masked: Optional[np.ndarray] = None
     level: float = 0.0
     inverted: bool = False
+    surface: Optional[str] = None
 
 
 def find_background(array, padding=None):
@@ -173,7 +176,7 @@ def _without_chance(equal):
 
 @dataclasses.dataclass(frozen=True)
 class _Air:
-    """Grey value of the air, its standard deviation, and whether it is "dark", "bright" or "grey"."""
+    """Air: its grey value, the standard deviation, and "dark", "bright" or "grey"."""
 
     value: float
     noise: float
@@ -241,39 +244,48 @@ def _whole(array, inside, declared, constants):
         whole=True,
         nothing=padding,
         masked=padding,
-        level=darkest - BELOW * (high - low),
+        level=darkest,
     )
 
 
 def _around_organ(array, inside, declared, constants):
-    """Background of an organ that was cut out, by the innermost constant."""
+    """Background of an organ that was cut out, by the constant around it."""
     organ, rim = array[inside], array[edges(inside)[0]]
     low, high = _range(organ)
     extent = high - low
-    others = constants[:-1]
+    near = (low - MARKER * extent, high + MARKER * extent)
+    value, others = None, []
     if constants:
-        value = constants[-1][0]
-        darker = value <= low + SATURATED * extent
-        brighter = high - SATURATED * extent <= value <= high + MARKER * extent
+        *others, (value, _) = sorted(constants, key=lambda one: contact(one[1], inside))
+        darker = near[0] <= value <= low + SATURATED * extent
+        brighter = high - SATURATED * extent <= value <= near[1]
         inverted = bool(brighter and not darker and np.median(rim) > np.median(organ))
         if darker or inverted:
             others = _union(declared, [c for c in others if abs(c[0] - value) > AIR * extent])
             return Background(value, nothing=others, masked=others, level=value, inverted=inverted)
     inverted = _is_negative(organ, rim)
-    below = float(high + BELOW * extent if inverted else low - BELOW * extent)
+    if inverted:
+        surface = kind_of_surface(-organ, -rim, -high, -low)
+    else:
+        surface = kind_of_surface(organ, rim, low, high)
+    below = (STEP if surface == "fading" else LOST) * extent
+    if value is None:
+        value = float(organ.max() if inverted else organ.min())
     return Background(
-        value=constants[-1][0] if constants else float(organ.max() if inverted else organ.min()),
-        nothing=_union(declared, others),
+        value=value,
+        nothing=_union(declared, others) if constants else None,
         masked=_union(declared, constants),
-        level=below,
+        level=float(high + below if inverted else low - below),
         inverted=inverted,
+        surface=surface,
     )
 
 
 def _is_negative(organ, rim):
     """Whether an organ's partial volumes with its former background make its rim bright."""
     dark, bright = np.percentile(organ, (5, 95))
-    return bool(np.mean(rim > bright) > 0.2 and np.mean(rim < dark) < 0.01)
+    dark_share, bright_share = np.mean(rim < dark), np.mean(rim > bright)
+    return bool(bright_share > 0.1 and dark_share < 0.1 * bright_share)
 
 
 def _union(declared, constants):

@@ -48,6 +48,16 @@ def flatness(equal, inside):
     return same / pairs if pairs else 0.0
 
 
+def contact(mask, inside):
+    """Number of pairs of neighbours of which one is in the mask, the other inside."""
+    pairs = 0
+    for axis in range(3):
+        a, b = _shifted(mask, axis)
+        c, d = _shifted(inside, axis)
+        pairs += np.count_nonzero(a & d) + np.count_nonzero(b & c)
+    return pairs
+
+
 def is_frame(inside):
     """Whether voxels reach to all borders of the image, as what a scanner shows does."""
     return all(

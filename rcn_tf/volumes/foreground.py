@@ -7,6 +7,8 @@ background is darker than the organ, whatever it was in the file.
 import numpy as np
 from scipy import ndimage
 
+from rcn_tf.volumes.cut_organs import largest_part
+
 MARGIN = 0.03
 """Margin around the foreground, as a fraction of its extent along each axis."""
 
@@ -17,34 +19,38 @@ THRESHOLD = 0.1
 """Where between these percentiles of the whole image foreground begins."""
 
 
-def foreground_mask(array):
+def foreground_mask(array, background=None):
     """Largest connected part above a threshold between the background and bright tissue.
 
-    Args: array: [D, H, W] real, with a background darker than the organ.
+    Args: array: [D, H, W] real, with a background darker than the organ; background: its grey
+        value, or None for the darkest ones.
     Returns: [D, H, W] bool, never empty for an array that is not constant.
     """
     low, high = np.percentile(array, PERCENTILES)
+    if background is not None:
+        low = min(max(low, background), high)
     if low == high:  # the object fills less than half a percent of the image
         low, high = float(array.min()), float(array.max())
-    labels, count = ndimage.label(array > low + THRESHOLD * (high - low))
-    if count == 1:
-        return labels > 0
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return labels == sizes.argmax()
+    return largest_part(array > low + THRESHOLD * (high - low))
 
 
-def foreground_box(foreground, margin=MARGIN):
+def foreground_box(foreground, margin=MARGIN, bounds=None):
     """Bounding box of a mask with a margin, cut at the array's border.
 
-    Args: foreground: [D, H, W] bool, not empty; margin: fraction of the extent per side.
+    Args: foreground: [D, H, W] bool, not empty; margin: fraction of the extent per side;
+        bounds: function of the mask that gives the box without margin, if not `bounding_box`.
     Returns: [3, 2] float64, bounds (lo, hi) per axis; voxel k covers [k, k + 1).
     """
-    (bounds,) = ndimage.find_objects(foreground.astype(np.uint8))
-    box = np.array([[axis.start, axis.stop] for axis in bounds], dtype=np.float64)
+    box = (bounds or bounding_box)(foreground)
     pad = margin * (box[:, 1] - box[:, 0])
     size = np.asarray(foreground.shape, dtype=np.float64)
     return np.stack([np.maximum(box[:, 0] - pad, 0), np.minimum(box[:, 1] + pad, size)], axis=1)
+
+
+def bounding_box(mask):
+    """Bounds (lo, hi) per axis, [3, 2] float64, of a mask that is not empty."""
+    (bounds,) = ndimage.find_objects(mask.astype(np.uint8))
+    return np.array([[axis.start, axis.stop] for axis in bounds], dtype=np.float64)
 
 
 def intensity_range(array, foreground):

@@ -15,7 +15,14 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from rcn_tf.volumes.background import Background
-from rcn_tf.volumes.foreground import MARGIN, foreground_box, foreground_mask, intensity_range
+from rcn_tf.volumes.cut_organs import box_before_cut, largest_part
+from rcn_tf.volumes.foreground import (
+    MARGIN,
+    bounding_box,
+    foreground_box,
+    foreground_mask,
+    intensity_range,
+)
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.images import require_integers, require_same_geometry
 from rcn_tf.volumes.sampling import sample, slabs
@@ -82,12 +89,13 @@ def prepare_volume(
     standard, background, remarks = standard_image(image, window, name)
     canonical = sitk.DICOMOrient(standard, "LPS")
     array = sitk.GetArrayViewFromImage(canonical)
+    cut = mask is None and background.surface == "cut"
     if mask is not None:
         foreground = _mask_array(mask, image, name)
     elif box is None or window is None:
         foreground = _organ(array, background, standard)
     if box is None:
-        box = foreground_box(foreground, margin)
+        box = foreground_box(foreground, margin, box_before_cut if cut else bounding_box)
         if mask is None and background.whole:
             remarks = (*remarks, f"no background was found in {name}: {_WHOLE}")
     box = np.asarray(box, dtype=np.float64)
@@ -95,6 +103,8 @@ def prepare_volume(
     grid = whole.crop_resampled(box, shape)
 
     low, high = intensity_range(array, foreground) if window is None else map(float, window)
+    if cut and window is None:
+        low = array.min()
     # Only what the grid depends on is turned into floats: scans can be large.
     part, source = _cut_to(grid, array, whole)
     scaled = part.astype(np.float32)
@@ -161,13 +171,16 @@ def _cut_to(target, array, source):
 
 def _organ(array, background, standard):
     """Foreground of an image in standard form, oriented to LPS. Returns: [D, H, W] bool."""
-    if not background.whole:
-        return foreground_mask(array)
-    if background.masked is None:
+    if background.whole and background.masked is None:
         return np.ones(array.shape, bool)
+    if not background.whole and background.surface in (None, "fading"):
+        sign = -1 if background.inverted else 1
+        known = background.level if background.surface else background.value
+        return foreground_mask(array, sign * known)
     masked = sitk.GetImageFromArray(background.masked.astype(np.uint8))
     masked.CopyInformation(standard)
-    return sitk.GetArrayFromImage(sitk.DICOMOrient(masked, "LPS")) == 0
+    organ = sitk.GetArrayFromImage(sitk.DICOMOrient(masked, "LPS")) == 0
+    return organ if background.whole else largest_part(organ)
 
 
 def _mask_array(mask, image, name):

@@ -43,7 +43,7 @@ def warp_image(moving, transform, fixed, background=None):
             f"the background {background:g} does not fit the moving image's type, {array.dtype}, "
             f"which holds whole numbers from {limits.min} to {limits.max}"
         )
-    background = round(background)
+    background = round(float(background))
 
     def sample_rounded(array, index, outside):
         return np.rint(sample(array, index, outside=outside))
