@@ -34,6 +34,7 @@ PERCENTILES = (0.5, 99.5)
 SAMPLES = 1 << 23  # voxels from which a range is estimated
 FEW, MANY, MOST = 0.02, 0.1, 0.5  # shares of the edges that hold a value
 FLAT = 0.6  # share of the neighbours that are equal in a constant region, but not in noise
+STEPS = 8  # grey values on either side that show whether a value is one of their steps
 HOLE = 8  # voxels with a constant's value that tissue of whole numbers has not by chance
 
 # Fractions of the organ's range of grey values:
@@ -81,13 +82,7 @@ def find_background(array, padding=None):
     """
     declared = _declared(array, padding)
     inside = np.ones(array.shape, bool) if declared is None else ~declared
-    constants = []  # (value, mask), from the outside inwards
-    while len(constants) < MOST_CONSTANTS:
-        found = _next_constant(array, inside, first=not constants)
-        if found is None:
-            break
-        constants.append(found)
-        inside &= ~found[1]
+    constants, inside = _constants(array, inside)
     index, straight = edges(inside)
     air = _air(array, inside, index, straight) if is_frame(inside) else None
     if air is not None:
@@ -137,30 +132,55 @@ def _range(values):
     return float(low), float(high)
 
 
-def _next_constant(array, inside, first):
-    """Value and mask of flat regions at the edges of what is inside, or None."""
-    index, straight = edges(inside)
-    if not (first or straight or is_frame(inside)):
-        return None  # these are the edges of an organ
-    values, counts = np.unique(array[index], return_counts=True)
+def _constants(array, inside):
+    """Constants at the edges, list of (value, mask), and the mask of what is inside of them."""
+    found = []
+    outermost, _ = edges(inside)
+    while len(found) < MOST_CONSTANTS:
+        new = _next_constant(array, inside, outermost, FEW)
+        if new is None and found:
+            index, straight = edges(inside)
+            if straight or is_frame(inside):  # else these are the edges of an organ
+                new = _next_constant(array, inside, index, MOST)
+        if new is None:
+            break
+        found.append(new)
+        inside = inside & ~new[1]
+    return found, inside
+
+
+def _next_constant(array, inside, index, least):
+    """Value and mask of flat regions that hold a share of the voxels `index`, or None."""
+    values, counts = np.unique(array[index][inside[index]], return_counts=True)
     for k in np.argsort(-counts)[:MOST_CONSTANTS]:
         value, share = values[k], counts[k] / len(index[0])
-        if share < (FEW if first else MOST):
+        if share < least:
             return None
         equal = (array == value) & inside
         rest = array[inside & ~equal]
         if not rest.size or flatness(equal, inside) < FLAT:
             continue
         low, high = _range(rest)
-        if not first and low == high:  # an organ without texture
+        if least == MOST and low == high:  # an organ without texture
             continue
         near = SATURATED * (high - low)
         if share < MANY and low - near <= value <= high + near:
             continue
-        if low < value < high and array.dtype.kind != "f":
+        if low < value < high and _is_tissue_too(rest, value):
             equal = _without_chance(equal)
         return float(value), equal
     return None
+
+
+def _is_tissue_too(rest, value):
+    """Whether a value is one of the steps in which the rest's grey values come."""
+    steps = np.unique(rest)
+    place = int(np.searchsorted(steps, value))
+    near = steps[max(place - STEPS, 0) : place + STEPS]
+    if len(near) < STEPS or near[0] >= value or near[-1] <= value:
+        return False
+    around = np.diff(np.sort(np.append(near[near != value], value)))
+    return bool(around.min() >= 0.9 * np.median(np.diff(near[near != value])))
 
 
 def _without_chance(equal):
@@ -229,7 +249,8 @@ def _connected_air(array, inside, index, air):
     """Voxels of air that lie among the grey values of the organ, by their connection outwards."""
     band = inside & (np.abs(array - air.value) <= 5 * air.noise)
     # Where the organ passes through air's grey value it does so in sheets, which opening takes off.
-    parts, _ = ndimage.label(ndimage.binary_opening(band))
+    core = ndimage.binary_erosion(band, border_value=1)
+    parts, _ = ndimage.label(ndimage.binary_dilation(core, mask=band))
     found = np.isin(parts, np.setdiff1d(parts[index], 0))
     return ndimage.binary_dilation(found, iterations=2, mask=band)
 

@@ -67,5 +67,6 @@ def _lost(areas):
     """Whole slices lost before the first of some."""
     if len(areas) < 3:
         return 0
-    growth = (float(areas[2]) - float(areas[0])) / 2
-    return int(growth > 0 and areas[0] > LOST_SLICE * growth)
+    first, second, third = map(float, areas[:3])
+    growth = max(second - first, (third - first) / 2)
+    return int(growth > 0 and first > LOST_SLICE * growth)
