@@ -103,8 +103,9 @@ def register_images(
                 (moving, moving_mask, "the moving image"),
             )
         ]
-        for remark in (remark for volume in prepared for remark in volume.remarks):
-            warn(remark)
+        for name, volume in zip(("the fixed image", "the moving image"), prepared):
+            for remark in volume.remarks:
+                warn(f"{name}: {remark}")
     shape = " x ".join(map(str, model.volume_shape))
     with steps("network", f"running the network at {shape}"):
         inputs = [tf.constant(volume.array[None, ..., None]) for volume in prepared]

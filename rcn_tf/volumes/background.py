@@ -22,25 +22,15 @@ from typing import Optional
 import numpy as np
 from scipy import ndimage
 
+from rcn_tf.volumes.constants import FLAT, SATURATED, find_constants, grey_range
 from rcn_tf.volumes.cut_organs import LOST, STEP, kind_of_surface
 from rcn_tf.volumes.edges import contact, edges, flatness, is_frame, layer
 
-MOST_CONSTANTS = 3
-"""Number of constants that are looked for, at most."""
-
-PERCENTILES = (0.5, 99.5)
-"""Percentiles of voxels that are their range of grey values, outliers aside."""
-
-SAMPLES = 1 << 23  # voxels from which a range is estimated
-FEW, MANY, MOST = 0.02, 0.1, 0.5  # shares of the edges that hold a value
-FLAT = 0.6  # share of the neighbours that are equal in a constant region, but not in noise
-STEPS = 8  # grey values on either side that show whether a value is one of their steps
-HOLE = 8  # voxels with a constant's value that tissue of whole numbers has not by chance
+DEPTH = 4  # voxels of air around an organ, at least, where padding has no straight edges
 
 # Fractions of the organ's range of grey values:
-SATURATED = 0.05  # as close as this to the range a value may be saturated tissue
 AIR = 0.15  # air lies as close as this to one end
-DEPTH = 4  # voxels of air around an organ, at least, where padding has no straight edges
+ALIKE = 0.05  # constants as close as this to the background need no other value
 NOISE = 0.03  # standard deviation of a background between the ends, at most
 MARKER = 0.5  # a background farther from the organ than this says nothing about its values
 
@@ -59,8 +49,8 @@ class Background:
             there are none.
         level: the grey value that stands for these in the standard form.
         inverted: whether the background is brighter than the organ.
-        surface: how an organ ends at `masked` (`rcn_tf.volumes.cut_organs`); None where it is not
-            next to it.
+        surface: how the organ ends at `masked` (`rcn_tf.volumes.cut_organs`); None where its
+            background is not masked.
     """
 
     value: float
@@ -82,13 +72,14 @@ def find_background(array, padding=None):
     """
     declared = _declared(array, padding)
     inside = np.ones(array.shape, bool) if declared is None else ~declared
-    constants, inside = _constants(array, inside)
+    constants, inside = find_constants(array, inside)
     index, straight = edges(inside)
-    air = _air(array, inside, index, straight) if is_frame(inside) else None
+    frame = is_frame(inside)
+    air = _air(array, inside, index, straight) if straight or frame else None
     if air is not None:
         found = _with_air(array, inside, declared, constants, air)
-    elif straight and is_frame(inside):
-        found = _whole(array, inside, declared, constants)
+    elif straight:
+        found = _cut_out(array, inside, declared, constants, whole=frame)
     else:
         found = _around_organ(array, inside, declared, constants)
     if padding is not None and declared is not None and array[declared].max() <= padding[1]:
@@ -123,77 +114,6 @@ def _declared(array, padding):
     return nothing if nothing.any() and not nothing.all() else None
 
 
-def _range(values):
-    """(low, high) of voxels [N], outliers aside."""
-    values = values[:: max(1, values.size // SAMPLES)]
-    low, high = np.percentile(values, PERCENTILES)
-    if low == high:
-        low, high = values.min(), values.max()
-    return float(low), float(high)
-
-
-def _constants(array, inside):
-    """Constants at the edges, list of (value, mask), and the mask of what is inside of them."""
-    found = []
-    outermost, _ = edges(inside)
-    while len(found) < MOST_CONSTANTS:
-        new = _next_constant(array, inside, outermost, FEW)
-        if new is None and found:
-            index, straight = edges(inside)
-            if straight or is_frame(inside):  # else these are the edges of an organ
-                new = _next_constant(array, inside, index, MOST)
-        if new is None:
-            break
-        found.append(new)
-        inside = inside & ~new[1]
-    return found, inside
-
-
-def _next_constant(array, inside, index, least):
-    """Value and mask of flat regions that hold a share of the voxels `index`, or None."""
-    values, counts = np.unique(array[index][inside[index]], return_counts=True)
-    for k in np.argsort(-counts)[:MOST_CONSTANTS]:
-        value, share = values[k], counts[k] / len(index[0])
-        if share < least:
-            return None
-        equal = (array == value) & inside
-        rest = array[inside & ~equal]
-        if not rest.size or flatness(equal, inside) < FLAT:
-            continue
-        low, high = _range(rest)
-        if least == MOST and low == high:  # an organ without texture
-            continue
-        near = SATURATED * (high - low)
-        if share < MANY and low - near <= value <= high + near:
-            continue
-        if low < value < high and _is_tissue_too(rest, value):
-            equal = _without_chance(equal)
-        return float(value), equal
-    return None
-
-
-def _is_tissue_too(rest, value):
-    """Whether a value is one of the steps in which the rest's grey values come."""
-    steps = np.unique(rest)
-    place = int(np.searchsorted(steps, value))
-    near = steps[max(place - STEPS, 0) : place + STEPS]
-    if len(near) < STEPS or near[0] >= value or near[-1] <= value:
-        return False
-    around = np.diff(np.sort(np.append(near[near != value], value)))
-    return bool(around.min() >= 0.9 * np.median(np.diff(near[near != value])))
-
-
-def _without_chance(equal):
-    """Without the few voxels of tissue, here and there, that have the value too."""
-    parts, count = ndimage.label(equal)
-    kept = np.bincount(parts.ravel(), minlength=count + 1) >= HOLE
-    for axis in range(3):
-        for side in (0, -1):
-            kept[np.take(parts, side, axis)] = True
-    kept[0] = False
-    return kept[parts]
-
-
 @dataclasses.dataclass(frozen=True)
 class _Air:
     """Air: its grey value, the standard deviation, and "dark", "bright" or "grey"."""
@@ -205,7 +125,9 @@ class _Air:
 
 def _air(array, inside, index, straight):
     """What the outermost voxels have in common, or None."""
-    low, high = _range(array[inside])
+    low, high = grey_range(array[inside])
+    if low == high:
+        return None
     reach = AIR * (high - low)
     first, median, third = np.percentile(array[index], (25, 50, 75))
     noise = (third - first) / 1.35
@@ -229,13 +151,14 @@ def _air(array, inside, index, straight):
 
 def _with_air(array, inside, declared, constants, air):
     """Background of an image with air; constants are padding unless they are much like it."""
-    low, high = _range(array[inside])
+    low, high = grey_range(array[inside])
     if air.kind == "grey":
         band = _connected_air(array, inside, index=edges(inside)[0], air=air)
         constants = [*constants, (air.value, band)]
         return _around_organ(array, inside & ~band, declared, constants)
-    alike = [c for c in constants if abs(c[0] - air.value) <= AIR * (high - low)]
-    others = _union(declared, [c for c in constants if c not in alike])
+    reach = ALIKE * (high - low)
+    alike = [c for c in constants if abs(c[0] - air.value) <= reach]
+    others = _union(declared, [c for c in constants if abs(c[0] - air.value) > reach])
     return Background(
         value=alike[-1][0] if alike else air.value,
         nothing=others,
@@ -255,24 +178,24 @@ def _connected_air(array, inside, index, air):
     return ndimage.binary_dilation(found, iterations=2, mask=band)
 
 
-def _whole(array, inside, declared, constants):
-    """Background of a cut-out that the organ fills; any constant is padding."""
+def _cut_out(array, inside, declared, constants, whole):
+    """Background of a box that an organ fills; all constants around it are padding."""
     padding = _union(declared, constants)
-    low, high = _range(array[inside])
     darkest = float(array[inside].min())
     return Background(
         value=constants[-1][0] if constants else darkest,
-        whole=True,
-        nothing=padding,
+        whole=whole,
+        nothing=padding if whole else None,
         masked=padding,
         level=darkest,
+        surface="sharp",
     )
 
 
 def _around_organ(array, inside, declared, constants):
     """Background of an organ that was cut out, by the constant around it."""
-    organ, rim = array[inside], array[edges(inside)[0]]
-    low, high = _range(organ)
+    organ, rim = (np.asarray(array[where], np.float64) for where in (inside, edges(inside)[0]))
+    low, high = grey_range(organ)
     extent = high - low
     near = (low - MARKER * extent, high + MARKER * extent)
     value, others = None, []
@@ -282,7 +205,7 @@ def _around_organ(array, inside, declared, constants):
         brighter = high - SATURATED * extent <= value <= near[1]
         inverted = bool(brighter and not darker and np.median(rim) > np.median(organ))
         if darker or inverted:
-            others = _union(declared, [c for c in others if abs(c[0] - value) > AIR * extent])
+            others = _union(declared, [c for c in others if abs(c[0] - value) > ALIKE * extent])
             return Background(value, nothing=others, masked=others, level=value, inverted=inverted)
     inverted = _is_negative(organ, rim)
     if inverted:

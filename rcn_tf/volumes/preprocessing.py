@@ -28,10 +28,16 @@ from rcn_tf.volumes.images import require_integers, require_same_geometry
 from rcn_tf.volumes.sampling import sample, slabs
 from rcn_tf.volumes.standard_image import standard_image
 
+REVISION = 2
+"""Number of what `prepare_volume` makes of an image: packs of another one are not continued."""
+
 DEFAULT_OPTIONS = {"margin": MARGIN, "apply_mask": False}
 """What a model's config records as `preprocessing`: the options of `prepare_volume`."""
 
-_WHOLE = "the whole image is taken for the organ; if it shows more, a mask of the organ helps"
+_WHOLE = (
+    "no background was found, so the box is the whole image; if that shows more than the organ, "
+    "a mask helps"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,14 +103,14 @@ def prepare_volume(
     if box is None:
         box = foreground_box(foreground, margin, box_before_cut if cut else bounding_box)
         if mask is None and background.whole:
-            remarks = (*remarks, f"no background was found in {name}: {_WHOLE}")
+            remarks = (*remarks, _WHOLE)
     box = np.asarray(box, dtype=np.float64)
     whole = Grid.from_image(canonical)
     grid = whole.crop_resampled(box, shape)
 
     low, high = intensity_range(array, foreground) if window is None else map(float, window)
     if cut and window is None:
-        low = array.min()
+        low = -background.level if background.inverted else background.level
     # Only what the grid depends on is turned into floats: scans can be large.
     part, source = _cut_to(grid, array, whole)
     scaled = part.astype(np.float32)
@@ -171,16 +177,14 @@ def _cut_to(target, array, source):
 
 def _organ(array, background, standard):
     """Foreground of an image in standard form, oriented to LPS. Returns: [D, H, W] bool."""
-    if background.whole and background.masked is None:
+    if background.surface in (None, "fading"):
+        known = background.value if background.surface is None else background.level
+        return foreground_mask(array, -known if background.inverted else known)
+    if background.masked is None:
         return np.ones(array.shape, bool)
-    if not background.whole and background.surface in (None, "fading"):
-        sign = -1 if background.inverted else 1
-        known = background.level if background.surface else background.value
-        return foreground_mask(array, sign * known)
     masked = sitk.GetImageFromArray(background.masked.astype(np.uint8))
     masked.CopyInformation(standard)
-    organ = sitk.GetArrayFromImage(sitk.DICOMOrient(masked, "LPS")) == 0
-    return organ if background.whole else largest_part(organ)
+    return largest_part(sitk.GetArrayFromImage(sitk.DICOMOrient(masked, "LPS")) == 0)
 
 
 def _mask_array(mask, image, name):

@@ -21,7 +21,7 @@ def standard_image(image, window=None, name="image"):
     Args:
         image: SimpleITK.Image, 3D, scalar.
         window: intensities (low, high) that keep their meaning, for CT; None for any others.
-        name: what to call the image in errors and remarks.
+        name: what to call the image in errors.
     Returns: tuple: SimpleITK.Image on the same grid, the image itself where it is so already;
         its Background; remarks, a tuple of sentences.
     Raises: ValueError: if all voxels are equal, or none is a finite number.
@@ -34,7 +34,7 @@ def standard_image(image, window=None, name="image"):
     standard = standard_form(array, background)
     remarks = ()
     if holes:
-        remarks = (f"{name} has {holes} NaN or infinite voxels inside; they count as background",)
+        remarks = (f"{holes} NaN or infinite voxels inside the image count as background",)
     if standard is array:
         return image, background, remarks
     result = sitk.GetImageFromArray(standard)
