@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from rcn_tf.errors import InputWarning
 from rcn_tf.register import register_images
 from rcn_tf.register_metrics import box_slices, metrics_rows
 from rcn_tf.volumes import Grid, prepare_volume
-from tests.volumes.test_preprocessing import blob
+from tests.volumes.test_background import brain, head, outside_circle
+from tests.volumes.test_preprocessing import CHANGES, as_image, blob
 from tests.volumes.test_warping import smooth_flow, turned_copy
 
 SHAPE = (20, 24, 28)
@@ -28,6 +30,97 @@ class KnownNetwork:
         self.called_with = fixed, moving, n_repeats, training
         stage = types.SimpleNamespace(matrix=None, offset=None)
         return types.SimpleNamespace(flow=self.flow[None], stages=(stage,))
+
+
+class ImageNetwork(KnownNetwork):
+    """A network whose flow follows the images, so that other inputs give another flow."""
+
+    def __call__(self, fixed, moving, n_repeats, training):
+        difference = np.asarray(fixed - moving)[0, ..., 0]
+        self.flow = np.stack([8 * difference, -6 * difference, 5 * difference**2], axis=-1)
+        return super().__call__(fixed, moving, n_repeats, training)
+
+
+def textured_pair():
+    """A brain, its mirror image in another place, and labels of the latter."""
+    fixed = as_image(brain())
+    moving = turned_copy(as_image(brain()[::-1, :, ::-1].copy()), 5, (3.0, 2.0, -4.0))[0]
+    ids = (sitk.GetArrayFromImage(moving) // 25).astype(np.int16)
+    labels = Grid.from_image(moving).to_image(ids)
+    return fixed, moving, labels
+
+
+def changed(image, change):
+    result = sitk.GetImageFromArray(change(sitk.GetArrayFromImage(image)).astype(np.float32))
+    result.CopyInformation(image)
+    return result
+
+
+@pytest.mark.parametrize(
+    "of_fixed, of_moving",
+    [
+        ("scaled", "negative"),
+        ("masked z-score", "bright corners"),
+        ("NaN background", "rim and corners"),
+        ("bright background", "negative z-score"),
+        ("blanked slices", "infinite corners"),
+        ("padded corners", "whole z-score"),
+    ],
+)
+def test_a_registration_depends_on_neither_grey_values_nor_background(of_fixed, of_moving):
+    fixed, moving, labels = textured_pair()
+    plain = register_images(ImageNetwork(), {}, fixed, moving, moving_labels=labels)
+    other = register_images(
+        ImageNetwork(),
+        {},
+        changed(fixed, CHANGES[of_fixed]),
+        changed(moving, CHANGES[of_moving]),
+        moving_labels=labels,
+    )
+    assert np.abs(plain.transform.flow).max() > 1
+    first, second = (sitk.GetArrayFromImage(result.displacement) for result in (plain, other))
+    np.testing.assert_allclose(second, first, atol=0.15)  # mm
+    assert np.abs(second - first).mean() < 0.01
+    first, second = (sitk.GetArrayFromImage(result.warped_labels) for result in (plain, other))
+    assert (first != second).mean() < 0.002
+    for stage, value in plain.metrics["correlation"].items():
+        assert other.metrics["correlation"][stage] == pytest.approx(
+            value, abs=0.1
+        )  # padding is left out
+
+
+def test_outside_the_moving_image_lies_its_background():
+    fixed = as_image(np.pad(brain(), ((0, 3),) * 3))
+    moving = changed(as_image(brain()), CHANGES["masked z-score"]) * -1
+    outside = np.pad(np.zeros(brain().shape, bool), ((0, 3),) * 3, constant_values=True)
+    far = np.zeros((*SHAPE, 3), np.float32) + 12
+    for background, expected in ((None, 0), (-7.5, -7.5)):
+        result = register_images(KnownNetwork(far), {}, fixed, moving, background=background)
+        assert (sitk.GetArrayFromImage(result.before)[outside] == expected).all()
+        assert (sitk.GetArrayFromImage(result.warped)[-1] == expected).all()
+
+
+def test_correlation_counts_what_the_moving_image_shows():
+    fixed = as_image(brain())
+    half = fixed[:, :, : SHAPE[0] // 2]
+    fixed_array, shown = brain(), brain().shape[0] - SHAPE[0] // 2
+    result = register_images(KnownNetwork(), {}, fixed, half)
+    assert fixed_array[-shown:].any()
+    assert result.metrics["correlation"]["before"] == pytest.approx(1, abs=1e-6)
+    padded = sitk.GetArrayFromImage(fixed)
+    padded[outside_circle(padded)] = -2000
+    padded[:, 14:17, 3:20] = -2000  # and a streak through the organ
+    padded[:, :, 0] = -2000
+    result = register_images(KnownNetwork(), {}, fixed, as_image(padded))
+    assert result.metrics["correlation"]["before"] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_box_that_is_the_whole_image_is_said():
+    inner = as_image(head()[6:18, 8:22, 8:19])
+    with pytest.warns(InputWarning, match="the moving image: no background was found"):
+        register_images(KnownNetwork(), {}, as_image(head()), inner)
+    mask = inner > 0
+    register_images(KnownNetwork(), {}, as_image(head()), inner, moving_mask=mask)
 
 
 def blob_labels():
