@@ -27,8 +27,8 @@ def foreground_mask(array, background=None):
     Returns: [D, H, W] bool, never empty for an array that is not constant.
     """
     low, high = np.percentile(array, PERCENTILES)
-    if background is not None:
-        low = min(max(low, background), high)
+    if background is not None and low < background < (low + high) / 2:
+        low = background
     if low == high:  # the object fills less than half a percent of the image
         low, high = float(array.min()), float(array.max())
     return largest_part(array > low + THRESHOLD * (high - low))
