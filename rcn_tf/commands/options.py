@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import argparse
 import math
 
 
@@ -37,10 +38,13 @@ def add_background(parser):
 
 
 def _finite(text):
-    """Raises: ValueError: not a number, or infinite."""
-    value = float(text)
+    """Raises: ArgumentTypeError: not a number, or infinite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not math.isfinite(value):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"expected a finite number; got {text}")
     return value
 
 

@@ -176,15 +176,17 @@ def test_background_and_what_was_assumed_of_it(inputs, tmp_path, capsys):
     image = blob()
     image[12, 10, 9] = float("nan")
     sitk.WriteImage(image, str(tmp_path / "hole.nrrd"))
-    arguments = ["--background", "-50", "--fixed", str(tmp_path / "hole.nrrd")]
-    assert register(inputs, tmp_path / "out", *arguments) == 0
+    sitk.WriteImage(blob()[:, :, 9:], str(tmp_path / "cut.nrrd"))
+    pair = ["--fixed", tmp_path / "hole.nrrd", "--moving", tmp_path / "cut.nrrd"]
+    assert register(inputs, tmp_path / "out", "--background", "-50", *pair) == 0
     error = capsys.readouterr().err
     assert "warning: the fixed image: 1 NaN or infinite voxels inside the image count as" in error
     warped = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "warped.nii.gz")))
     assert np.isfinite(warped).all()
     assert warped.min() == -50
-    assert register(inputs, tmp_path / "no", "--background", "nan") == 2
-    assert "--background" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        register(inputs, tmp_path / "no", "--background", "nan")
+    assert "--background: expected a finite number; got nan" in capsys.readouterr().err
 
 
 def test_bad_folders_and_settings(inputs, tmp_path, capsys):
