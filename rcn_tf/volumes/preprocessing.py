@@ -102,6 +102,8 @@ def prepare_volume(
         foreground = _organ(array, background, standard)
     if box is None:
         box = foreground_box(foreground, margin, box_before_cut if cut else bounding_box)
+        if mask is None and background.nothing is not None:
+            box = _without_rim(box, _in_lps(~background.nothing, standard))
         if mask is None and background.whole:
             remarks = (*remarks, _WHOLE)
     box = np.asarray(box, dtype=np.float64)
@@ -182,9 +184,23 @@ def _organ(array, background, standard):
         return foreground_mask(array, -known if background.inverted else known)
     if background.masked is None:
         return np.ones(array.shape, bool)
-    masked = sitk.GetImageFromArray(background.masked.astype(np.uint8))
-    masked.CopyInformation(standard)
-    return largest_part(sitk.GetArrayFromImage(sitk.DICOMOrient(masked, "LPS")) == 0)
+    return largest_part(_in_lps(~background.masked, standard))
+
+
+def _without_rim(box, shown):
+    """A box cut, like at the image's border, where padding on all sides has made that larger."""
+    bounds = bounding_box(shown)
+    on_all_sides = (bounds[:, 0] > 0).all() and (bounds[:, 1] < shown.shape).all()
+    if not on_all_sides or shown.sum() < np.diff(bounds).prod():
+        return box
+    return np.clip(box, bounds[:, :1], bounds[:, 1:])
+
+
+def _in_lps(mask, image):
+    """A mask [D, H, W] on the grid of an image, oriented to LPS."""
+    result = sitk.GetImageFromArray(mask.astype(np.uint8))
+    result.CopyInformation(image)
+    return sitk.GetArrayFromImage(sitk.DICOMOrient(result, "LPS")) != 0
 
 
 def _mask_array(mask, image, name):
