@@ -29,13 +29,10 @@ from data_prep.prepared import PreparedScan
 from data_prep.reading import grid_attributes
 from data_prep.scan_files import ScanFiles
 from rcn_tf.files import write_json
+from rcn_tf.volumes.foreground import foreground_box, foreground_mask
 from rcn_tf.volumes.images import read_image
-from rcn_tf.volumes.preprocessing import (
-    foreground_box,
-    foreground_mask,
-    prepare_labels,
-    prepare_volume,
-)
+from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
+from rcn_tf.volumes.standard_image import standard_image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +157,7 @@ def _load(subject, folder, cut, state):
     del state  # part of the cache's key
     if not subject.image:
         return None, random_renderings.brain_labels(folder / subject.labels)
-    image, labels = sitk.DICOMOrient(read_image(folder / subject.image), "LPS"), None
+    image, labels = sitk.DICOMOrient(_on_zero(read_image(folder / subject.image)), "LPS"), None
     if subject.labels:
         raw = random_renderings.read_labels(folder / subject.labels)
         brain = freesurfer.brain_only(sitk.GetArrayViewFromImage(raw))
@@ -171,6 +168,14 @@ def _load(subject, folder, cut, state):
         image = random_renderings.padded(image[box])
         labels = labels and random_renderings.padded(labels[box])
     return image, labels
+
+
+def _on_zero(image):
+    """The image with a background of 0 below the brain, which random renderings take for empty."""
+    standard, background, _ = standard_image(image)
+    level = background.value if background.masked is None else background.level
+    level = -level if background.inverted else level
+    return standard if level == 0 else sitk.Cast(standard, sitk.sitkFloat32) - level
 
 
 def main(argv=None):

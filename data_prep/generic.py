@@ -89,8 +89,11 @@ class ImageRecipe:
                 points = prepared.grid.point_to_index(points)
         with timer.step("hash"):
             attributes = grid_attributes(prepared, files.image)
+        notes = list(prepared.remarks)
         if self.strip and files.mask is None:
-            attributes["note"] = f"stripped by {self.strip}"
+            notes.insert(0, f"stripped by {self.strip}")
+        if notes:
+            attributes["note"] = "; ".join(notes)
         return PreparedScan(to_uint8(prepared.array), segmentation, points, attributes)
 
 

@@ -14,9 +14,10 @@ from data_prep.packs import to_uint8
 from data_prep.prepared import PreparedScan
 from data_prep.reading import grid_attributes, read_scan
 from data_prep.step_timer import StepTimer
+from rcn_tf.volumes.foreground import foreground_box
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.label_ids import require_integers
-from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
+from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
 
 LEVEL, WIDTH = 120.0, 290.0
 """Hounsfield window: -25 HU becomes 0, 265 HU becomes 255."""

@@ -21,6 +21,7 @@ from data_prep.packs import PackWriter
 from rcn_tf import __version__
 from rcn_tf.data.packs import PackReader, checksums_match
 from rcn_tf.errors import naming
+from rcn_tf.volumes.preprocessing import REVISION
 
 
 class Parts:
@@ -151,8 +152,8 @@ def fingerprint(scan, recipe):
 
 
 def recipe_hash(recipe):
-    """SHA-256 of a recipe's kind and options, and of this package's version."""
-    text = f"{__version__} {type(recipe).__qualname__} {dataclasses.asdict(recipe)}"
+    """SHA-256 of a recipe's kind and options, of this package's version and preprocessing."""
+    text = f"{__version__} {REVISION} {type(recipe).__qualname__} {dataclasses.asdict(recipe)}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

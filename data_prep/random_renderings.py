@@ -8,10 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep import freesurfer, spatial_maps, synthesis
+from rcn_tf.volumes.foreground import foreground_box, foreground_mask
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.images import read_image
 from rcn_tf.volumes.label_ids import look_like_grey_values, require_integers
-from rcn_tf.volumes.preprocessing import foreground_box, foreground_mask
 
 PADDING = 16  # voxels of background kept around the head
 BOX_JITTER = 0.06  # largest random margin of a crop box, fraction of the extent

@@ -29,7 +29,8 @@ from data_prep.reading import grid_attributes, read_scan
 from data_prep.scan_files import ScanFiles
 from data_prep.scan_names import name_scans
 from data_prep.subjects import subjects_of
-from rcn_tf.volumes.preprocessing import foreground_box, prepare_labels, prepare_volume
+from rcn_tf.volumes.foreground import foreground_box
+from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
 from rcn_tf.wording import counted
 
 AIR = -1024.0

@@ -13,6 +13,8 @@ import numpy as np
 import SimpleITK as sitk
 import tensorflow as tf
 
+from rcn_tf.comparison import comparable_images
+from rcn_tf.errors import warn
 from rcn_tf.refinement import refine, training_weights
 from rcn_tf.register_metrics import registration_metrics
 from rcn_tf.steps import Steps
@@ -69,6 +71,7 @@ def register_images(
     inverse=True,
     steps=None,
     keep_label_type=False,
+    background=None,
 ):
     """Registers the moving image to the fixed one.
 
@@ -89,6 +92,7 @@ def register_images(
         steps: rcn_tf.steps.Steps, which announces and times what is done; None tells nobody.
         keep_label_type: give the warped labels the pixel type of the moving ones; by default the
             smallest that holds the ids.
+        background: grey value outside the moving image; None takes that of its background.
     Returns: RegistrationResult.
     Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
     """
@@ -108,6 +112,9 @@ def register_images(
                 (moving, moving_mask, "the moving image"),
             )
         ]
+        for name, volume in zip(("the fixed image", "the moving image"), prepared):
+            for remark in volume.remarks:
+                warn(f"{name}: {remark}")
     shape = " x ".join(map(str, model.volume_shape))
     with steps("network", f"running the network at {shape}"):
         inputs = [tf.constant(volume.array[None, ..., None]) for volume in prepared]
@@ -133,7 +140,8 @@ def register_images(
         nothing = np.broadcast_to(np.float32(0), displacement.shape)
         boxes = GridTransform(*grids, np.zeros_like(flow))
         stages = {"before": nothing, "initial": boxes, "after": displacement}
-        images = {name: warp_image(moving, by, fixed) for name, by in stages.items()}
+        fill = prepared[1].background.value if background is None else background
+        images = {name: warp_image(moving, by, fixed, fill) for name, by in stages.items()}
         labels = {}
         if moving_labels is not None:
             wanted = stages if fixed_labels is not None else ["after"]  # what is compared
@@ -150,7 +158,8 @@ def register_images(
                 backward.displacement_on(Grid.from_image(moving)), moving
             )
     with steps("metrics", "measuring"):
-        metrics = registration_metrics(transform, backward, fixed, images, fixed_labels, labels)
+        compared = comparable_images(fixed, moving, prepared, stages, images)
+        metrics = registration_metrics(transform, backward, *compared, fixed_labels, labels)
     if gain is not None:
         metrics["refinement"] = {k: v for k, v in gain._asdict().items() if k != "seconds"}
     return RegistrationResult(

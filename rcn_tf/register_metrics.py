@@ -1,8 +1,8 @@
 """Numbers that say whether a registration of one pair worked.
 
-Correlation within the fixed image's foreground box and overlap of structures, each "before",
-"initial" and "after" (see `rcn_tf.register`); regularity of the flow on the network grid; how
-well the inverse field inverts.
+Correlation within the fixed image's foreground box, where the moving image shows something, and
+overlap of structures, each "before", "initial" and "after" (see `rcn_tf.register`); regularity of
+the flow on the network grid; how well the inverse field inverts.
 """
 
 import numpy as np
@@ -21,17 +21,20 @@ MAX_FOLDING = 1.0  # percent; papers of the field report about 0.05 to 0.5
 MAX_STRETCH = 1.5  # ratio of the boxes' extents beyond which they hardly hold the same organ
 
 
-def registration_metrics(transform, inverse, fixed, images, fixed_labels=None, labels=None):
+def registration_metrics(transform, inverse, fixed, images, shown, fixed_labels=None, labels=None):
     """Metrics of one registered pair.
 
     Args:
         transform, inverse: GridTransform from fixed to moving, and back; None without inverse.
         fixed: SimpleITK.Image, the fixed image.
         images: dict stage -> SimpleITK.Image, moving image on the fixed grid.
+        shown: dict stage -> [D, H, W] bool, voxels of the fixed grid that both images show
+            (`rcn_tf.comparison`).
         fixed_labels: SimpleITK.Image, or None.
         labels: dict stage -> SimpleITK.Image, moving labels on the fixed grid, or empty.
     Returns:
-        dict, JSON-serialisable (None where a value is undefined): correlation {stage: r};
+        dict, JSON-serialisable (None where a value is undefined): correlation {stage: r}, None
+        also where the images do not meet;
         folding_percent; jacobian_std; displacement_mm {mean, max}, of the flow beyond the
         alignment of the boxes; inverse_error_mm {mean, max} of a round trip, if there is an
         inverse; dice and
@@ -39,10 +42,8 @@ def registration_metrics(transform, inverse, fixed, images, fixed_labels=None, l
         warnings, a list of sentences.
     """
     region = box_slices(transform.fixed_grid, Grid.from_image(fixed))
-    fixed_array = sitk.GetArrayViewFromImage(fixed)[region]
     similarity = {
-        stage: _number(correlation(fixed_array, sitk.GetArrayViewFromImage(images[stage])[region]))
-        for stage in STAGES
+        stage: _correlation(fixed, images[stage], shown[stage], region) for stage in STAGES
     }
     determinant = np.asarray(jacobian_determinant(transform.flow[None]), np.float64)
     metrics = {
@@ -91,6 +92,15 @@ def box_slices(network_grid, grid):
         start = min(max(int(np.ceil(low - 1e-6)), 0), size - 1)
         slices.append(slice(start, min(max(int(high + 1e-6) + 1, start + 1), size)))
     return tuple(slices)
+
+
+def _correlation(fixed, moving, shown, region):
+    """Correlation of two images of one grid over the voxels shown of a region, or None."""
+    shown = shown[region]
+    if not shown.any():
+        return None
+    first, second = (sitk.GetArrayViewFromImage(image)[region] for image in (fixed, moving))
+    return _number(correlation(first[shown], second[shown]))
 
 
 def _overlap(fixed_labels, labels):

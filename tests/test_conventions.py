@@ -45,7 +45,7 @@ CPP_NAMES = r"SetFileName|sitk\.(Read|Write)(Image|Transform)|GetImageIOFromFile
 PLAIN = r"plain_name|plain_folder|under_right_name"
 OWN_NAMES = {  # in temporary folders of their own, or from callers who made them plain
     *("stripping.py", "ants.py", "elastix.py", "frame_writer.py"),
-    *("checked_geometry.py", "dicom_decoding.py", "dicom_files.py"),
+    *("checked_geometry.py", "dicom_decoding.py", "dicom_files.py", "itk_maps.py"),
 }
 
 

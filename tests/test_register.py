@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from rcn_tf.errors import InputWarning
+from rcn_tf.metrics import dice, structures
+from rcn_tf.model_folder import DEFAULT_MODEL, load_model
 from rcn_tf.register import register_images
 from rcn_tf.register_metrics import box_slices, metrics_rows
 from rcn_tf.volumes import Grid, prepare_volume
-from tests.volumes.test_preprocessing import blob
+from tests.volumes.test_background import brain, head, outside_circle
+from tests.volumes.test_preprocessing import CHANGES, as_image, blob
 from tests.volumes.test_warping import smooth_flow, turned_copy
 
 SHAPE = (20, 24, 28)
@@ -35,6 +39,97 @@ def far(image):
     image = sitk.Image(image)
     image.SetOrigin([900.0, 0.0, 0.0])
     return image
+
+
+class ImageNetwork(KnownNetwork):
+    """A network whose flow follows the images, so that other inputs give another flow."""
+
+    def __call__(self, fixed, moving, n_repeats, training):
+        difference = np.asarray(fixed - moving)[0, ..., 0]
+        self.flow = np.stack([8 * difference, -6 * difference, 5 * difference**2], axis=-1)
+        return super().__call__(fixed, moving, n_repeats, training)
+
+
+def textured_pair():
+    """A brain, its mirror image in another place, and labels of the latter."""
+    fixed = as_image(brain())
+    moving = turned_copy(as_image(brain()[::-1, :, ::-1].copy()), 5, (3.0, 2.0, -4.0))[0]
+    ids = (sitk.GetArrayFromImage(moving) // 25).astype(np.int16)
+    labels = Grid.from_image(moving).to_image(ids)
+    return fixed, moving, labels
+
+
+def changed(image, change):
+    result = sitk.GetImageFromArray(change(sitk.GetArrayFromImage(image)).astype(np.float32))
+    result.CopyInformation(image)
+    return result
+
+
+@pytest.mark.parametrize(
+    "of_fixed, of_moving",
+    [
+        ("scaled", "negative"),
+        ("masked z-score", "bright corners"),
+        ("NaN background", "rim and corners"),
+        ("bright background", "negative z-score"),
+        ("blanked slices", "infinite corners"),
+        ("padded corners", "whole z-score"),
+    ],
+)
+def test_a_registration_depends_on_neither_grey_values_nor_background(of_fixed, of_moving):
+    fixed, moving, labels = textured_pair()
+    plain = register_images(ImageNetwork(), {}, fixed, moving, moving_labels=labels)
+    other = register_images(
+        ImageNetwork(),
+        {},
+        changed(fixed, CHANGES[of_fixed]),
+        changed(moving, CHANGES[of_moving]),
+        moving_labels=labels,
+    )
+    assert np.abs(plain.transform.flow).max() > 1
+    first, second = (sitk.GetArrayFromImage(result.displacement) for result in (plain, other))
+    np.testing.assert_allclose(second, first, atol=0.15)  # mm
+    assert np.abs(second - first).mean() < 0.01
+    first, second = (sitk.GetArrayFromImage(result.warped_labels) for result in (plain, other))
+    assert (first != second).mean() < 0.002
+    for stage, value in plain.metrics["correlation"].items():
+        assert other.metrics["correlation"][stage] == pytest.approx(
+            value, abs=0.1
+        )  # padding is left out
+
+
+def test_outside_the_moving_image_lies_its_background():
+    fixed = as_image(np.pad(brain(), ((0, 3),) * 3))
+    moving = changed(as_image(brain()), CHANGES["masked z-score"]) * -1
+    outside = np.pad(np.zeros(brain().shape, bool), ((0, 3),) * 3, constant_values=True)
+    far = np.zeros((*SHAPE, 3), np.float32) + 12
+    for background, expected in ((None, 0), (-7.5, -7.5)):
+        result = register_images(KnownNetwork(far), {}, fixed, moving, background=background)
+        assert (sitk.GetArrayFromImage(result.before)[outside] == expected).all()
+        assert (sitk.GetArrayFromImage(result.warped)[-1] == expected).all()
+
+
+def test_correlation_counts_what_the_moving_image_shows():
+    fixed = as_image(brain())
+    half = fixed[:, :, : SHAPE[0] // 2]
+    fixed_array, shown = brain(), brain().shape[0] - SHAPE[0] // 2
+    result = register_images(KnownNetwork(), {}, fixed, half)
+    assert fixed_array[-shown:].any()
+    assert result.metrics["correlation"]["before"] == pytest.approx(1, abs=1e-6)
+    padded = sitk.GetArrayFromImage(fixed)
+    padded[outside_circle(padded)] = -2000
+    padded[:, 14:17, 3:20] = -2000  # and a streak through the organ
+    padded[:, :, 0] = -2000
+    result = register_images(KnownNetwork(), {}, fixed, as_image(padded))
+    assert result.metrics["correlation"]["before"] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_box_that_is_the_whole_image_is_said():
+    inner = as_image(head()[6:18, 8:22, 8:19])
+    with pytest.warns(InputWarning, match="the moving image: no background was found"):
+        register_images(KnownNetwork(), {}, as_image(head()), inner)
+    mask = inner > 0
+    register_images(KnownNetwork(), {}, as_image(head()), inner, moving_mask=mask)
 
 
 def blob_labels():
@@ -189,3 +284,27 @@ def test_bad_input():
     broken = KnownNetwork(np.full((*SHAPE, 3), np.nan, np.float32))
     with pytest.raises(ValueError, match="flow with NaN"):
         register_images(broken, {}, image, image)
+
+
+@pytest.mark.slow
+def test_real_brains_normalised_inside_their_masks(shared_data):
+    """With the default model, whose result a shift of the box by a voxel changes by a fifth."""
+    cases = shared_data.parent / "cases"
+    if not cases.is_dir():
+        pytest.skip("the small brains are not here")
+    names = ("fixed", "moving", "moving_labels")
+    fixed, moving, labels = (sitk.ReadImage(str(cases / f"{name}.nii.gz")) for name in names)
+    model, config = load_model(DEFAULT_MODEL)
+
+    def scored(array):
+        brain = array > 20
+        values = array[brain]
+        return np.where(brain, (array - values.mean()) / values.std(), 0)
+
+    results = []
+    for change in (lambda array: array, scored, lambda array: -scored(array)):
+        pair = changed(fixed, change), changed(moving, change)
+        results.append(register_images(model, config, *pair, moving_labels=labels).warped_labels)
+    plain, *others = map(sitk.GetArrayFromImage, results)
+    for other in others:
+        assert np.nanmean(dice(plain, other, structures(plain, other))) > 0.95

@@ -8,7 +8,7 @@ way round.
 import argparse
 import pathlib
 
-from rcn_tf.commands.options import add_label_type
+from rcn_tf.commands.options import add_background, add_label_type
 from rcn_tf.commands.transform_options import HELP, TransformArgument
 
 WARNINGS_LAST = True
@@ -63,6 +63,7 @@ def add_arguments(parser):
             help=f"where x, y and z of {what} grow towards, instead of what the file says: LPS ...",
         )
     add_label_type(parser)
+    add_background(parser)
     parser.add_argument("--field", help="also write the displacement that was applied", **file)
     parser.add_argument(
         "--status",
@@ -97,6 +98,8 @@ def _check(args):
         raise ValueError("nothing to do: give --image, --labels, --points or --field")
     if (source is None) != (args.out is None):
         raise ValueError("--out goes with --image, --labels or --points")
+    if args.background is not None and not args.image:
+        raise ValueError("--background goes with --image; labels have 0 outside")
     if args.points and (args.reference or args.field or args.status):
         raise ValueError("--reference, --field and --status are for images and labels")
     if args.system and not args.points:

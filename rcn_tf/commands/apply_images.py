@@ -43,7 +43,7 @@ def _warp(args):
 
     if args.labels:
         return functools.partial(warp_labels, keep_type=args.keep_label_type)
-    return warp_image
+    return functools.partial(warp_image, background=args.background)
 
 
 def _write_image(image, args, warp, others):

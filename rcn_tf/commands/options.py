@@ -1,5 +1,8 @@
 """Options that several commands share."""
 
+import argparse
+import math
+
 
 def add_settings(parser, help_text):
     """`--set KEY=VALUE`, repeatable, of a training config; collected as `settings`."""
@@ -39,6 +42,27 @@ def add_repeats(parser):
         metavar="R",
         help="apply each dense stage R times (shared-weight cascading; default 1)",
     )
+
+
+def add_background(parser):
+    """`--background`, what lies outside a warped image."""
+    parser.add_argument(
+        "--background",
+        type=_finite,
+        metavar="VALUE",
+        help="grey value outside the image to be warped (default: that of its background)",
+    )
+
+
+def _finite(text):
+    """Raises: ArgumentTypeError: not a number, or infinite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a finite number; got {text}")
+    return value
 
 
 def add_quality(parser):

@@ -5,6 +5,7 @@ import sys
 
 from rcn_tf.commands import dicom_options
 from rcn_tf.commands.options import (
+    add_background,
     add_geometry,
     add_label_type,
     add_precision,
@@ -48,6 +49,7 @@ def add_arguments(parser):
     parser.add_argument("--moving-mask", help="organ of interest (default: found)", **image)
     add_geometry(parser)
     add_label_type(parser)
+    add_background(parser)
     add_repeats(parser)
     add_quality(parser)
     parser.add_argument(
@@ -107,6 +109,7 @@ def _register(args, steps, noted):
             inverse=not args.no_inverse and args.fields == "all",
             steps=steps,
             keep_label_type=args.keep_label_type,
+            background=args.background,
         )
         metrics = {**result.metrics, "warnings": [*noted, *result.metrics["warnings"]]}
         if headers is not None:

@@ -166,23 +166,6 @@ def _require_space(path, error=None):
         raise ValueError(f"cannot write {path}: no space left on the disk") from error
 
 
-def require_finite(image, name):
-    """Array of the image, after a check that every voxel is a finite number.
-
-    Args: image: SimpleITK.Image; name: what to call it in the error.
-    Returns: [D, H, W] array, the image's dtype.
-    Raises: ValueError: if there is a NaN or an infinity, or all voxels are equal.
-    """
-    array = sitk.GetArrayFromImage(image)
-    if np.issubdtype(array.dtype, np.floating):
-        bad = array.size - np.count_nonzero(np.isfinite(array))
-        if bad:
-            raise ValueError(f"{name} has {bad} NaN or infinite voxels; replace them first")
-    if array.min() == array.max():
-        raise ValueError(f"{name} is empty: every voxel is {array.flat[0]}")
-    return array
-
-
 def read_displacement_header(path):
     """What says where a displacement field lies, without its voxels.
 

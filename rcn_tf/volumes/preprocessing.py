@@ -1,9 +1,11 @@
 """From an image of any geometry to the network's input volume.
 
 The image is reoriented to the nearest canonical axes (LPS; an oblique rest is kept), its
-foreground box is found, the box is resampled onto the network grid and intensities are
-scaled to [0, 1]. The grid that comes with the volume records where in space it lies, so no
-step loses the way back to the scanner's coordinates (RCN, section 4.1, with geometry kept).
+background is found and made its darkest part, the foreground's box is resampled onto the network
+grid and intensities are scaled to [0, 1]. The result is the same whatever linear change the grey
+values went through and whatever value stands for the background. The grid that comes with the
+volume records where in space it lies, so no step loses the way back to the scanner's coordinates
+(RCN, section 4.1, with geometry kept).
 """
 
 import dataclasses
@@ -12,23 +14,31 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from rcn_tf.volumes.background import Background
+from rcn_tf.volumes.cut_organs import box_before_cut, largest_part
+from rcn_tf.volumes.foreground import (
+    MARGIN,
+    bounding_box,
+    foreground_box,
+    foreground_mask,
+    intensity_range,
+)
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import require_finite
 from rcn_tf.volumes.label_ids import require_integers
 from rcn_tf.volumes.same_space import labels_on
 from rcn_tf.volumes.sampling import sample, slabs
+from rcn_tf.volumes.standard_image import standard_image
 
-MARGIN = 0.03
-"""Margin around the foreground, as a fraction of its extent along each axis."""
+REVISION = 2
+"""Number of what `prepare_volume` makes of an image: packs of another one are not continued."""
 
 DEFAULT_OPTIONS = {"margin": MARGIN, "apply_mask": False}
 """What a model's config records as `preprocessing`: the options of `prepare_volume`."""
 
-PERCENTILES = (0.5, 99.5)
-"""Percentiles of the foreground's intensities that become 0 and 1."""
-
-THRESHOLD = 0.1
-"""Where between these percentiles of the whole image foreground begins."""
+_WHOLE = (
+    "no background was found, so the box is the whole image; if that shows more than the organ, "
+    "a mask helps"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,11 +50,18 @@ class PreparedVolume:
         grid: Grid of the array in physical space.
         box: [3, 2] float64, bounds (lo, hi) of the crop per array axis, in voxels of the
             image reoriented to LPS; voxel k covers [k, k + 1).
+        standard: SimpleITK.Image, the image on its own grid with a background darker than the
+            organ; the image itself where it is so already.
+        background: Background of the image.
+        remarks: sentences about what had to be assumed of the image, for the user to read.
     """
 
     array: np.ndarray
     grid: Grid
     box: np.ndarray
+    standard: sitk.Image
+    background: Background
+    remarks: tuple = ()
 
 
 def prepare_volume(
@@ -74,27 +91,30 @@ def prepare_volume(
             None takes the PERCENTILES of the foreground.
         name: what to call the image in errors.
     Returns: PreparedVolume.
-    Raises: ValueError: for an image that is empty or has NaN or infinite voxels, and for a
-        mask that is empty or lies beside the image.
+    Raises: ValueError: for an image that is empty, and for a mask that is empty or lies beside
+        the image.
     """
-    require_finite(image, name)
-    canonical = sitk.DICOMOrient(image, "LPS")
+    standard, background, remarks = standard_image(image, window, name)
+    canonical = sitk.DICOMOrient(standard, "LPS")
     array = sitk.GetArrayViewFromImage(canonical)
+    cut = mask is None and background.surface == "cut"
     if mask is not None:
         foreground = _mask_array(mask, image, name)
     elif box is None or window is None:
-        foreground = foreground_mask(array)
+        foreground = _organ(array, background, standard)
     if box is None:
-        box = foreground_box(foreground, margin)
+        box = foreground_box(foreground, margin, box_before_cut if cut else bounding_box)
+        if mask is None and background.nothing is not None:
+            box = _without_rim(box, _in_lps(~background.nothing, standard))
+        if mask is None and background.whole:
+            remarks = (*remarks, _WHOLE)
     box = np.asarray(box, dtype=np.float64)
     whole = Grid.from_image(canonical)
     grid = whole.crop_resampled(box, shape)
 
-    if window is None:
-        window = np.percentile(array[foreground], PERCENTILES)
-        if window[0] == window[1]:
-            window = array.min(), array.max()
-    low, high = map(float, window)
+    low, high = intensity_range(array, foreground) if window is None else map(float, window)
+    if cut and window is None:
+        low = -background.level if background.inverted else background.level
     # Only what the grid depends on is turned into floats: scans can be large.
     part, source = _cut_to(grid, array, whole)
     scaled = part.astype(np.float32)
@@ -104,7 +124,7 @@ def prepare_volume(
     if apply_mask and mask is not None:
         scaled *= _cut_to(grid, foreground, whole)[0]
     volume = sample_array(scaled, source, grid, order=1, outside=None)
-    return PreparedVolume(volume.astype(np.float32), grid, box)
+    return PreparedVolume(volume.astype(np.float32), grid, box, standard, background, remarks)
 
 
 def prepare_labels(labels, grid, name="labels"):
@@ -159,34 +179,30 @@ def _cut_to(target, array, source):
     return part, Grid(part.shape, affine)
 
 
-def foreground_mask(array):
-    """Largest connected part above a threshold between the background and bright tissue.
-
-    Args: array: [D, H, W] real.
-    Returns: [D, H, W] bool, never empty for an array that is not constant.
-    """
-    low, high = np.percentile(array, PERCENTILES)
-    if low == high:  # the object fills less than half a percent of the image
-        low, high = float(array.min()), float(array.max())
-    labels, count = ndimage.label(array > low + THRESHOLD * (high - low))
-    if count == 1:
-        return labels > 0
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return labels == sizes.argmax()
+def _organ(array, background, standard):
+    """Foreground of an image in standard form, oriented to LPS. Returns: [D, H, W] bool."""
+    if background.surface in (None, "fading"):
+        known = background.value if background.surface is None else background.level
+        return foreground_mask(array, -known if background.inverted else known)
+    if background.masked is None:
+        return np.ones(array.shape, bool)
+    return largest_part(_in_lps(~background.masked, standard))
 
 
-def foreground_box(foreground, margin=MARGIN):
-    """Bounding box of a mask with a margin, cut at the array's border.
+def _without_rim(box, shown):
+    """A box cut, like at the image's border, where padding on all sides has made that larger."""
+    bounds = bounding_box(shown)
+    on_all_sides = (bounds[:, 0] > 0).all() and (bounds[:, 1] < shown.shape).all()
+    if not on_all_sides or shown.sum() < np.diff(bounds).prod():
+        return box
+    return np.clip(box, bounds[:, :1], bounds[:, 1:])
 
-    Args: foreground: [D, H, W] bool, not empty; margin: fraction of the extent per side.
-    Returns: [3, 2] float64, bounds (lo, hi) per axis; voxel k covers [k, k + 1).
-    """
-    (bounds,) = ndimage.find_objects(foreground.astype(np.uint8))
-    box = np.array([[axis.start, axis.stop] for axis in bounds], dtype=np.float64)
-    pad = margin * (box[:, 1] - box[:, 0])
-    size = np.asarray(foreground.shape, dtype=np.float64)
-    return np.stack([np.maximum(box[:, 0] - pad, 0), np.minimum(box[:, 1] + pad, size)], axis=1)
+
+def _in_lps(mask, image):
+    """A mask [D, H, W] on the grid of an image, oriented to LPS."""
+    result = sitk.GetImageFromArray(mask.astype(np.uint8))
+    result.CopyInformation(image)
+    return sitk.GetArrayFromImage(sitk.DICOMOrient(result, "LPS")) != 0
 
 
 def _mask_array(mask, image, name):

@@ -8,9 +8,11 @@ in the written field, so that the field file and any ITK program give the same i
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.volumes.background import find_background
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.label_ids import require_integers, smallest_label_type
-from rcn_tf.volumes.sampling import sample, sample_labels, slabs
+from rcn_tf.volumes.sampling import inside, sample, sample_labels, slabs
+from rcn_tf.volumes.standard_image import declared_padding
 
 
 def warp_image(moving, transform, fixed, background=None):
@@ -21,15 +23,27 @@ def warp_image(moving, transform, fixed, background=None):
         transform: GridTransform; or its displacement on the fixed grid, [D, H, W, 3] mm,
             where that is at hand.
         fixed: SimpleITK.Image or Grid that gives the output geometry.
-        background: value outside the moving image; by default the moving image's minimum.
+        background: value outside the moving image and in place of its NaN and infinite
+            voxels; by default that of its background (`rcn_tf.volumes.background`).
     Returns: SimpleITK.Image; an integer moving image keeps its pixel type (values are
         rounded to the nearest), any other gives float32.
+    Raises: ValueError: if the pixel type cannot hold the background.
     """
     array = sitk.GetArrayFromImage(moving)
     if background is None:
-        background = np.nanmin(array) if array.dtype.kind == "f" else array.min()
+        background = find_background(array, declared_padding(moving)).value
     if not np.issubdtype(array.dtype, np.integer):
+        finite = np.isfinite(array)
+        if not finite.all():
+            array[~finite] = background
         return _warp(array, np.dtype(np.float32), sample, moving, transform, fixed, background)
+    limits = np.iinfo(array.dtype)
+    if not limits.min <= background <= limits.max:
+        raise ValueError(
+            f"the background {background:g} does not fit the moving image's type, {array.dtype}, "
+            f"which holds whole numbers from {limits.min} to {limits.max}"
+        )
+    background = round(float(background))
 
     def sample_rounded(array, index, outside):
         return np.rint(sample(array, index, outside=outside))
@@ -52,7 +66,36 @@ def warp_labels(labels, transform, fixed, background=0, name="moving labels", *,
     return _warp(array, dtype, sample_labels, labels, transform, fixed, background)
 
 
+def visible(moving, transform, fixed, nothing=None):
+    """Which voxels of the fixed image's grid the moving image shows.
+
+    Args:
+        moving, transform, fixed: as of `warp_image`.
+        nothing: [D, H, W] bool, voxels of the moving image that show nothing (see
+            `rcn_tf.volumes.background`), or None.
+    Returns: [D, H, W] bool, on the fixed grid.
+    """
+    shape = moving.GetSize()[::-1]
+
+    def sampler(array, index, outside):
+        if array is None:
+            return inside(shape, index)
+        return sample(array, index, order=0, outside=outside) == 0
+
+    array = None if nothing is None else nothing.astype(np.uint8)
+    return _sampled(array, np.dtype(bool), sampler, moving, transform, fixed, 1)
+
+
 def _warp(array, dtype, sampler, moving, transform, fixed, background):
+    result = _sampled(array, dtype, sampler, moving, transform, fixed, background)
+    if isinstance(fixed, Grid):
+        return fixed.to_image(result)
+    image = sitk.GetImageFromArray(result)
+    image.CopyInformation(fixed)
+    return image
+
+
+def _sampled(array, dtype, sampler, moving, transform, fixed, background):
     grid = fixed if isinstance(fixed, Grid) else Grid.from_image(fixed)
     moving_grid = Grid.from_image(moving)
     result = np.empty(grid.shape, dtype)
@@ -64,7 +107,4 @@ def _warp(array, dtype, sampler, moving, transform, fixed, background):
             displacement = (transform.transform_points(points) - points).astype(np.float32)
         index = moving_grid.point_to_index(points + displacement)
         result[slab] = sampler(array, index, outside=background)
-    image = grid.to_image(result)
-    if grid is not fixed:
-        image.CopyInformation(fixed)
-    return image
+    return result

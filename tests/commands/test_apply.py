@@ -269,7 +269,28 @@ def test_inverse_of_a_single_field_needs_a_grid(study, tmp_path, capsys):
     assert np.median(difference) < 0.05
 
 
+def test_background_fills_the_outside(study, tmp_path):
+    moved = sitk.ReadImage(str(study / "moving.nii.gz"))[
+        8:, :, :
+    ]  # cut off, so that some is missing
+    sitk.WriteImage(moved, str(tmp_path / "part.nii.gz"))
+    images = []
+    for value in (-77, 99.5):
+        out = tmp_path / f"out{value}.nii.gz"
+        assert (
+            apply(study, "--image", tmp_path / "part.nii.gz", "--out", out, "--background", value)
+            == 0
+        )
+        images.append(array(out))
+    filled = images[0] == -77
+    assert filled.any()
+    np.testing.assert_array_equal(images[1] == 99.5, filled)
+    np.testing.assert_array_equal(images[1][~filled], images[0][~filled])
+
+
 FAULTS = [
+    (["--labels", "{moving}", "--out", "{tmp}/x.nii.gz", "--background", "3"], "--background goes"),
+    (["--image", "{bytes}", "--out", "{tmp}/x.nii.gz", "--background", "-3"], "from 0 to 255"),
     ([], "nothing to do"),
     (["--image", "{moving}"], "--out goes with"),
     (["--out", "{tmp}/x.nii.gz"], "nothing to do"),
@@ -302,11 +323,13 @@ FAULTS = [
 def test_faults_are_one_line_and_leave_nothing(study, tmp_path, capsys, arguments, message):
     sitk.WriteImage(sitk.Image([8, 8], sitk.sitkFloat32), str(tmp_path / "flat.nii.gz"))
     sitk.WriteImage(blob() * 0.37, str(tmp_path / "float.nii.gz"))
+    sitk.WriteImage(sitk.Cast(blob(), sitk.sitkUInt8), str(tmp_path / "bytes.nii.gz"))
     write_csv(tmp_path / "p.csv", [[0, 0, 0]])
     before = sorted(tmp_path.iterdir())
     names = {
         "moving": study / "moving.nii.gz",
         "field": study / "result" / "displacement.nii.gz",
+        "bytes": tmp_path / "bytes.nii.gz",
         "tmp": tmp_path,
     }
     assert apply(study, *[argument.format(**names) for argument in arguments]) == 2

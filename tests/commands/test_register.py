@@ -216,8 +216,8 @@ def spoilt(name, folder):
         "flat": (image[:, :, 3], "fixed", "2D"),
         "frames": (sitk.JoinSeries([image, image]), "moving", "4D"),
         "empty": (image * 0, "moving", "the moving image is empty"),
-        "nan": (image / 0, "fixed", "the fixed image has"),
         "beside": (far(blob_labels()), "fixed-mask", "no voxel of the mask of the fixed image"),
+        "nan": (image / 0, "fixed", "the fixed image is empty: no voxel is a finite"),
         "fractions": (image * 0.3, "moving-labels", "whole-number"),
         "nothing": (blob_labels() * 0, "fixed-mask", "mask of the fixed image is empty"),
         "alone": (blob_labels(), "fixed-labels", "needs --moving-labels"),
@@ -248,6 +248,23 @@ def test_bad_images_give_one_line_and_no_output(name, inputs, tmp_path, capsys):
     flat = [str(part) for name, value in arguments.items() for part in (f"--{name}", value)]
     assert_one_line(["register", *flat], message, capsys)
     assert not (tmp_path / "out").exists()
+
+
+def test_background_and_what_was_assumed_of_it(inputs, tmp_path, capsys):
+    image = blob()
+    image[12, 10, 9] = float("nan")
+    sitk.WriteImage(image, str(tmp_path / "hole.nrrd"))
+    sitk.WriteImage(blob()[:, :, 9:], str(tmp_path / "cut.nrrd"))
+    pair = ["--fixed", tmp_path / "hole.nrrd", "--moving", tmp_path / "cut.nrrd"]
+    assert register(inputs, tmp_path / "out", "--background", "-50", *pair) == 0
+    error = capsys.readouterr().err
+    assert "warning: the fixed image: 1 NaN or infinite voxels inside the image count as" in error
+    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "warped.nii.gz")))
+    assert np.isfinite(warped).all()
+    assert warped.min() == -50
+    with pytest.raises(SystemExit):
+        register(inputs, tmp_path / "no", "--background", "nan")
+    assert "--background: expected a finite number; got nan" in capsys.readouterr().err
 
 
 def test_bad_folders_and_settings(inputs, tmp_path, capsys):

@@ -159,6 +159,37 @@ def test_masks_in_the_originals_manner_are_recognised(tmp_path, scans):
     assert load_dataset_config(tmp_path / "dataset.json").image_type == "lung"
 
 
+def test_padding_and_normalisation_leave_the_pack_alike(tmp_path, scans):
+    """A CT padded outside its circle, and a z-score inside the organ."""
+    image = sitk.ReadImage(str(scans[0]["image"]))
+    array = sitk.GetArrayFromImage(image)
+    plain = prepare_scan(scans[0]["image"]).volume.astype(float)
+    y, x = np.meshgrid(*[np.linspace(-1, 1, n) for n in array.shape[1:]], indexing="ij")
+    organ = array != 0
+    values = array[organ]
+    for change in (
+        np.where(x**2 + y**2 > 1.2, -3024, array),
+        np.where(organ, (array - values.mean()) / values.std(), 0),
+        np.where(organ, array, np.nan),
+        1000 - array,
+    ):
+        changed = sitk.GetImageFromArray(change.astype(np.float32))
+        changed.CopyInformation(image)
+        sitk.WriteImage(changed, str(tmp_path / "changed.mha"))
+        volume = prepare_scan(tmp_path / "changed.mha").volume
+        assert np.corrcoef(volume.ravel(), plain.ravel())[0, 1] > 0.995
+        assert volume[0, 0, 0] == 0
+
+
+def test_no_background_is_noted_without_the_files_name(tmp_path, scans):
+    image = sitk.ReadImage(str(scans[0]["image"]))
+    middle = tuple(slice(n // 2 - 9, n // 2 + 1) for n in image.GetSize())
+    sitk.WriteImage(image[middle], str(tmp_path / "secret.nii.gz"))
+    note = prepare_scan(tmp_path / "secret.nii.gz").attributes["note"]
+    assert "no background was found" in note
+    assert "secret" not in note
+
+
 def test_mask_places_the_box(tmp_path, scans):
     labels = sitk.ReadImage(str(scans[0]["labels"]))
     sitk.WriteImage(sitk.Cast(labels == 7, sitk.sitkUInt8), str(tmp_path / "mask.mha"))
@@ -187,7 +218,7 @@ def _unreadable_image(scans, folder):
 
 def _nan_image(scans, folder):
     image = sitk.ReadImage(str(scans[1]["image"]))
-    image[5, 5, 5] = float("nan")
+    image = image / 0
     sitk.WriteImage(image, str(folder / "nan.mha"))
     return {"images": [scans[0]["image"], folder / "nan.mha"]}
 
@@ -238,7 +269,7 @@ def test_errors_are_one_line_and_keep_the_old_pack(tmp_path, scans, capsys, chan
 BAD_SCANS = [
     (_shifted_labels, "shifted.nii.gz lies within the image"),
     (_unreadable_image, "bad.nii.gz"),
-    (_nan_image, "nan.mha has 1 NaN"),
+    (_nan_image, "nan.mha is empty: no voxel is a finite number"),
     (_csv("1,2,3\n"), "bad.csv must begin with a header line naming x, y and z"),
     (_csv(""), "bad.csv must begin with a header line"),
     (_csv("x,y,z\n1,2,3\n1,b,3\n"), "bad.csv: line 3 has no three finite numbers"),

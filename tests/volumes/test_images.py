@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
 from rcn_tf.volumes import read_image, write_image
-from rcn_tf.volumes.images import read_displacement, require_finite
+from rcn_tf.volumes.images import read_displacement
 from rcn_tf.volumes.label_ids import require_integers
 
 
@@ -94,17 +94,6 @@ def test_not_three_dimensional(tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             read_image(path)
-
-
-def test_require_finite():
-    image = sitk.Cast(volume(), sitk.sitkFloat32)
-    assert require_finite(image, "fixed").shape == (3, 4, 5)
-    image[1, 2, 0] = float("nan")
-    image[2, 2, 0] = float("inf")
-    with pytest.raises(ValueError, match="fixed has 2 NaN or infinite"):
-        require_finite(image, "fixed")
-    with pytest.raises(ValueError, match="empty"):
-        require_finite(volume() * 0, "fixed")
 
 
 def test_require_integers():

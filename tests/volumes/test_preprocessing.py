@@ -5,7 +5,9 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.volumes import Grid, prepare_labels, prepare_volume
-from rcn_tf.volumes.preprocessing import foreground_box, foreground_mask, sample_array
+from rcn_tf.volumes.foreground import foreground_box, foreground_mask
+from rcn_tf.volumes.preprocessing import sample_array
+from tests.volumes.test_background import brain, head, outside_circle
 
 SHAPE = (20, 24, 28)
 
@@ -106,7 +108,7 @@ def test_intensities_are_clipped_at_percentiles(rng):
     array = rng.normal(100, 10, (20, 20, 20)).astype(np.float32)
     whole = [[0, 20]] * 3
     prepared = prepare_volume(sitk.GetImageFromArray(array), (20, 20, 20), box=whole)
-    low, high = np.percentile(array[foreground_mask(array)], (0.5, 99.5))
+    low, high = np.percentile(array, (0.5, 99.5))  # nothing of it is background
     np.testing.assert_allclose(
         prepared.array, np.clip((array - low) / (high - low), 0, 1), atol=1e-5
     )
@@ -151,14 +153,114 @@ def test_labels_keep_ids_and_places():
         prepare_labels(grid.to_image(ids + 0.5), network, name="aseg")
 
 
+CHANGES = {
+    "scaled": lambda a: 2.5 * a + 500,
+    "tiny": lambda a: 1e-5 * a,
+    "negative": lambda a: 1000 - 3 * a,
+    "whole z-score": lambda a: (a - a.mean()) / a.std(),
+    "masked z-score": lambda a: np.where(a > 0, (a - a[a > 0].mean()) / a[a > 0].std(), 0),
+    "negative z-score": lambda a: np.where(a > 0, (a[a > 0].mean() - a) / a[a > 0].std(), 0),
+    "dark background": lambda a: np.where(a > 0, a, -1000),
+    "bright background": lambda a: np.where(a > 0, a, 500),
+    "NaN background": lambda a: np.where(a > 0, a, np.nan),
+    "padded corners": lambda a: np.where(outside_circle(a), -3024, a),
+    "bright corners": lambda a: np.where(outside_circle(a), 32767, a),
+    "infinite corners": lambda a: np.where(outside_circle(a), np.inf, a),
+    "rim and corners": lambda a: _with_rim(np.where(outside_circle(a), -3024, a), -2000),
+    "blanked slices": lambda a: _with_top((a - a.mean()) / a.std(), 0),
+}
+
+
+def _with_rim(array, value):
+    array = array.copy()
+    for axis in range(3):
+        np.moveaxis(array, axis, 0)[[0, -1]] = value
+    return array
+
+
+def _with_top(array, value):
+    array = array.copy()
+    array[-2:] = value
+    return array
+
+
+def as_image(array):
+    image = sitk.GetImageFromArray(array.astype(np.float32))
+    image.SetSpacing((1.0, 1.5, 2.0))
+    return image
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_volumes_do_not_depend_on_grey_values_nor_background(change):
+    """To rounding, also where the volume is an organ that fades into a background of 0."""
+    plain = prepare_volume(as_image(brain()), SHAPE)
+    changed = prepare_volume(as_image(CHANGES[change](brain())), SHAPE)
+    np.testing.assert_allclose(changed.box, plain.box, atol=1e-9)
+    np.testing.assert_allclose(changed.array, plain.array, atol=5e-3)
+    assert np.abs(changed.array - plain.array).mean() < 1e-3
+    assert changed.remarks == ()
+
+
+def test_noise_and_padding_in_it_change_little():
+    plain = prepare_volume(as_image(head()), SHAPE)
+    for array in (
+        50 - 0.1 * head(),
+        np.where(outside_circle(head()), -3024, head()),
+        _with_rim(head(), 32767),
+    ):
+        changed = prepare_volume(as_image(array), SHAPE)
+        np.testing.assert_allclose(changed.box, plain.box, atol=1e-9)
+        np.testing.assert_allclose(changed.array, plain.array, atol=0.02)
+
+
+def test_a_mask_that_cuts_off_an_organs_dark_surface_changes_little():
+    """The z-score inside such a mask; the box is extrapolated to where it was."""
+    plain = prepare_volume(as_image(brain()), SHAPE)
+    mask = brain() > 20
+    values = brain()[mask]
+    scored = np.where(mask, (brain() - values.mean()) / values.std(), 0)
+    changed = prepare_volume(as_image(scored), SHAPE)
+    spacing = (plain.box[:, 1] - plain.box[:, 0]) / SHAPE
+    assert (np.abs(changed.box - plain.box) / spacing[:, None]).max() < 1.5
+    assert np.abs(changed.array - plain.array).mean() < 0.05
+
+
+def test_an_image_without_background_is_whole_and_its_negative_its_complement():
+    array = head()[6:18, 8:22, 8:19]
+    plain = prepare_volume(as_image(array), SHAPE)
+    np.testing.assert_array_equal(plain.box, [[0, n] for n in array.shape])
+    assert "no background was found" in plain.remarks[0]
+    negative = prepare_volume(as_image(-array), SHAPE)
+    np.testing.assert_array_equal(negative.box, plain.box)
+    np.testing.assert_allclose(negative.array, 1 - plain.array, atol=1e-5)
+    padded = prepare_volume(as_image(np.pad(array, 4, constant_values=900)), SHAPE, margin=0)
+    np.testing.assert_array_equal(padded.box - 4, plain.box)
+    inner = (slice(2, -2),) * 3  # the outermost samples are mixed with the padding
+    np.testing.assert_allclose(padded.array[inner], plain.array[inner], atol=1e-5)
+
+
+def test_a_window_keeps_grey_values_absolute():
+    """Of a negated CT the values are still Hounsfield units; padding is dark whatever its value."""
+    array = np.where(outside_circle(head()), 32767, -head())
+    prepared = prepare_volume(
+        as_image(array), SHAPE, window=(-100, 0), box=[[0, n] for n in array.shape]
+    )
+    assert prepared.array[:, 0, 0].max() == 0
+    middle = tuple(n // 2 for n in SHAPE)
+    expected = (100 - head()[tuple(n // 2 for n in head().shape)]) / 100
+    assert prepared.array[middle] == pytest.approx(expected, abs=0.25)
+
+
+def test_holes_are_remarked():
+    array = brain()
+    array[12, 15, 13] = np.inf
+    assert "1 NaN or infinite" in prepare_volume(as_image(array), SHAPE).remarks[0]
+
+
 def test_bad_images():
     image = blob()
     with pytest.raises(ValueError, match="scan is empty"):
         prepare_volume(image * 0 + 5, SHAPE, name="scan")
-    broken = image * 1
-    broken[3, 3, 3] = float("nan")
-    with pytest.raises(ValueError, match="scan has 1 NaN"):
-        prepare_volume(broken, SHAPE, name="scan")
     with pytest.raises(ValueError, match="mask of scan is empty"):
         prepare_volume(image, SHAPE, mask=image * 0, name="scan")
     beside = sitk.Image(image)

@@ -6,6 +6,7 @@ import SimpleITK as sitk
 
 from rcn_tf.volumes import Grid, GridTransform, prepare_volume, warp_image, warp_labels
 from rcn_tf.volumes.sampling import sample_labels
+from rcn_tf.volumes.warping import visible
 from tests.volumes.test_preprocessing import blob
 
 SHAPE = (20, 24, 28)
@@ -97,9 +98,45 @@ def test_displacement_file_in_simpleitk_alone_gives_the_warped_image(tmp_path, k
     np.testing.assert_array_equal(outside, expected == -50)
     allowed = 1e-4 if kind == sitk.sitkFloat32 else 0.5 + 1e-4
     assert np.abs(found - expected).max() < allowed
-    # The default background is the moving image's minimum.
+    # The default background is the moving image's own.
     default = sitk.GetArrayFromImage(warp_image(moving, transform, fixed))
     assert (default[outside] == 3).all()
+
+
+def test_background_of_any_value_and_holes():
+    moving = blob() * 1
+    array = sitk.GetArrayFromImage(moving)
+    organ = array > 0
+    array[~organ] = 55.5  # a value of the organ's own
+    array[10, 13, 14] = np.nan
+    changed = Grid.from_image(moving).to_image(array)
+    far = np.full((*array.shape, 3), 25, np.float32)
+    warped = sitk.GetArrayFromImage(warp_image(changed, far, blob()))
+    index = Grid.from_image(blob()).point_to_index(Grid.from_image(blob()).points() + 25)
+    outside = ((index < -0.5) | (index >= np.array(array.shape) - 0.5)).any(-1)
+    assert outside.any()
+    assert (warped[outside] == 55.5).all()
+    assert np.isfinite(warped).all()
+    bytes_ = sitk.Cast(blob(), sitk.sitkUInt8)
+    with pytest.raises(ValueError, match="-1000 does not fit .* from 0 to 255"):
+        warp_image(bytes_, far, blob(), background=-1000)
+
+
+def test_visible_voxels_are_those_that_simpleitk_finds_inside():
+    fixed = blob()
+    copy, _ = turned_copy(sitk.DICOMOrient(blob()[5:-4, 4:-3, 2:-4], "LIA"))
+    transform = GridTransform(*grids(copy), smooth_flow(4))
+    grid = Grid.from_image(fixed)
+    field = grid.to_image(transform.displacement_on(grid).astype(np.float64))
+    ones = sitk.Cast(copy * 0 + 1, sitk.sitkUInt8)
+    found = visible(copy, transform, fixed)
+    by_itk = sitk.Resample(
+        ones, fixed, sitk.DisplacementFieldTransform(field), sitk.sitkNearestNeighbor, 0
+    )
+    np.testing.assert_array_equal(found, sitk.GetArrayFromImage(by_itk) == 1)
+    nothing = np.zeros(copy.GetSize()[::-1], bool)
+    nothing[:, :10] = True
+    assert visible(copy, transform, fixed, nothing).sum() < found.sum()
 
 
 def test_displacement_at_hand_gives_the_same_image():

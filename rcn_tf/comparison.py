@@ -1,0 +1,31 @@
+"""What of two images can be compared: the voxels that both show, in comparable grey values.
+
+A voxel counts where the moving image has one: sampled within its grid, and neither image's voxel
+padding or NaN. Background counts, since an organ that lies there in the other image is a
+difference, but with a value darker than the organ, whatever it was in the file: the correlation of
+a pair then does not depend on how its grey values were normalised.
+"""
+
+from rcn_tf.volumes.warping import visible, warp_image
+
+
+def comparable_images(fixed, moving, prepared, stages, images):
+    """Images and voxels to measure the similarity of each stage on.
+
+    Args:
+        fixed, moving: SimpleITK.Image. prepared: PreparedVolume of each.
+        stages: dict stage -> transform, as of `warp_image`.
+        images: dict stage -> SimpleITK.Image, moving image on the fixed grid.
+    Returns: tuple: fixed image in standard form; dict stage -> the moving image in standard form
+        on its grid (`images` where it has that form already); dict stage -> [D, H, W] bool.
+    """
+    fixed_standard, moving_standard = (volume.standard for volume in prepared)
+    if moving_standard is not moving:
+        images = {name: warp_image(moving_standard, by, fixed, 0) for name, by in stages.items()}
+    not_shown = prepared[0].background.nothing
+    shown = {}
+    for name, by in stages.items():
+        shown[name] = visible(moving, by, fixed, prepared[1].background.nothing)
+        if not_shown is not None:
+            shown[name] &= ~not_shown
+    return fixed_standard, images, shown
