@@ -108,7 +108,7 @@ def test_metrics_of_a_known_flow():
     flow = np.zeros((*SHAPE, 3), np.float32)
     flow[..., 0] = np.where(d < 10, 0, -1.5 * (d - 9))  # det J is 1, then -0.5 from d = 9 on
     fixed = blob()
-    result = register_images(KnownNetwork(flow), {}, fixed, fixed)
+    result = register_images(KnownNetwork(flow), {}, fixed, fixed, force=True)
     metrics = result.metrics
     assert metrics["folding_percent"] == pytest.approx(100 * 10 / 19)
     assert metrics["jacobian_std"] == pytest.approx(np.std([1.0] * 9 + [-0.5] * 10), rel=1e-6)
@@ -122,7 +122,7 @@ def test_warped_labels_have_no_new_ids():
     moving, _ = turned_copy(blob())
     labels, _ = turned_copy(blob_labels())
     network = KnownNetwork(smooth_flow(4))
-    result = register_images(network, {}, blob(), moving, moving_labels=labels)
+    result = register_images(network, {}, blob(), moving, moving_labels=labels, force=True)
     found = sitk.GetArrayFromImage(result.warped_labels)
     assert found.dtype == np.int16
     assert set(np.unique(found)) == {0, 2, 17, 300}

@@ -53,6 +53,7 @@ def prepare_volume(
     mask=None,
     margin=MARGIN,
     box=None,
+    grid=None,
     apply_mask=False,
     window=None,
     name="image",
@@ -67,6 +68,7 @@ def prepare_volume(
         margin: fraction of the foreground's extent added on both sides of each axis, at
             most to the image's border.
         box: crop box to use as it is (see PreparedVolume.box) instead of the foreground's.
+        grid: Grid of `shape`, anywhere, to sample on instead of one over the box.
         apply_mask: whether voxels outside the mask become 0 (as in skull stripping);
             otherwise the mask only places the box and the intensity range.
         window: intensities (low, high) that become 0 and 1, for CT in Hounsfield units;
@@ -87,7 +89,7 @@ def prepare_volume(
         box = foreground_box(foreground, margin)
     box = np.asarray(box, dtype=np.float64)
     whole = Grid.from_image(canonical)
-    grid = whole.crop_resampled(box, shape)
+    grid = whole.crop_resampled(box, shape) if grid is None else grid
 
     if window is None:
         window = np.percentile(array[foreground], PERCENTILES)

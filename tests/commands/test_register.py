@@ -176,8 +176,8 @@ def test_labels_and_masks_on_another_grid_of_the_same_space(change, inputs, tmp_
 
 
 def test_refined_and_diffeomorphic(inputs, tmp_path, capsys):
-    assert register(inputs, tmp_path / "plain") == 0
-    assert register(inputs, tmp_path / "out", "--refine", 20, "--diffeomorphic") == 0
+    assert register(inputs, tmp_path / "plain", "--refine", 0, "--force") == 0
+    assert register(inputs, tmp_path / "out", "--refine", 20, "--diffeomorphic", "--force") == 0
     assert "in 20 steps" in capsys.readouterr().out
     plain, metrics = (
         json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("plain", "out")
@@ -188,8 +188,8 @@ def test_refined_and_diffeomorphic(inputs, tmp_path, capsys):
     assert metrics["correlation"]["after"] > plain["correlation"]["after"]
     assert metrics["seconds"]["refine"] > 0
     assert metrics["settings"]["diffeomorphic"] == "True"
-    assert register(inputs, tmp_path / "none", "--refine", 0) == 2
-    assert "--refine must be at least 1" in capsys.readouterr().err
+    assert register(inputs, tmp_path / "none", "--refine", -1) == 2
+    assert "--refine must be at least 0" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 
