@@ -62,8 +62,7 @@ class Comparison:
     def __init__(self, fixed: PreparedVolume, moving: PreparedVolume, field_of_view: Grid):
         grid = coarse_grid(fixed.grid)
         self._fixed = sample_array(fixed.array, fixed.grid, grid, order=1, outside=None)
-        organ = ndimage.binary_fill_holes(self._fixed > TISSUE)
-        self._inside = ndimage.binary_erosion(organ, border_value=1)
+        self._inside = inner_part(self._fixed)
         self._points = grid.points()
         self._moving_grid = coarse_grid(moving.grid)
         self._moving = sample_array(
@@ -91,6 +90,11 @@ def coarse_grid(grid: Grid, voxels: int = VOXELS) -> Grid:
     step = (extent.prod() / voxels) ** (1 / 3)
     shape = np.maximum(np.rint(extent / step).astype(int), 2 * WINDOW)
     return grid.crop_resampled([(0, size) for size in grid.shape], tuple(shape))
+
+
+def inner_part(array: np.ndarray) -> np.ndarray:
+    """[D, H, W] bool: what lies inside the organ of a coarse array [D, H, W], without its rim."""
+    return ndimage.binary_erosion(ndimage.binary_fill_holes(array > TISSUE), border_value=1)
 
 
 def agreement(a: np.ndarray, b: np.ndarray, shown: np.ndarray) -> float:

@@ -3,7 +3,8 @@
 Headers err: Analyze has no orientation, converters lose signs, and a mirrored brain registers
 smoothly to a correlation of 0.9. The boxes of both scans are laid over each other at 24^3 voxels
 and all 48 orders and directions of the moving scan's axes are compared. Another one is reported
-only if it is clearly better by both measures of `rcn_tf.agreement`, and good in itself.
+only if it is clearly better by both measures of `rcn_tf.agreement`, and good in itself. Outlines
+alone say little (a bright rim follows any outline), so half of the score is from inside them.
 
 What this cannot see: a mirror image of what is symmetric. A brain with left and right exchanged
 fits as well as the right one, so of two orientations that differ so, neither can be excluded.
@@ -16,7 +17,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 import SimpleITK as sitk
 
-from rcn_tf.agreement import agreement, shared_information
+from rcn_tf.agreement import Fit, agreement, inner_part, shared_information
 from rcn_tf.volumes.preprocessing import PreparedVolume, sample_array
 
 SIZE = 24
@@ -26,13 +27,13 @@ MIN_AGREEMENT = 0.5
 """Of an orientation that is worth a warning: scans of unrelated things reach 0.46."""
 
 MIN_GAIN = 0.04
-"""In agreement; the false alternatives of two scans of one organ gain less, or no information."""
+"""In the score; false alternatives of two scans of one organ gain less, or no information."""
 
 MIN_INFORMATION = 1.2
 """Ratio of the normalised mutual informations."""
 
 ALIKE = 0.03
-"""Difference in agreement below which the orientation that changes less is named."""
+"""Difference in the score below which the orientation that changes less is named."""
 
 _ENDS = (("S", "I"), ("P", "A"), ("L", "R"))  # where array axes d, h, w grow towards in LPS
 
@@ -75,33 +76,37 @@ class BetterOrientation(NamedTuple):
 
     Attributes:
         orientation: Orientation.
-        agreement, stated_agreement: with it, and as the headers say.
+        score, stated_score: agreement over everything and inside the organ, on average, with
+            it and as the headers say.
     """
 
     orientation: Orientation
-    agreement: float
-    stated_agreement: float
+    score: float
+    stated_score: float
 
 
 def better_orientation(
-    fixed: PreparedVolume, moving: PreparedVolume, stated_agreement: float = 0.0
+    fixed: PreparedVolume, moving: PreparedVolume, by_header: Optional[Fit] = None
 ) -> Optional[BetterOrientation]:
     """Looks for an orientation of the moving scan that is clearly better than its header's.
 
     Args:
         fixed, moving: PreparedVolume.
-        stated_agreement: the best that is known for the headers' orientation, if it was also
-            compared otherwise than box over box.
+        by_header: Fit of the scans where their headers put them, which may be better than that
+            of the aligned boxes.
     Returns: BetterOrientation, or None.
     """
     still, array = _cube(fixed), _cube(moving)
-    everywhere = np.ones(still.shape, bool)
-    scores = {o: agreement(still, o.apply(array), everywhere) for o in ALL}
+    everywhere, inside = np.ones(still.shape, bool), inner_part(still)
+    whole = {o: agreement(still, o.apply(array), everywhere) for o in ALL}
+    scores = {o: (whole[o] + agreement(still, o.apply(array), inside)) / 2 for o in ALL}
     best = max(scores.values())
     alike = [o for o, score in scores.items() if score > best - ALIKE]
     found = min(alike, key=lambda o: (o.changes, -scores[o]))
-    stated = max(scores[AS_STATED], stated_agreement)
-    if scores[found] < max(MIN_AGREEMENT, stated + MIN_GAIN):
+    stated = scores[AS_STATED]
+    if by_header is not None:
+        stated = max(stated, (by_header.agreement + by_header.inside) / 2)
+    if whole[found] < MIN_AGREEMENT or scores[found] < stated + MIN_GAIN:
         return None
     information = shared_information(still, found.apply(array))
     if information < MIN_INFORMATION * shared_information(still, array):

@@ -118,7 +118,7 @@ def register_images(
     with steps("start", "comparing where the registration can start"):
         begin = choose_start(*boxes, moving, prepare, start)
         unlike = meant_for.differences(config, (fixed, moving), boxes)
-        turned = better_orientation(*boxes, begin.fits["header"].agreement)
+        turned = better_orientation(*boxes, begin.fits["header"])
     shape = " x ".join(map(str, model.volume_shape))
     with steps("network", f"running the network at {shape}"):
         inputs = [tf.constant(v.array[None, ..., None]) for v in (begin.fixed, begin.moving)]

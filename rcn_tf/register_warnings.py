@@ -60,7 +60,7 @@ def about_the_orientation(
     return [
         f"by its header the moving image's axes point to {stated}, but it fits the fixed image "
         f"clearly better with {orientation_check.describe(better.orientation)} (agreement "
-        f"{better.agreement:.2f} instead of {better.stated_agreement:.2f}): a header is probably "
+        f"{better.score:.2f} instead of {better.stated_score:.2f}): a header is probably "
         f"wrong; look at both images, then give --moving-orientation {code}, or "
         f"--fixed-orientation {other} if the fixed image's header is the wrong one"
     ]

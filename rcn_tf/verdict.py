@@ -70,7 +70,7 @@ def judge(
         )
     else:
         text = (
-            f"the registration failed: {reason}; the images {NAMES[start.best]} are written "
+            f"the registration failed: {reason}; the images are written {NAMES[start.best]} "
             "instead, without any deformation (--force writes the result itself)"
         )
     return Verdict(start.transform(start.best), best, True, not start.is_aligned, [text])

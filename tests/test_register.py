@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from rcn_tf.register import register_images
 from rcn_tf.register_metrics import box_slices, metrics_rows
 from rcn_tf.volumes import Grid, prepare_volume
+from tests.scans_for_tests import textured
 from tests.volumes.test_preprocessing import blob
 from tests.volumes.test_warping import smooth_flow, turned_copy
 
@@ -161,6 +162,21 @@ def test_different_ids_and_different_parts_are_warned_of():
     warnings = " ".join(result.metrics["warnings"])
     assert "4 of 4 structures never overlap" in warnings
     assert "differ 2." in warnings
+
+
+def test_the_network_sees_what_both_scans_show():
+    """A scan that was cut off is compared with the part of the other that it shows."""
+    network = KnownNetwork()
+    image = textured()
+    result = register_images(network, {}, image, image[:, :, 10:])
+    fixed, moving, *_ = network.called_with
+    np.testing.assert_allclose(fixed, moving, atol=0.12)  # as their intensity ranges differ
+    assert (result.start, result.fallback) == ("header", False)
+    assert result.metrics["correlation"]["after"] > 0.99 > result.metrics["correlation"]["initial"]
+    assert np.abs(sitk.GetArrayViewFromImage(result.displacement)).max() < 1e-3
+    warnings = " ".join(result.metrics["warnings"])
+    assert "starts from where the headers put the images" in warnings
+    assert "the fields of view differ: the moving image shows" in warnings
 
 
 def test_box_slices_cover_the_box():
