@@ -57,13 +57,16 @@ class Comparison:
     Args:
         fixed, moving: PreparedVolume.
         field_of_view: Grid of the whole moving image: what lies outside it was not scanned.
+
+    Attributes:
+        points: [D, H, W, 3], where the volumes are compared: the coarse grid, LPS, mm.
     """
 
     def __init__(self, fixed: PreparedVolume, moving: PreparedVolume, field_of_view: Grid):
         grid = coarse_grid(fixed.grid)
         self._fixed = sample_array(fixed.array, fixed.grid, grid, order=1, outside=None)
         self._inside = inner_part(self._fixed)
-        self._points = grid.points()
+        self.points = grid.points()
         self._moving_grid = coarse_grid(moving.grid)
         self._moving = sample_array(
             moving.array, moving.grid, self._moving_grid, order=1, outside=None
@@ -72,7 +75,7 @@ class Comparison:
 
     def of(self, transform_points: Callable) -> Fit:
         """The fit of a transform: a function of points [..., 3], LPS, mm, fixed -> moving."""
-        points = transform_points(self._points)
+        points = transform_points(self.points)
         moved = sample(self._moving, self._moving_grid.point_to_index(points))
         field = self._field_of_view
         shown = inside(field.shape, field.point_to_index(points))

@@ -116,7 +116,7 @@ def register_images(
         prepare = _preparation(model, config, (fixed, fixed_mask), (moving, moving_mask))
         boxes = prepare("fixed"), prepare("moving")
     with steps("start", "comparing where the registration can start"):
-        begin = choose_start(*boxes, moving, prepare, start)
+        begin = choose_start(*boxes, (fixed, moving), prepare, start)
         unlike = meant_for.differences(config, (fixed, moving), boxes)
         turned = better_orientation(*boxes, begin.fits["header"])
     shape = " x ".join(map(str, model.volume_shape))

@@ -13,7 +13,7 @@ Networks are trained on boxes, so the header is preferred only where it is clear
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Callable, Optional
 
 import numpy as np
@@ -21,8 +21,10 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from rcn_tf.agreement import Comparison, Fit
+from rcn_tf.metrics import correlation
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.preprocessing import PreparedVolume
+from rcn_tf.volumes.sampling import inside, sample
 from rcn_tf.volumes.transforms import GridTransform
 
 MIN_GAIN = 0.03
@@ -31,8 +33,8 @@ MIN_GAIN = 0.03
 MIN_OVERLAP = 0.2
 """Of the smaller scan's box that the headers must let both scans show."""
 
-ALIGNED = 0.99
-"""Agreement from which on two scans count as aligned: one scan, saved twice."""
+SAME = 0.995
+"""Correlation of the grey values from which on two scans are one, saved twice or cut."""
 
 WHOLE = 0.95
 """Part of a box along an axis that counts as all of it."""
@@ -52,6 +54,7 @@ class Start:
         boxes: GridTransform of the aligned boxes, whatever the start is.
         comparison: Comparison of the scans, in which the fits were measured.
         fits: {"header": Fit, "boxes": Fit}.
+        is_aligned: whether the better start leaves nothing to register.
     """
 
     name: str
@@ -60,23 +63,12 @@ class Start:
     boxes: GridTransform
     comparison: Comparison
     fits: Mapping[str, Fit]
+    is_aligned: bool
 
     @property
     def best(self) -> str:
         """The start that fits best, which need not be the one that the network starts from."""
-        if not self.headers_meet:
-            return "boxes"
-        return max(("header", "boxes"), key=lambda name: self.fits[name].agreement)
-
-    @property
-    def is_aligned(self) -> bool:
-        """Whether there is nothing left to register."""
-        return self.fits[self.best].agreement >= ALIGNED
-
-    @property
-    def headers_meet(self) -> bool:
-        """Whether by the headers enough of one scan lies in the other to be compared."""
-        return _headers_meet(self.fits["header"], self.boxes)
+        return _best(self.fits, self.boxes)
 
     def transform(self, name: str) -> GridTransform:
         """GridTransform of a start: zero flow."""
@@ -93,7 +85,7 @@ def identity(grid: Grid) -> GridTransform:
 def choose_start(
     fixed: PreparedVolume,
     moving: PreparedVolume,
-    moving_image: sitk.Image,
+    images: Sequence[sitk.Image],
     prepare: Callable[[str, Grid], PreparedVolume],
     wanted: Optional[str] = None,
 ) -> Start:
@@ -101,29 +93,50 @@ def choose_start(
 
     Args:
         fixed, moving: PreparedVolume over each scan's own box.
-        moving_image: the moving scan, for its field of view.
+        images: the fixed and the moving scan themselves.
         prepare: function of "fixed" or "moving" and a Grid: that scan's volume on the grid.
         wanted: the name of a start to take, whatever fits better.
     Returns: Start.
     """
     boxes = GridTransform(fixed.grid, moving.grid, np.zeros((*fixed.grid.shape, 3), np.float32))
-    comparison = Comparison(fixed, moving, Grid.from_image(moving_image))
+    comparison = Comparison(fixed, moving, Grid.from_image(images[1]))
     fits = {
         "header": comparison.of(lambda points: points),
         "boxes": comparison.of(boxes.transform_points),
     }
+    best = boxes if _best(fits, boxes) == "boxes" else identity(fixed.grid)
+    is_aligned = _correlation(*images, comparison.points, best) >= SAME
     name = wanted or _better(fits, boxes)
     if name == "header":
         grid = _shared_grid(fixed.grid, fits["header"].shown)
         if grid is not fixed.grid:
             fixed = prepare("fixed", grid)
         moving = prepare("moving", grid)
-    return Start(name, fixed, moving, boxes, comparison, fits)
+    return Start(name, fixed, moving, boxes, comparison, fits, is_aligned)
 
 
 def _better(fits, boxes):
     gain = fits["header"].agreement - fits["boxes"].agreement
     return "header" if gain > MIN_GAIN and _headers_meet(fits["header"], boxes) else "boxes"
+
+
+def _best(fits, boxes):
+    if not _headers_meet(fits["header"], boxes):
+        return "boxes"
+    return max(("header", "boxes"), key=lambda name: fits[name].agreement)
+
+
+def _correlation(fixed, moving, points, transform):
+    """Correlation of the scans' grey values at points of the fixed space; -1 if undefined."""
+    moved = transform.transform_points(points)
+    values, shown = [], True
+    for image, place in ((fixed, points), (moving, moved)):
+        index = Grid.from_image(image).point_to_index(place)
+        array = sitk.GetArrayViewFromImage(image)
+        values.append(sample(array, index))
+        shown = shown & inside(array.shape, index)
+    found = correlation(*(value[shown] for value in values)) if np.any(shown) else np.nan
+    return found if np.isfinite(found) else -1.0
 
 
 def _headers_meet(fit, boxes):

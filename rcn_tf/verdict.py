@@ -22,6 +22,9 @@ ROUNDING = 1e-6
 MAX_LOSS_INSIDE = 0.05
 """Of the agreement inside the organ, which is of fewer voxels, beyond which a result is worse."""
 
+MIN_GAIN, MIN_MOTION = 0.005, 0.5
+"""In agreement on average, for which the voxels may move by more than so many mm on average."""
+
 CONVINCING = 0.5
 """Agreement that unrelated images, warped onto each other, do not reach."""
 
@@ -56,17 +59,17 @@ def judge(
         force: give out the result whatever it is.
     """
     fit, best = start.comparison.of(result.transform_points), start.fits[start.best]
-    reason = _fault(fit, best, start.best, unlike)
+    moved = _motion(result, start.transform(start.best), start.comparison.points)
+    reason = _fault(fit, best, start.best, unlike, moved)
     if not reason:
         return Verdict(result, fit, False, False, [])
     if force:
         text = f"{reason}; it is written all the same, as --force says: look at it before using it"
         return Verdict(result, fit, False, False, [text])
     if start.is_aligned:
-        moved = np.linalg.norm(result.flow * result.moving_grid.spacing, axis=-1).mean()
         text = (
-            f"the images are aligned already {NAMES[start.best]} (agreement {best.agreement:.3f}): "
-            f"the model would move them by {moved:.1f} mm on average for nothing, so they stay"
+            f"the images are aligned already {NAMES[start.best]}: the model would move them by "
+            f"{moved:.1f} mm on average for nothing, so they stay"
         )
     else:
         text = (
@@ -76,13 +79,25 @@ def judge(
     return Verdict(start.transform(start.best), best, True, not start.is_aligned, [text])
 
 
-def _fault(fit, best, name, unlike):
+def _motion(result, start, points):
+    """Mean distance between what two transforms make of points, mm."""
+    difference = result.transform_points(points) - start.transform_points(points)
+    return float(np.linalg.norm(difference, axis=-1).mean())
+
+
+def _fault(fit, best, name, unlike, moved):
     """Why a result is not given out; "" if it is good."""
+    gain = (fit.agreement - best.agreement + fit.inside - best.inside) / 2
     if fit.agreement < best.agreement - ROUNDING:
         where, found, before = "", fit.agreement, best.agreement
     elif fit.inside < best.inside - MAX_LOSS_INSIDE:
         where, found, before = "inside the outlines ", fit.inside, best.inside
-    elif unlike and fit.agreement < CONVINCING and (fit.agreement > best.agreement + ROUNDING):
+    elif moved > MIN_MOTION and gain < MIN_GAIN:
+        return (
+            f"the result moves the voxels by {moved:.1f} mm on average and does not fit better "
+            f"(agreement {fit.agreement:.3f}) than the images {NAMES[name]} ({best.agreement:.3f})"
+        )
+    elif unlike and moved > MIN_MOTION and fit.agreement < CONVINCING:
         return (
             "the model does not know such images, and after it they agree hardly better than "
             f"unrelated ones (agreement {fit.agreement:.2f})"

@@ -60,8 +60,8 @@ def test_a_scan_to_itself_stays_and_is_no_failure():
 class FixedFit:
     """A comparison whose answer is known."""
 
-    def __init__(self, fit):
-        self.fit = fit
+    def __init__(self, fit, points):
+        self.fit, self.points = fit, points
 
     def of(self, transform_points):
         return self.fit
@@ -75,12 +75,15 @@ class FixedFit:
         (0.76, 0.80, False, None),
         (0.74, 0.90, False, "fits worse (agreement 0.740)"),
         (0.84, 0.80, True, None),
+        (0.754, 0.701, False, "and does not fit better (agreement 0.754)"),
     ],
 )
 def test_inside_and_outside_have_to_hold(agreement, inside, unlike, message):
     start = start_of(IMAGE, textured(1))
     start.fits.update(header=Fit(0, 0, 0, None), boxes=Fit(0.75, 0.70, 1, None))
-    object.__setattr__(start, "comparison", FixedFit(Fit(agreement, inside, 1, None)))
+    object.__setattr__(
+        start, "comparison", FixedFit(Fit(agreement, inside, 1, None), start.comparison.points)
+    )
     verdict = judge(start, result_of(start, 1), unlike=unlike)
     assert verdict.fallback == (message is not None)
     if message:
@@ -90,7 +93,9 @@ def test_inside_and_outside_have_to_hold(agreement, inside, unlike, message):
 def test_unlike_images_that_do_not_come_to_agree_fall_back():
     start = start_of(IMAGE, textured(1))
     start.fits.update(header=Fit(0, 0, 0, None), boxes=Fit(0.33, 0.23, 1, None))
-    object.__setattr__(start, "comparison", FixedFit(Fit(0.45, 0.27, 1, None)))
+    object.__setattr__(
+        start, "comparison", FixedFit(Fit(0.45, 0.27, 1, None), start.comparison.points)
+    )
     result = result_of(start, 1)
     assert judge(start, result).transform is result
     verdict = judge(start, result, unlike=True)
