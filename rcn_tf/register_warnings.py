@@ -80,8 +80,8 @@ def about_the_result(metrics: dict) -> list:
     elif similarity["after"] < best and not metrics["fallback"]:
         found.append(
             f"the correlation did not rise ({best:.3f} before, {similarity['after']:.3f} after): "
-            "that is right only for images of different contrast; look at the pictures before "
-            "using the result"
+            "that is to be expected only of images of different contrast or field of view; look at "
+            "the pictures before using the result"
         )
     if agreement["after"] < UNRELATED:
         found.append(
