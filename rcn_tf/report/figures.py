@@ -95,7 +95,7 @@ def checkerboard_figure(views):
 
 
 def difference_figure(views):
-    """Moving minus fixed, each with the linear change of intensity that fits it best.
+    """Moving minus fixed, each brought to the fixed image's mean and spread of intensities.
 
     White is no difference, blue where the moving image is darker, red where it is brighter.
     """
@@ -249,14 +249,17 @@ def _label_colours(labels):
     return colours
 
 
-def _intensity_fit(fixed, warped):
-    """Slope and level that bring the warped image's intensities closest to the fixed one's."""
-    fixed, warped = fixed[::2, ::2, ::2].ravel(), warped[::2, ::2, ::2].ravel()
-    spread = np.var(warped, dtype=np.float64)
-    if spread == 0:
+def _intensity_fit(fixed, moving):
+    """Slope and level that give the moving image the fixed one's mean and spread of intensities.
+
+    Least squares would lower the contrast of an image the more, the worse it is aligned.
+    """
+    fixed, moving = (part[::2, ::2, ::2].astype(np.float64) for part in (fixed, moving))
+    if not moving.std():
         return 1.0, 0.0
-    slope = np.mean((warped - warped.mean()) * (fixed - fixed.mean()), dtype=np.float64) / spread
-    return slope, fixed.mean() - slope * warped.mean()
+    alike = np.mean((moving - moving.mean()) * (fixed - fixed.mean())) >= 0
+    slope = (1 if alike else -1) * fixed.std() / moving.std()
+    return slope, fixed.mean() - slope * moving.mean()
 
 
 def _tiles(view, plane):

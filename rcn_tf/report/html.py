@@ -22,8 +22,8 @@ _SECTIONS = (
     ),
     (
         "Difference",
-        "Moving minus fixed, as a part of the fixed image's grey range, each picture after the "
-        "linear change of intensity that fits it best: white where both are equal, blue where the "
+        "Moving minus fixed, as a part of the fixed image's grey range, after each moving image "
+        "was given the fixed one's mean and spread: white where both are equal, blue where the "
         "moving image is darker, red where it is brighter.",
         figures.difference_figure,
     ),
