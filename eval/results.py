@@ -13,6 +13,9 @@ from rcn_tf.papers import Score
 
 _TIMES = ("gpu_seconds", "cpu_seconds")
 
+MIN_TESTED = 6
+"""Pairs from which on the signed-rank test can give p < 0.05 at all: the least is 2 / 2^n."""
+
 # What is listed for every task besides the paper's columns: {metric: (heading, digits)}.
 ALL_METRICS = {
     "dice": ("Dice", 3),
@@ -113,7 +116,8 @@ def significance(result, task, metric="dice"):
     """p-values of the Wilcoxon signed-rank test between all rows, on the pairs both have.
 
     Two-sided, as VTN (section V) compares methods. Args: task, metric: what is compared.
-    Returns: {(label, label): (p, number of pairs)}; p is 1 where no pair differs.
+    Returns: {(label, label): (p, number of pairs)}; p is 1 where no pair differs, and None of
+        fewer than MIN_TESTED pairs.
     """
     found = {}
     for a in result.rows:
@@ -123,9 +127,14 @@ def significance(result, task, metric="dice"):
                 shared = [key for key in first if key in second]
                 differences = [first[key] - second[key] for key in shared]
                 if differences:
-                    p = wilcoxon(differences).pvalue if any(differences) else 1.0
-                    found[a.label, b.label] = float(p), len(shared)
+                    found[a.label, b.label] = _p_value(differences), len(shared)
     return found
+
+
+def _p_value(differences):
+    if len(differences) < MIN_TESTED:
+        return None
+    return float(wilcoxon(differences).pvalue) if any(differences) else 1.0
 
 
 def _by_pair(row, task, metric):

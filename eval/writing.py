@@ -4,7 +4,8 @@ import html
 
 import pandas as pd
 
-from eval.results import ALL_METRICS, all_metrics, significance
+from eval.results import ALL_METRICS, MIN_TESTED, all_metrics, significance
+from eval.tables import DATASETS
 from rcn_tf.errors import ESCAPES
 from rcn_tf.files import replacing, write_text
 from rcn_tf.wording import counted
@@ -46,11 +47,11 @@ def sections(result):
     """
     parts = [("", *_paper_columns(result))]
     for task in result.tasks():
-        parts.append((f"All metrics, {task.study} {task.subset}", *_metric_columns(result, task)))
+        parts.append((f"All metrics, {_data(result, task)}", *_metric_columns(result, task)))
     for task in result.tasks():
         header, rows = _p_values(result, task)
         if rows:
-            title = f"Wilcoxon signed-rank test, {task.study} {task.subset}"
+            title = f"Wilcoxon signed-rank test, {_data(result, task)}"
             parts.append((title, header, rows))
     return parts
 
@@ -69,8 +70,36 @@ def notes(result):
         for task, pairs in row.pairs.items():
             if pairs and not row.is_complete(task):
                 done = f"{len(pairs)} of {counted(row.expected[task], 'pair')}"
-                found.append(f"{row.label}: {task.study} {task.subset} has {done} (marked *)")
-    return [*dict.fromkeys(found), *_threads(result)]
+                found.append(f"{row.label}: {_data(result, task)} has {done} (marked *)")
+    return [*dict.fromkeys(found), *_untested(result), *_threads(result)]
+
+
+def _untested(result):
+    """Why there are no p-values of a task."""
+    found = []
+    for task in result.tasks():
+        tests = significance(result, task).values()
+        if tests and all(p is None for p, _ in tests):
+            most = max(number for _, number in tests)
+            found.append(
+                f"{_data(result, task)}: no p-values of {counted(most, 'pair')}; the signed-rank "
+                f"test needs {MIN_TESTED} to tell anything"
+            )
+    return found
+
+
+def _data(result, task):
+    """The measured data in words: in the mini study they only stand in for the paper's."""
+    name = f"{task.study} {task.subset}"
+    return name if result.comparable else f"mini study in place of {name}"
+
+
+def _heading(result, column):
+    """A column's name; what the mini study measured has none of the paper's datasets."""
+    if result.comparable or result.columns[column].task is None:
+        return column
+    dataset, _, metric = column.rpartition(" ")
+    return f"{column} / mini study's {metric if dataset in DATASETS else column}"
 
 
 def _threads(result):
@@ -137,7 +166,8 @@ def explanation(result):
 
 def _paper_columns(result):
     parameters = any(row.parameters for row in result.rows)
-    header = ["", *result.columns, *(["parameters (dense stages)"] if parameters else [])]
+    headings = [_heading(result, name) for name in result.columns]
+    header = ["", *headings, *(["parameters (dense stages)"] if parameters else [])]
     rows = []
     for row in result.rows:
         cells = [_compared(result, row, name) for name in result.columns]
@@ -186,7 +216,7 @@ def _p_values(result, task):
     for row in result.rows:
         found = [tests[metric].get((row.label, last)) for metric in tests]
         if any(found):
-            cells = [EMPTY if one is None else f"{one[0]:.4f}" for one in found]
+            cells = [EMPTY if one is None or one[0] is None else f"{one[0]:.4f}" for one in found]
             rows.append([row.label, *cells, str(max(one[1] for one in found if one))])
     return header, rows
 
@@ -212,6 +242,7 @@ def _line(result, row, task, metric, column, printed, ours):
     return {
         "table": result.table.name,
         "row": row.label,
+        "data": "as the paper's" if result.comparable else "mini study",
         "study": task.study,
         "subset": task.subset,
         "metric": metric,

@@ -17,6 +17,13 @@ from rcn_tf.model_folder import DEFAULT_MODEL, load_model, save_model
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "brain_small.json"
 RENDERINGS = ("--renderings", "48")
+MEANT_FOR = {  # see rcn_tf.meant_for: a brain of an adult or a child of some years, with its margin
+    "images": "skull-stripped T1 brains",
+    "extent_mm": [[95, 175], [110, 195], [140, 220]],
+    "hounsfield": False,
+    "skull": False,
+    "default": True,
+}
 
 
 def main():
@@ -46,6 +53,7 @@ def ship(run):
         dtype="float16",
         # It knows brains without skull: a mask that is given strips what lies outside.
         preprocessing={**config["preprocessing"], "apply_mask": True},
+        meant_for=MEANT_FOR,
         training=training,
     )
     size = sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir()) / 2**20

@@ -1,9 +1,10 @@
 """Registers one pair of images from file geometry to file geometry.
 
-prepare both images -> network -> transform in physical space -> warped image, labels and
-displacement fields at full resolution -> metrics. Three stages are compared on the fixed
-image's full-resolution grid: "before" (the moving image where its header puts it),
-"initial" (its crop box laid over the fixed one's, zero flow) and "after" (registered).
+prepare both images -> choose a start -> network -> keep its result or the start -> transform in
+physical space -> warped image, labels and displacement fields at full resolution -> metrics.
+Three stages are compared on the fixed image's full-resolution grid: "before" (the moving image
+where its header puts it), "initial" (its crop box laid over the fixed one's, zero flow) and
+"after" (registered). A result that fits worse than a start (`rcn_tf.start`) is not given out.
 """
 
 import dataclasses
@@ -13,11 +14,15 @@ import numpy as np
 import SimpleITK as sitk
 import tensorflow as tf
 
+from rcn_tf import meant_for, register_warnings
 from rcn_tf.comparison import comparable_images
 from rcn_tf.errors import warn
+from rcn_tf.orientation_check import better_orientation
 from rcn_tf.refinement import refine, training_weights
 from rcn_tf.register_metrics import registration_metrics
+from rcn_tf.start import choose_start
 from rcn_tf.steps import Steps
+from rcn_tf.verdict import judge
 from rcn_tf.volumes import Grid, GridTransform, PreparedVolume, prepare_volume, warp_image
 from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
 from rcn_tf.volumes.same_space import labels_beside, labels_on
@@ -32,19 +37,25 @@ class RegistrationResult:
         transform: GridTransform, fixed points -> moving points.
         affine: (A [3, 3], b [3]) of the network's affine stage in voxels, (None, None) without.
         fixed, moving: PreparedVolume, what the network saw.
+        start: "header" or "boxes", from where the network started (`rcn_tf.start`).
+        fallback: whether its result fitted worse than a start, which `transform` is instead.
         warped: SimpleITK.Image, registered moving image on the fixed image's grid.
         before, initial: the same without registration; see the module.
         displacement: vector image on the fixed image's grid, mm, LPS, float32.
         inverse_displacement: the inverse on the moving image's grid, or None.
         warped_labels: SimpleITK.Image of label ids on the fixed image's grid, or None.
         fixed_labels: SimpleITK.Image, the fixed labels on the fixed image's grid, or None.
-        metrics: see `rcn_tf.register_metrics`, and `seconds` per step.
+        metrics: see `rcn_tf.register_metrics`; `agreement` and `agreement_inside` per stage
+            (`rcn_tf.agreement`); `start`, `fallback` and `failed` (`rcn_tf.verdict`);
+            `warnings`, a list of sentences; `seconds` per step.
     """
 
     transform: GridTransform
     affine: tuple
     fixed: PreparedVolume
     moving: PreparedVolume
+    start: str
+    fallback: bool
     warped: sitk.Image
     before: sitk.Image
     initial: sitk.Image
@@ -68,6 +79,8 @@ def register_images(
     n_repeats=1,
     diffeomorphic=False,
     refine_steps=0,
+    start=None,
+    force=False,
     inverse=True,
     steps=None,
     keep_label_type=False,
@@ -78,7 +91,8 @@ def register_images(
     Args:
         model: registration network with a `volume_shape`: RecursiveCascade or any callable
             (fixed, moving, n_repeats, training) -> RegistrationOutput.
-        config: the model folder's config; its `preprocessing` section is used.
+        config: the model folder's config; its `preprocessing` section is used, and `meant_for`
+            (`rcn_tf.meant_for`) if it has one.
         fixed, moving: SimpleITK.Image, 3D, scalar, any geometry.
         fixed_labels, moving_labels: label images in the spaces of their images, on any grid,
             or None. The moving ones are warped; with both, overlap is measured on the fixed
@@ -88,6 +102,8 @@ def register_images(
         n_repeats: times that each dense stage of the cascade is applied.
         diffeomorphic: integrate each dense stage's flow as a velocity (RecursiveCascade only).
         refine_steps: gradient steps of instance optimisation (`rcn_tf.refinement`).
+        start: "header" or "boxes"; None takes the better one.
+        force: give out the network's result even if it fits worse than a start.
         inverse: whether to compute the inverse transform, which takes as long as the transform.
         steps: rcn_tf.steps.Steps, which announces and times what is done; None tells nobody.
         keep_label_type: give the warped labels the pixel type of the moving ones; by default the
@@ -104,20 +120,18 @@ def register_images(
             fixed_labels = labels_on(fixed, fixed_labels, "the fixed labels")
         if moving_labels is not None:
             moving_labels = labels_beside(moving, moving_labels, "the moving labels")
-        options = _preprocessing(config)
-        prepared = [
-            prepare_volume(image, model.volume_shape, mask=mask, name=name, **options)
-            for image, mask, name in (
-                (fixed, fixed_mask, "the fixed image"),
-                (moving, moving_mask, "the moving image"),
-            )
-        ]
-        for name, volume in zip(("the fixed image", "the moving image"), prepared):
+        prepare = _preparation(model, config, (fixed, fixed_mask), (moving, moving_mask))
+        boxes = prepare("fixed"), prepare("moving")
+        for name, volume in zip(("the fixed image", "the moving image"), boxes):
             for remark in volume.remarks:
                 warn(f"{name}: {remark}")
+    with steps("start", "comparing where the registration can start"):
+        begin = choose_start(*boxes, prepare, start)
+        unlike = meant_for.differences(config, (fixed, moving), boxes)
+        turned = better_orientation(*boxes, begin.fits["header"])
     shape = " x ".join(map(str, model.volume_shape))
     with steps("network", f"running the network at {shape}"):
-        inputs = [tf.constant(volume.array[None, ..., None]) for volume in prepared]
+        inputs = [tf.constant(v.array[None, ..., None]) for v in (begin.fixed, begin.moving)]
         further = {"diffeomorphic": True} if diffeomorphic else {}  # not every model has it
         output = model(*inputs, n_repeats=n_repeats, training=False, **further)
         flow = _finite_flow(output)
@@ -133,14 +147,14 @@ def register_images(
             )
             flow = _finite_flow(output)
     with steps("transform", "computing the displacement at full resolution"):
-        grids = prepared[0].grid, prepared[1].grid
-        transform = GridTransform(*grids, flow)
+        found = GridTransform(begin.fixed.grid, begin.moving.grid, flow)
+        verdict = judge(begin, found, unlike=bool(unlike), force=force)
+        transform = verdict.transform
         displacement = transform.displacement_on(Grid.from_image(fixed))
     with steps("warp", "warping the moving image"):
         nothing = np.broadcast_to(np.float32(0), displacement.shape)
-        boxes = GridTransform(*grids, np.zeros_like(flow))
-        stages = {"before": nothing, "initial": boxes, "after": displacement}
-        fill = prepared[1].background.value if background is None else background
+        stages = {"before": nothing, "initial": begin.boxes, "after": displacement}
+        fill = boxes[1].background.value if background is None else background
         images = {name: warp_image(moving, by, fixed, fill) for name, by in stages.items()}
         labels = {}
         if moving_labels is not None:
@@ -158,15 +172,25 @@ def register_images(
                 backward.displacement_on(Grid.from_image(moving)), moving
             )
     with steps("metrics", "measuring"):
-        compared = comparable_images(fixed, moving, prepared, stages, images)
+        compared = comparable_images(fixed, moving, boxes, stages, images)
         metrics = registration_metrics(transform, backward, *compared, fixed_labels, labels)
+        metrics.update(_judgement(begin, verdict))
+        metrics["warnings"] = [
+            *register_warnings.about_the_orientation(fixed, moving, turned),
+            *register_warnings.about_the_start(begin),
+            *verdict.warnings,
+            *meant_for.warnings(config, unlike, verdict.failed),
+            *register_warnings.about_the_result(metrics),
+        ]
     if gain is not None:
         metrics["refinement"] = {k: v for k, v in gain._asdict().items() if k != "seconds"}
     return RegistrationResult(
         transform=transform,
-        affine=_affine_stage(output),
-        fixed=prepared[0],
-        moving=prepared[1],
+        affine=(None, None) if verdict.fallback else _affine_stage(output),
+        fixed=begin.fixed,
+        moving=begin.moving,
+        start=begin.name,
+        fallback=verdict.fallback,
         warped=images["after"],
         before=images["before"],
         initial=images["initial"],
@@ -176,6 +200,30 @@ def register_images(
         fixed_labels=fixed_labels,
         metrics={**metrics, "seconds": steps.seconds},
     )
+
+
+def _preparation(model, config, fixed, moving):
+    """Function of "fixed" or "moving", and a Grid or None, that prepares that image."""
+    scans, options = {"fixed": fixed, "moving": moving}, _preprocessing(config)
+
+    def prepare(which: str, grid: Optional[Grid] = None) -> PreparedVolume:
+        image, mask = scans[which]
+        name = f"the {which} image"
+        return prepare_volume(image, model.volume_shape, mask=mask, grid=grid, name=name, **options)
+
+    return prepare
+
+
+def _judgement(start, verdict):
+    """Metrics of the start and of what came of it."""
+    fits = {"before": start.fits["header"], "initial": start.fits["boxes"], "after": verdict.fit}
+    return {
+        "agreement": {stage: fit.agreement for stage, fit in fits.items()},
+        "agreement_inside": {stage: fit.inside for stage, fit in fits.items()},
+        "start": start.name,
+        "fallback": verdict.fallback,
+        "failed": verdict.failed,
+    }
 
 
 def _preprocessing(config):

@@ -13,12 +13,8 @@ from rcn_tf.metrics import correlation, dice, jaccard, structures
 from rcn_tf.volumes import Grid
 from rcn_tf.volumes.label_ids import require_integers
 from rcn_tf.volumes.sampling import inside
-from rcn_tf.wording import counted
 
 STAGES = ("before", "initial", "after")
-
-MAX_FOLDING = 1.0  # percent; papers of the field report about 0.05 to 0.5
-MAX_STRETCH = 1.5  # ratio of the boxes' extents beyond which they hardly hold the same organ
 
 
 def registration_metrics(transform, inverse, fixed, images, shown, fixed_labels=None, labels=None):
@@ -38,8 +34,7 @@ def registration_metrics(transform, inverse, fixed, images, shown, fixed_labels=
         folding_percent; jacobian_std; displacement_mm {mean, max}, of the flow beyond the
         alignment of the boxes; inverse_error_mm {mean, max} of a round trip, if there is an
         inverse; dice and
-        jaccard {mean: {stage: x}, structures: {id: {stage: x}}} if there are fixed labels;
-        warnings, a list of sentences.
+        jaccard {mean: {stage: x}, structures: {id: {stage: x}}} if there are fixed labels.
     """
     region = box_slices(transform.fixed_grid, Grid.from_image(fixed))
     similarity = {
@@ -56,7 +51,6 @@ def registration_metrics(transform, inverse, fixed, images, shown, fixed_labels=
         metrics["inverse_error_mm"] = _lengths(_round_trip_error(transform, inverse))
     if fixed_labels is not None and labels:
         metrics.update(_overlap(fixed_labels, labels))
-    metrics["warnings"] = _warnings(metrics, transform)
     return metrics
 
 
@@ -66,7 +60,8 @@ def metrics_rows(metrics):
     Returns: list of dicts metric, structure, before, initial, after; "" where none applies.
     """
     blank = dict.fromkeys(("metric", "structure", *STAGES), "")
-    rows = [{**blank, "metric": "correlation", **metrics["correlation"]}]
+    similarities = ("correlation", "agreement", "agreement_inside")
+    rows = [{**blank, "metric": name, **metrics[name]} for name in similarities]
     for name in ("dice", "jaccard"):
         if name in metrics:
             rows.append({**blank, "metric": name, "structure": "mean", **metrics[name]["mean"]})
@@ -134,34 +129,6 @@ def _round_trip_error(transform, inverse):
     moved = transform.transform_points(points)
     landed = inside(shape, transform.moving_grid.point_to_index(moved))
     return inverse.transform_points(moved[landed]) - points[landed]
-
-
-def _warnings(metrics, transform):
-    found = []
-    similarity = metrics["correlation"]
-    if similarity["after"] is None:
-        found.append("the warped image is constant within the fixed image's foreground")
-    elif similarity["after"] < max(similarity[stage] or -1 for stage in ("before", "initial")):
-        found.append("the correlation did not rise: look at the pictures before using the result")
-    if metrics["folding_percent"] > MAX_FOLDING:
-        found.append(f"{metrics['folding_percent']:.1f} % of the volume folds")
-    if "dice" in metrics:
-        scores = metrics["dice"]["structures"].values()
-        absent = sum(not any(stages.values()) for stages in scores)
-        if absent:
-            found.append(
-                f"{absent} of {counted(len(scores), 'structure')} never "
-                f"{'overlaps' if absent == 1 else 'overlap'}: both label images must "
-                "use the same ids"
-            )
-    extents = [grid.spacing * grid.shape for grid in (transform.fixed_grid, transform.moving_grid)]
-    stretch = np.exp(np.abs(np.log(extents[0] / extents[1])).max())
-    if stretch > MAX_STRETCH:
-        found.append(
-            f"the foreground boxes of the images differ {stretch:.1f}-fold in size: they may "
-            "show different parts of the body; masks of the same organ help"
-        )
-    return found
 
 
 def _lengths(vectors):

@@ -13,6 +13,7 @@ from rcn_tf.model_folder import DEFAULT_MODEL, load_model
 from rcn_tf.register import register_images
 from rcn_tf.register_metrics import box_slices, metrics_rows
 from rcn_tf.volumes import Grid, prepare_volume
+from tests.scans_for_tests import textured
 from tests.volumes.test_background import brain, head, outside_circle
 from tests.volumes.test_preprocessing import CHANGES, as_image, blob
 from tests.volumes.test_warping import smooth_flow, turned_copy
@@ -203,7 +204,7 @@ def test_metrics_of_a_known_flow():
     flow = np.zeros((*SHAPE, 3), np.float32)
     flow[..., 0] = np.where(d < 10, 0, -1.5 * (d - 9))  # det J is 1, then -0.5 from d = 9 on
     fixed = blob()
-    result = register_images(KnownNetwork(flow), {}, fixed, fixed)
+    result = register_images(KnownNetwork(flow), {}, fixed, fixed, force=True)
     metrics = result.metrics
     assert metrics["folding_percent"] == pytest.approx(100 * 10 / 19)
     assert metrics["jacobian_std"] == pytest.approx(np.std([1.0] * 9 + [-0.5] * 10), rel=1e-6)
@@ -217,7 +218,7 @@ def test_warped_labels_have_no_new_ids():
     moving, _ = turned_copy(blob())
     labels, _ = turned_copy(blob_labels())
     network = KnownNetwork(smooth_flow(4))
-    result = register_images(network, {}, blob(), moving, moving_labels=labels)
+    result = register_images(network, {}, blob(), moving, moving_labels=labels, force=True)
     found = sitk.GetArrayFromImage(result.warped_labels)
     assert found.dtype == np.int16
     assert set(np.unique(found)) == {0, 2, 17, 300}
@@ -256,6 +257,21 @@ def test_different_ids_and_different_parts_are_warned_of():
     warnings = " ".join(result.metrics["warnings"])
     assert "4 of 4 structures never overlap" in warnings
     assert "differ 2." in warnings
+
+
+def test_the_network_sees_what_both_scans_show():
+    """A scan that was cut off is compared with the part of the other that it shows."""
+    network = KnownNetwork()
+    image = textured()
+    result = register_images(network, {}, image, image[:, :, 10:])
+    fixed, moving, *_ = network.called_with
+    np.testing.assert_allclose(fixed, moving, atol=0.12)  # as their intensity ranges differ
+    assert (result.start, result.fallback) == ("header", False)
+    assert result.metrics["correlation"]["after"] > 0.99 > result.metrics["correlation"]["initial"]
+    assert np.abs(sitk.GetArrayViewFromImage(result.displacement)).max() < 1e-3
+    warnings = " ".join(result.metrics["warnings"])
+    assert "starts from where the headers put the images" in warnings
+    assert "the fields of view differ: the moving image shows" in warnings
 
 
 def test_box_slices_cover_the_box():

@@ -13,7 +13,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
+from rcn_tf.commands.options import (
+    add_precision,
+    add_quality,
+    add_repeats,
+    check_positive,
+    check_refine,
+)
 from rcn_tf.errors import warn
 from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.wording import counted
@@ -86,7 +92,8 @@ def run(args):
     from rcn_tf.data.scans import ScanStore
     from rcn_tf.model_folder import load_model
 
-    check_positive(args, ["repeats", "limit", "refine"])
+    check_positive(args, ["repeats", "limit"])
+    check_refine(args)
     config = load_dataset_config(args.data)
     subsets = [args.subset] if args.subset else list(config.scheme(args.scheme))
     if args.paired:
@@ -164,7 +171,7 @@ def _evaluate_subset(model, model_config, store, subset, pairs, seen, args):
         "subset": subset,
         "repeats": args.repeats,
         "diffeomorphic": args.diffeomorphic,
-        "refinement_steps": args.refine or 0,
+        "refinement_steps": args.refine,
         "overlap": args.overlap,
         "augment_seed": args.augment_seed,
         "pairs": len(pairs),
@@ -195,7 +202,7 @@ def _title(subset, n_pairs, seen):
 
 
 def _refiner(args, model_config):
-    if args.refine is None:
+    if not args.refine:
         return None
     from rcn_tf.refinement import refine, training_weights
 

@@ -65,8 +65,11 @@ def _finite(text):
     return value
 
 
-def add_quality(parser):
-    """`--diffeomorphic` and `--refine`, which cost time for a better flow."""
+def add_quality(parser, refine=0):
+    """`--diffeomorphic` and `--refine`, which cost time for a better flow.
+
+    Args: refine: steps that are made by default.
+    """
     parser.add_argument(
         "--diffeomorphic",
         action="store_true",
@@ -75,8 +78,10 @@ def add_quality(parser):
     parser.add_argument(
         "--refine",
         type=int,
+        default=refine,
         metavar="N",
-        help="optimise the flow of a pair with N gradient steps (50 to 100 do)",
+        help="optimise the flow of a pair with N gradient steps, 50 to 100 do; 0 leaves it out "
+        f"(default {refine})",
     )
 
 
@@ -96,6 +101,12 @@ def check_positive(args, names):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1; got {value}")
+
+
+def check_refine(args):
+    """Raises: ValueError: --refine is negative; 0 leaves the refinement out."""
+    if args.refine < 0:
+        raise ValueError(f"--refine must be at least 0; got {args.refine}")
 
 
 def add_precision(parser):

@@ -12,6 +12,7 @@ from rcn_tf.commands.options import (
     add_quality,
     add_repeats,
     check_positive,
+    check_refine,
 )
 from rcn_tf.commands.register_summary import print_summary
 from rcn_tf.commands.shown_warnings import noting_warnings
@@ -21,6 +22,10 @@ from rcn_tf.register_outputs import FIELD, INVERSE_FIELD, OUTPUTS, results_folde
 from rcn_tf.steps import Steps
 
 WARNINGS_LAST = True
+FAILED = 3
+"""Exit code where the result fitted worse than its start."""
+REFINE = 50
+"""Steps by default: for images like those of the training they add some hundredths of Dice."""
 INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
 
 
@@ -51,7 +56,18 @@ def add_arguments(parser):
     add_label_type(parser)
     add_background(parser)
     add_repeats(parser)
-    add_quality(parser)
+    add_quality(parser, REFINE)
+    parser.add_argument(
+        "--start",
+        choices=("header", "boxes"),
+        help="start from where the headers put the images, or with the boxes around their organs "
+        "laid over each other (default: what fits better)",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="write the result even if it fits worse than its start, which is written otherwise",
+    )
     parser.add_argument(
         "--no-inverse",
         action="store_true",
@@ -69,10 +85,14 @@ def add_arguments(parser):
 
 
 def run(args):
-    """Registers the pair; nothing is left in DIR unless everything could be written."""
+    """Registers the pair; nothing is left in DIR unless everything could be written.
+
+    Returns: exit code, 0, or FAILED where the start is written instead of a worse result.
+    """
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out {args.out} is a file; expected a folder")
-    check_positive(args, ["repeats", "refine"])
+    check_positive(args, ["repeats"])
+    check_refine(args)
     if args.fixed_labels and not args.moving_labels:
         raise ValueError("--fixed-labels needs --moving-labels, to be compared with")
     _check_inputs_stay(args)
@@ -84,6 +104,7 @@ def run(args):
     print_summary(metrics, args.out)
     for text in metrics["warnings"]:
         warn(text)
+    return FAILED if metrics["failed"] else 0
 
 
 def _register(args, steps, noted):
@@ -105,7 +126,9 @@ def _register(args, steps, noted):
             **images,
             n_repeats=args.repeats,
             diffeomorphic=args.diffeomorphic,
-            refine_steps=args.refine or 0,
+            refine_steps=args.refine,
+            start=args.start,
+            force=args.force,
             inverse=not args.no_inverse and args.fields == "all",
             steps=steps,
             keep_label_type=args.keep_label_type,
@@ -145,7 +168,7 @@ def _facts(args, result):
         "model": args.model.resolve().name if args.model else "default",
         "repeats": args.repeats,
         "diffeomorphic": args.diffeomorphic,
-        "refinement steps": args.refine or 0,
+        "refinement steps": args.refine,
         "network grid": " x ".join(map(str, result.fixed.grid.shape)),
         "rcn_tf": __version__,
     }

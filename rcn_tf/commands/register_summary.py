@@ -7,7 +7,9 @@ _OVERLAPS = ("dice", "jaccard")
 _LEGEND = """\
 by header: the moving image where its file puts it; boxes aligned: the box around its organ laid
 over the fixed one's; registered: the result. Correlation is that of the grey values over what both
-images show, 1 where they are equal up to brightness and contrast, 0 where they are unrelated."""
+images show, 1 where they are equal up to brightness and contrast, 0 where they are unrelated.
+Agreement is that of small parts at low resolution, whatever their contrast: 1 where they show the
+same, 0.1 to 0.4 where they are unrelated."""
 _OVERLAP_LEGEND = " {} measure\nthe overlap of structures without the background, from 0 to 1."
 
 
@@ -17,7 +19,8 @@ def print_summary(metrics, out):
     Args: metrics: of `rcn_tf.register_metrics`, with seconds. out: the results' folder.
     """
     print(f"{'':<13}" + "".join(f"{title:>15}" for title in _STAGES.values()))
-    print(f"{'correlation':<13}{_row(metrics['correlation'])}")
+    for name in ("correlation", "agreement"):
+        print(f"{name:<13}{_row(metrics[name])}")
     for name in _OVERLAPS:
         if name in metrics:
             count = len(metrics[name]["structures"])

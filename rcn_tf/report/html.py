@@ -45,6 +45,8 @@ _LABELS = (
 
 _NAMES = {
     "correlation": "Correlation",
+    "agreement": "Agreement",
+    "agreement_inside": "Agreement inside",
     "dice": "Dice",
     "jaccard": "Jaccard",
     "folding_percent": "Folding (% of volume)",
@@ -95,7 +97,9 @@ def _summary(metrics):
     note = (
         "before: the moving image where its header puts it; initial: the foreground boxes "
         "laid over each other; after: registered. Correlation is taken within the fixed "
-        "image's foreground box at full resolution."
+        "image's foreground box at full resolution. Agreement is that of small windows at low "
+        "resolution, of any contrast: 1 where the images show the same, 0.1 to 0.4 where they "
+        "show unrelated things; inside is within the fixed organ's outline."
     )
     return f'{_table(rows)}<p class="note">{note}</p>'
 

@@ -71,6 +71,7 @@ def prepare_volume(
     mask=None,
     margin=MARGIN,
     box=None,
+    grid=None,
     apply_mask=False,
     window=None,
     name="image",
@@ -85,6 +86,7 @@ def prepare_volume(
         margin: fraction of the foreground's extent added on both sides of each axis, at
             most to the image's border.
         box: crop box to use as it is (see PreparedVolume.box) instead of the foreground's.
+        grid: Grid of `shape`, anywhere, to sample on instead of one over the box.
         apply_mask: whether voxels outside the mask become 0 (as in skull stripping);
             otherwise the mask only places the box and the intensity range.
         window: intensities (low, high) that become 0 and 1, for CT in Hounsfield units;
@@ -110,7 +112,7 @@ def prepare_volume(
             remarks = (*remarks, _WHOLE)
     box = np.asarray(box, dtype=np.float64)
     whole = Grid.from_image(canonical)
-    grid = whole.crop_resampled(box, shape)
+    grid = whole.crop_resampled(box, shape) if grid is None else grid
 
     low, high = intensity_range(array, foreground) if window is None else map(float, window)
     if cut and window is None:

@@ -1,6 +1,7 @@
 """`rcn register` end to end with a small real network, and one line for every fault."""
 
 import csv
+import functools
 import json
 import pathlib
 
@@ -12,6 +13,7 @@ from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
 from rcn_tf.model_folder import DEFAULT_MODEL, save_model
 from rcn_tf.volumes import Grid
+from tests.scans_for_tests import textured, with_other_axes
 from tests.test_register import blob, blob_labels, far, write_pair
 
 FILES = {
@@ -54,6 +56,8 @@ def register(inputs, out, *more, fixed="fixed.nii.gz", moving="moving.nii.gz"):
             str(inputs / "model"),
             "--out",
             str(out),
+            "--refine",
+            "0",  # unless said otherwise below
             *map(str, more),
         ]
     )
@@ -179,8 +183,8 @@ def test_labels_and_masks_on_another_grid_of_the_same_space(change, inputs, tmp_
 
 
 def test_refined_and_diffeomorphic(inputs, tmp_path, capsys):
-    assert register(inputs, tmp_path / "plain") == 0
-    assert register(inputs, tmp_path / "out", "--refine", 20, "--diffeomorphic") == 0
+    assert register(inputs, tmp_path / "plain", "--force") == 0
+    assert register(inputs, tmp_path / "out", "--refine", 20, "--diffeomorphic", "--force") == 0
     assert "in 20 steps" in capsys.readouterr().out
     plain, metrics = (
         json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("plain", "out")
@@ -191,9 +195,60 @@ def test_refined_and_diffeomorphic(inputs, tmp_path, capsys):
     assert metrics["correlation"]["after"] > plain["correlation"]["after"]
     assert metrics["seconds"]["refine"] > 0
     assert metrics["settings"]["diffeomorphic"] == "True"
-    assert register(inputs, tmp_path / "none", "--refine", 0) == 2
-    assert "--refine must be at least 1" in capsys.readouterr().err
+    assert register(inputs, tmp_path / "none", "--refine", -1) == 2
+    assert "--refine must be at least 0" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_result_worse_than_its_start_is_not_written_without_force(inputs, tmp_path, capsys):
+    """The model has random weights: of two different scans it makes a worse pair."""
+    scans = []
+    for seed in (0, 1):
+        scans.append(tmp_path / f"scan_{seed}.nii.gz")
+        sitk.WriteImage(textured(seed), str(scans[-1]))
+    run = functools.partial(register, inputs, fixed=scans[0], moving=scans[1])
+
+    assert run(tmp_path / "kept") == 3
+    shown = capsys.readouterr().err.splitlines()
+    assert any("warning: the registration failed: the result fits worse" in line for line in shown)
+    metrics = json.loads((tmp_path / "kept" / "metrics.json").read_text())
+    assert (metrics["fallback"], metrics["failed"]) == (True, True)
+    assert metrics["displacement_mm"]["max"] == 0
+    starts = [metrics["agreement"][stage] for stage in ("before", "initial")]
+    assert metrics["agreement"]["after"] == max(starts)
+
+    assert run(tmp_path / "forced", "--force") == 0
+    assert "as --force says" in capsys.readouterr().err
+    metrics = json.loads((tmp_path / "forced" / "metrics.json").read_text())
+    assert (metrics["fallback"], metrics["failed"]) == (False, False)
+    assert metrics["displacement_mm"]["mean"] > 1
+
+
+def test_a_scan_to_itself_stays_where_it_is(inputs, tmp_path, capsys):
+    assert register(inputs, tmp_path / "out", moving="fixed.nii.gz") == 0
+    assert "warning: the images are aligned already" in capsys.readouterr().err
+    field = sitk.ReadImage(str(tmp_path / "out" / "displacement.nii.gz"))
+    assert np.abs(sitk.GetArrayViewFromImage(field)).max() < 1e-3
+
+
+def test_where_to_start_can_be_said(inputs, tmp_path):
+    for start in ("header", "boxes"):
+        assert register(inputs, tmp_path / start, "--start", start, "--force") == 0
+        metrics = json.loads((tmp_path / start / "metrics.json").read_text())
+        assert metrics["start"] == start
+
+
+def test_a_wrong_orientation_is_named_with_the_way_out(inputs, tmp_path, capsys):
+    image = textured()
+    for name, scan in (("right", image), ("wrong", with_other_axes(image, (0, 1, 2), (1, -1, 1)))):
+        sitk.WriteImage(scan, str(tmp_path / f"{name}.nii.gz"))
+    pair = {"fixed": tmp_path / "right.nii.gz", "moving": tmp_path / "wrong.nii.gz"}
+    assert register(inputs, tmp_path / "out", **pair) in (0, 3)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "orientation" in line)
+    assert "by its header the moving image's axes point to LPS" in line
+    assert "with its y axis reversed" in line
+    assert "--moving-orientation LAS" in line
+    assert "--fixed-orientation LAS" in line
 
 
 @pytest.mark.skipif(not DEFAULT_MODEL.is_dir(), reason="the default model is not built yet")

@@ -12,8 +12,8 @@ from eval.writing import html_section, markdown, notes, write_table
 from rcn_tf.papers import Score
 from tests.eval.study import TASK
 
-BETTER = (0.72, 0.74, 0.70, 0.76)
-WORSE = (0.70, 0.71, 0.66, 0.71)
+BETTER = (0.72, 0.74, 0.70, 0.76, 0.73, 0.73)
+WORSE = (0.70, 0.71, 0.66, 0.71, 0.67, 0.66)
 
 
 def pairs(dice, **extra):
@@ -29,7 +29,7 @@ def result(comparable=True):
     rows = []
     for label, dice in (("Affine only", WORSE), ("1-cascade VTN", BETTER), ("2-cascade VTN", ())):
         printed = {k: v for k, v in table.paper.rows[label].items() if k in columns}
-        rows.append(Row(label, printed, {TASK: pairs(dice)} if dice else {}, {TASK: 4}))
+        rows.append(Row(label, printed, {TASK: pairs(dice)} if dice else {}, {TASK: 6}))
     rows[1].parameters = (2_686_995, 1_802_607)
     rows[2].notes.append("model models/brain/vtn_2_brain is missing")
     lacking = {"LiTS Dice": "liver.json is missing"}
@@ -39,7 +39,7 @@ def result(comparable=True):
 def test_means_are_across_pairs_and_times_are_medians():
     row = result().rows[1]
     assert row.score("dice", TASK) == Score(np.mean(BETTER), pytest.approx(np.std(BETTER)))
-    assert row.score("cpu_seconds", TASK) == Score(4.5)  # of 2, 3, 6, 11
+    assert row.score("cpu_seconds", TASK) == Score(8.5)  # of 2, 3, 6, 11, 18, 27
     assert row.score("hd95_mm", TASK) is None
 
 
@@ -52,40 +52,50 @@ def test_wilcoxon_is_paired_by_the_pairs_names():
     table = result()
     table.rows[0].pairs[TASK].reverse()
     p, number = significance(table, TASK)["1-cascade VTN", "Affine only"]
-    assert number == 4
-    assert p == wilcoxon(np.subtract(BETTER, WORSE)).pvalue == 0.125  # the least four pairs allow
-    table.rows[0].pairs[TASK] = table.rows[0].pairs[TASK][:3]
-    assert significance(table, TASK)["1-cascade VTN", "Affine only"][1] == 3
+    assert number == 6
+    assert p == wilcoxon(np.subtract(BETTER, WORSE)).pvalue == 0.03125  # the least of six pairs
+    table.rows[0].pairs[TASK] = table.rows[0].pairs[TASK][:5]
+    assert significance(table, TASK)["1-cascade VTN", "Affine only"] == (None, 5)
+
+
+def test_few_pairs_have_no_p_value_and_the_reason_is_said():
+    table = result()
+    for row in table.rows[:2]:
+        row.pairs[TASK] = row.pairs[TASK][:2]
+    assert "| Affine only | - | 2 |" in markdown(table)
+    assert "brain lpba-val: no p-values of 2 pairs; the signed-rank test needs 6" in markdown(table)
 
 
 def test_equal_rows_do_not_differ():
     table = result()
     table.rows[0].pairs = table.rows[1].pairs
-    assert significance(table, TASK)["1-cascade VTN", "Affine only"] == (1.0, 4)
+    assert significance(table, TASK)["1-cascade VTN", "Affine only"] == (1.0, 6)
 
 
 def test_cells_show_paper_ours_and_difference():
     text = markdown(result())
-    assert "| 1-cascade VTN | 0.686 (0.014) / 0.730 (0.022) (+0.044) |" in text
-    assert "| 10 / 4.500 (-5.500) | 2,686,995 (1,802,607) |" in text
+    assert "| 1-cascade VTN | 0.686 (0.014) / 0.730 (0.018) (+0.044) |" in text
+    assert "| 10 / 8.500 (-1.500) | 2,686,995 (1,802,607) |" in text
     assert "- LiTS Dice: liver.json is missing" in text
     assert "| 2-cascade VTN | 0.697 (0.014) / - |" in text
     assert "- 2-cascade VTN: model models/brain/vtn_2_brain is missing" in text
-    assert "| Affine only | 0.1250 | 4 |" in text
+    assert "| Affine only | 0.0312 | 6 |" in text
 
 
 def test_other_data_have_no_difference():
     text = markdown(result(comparable=False))
-    assert "| 0.686 (0.014) / 0.730 (0.022) |" in text
+    assert "| 0.686 (0.014) / 0.730 (0.018) |" in text
     assert "not to be compared" in text
+    assert "LPBA Dice / mini study's Dice | CPU seconds |" in text
+    assert "### All metrics, mini study in place of brain lpba-val" in text
 
 
 def test_partial_rows_are_marked():
     table = result()
     table.rows[0].pairs[TASK] = table.rows[0].pairs[TASK][:2]
     assert "0.628 (0.017) / 0.705 (0.005)* (" in markdown(table)
-    assert "Affine only: brain lpba-val has 2 of 4 pairs (marked *)" in notes(table)
-    assert "| 2/4 |" in markdown(table)
+    assert "Affine only: brain lpba-val has 2 of 6 pairs (marked *)" in notes(table)
+    assert "| 2/6 |" in markdown(table)
 
 
 def test_files(tmp_path):
@@ -95,11 +105,11 @@ def test_files(tmp_path):
     with (tmp_path / "out" / "table2.csv").open() as file:
         lines = {(line["row"], line["metric"]): line for line in csv.DictReader(file)}
     line = lines["1-cascade VTN", "dice"]
-    assert (line["column"], line["paper_mean"], line["pairs"]) == ("LPBA Dice", "0.686", "4")
+    assert (line["column"], line["paper_mean"], line["pairs"]) == ("LPBA Dice", "0.686", "6")
     assert float(line["difference"]) == pytest.approx(0.73 - 0.686)
     assert lines["2-cascade VTN", "dice"]["mean"] == ""
     with (tmp_path / "out" / "table2_wilcoxon.csv").open() as file:
-        assert {float(line["p"]) for line in csv.DictReader(file)} == {0.125}
+        assert {float(line["p"]) for line in csv.DictReader(file)} == {0.03125}
 
 
 def test_a_table_is_complete_when_all_cells_are():
@@ -129,7 +139,7 @@ def test_times_may_come_from_any_task():
     table.columns = dict(sorted(table.columns.items(), reverse=True))
     assert table.tasks() == [liver, TASK]
     score, task = table.score(table.rows[1], "CPU seconds")
-    assert (score.mean, task) == (4.5, TASK)
+    assert (score.mean, task) == (8.5, TASK)
 
 
 def test_threads_are_stated():

@@ -17,7 +17,7 @@ from tests.test_register import SHAPE, KnownNetwork, blob, blob_labels
 def result():
     flow = np.zeros((*SHAPE, 3), np.float32)
     flow[:, :, SHAPE[2] // 2 :, 2] = -2  # along x only; folds where it sets in
-    return register_images(KnownNetwork(flow), {}, blob(), blob())
+    return register_images(KnownNetwork(flow), {}, blob(), blob(), force=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_failed_registration_looks_like_one():
     """Each difference is fitted by itself, so that equal images show none beside a bad result."""
     flow = np.zeros((*SHAPE, 3), np.float32)
     flow[..., 0] = 9
-    failed = register_images(KnownNetwork(flow), {}, blob(), blob() * 3 + 5)
+    failed = register_images(KnownNetwork(flow), {}, blob(), blob() * 3 + 5, force=True)
     shown = panels(fig.difference_figure(fig.make_views(failed, blob())))[0]
     before, _, after = (np.asarray(column[0].get_array()) for column in shown)
     assert np.abs(before).max() < 0.02

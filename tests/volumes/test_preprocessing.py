@@ -267,3 +267,16 @@ def test_bad_images():
     beside.SetOrigin((900, 0, 0))
     with pytest.raises(ValueError, match="no voxel of the mask of scan lies within the image"):
         prepare_volume(image, SHAPE, mask=beside, name="scan")
+
+
+def test_a_grid_that_is_given_is_sampled_as_it_is():
+    image = blob()
+    grid = Grid.from_image(image).crop_resampled([[4, 16], [5, 20], [6, 22]], SHAPE)
+    prepared = prepare_volume(image, SHAPE, grid=grid)
+    assert prepared.grid is grid
+    np.testing.assert_array_equal(prepared.box, prepare_volume(image, SHAPE).box)
+    value = image.TransformPhysicalPointToContinuousIndex(grid.index_to_point([10, 12, 14]))
+    array = sitk.GetArrayFromImage(image)
+    low, high = np.percentile(array[array > 0], [0.5, 99.5])
+    expected = (image.EvaluateAtContinuousIndex(value, sitk.sitkLinear) - low) / (high - low)
+    assert prepared.array[10, 12, 14] == pytest.approx(expected, abs=1e-5)
