@@ -7,7 +7,13 @@ import shutil
 import sys
 
 from rcn_tf.commands import dicom_options
-from rcn_tf.commands.options import add_precision, add_quality, add_repeats, check_positive
+from rcn_tf.commands.options import (
+    add_precision,
+    add_quality,
+    add_repeats,
+    add_trust,
+    check_positive,
+)
 
 WARNINGS_LAST = True
 INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
@@ -43,6 +49,7 @@ def add_arguments(parser):
         help="model folder of `rcn train` (default: the brain MRI model that comes with rcn)",
     )
     add_precision(parser)
+    add_trust(parser)
     parser.add_argument("--moving-labels", help="structures of the moving image, to warp", **image)
     parser.add_argument(
         "--fixed-labels", help="the same structures of the fixed one, to compare", **image
@@ -72,7 +79,9 @@ def run(args):
 
     with _Results(args.out) as partial:
         _say(f"loading the model {args.model or 'that comes with rcn'}")
-        model, config = load_model(args.model or DEFAULT_MODEL, args.precision)
+        model, config = load_model(
+            args.model or DEFAULT_MODEL, args.precision, trust_code=args.trust_code
+        )
         result = register_images(
             model,
             config,

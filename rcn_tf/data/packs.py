@@ -8,6 +8,7 @@ Every error names the file and the key. Packs are untrusted: links to other file
 in other files and arrays larger than the machine's memory are refused.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
@@ -18,6 +19,8 @@ import h5py
 import numpy as np
 
 from rcn_tf.files import physical_memory
+
+_HDF5_SAYS = ("Unable to", "Can't", "unable to")  # how its errors begin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,7 @@ class PackReader:
         Returns: dict {"volume": shape, "segmentation": shape or None, "point": shape or None}.
         Raises: KeyError: no such scan, or it has no volume. ValueError: wrong dtype or shape.
         """
-        with self._lock:
+        with self._lock, self._damage_named(scan_id):
             group = self._group(scan_id)
             self._check_header(scan_id, group)
             return {
@@ -105,9 +108,10 @@ class PackReader:
 
         Args: scan_id: the group's name. segmentation, points: read those too, where stored.
         Returns: Scan.
-        Raises: as `contents`; ValueError also for landmarks that are not finite.
+        Raises: as `contents`; ValueError also for landmarks that are not finite, and for
+            damaged parts of the file.
         """
-        with self._lock:
+        with self._lock, self._damage_named(scan_id):
             group = self._group(scan_id)
             self._check_header(scan_id, group)
             labels = landmarks = None
@@ -179,6 +183,20 @@ class PackReader:
             raise ValueError(f"{where} has its values in another file.")
         if array.nbytes > physical_memory():
             raise ValueError(f"{where} claims {array.nbytes / 2**30:.3g} GiB, more than memory.")
+
+    @contextlib.contextmanager
+    def _damage_named(self, scan_id):
+        """HDF5's own words for what it cannot read help nobody: the scan and the pack do."""
+        try:
+            yield
+        except (OSError, RuntimeError, KeyError) as error:
+            if isinstance(error, KeyError) and not str(error.args[0]).startswith(_HDF5_SAYS):
+                raise  # there is no such scan
+            raise ValueError(
+                f"Scan {self._name(scan_id)} cannot be read: the pack is damaged there, or the "
+                "disk fails. Make the pack again, or list the scan in the dataset config's "
+                "`exclude`."
+            ) from error
 
     def _name(self, scan_id):
         return f"{scan_id!r} in {self.path}"
