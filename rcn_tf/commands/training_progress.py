@@ -68,7 +68,7 @@ class TrainingProgress:
         self._logged = _summary(values)
         if self._shows and not self._console.is_terminal:
             total = self._config.steps
-            line = f"step {step}/{total}  {self._logged}  {_memory()}  {self._left(step)}"
+            line = f"step {step}/{total}  {self._left(step)}  {self._logged}  {_memory()}"
             print(line, file=sys.stderr, flush=True)
 
     def _left(self, step):

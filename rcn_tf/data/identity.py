@@ -46,11 +46,11 @@ def difference(before, now):
     old, new = before["volumes"], now["volumes"]
     changed = [scan for scan in new if scan in old and old[scan] != new[scan]]
     if changed:
-        return f"the volume of {changed[0]!r} is another one ({len(changed)} of {len(new)} are)"
+        return f"the volume of {changed[0]!r} is another one ({len(changed)} of {len(new)})"
     for scans, others, what in ((old, new, "missing"), (new, old, "new")):
         only = [scan for scan in scans if scan not in others]
         if only:
-            return f"scan {only[0]!r} is {what} ({len(only)} of {len(scans)} are)"
+            return f"scan {only[0]!r} is {what} ({len(only)} of {len(scans)})"
     if before["reference_flows"] != now["reference_flows"]:
         return "the file of the reference flows is another one"
     return "its scheme has other subsets, shares, pairs, atlas or order of scans"

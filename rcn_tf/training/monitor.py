@@ -54,8 +54,8 @@ def _drawn_at_random(config, source):
         scan = subset["scans"][0]  # a pack is drawn in one way
         if source.store.read(scan).attributes.get("contrast") == "random":
             return (
-                f"scans like {scan!r} were drawn with random contrasts, which the correlation that "
-                "is trained with cannot align: draw them again with `rcn prepare synth "
+                f"scans such as {scan!r} were drawn with random contrasts, which the correlation "
+                "that is trained with cannot align: draw them again with `rcn prepare synth "
                 "--contrast t1`"
             )
     return None

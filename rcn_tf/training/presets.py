@@ -37,8 +37,8 @@ class Preset:
     """A training config by name.
 
     name: as given to `rcn train`. description: what is trained, on what. paper: the table, "" for
-    one of this project's own. scores: {measure: the table's mean}; Dice and IoU in 0..1, landmark distances in the papers'
-    units. values: the training config, as in a file.
+    one of this project's own. scores: {measure: the table's mean}; Dice and IoU in 0..1, landmark
+    distances in the papers' units. values: the training config, as in a file.
     """
 
     name: str
