@@ -14,6 +14,7 @@ from rcn_tf.files import physical_memory
 from rcn_tf.training.available_memory import available_memory
 
 _FLOAT = 4  # bytes
+_SHAPE = (128, 128, 128)  # where none is named
 _COUNTS = {"n_cascades": 0, "channels": 1, "affine_channels": 1}  # and the least of each
 _SMALL, _ABSURD = 0.2, 1000  # of the machine's memory: not traced, for either reason
 # Weights of a network, per squared channel: the larger ones of this package's. Maps at full size.
@@ -24,9 +25,24 @@ def check_network(network):
     """Checks the arguments of a `RecursiveCascade` that come from a file.
 
     Args: network: dict, as `RecursiveCascade.get_config` returns it.
-    Raises: ValueError: a value of the wrong type or range, or a network that does not fit memory.
+    Raises: ValueError: as `check_values`, or the network does not fit the memory that is free.
     """
-    shape = network.get("volume_shape", (128, 128, 128))
+    check_values(network)
+    memory = physical_memory()
+    if _rough_bytes(network) < _SMALL * memory:
+        return
+    available = available_memory() or memory
+    needed = _traced_bytes(network)
+    if needed > available:
+        raise ValueError(_too_large(network, needed, available))
+
+
+def check_values(network):
+    """The part of `check_network` that takes no time.
+
+    Raises: ValueError: a value of the wrong type or range, or beyond any reason for this machine.
+    """
+    shape = network.get("volume_shape", _SHAPE)
     if not isinstance(shape, (list, tuple)) or len(shape) != 3 or not all(map(_is_count, shape)):
         raise ValueError(f"`volume_shape` must be three whole numbers; got {shape!r}.")
     for key, least in _COUNTS.items():
@@ -35,27 +51,28 @@ def check_network(network):
             raise ValueError(f"`{key}` must be a whole number from {least} on; got {value!r}.")
     if not isinstance(network.get("affine", True), bool):
         raise ValueError(f"`affine` must be true or false; got {network['affine']!r}.")
-    memory, rough = physical_memory(), _rough_bytes(network, shape)
-    if rough < _SMALL * memory:
-        return
-    available = available_memory() or memory
-    needed = rough if rough > _ABSURD * memory else _traced_bytes(network)
-    if needed > available:
-        keys = [key for key in ("volume_shape", *_COUNTS) if key in network]
-        raise ValueError(
-            f"the network needs about {min(needed, 2**100) / 2**30:.3g} GiB of memory and "
-            f"{available / 2**30:.3g} are available: "
-            + ", ".join(f"`{key}` {network[key]!s:.40}" for key in keys)
-            + "."
-        )
+    memory, rough = physical_memory(), _rough_bytes(network)
+    if rough > _ABSURD * memory:
+        raise ValueError(_too_large(network, rough, memory))
+
+
+def _too_large(network, needed, available):
+    keys = [key for key in ("volume_shape", *_COUNTS) if key in network]
+    return (
+        f"the network needs about {min(needed, 2**100) / 2**30:.3g} GiB of memory and "
+        f"{available / 2**30:.3g} are available: "
+        + ", ".join(f"`{key}` {network[key]!s:.40}" for key in keys)
+        + "."
+    )
 
 
 def _is_count(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _rough_bytes(network, shape):
+def _rough_bytes(network):
     """Upper bound of a network's memory, by the sizes of this package's own."""
+    shape = network.get("volume_shape", _SHAPE)
     channels, cascades = network.get("channels", 16), network.get("n_cascades", 1)
     squares = cascades * channels**2 + network.get("affine_channels", 16) ** 2
     weights = _WEIGHTS_PER_CHANNEL * squares

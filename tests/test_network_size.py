@@ -10,7 +10,13 @@ from rcn_tf.commands.main import main as rcn
 from rcn_tf.model_folder import load_model, save_model
 from rcn_tf.network_size import check_network
 
-GOOD = {"base": "vtn", "n_cascades": 1, "volume_shape": [32, 32, 32], "channels": 2}
+GOOD = {
+    "base": "voxelmorph",
+    "affine": False,
+    "n_cascades": 1,
+    "volume_shape": [32, 32, 32],
+    "channels": 2,
+}
 
 
 def test_an_ordinary_network_passes():
@@ -21,7 +27,7 @@ def test_an_ordinary_network_passes():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"volume_shape": [100_000] * 3}, r"needs about 5.\S*e\+07 GiB .*`volume_shape` \[100000"),
+        ({"volume_shape": [100_000] * 3}, r"needs about 6.7\S*e\+07 GiB .*`volume_shape` \[100000"),
         ({"volume_shape": [10**40] * 3}, "GiB of memory"),
         ({"channels": 10**9}, "GiB of memory .*`channels` 1000000000"),
         ({"channels": 10**300}, "GiB of memory"),
@@ -47,12 +53,15 @@ def test_what_cannot_be_made_is_named(change, words):
 
 
 def test_what_looks_large_is_traced_without_being_made(monkeypatch):
-    """With 40 MiB of memory: the weights alone have 4 bytes times what the model counts."""
-    monkeypatch.setattr(network_size, "physical_memory", lambda: 40 * 2**20)
+    """Two cascades need twice the weights of one, and the flows of two stages."""
+    monkeypatch.setattr(network_size, "physical_memory", lambda: 2**20)
     needed = network_size._traced_bytes(GOOD)
     model = rcn_tf.RecursiveCascade(**GOOD)
     weights = 4 * sum(network.count_params() for network in model.networks)
-    assert weights + 4 * 32**3 * 7 * 2 < needed < 1.5 * weights + 4 * 32**3 * 14 + 2**20
+    flows = 4 * 32**3 * 7
+    assert weights + flows < needed < weights + flows + 2**23
+    twice = network_size._traced_bytes({**GOOD, "n_cascades": 2})
+    assert twice - needed == weights + flows
     for available in (needed - 1, needed):
         monkeypatch.setattr(network_size, "available_memory", lambda free=available: free)
         if available < needed:

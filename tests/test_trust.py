@@ -63,7 +63,7 @@ def test_commands_import_only_with_the_flag(strangers, command, tmp_path, capsys
     if command == "train":
         network = {"base": "strange_code:network", "n_cascades": 1}
         (strangers / "training.json").write_text(json.dumps({"network": network}))
-    data = tests_study(tmp_path)
+    data = a_dataset(tmp_path)
     words = {
         "register": ["--fixed", image, "--moving", image, "--model", strangers, "--out", "o"],
         "evaluate": [strangers, "--data", data, "--subset", "train"],
@@ -77,7 +77,7 @@ def test_commands_import_only_with_the_flag(strangers, command, tmp_path, capsys
     assert "strange_code" not in sys.modules
 
 
-def tests_study(folder):
+def a_dataset(folder):
     from tests.training.study import write_study
 
     return write_study(folder) / "data.json"

@@ -82,6 +82,7 @@ def _of_model(folder, settings, trusted):
     """A model's training config, or the default one around its network, and its shape."""
     from rcn_tf import trust
     from rcn_tf.model_folder import read_config
+    from rcn_tf.network_size import check_values
     from rcn_tf.training.config import TrainingConfig
 
     model = read_config(folder)
@@ -91,6 +92,7 @@ def _of_model(folder, settings, trusted):
     values = training.get("config") if isinstance(training, dict) else None
     where = folder / "config.json"
     try:
+        check_values(network)
         shape = tuple(map(int, network.pop("volume_shape", DEFAULT_SHAPE)))
         values = {**(values or {}), "precision": network.pop("precision", "float32")}
     except (TypeError, ValueError) as error:

@@ -125,14 +125,14 @@ _QUICK = {
     "description": "quick: affine + 2 narrow VTN cascades, a first model of any scans in minutes",
     "network": {"n_cascades": 2, "channels": 4, "affine_channels": 4},
     "optimizer": {"learning_rate": 3e-4},
-    "steps": 600,
+    "steps": 1500,
     "halve_at": [],
     "batch_size": 1,
     "augment": False,  # hardly a pair is seen twice
     "log_every": 20,
-    "images_every": 300,
+    "images_every": 500,
     "checkpoint_every": 100,
-    "validation": {"every": 300, "pairs": 6},
+    "validation": {"every": 500, "pairs": 6},
 }
 
 

@@ -288,7 +288,6 @@ def test_sources_that_are_not_there_are_named(tmp_path):
         ("voxelmorph_7_liver", "preset; voxelmorph_N_liver has N = 1 to 5; `rcn train --presets"),
         ("vtn_10", "did you mean 'vtn_10_liver' or 'vtn_10_brain'?"),
         ("quik", "did you mean 'quick'?"),
-        ("vm_xx", "did you mean 'vm_xx2_"),
         ("vm3", "did you mean 'vm2'?"),
     ],
 )
