@@ -45,9 +45,9 @@ def make_validation(config):
     if seen:
         validation.title = "validation on training pairs"
         validation.warning = (
-            f"the validation's scheme {scheme!r} has {len(seen)} scans, such as {seen[0]!r}, that "
-            "are trained on: its numbers do not say how new scans are registered; hold scans out "
-            "with `rcn prepare ... --hold-out`, or list them in a subset of their own"
+            f"the validation's scheme {scheme!r} has scans that are trained on ({len(seen)}, "
+            f"such as {seen[0]!r}): its numbers do not say how new scans are registered; hold "
+            "scans out with `rcn prepare ... --hold-out`, or list them in a subset of their own"
         )
     return validation
 

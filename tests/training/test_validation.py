@@ -154,7 +154,7 @@ def test_without_labels_similarity_counts():
 def test_validation_on_training_pairs_is_named_so(config, study, tmp_path, caplog):
     validation = make_validation(config)
     assert validation.title == "validation on training pairs"
-    assert validation.warning.startswith("the validation's scheme 'validation' has 4 scans, such")
+    assert "scheme 'validation' has scans that are trained on (4, such as" in validation.warning
     dataset = json.loads((study / "data.json").read_text())
     dataset["files"]["again"] = {"path": "scans.h5"}
     dataset["subsets"] = {"train": ["s0", "s1"], "new": ["s2", "s3"], "twin": ["s3", "again/s1"]}
@@ -164,11 +164,11 @@ def test_validation_on_training_pairs_is_named_so(config, study, tmp_path, caplo
     held_out = make_validation(split)
     assert (held_out.title, held_out.warning) == ("validation", None)
     mixed = make_validation(split.with_settings("validation.scheme=3"))
-    assert "has 1 scans, such as 'again/s1'" in mixed.warning
+    assert "trained on (1, such as 'again/s1')" in mixed.warning
     with caplog.at_level("INFO", "rcn_tf"):
         train(config.with_settings("steps=2"), tmp_path / "run")
     assert "step 2: validation on training pairs dice" in caplog.text
-    assert "has 4 scans, such as 's0'" in lines_of(tmp_path / "run", "warning")[0]
+    assert "trained on (4, such as 's0')" in lines_of(tmp_path / "run", "warning")[0]
 
 
 def test_an_atlas_is_no_training_pair(study, config):
