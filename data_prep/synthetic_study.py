@@ -42,7 +42,9 @@ LIVER_ELASTIC = ((4, 24.0), (7, 8.0))  # like spatial_maps.ELASTIC, for soft org
 class LabelSynthesis:
     """Draws scans from a label map.
 
-    shape: (D, H, W). seed: not negative. contrast: "random" or "t1" (`synthesis.render`).
+    shape: (D, H, W). seed: not negative.
+    contrast: "t1" or "random" (`synthesis.render`), None: T1-like brains, random anything else.
+    The pack's scans say which: what has random contrasts cannot be aligned by correlation.
     structures: "evaluated" takes the ids for FreeSurfer's, draws the brain and keeps the
     structures that are scored (`freesurfer.EVALUATED`); "all" takes any ids and keeps all.
     strength: factor on the elastic deformation. orientation: three letters for files that do not
@@ -51,7 +53,7 @@ class LabelSynthesis:
 
     shape: tuple
     seed: int = 0
-    contrast: str = "random"
+    contrast: Optional[str] = None
     structures: str = "evaluated"
     strength: float = 1.0
     orientation: Optional[str] = None
@@ -59,12 +61,13 @@ class LabelSynthesis:
     def __call__(self, files, timer):
         """Draws one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         brain = self.structures == "evaluated"
+        contrast = self.contrast or ("t1" if brain else "random")
         with timer.step("read"):
             labels = _source_labels(files.labels, brain, self.orientation, _state(files.labels))
         rng = _generator(self.seed, files.id)
         with timer.step("render"):
             image, labels = random_renderings.random_rendering(
-                None, labels, rng, contrast=self.contrast, brain=brain, strength=self.strength
+                None, labels, rng, contrast=contrast, brain=brain, strength=self.strength
             )
         with timer.step("resample"):
             box = random_renderings.jittered_box(image if brain else labels, rng, parts=not brain)
@@ -72,7 +75,8 @@ class LabelSynthesis:
             segmentation = prepare_labels(labels, prepared.grid)
             if brain:
                 segmentation = freesurfer.evaluated_structures(segmentation)
-        attributes = {**grid_attributes(prepared, files.labels), "synthetic": True}
+        attributes = grid_attributes(prepared, files.labels)
+        attributes.update(synthetic=True, contrast=contrast)
         return PreparedScan(to_uint8(prepared.array), segmentation, None, attributes)
 
 

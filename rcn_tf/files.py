@@ -1,6 +1,7 @@
 """Files: whole or not at all when written, in a person's order when listed, fit for memory."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -107,6 +108,20 @@ def read_json(path):
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")
     return value
+
+
+def file_checksum(path):
+    """SHA-256 (hexadecimal) of a file's bytes. Raises: OSError: it cannot be read."""
+    with pathlib.Path(path).open("rb") as file:
+        return stream_checksum(file)
+
+
+def stream_checksum(file):
+    """SHA-256 (hexadecimal) of what is left to read of an open binary file."""
+    digest = hashlib.sha256()
+    for block in iter(lambda: file.read(1 << 20), b""):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def physical_memory():

@@ -9,10 +9,11 @@ from rcn_tf.file_kinds import because, kind_of, require_file
 _CUT_OFF = re.compile(r"truncated file: eof = (\d+).*stored_eof = (\d+)")
 
 
-def open_hdf5(path, name=""):
+def open_hdf5(path, name="", stream=None):
     """Opens an HDF5 file.
 
-    Args: path: pathlib.Path; name: what to call it in errors, before the path.
+    Args: path: pathlib.Path; name: what to call it in errors, before the path; stream:
+        the file opened already, where it must be that very one.
     Returns: h5py.File, which the caller closes.
     Raises: FileNotFoundError: no such file. OSError: it cannot be opened. ValueError: it is
         something else, naming what, or damaged.
@@ -20,7 +21,7 @@ def open_hdf5(path, name=""):
     require_file(path, "an HDF5 file", absent=f"{name} {path} does not exist.".strip())
     kind_of(path)  # the system's own error, where it cannot be read at all
     try:
-        return h5py.File(path, "r")
+        return h5py.File(stream or path, "r")
     except OSError as error:
         where = f"{name} {path}" if name else f"{path}:"
         raise ValueError(f"{where} cannot be read as HDF5: {reason(path, error)}.") from error

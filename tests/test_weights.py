@@ -1,7 +1,9 @@
 """The original's variable names, checkpoints and model folders."""
 
 import functools
+import hashlib
 import json
+import pathlib
 
 import h5py
 import numpy as np
@@ -142,3 +144,46 @@ def test_failed_save_keeps_the_old_weights(model, tmp_path, monkeypatch):
         save_model(model, tmp_path)
     assert (tmp_path / "weights.h5").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "weights.h5"]
+
+
+def test_weights_of_another_model_are_noticed(model, tmp_path):
+    """Replaced, damaged in a single bit, or on purpose: then `weights` goes from the config."""
+    for name in ("a", "b"):
+        save_model(model, tmp_path / name)
+        model.dense[0].weights[0].assign_add(tf.ones_like(model.dense[0].weights[0]))
+    path = tmp_path / "a" / "weights.h5"
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    assert config["weights"] == {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for content in (flipped, (tmp_path / "b" / "weights.h5").read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"weights.h5 is not the one that config.json was"):
+            load_model(tmp_path / "a")
+    del config["weights"]
+    (tmp_path / "a" / "config.json").write_text(json.dumps(config))
+    replaced, other = (load_model(tmp_path / name)[0] for name in ("a", "b"))
+    for one, same in zip(replaced.get_weights(), other.get_weights()):
+        np.testing.assert_array_equal(one, same)
+
+
+def test_a_kill_between_config_and_weights_leaves_a_model(model, tmp_path, monkeypatch):
+    """The new config is there, the old weights still are; the next save repairs the record."""
+    save_model(model, tmp_path)
+    before = [weight.copy() for weight in model.get_weights()]
+    model.dense[0].weights[0].assign_add(tf.ones_like(model.dense[0].weights[0]))
+
+    def kill(path, target):
+        if target.name == "weights.h5":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    rename = pathlib.Path.replace
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(pathlib.Path, "replace", kill)
+        save_model(model, tmp_path)
+    for one, same in zip(load_model(tmp_path)[0].get_weights(), before):
+        np.testing.assert_array_equal(one, same)
+    save_model(model, tmp_path)
+    assert list(load_model(tmp_path)[1]["weights"]) == ["sha256"]

@@ -17,6 +17,7 @@ from rcn_tf.commands.options import (
     add_precision,
     add_quality,
     add_repeats,
+    add_trust,
     check_positive,
     check_refine,
 )
@@ -61,6 +62,7 @@ def add_arguments(parser):
         help="scans 2k and 2k + 1 belong together, although the config does not say so (LSPIG)",
     )
     add_precision(parser)
+    add_trust(parser)
     add_quality(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a subset")
     parser.add_argument(
@@ -101,7 +103,7 @@ def run(args):
     pairs = {
         name: list(itertools.islice(subset_pairs(config, name), args.limit)) for name in subsets
     }
-    model, model_config = load_model(args.model, args.precision)
+    model, model_config = load_model(args.model, args.precision, trust_code=args.trust_code)
     if tuple(model.volume_shape) != config.image_size:
         raise ValueError(
             f"model {args.model} registers volumes of shape {tuple(model.volume_shape)}, but "

@@ -6,7 +6,7 @@ compared with the model before it is put in place.
 
 import pathlib
 
-from rcn_tf.commands.options import add_precision, add_repeats, check_positive
+from rcn_tf.commands.options import add_precision, add_repeats, add_trust, check_positive
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
 
@@ -27,6 +27,7 @@ def add_arguments(parser):
     )
     add_repeats(parser)
     add_precision(parser)
+    add_trust(parser)
     parser.add_argument(
         "--native",
         action="store_true",
@@ -54,7 +55,9 @@ def run(args):
     tf.get_logger().setLevel("ERROR")  # it reports the temporary folder
     check_target(out, args.force)
     with custom_ops.using_backend("native" if args.native else "python"):
-        model, config = load_model(args.model or DEFAULT_MODEL, args.precision)
+        model, config = load_model(
+            args.model or DEFAULT_MODEL, args.precision, trust_code=args.trust_code
+        )
     record = export_model(
         model, config, out, n_repeats=args.repeats, native=args.native, overwrite=args.force
     )

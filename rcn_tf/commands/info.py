@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rcn_tf.commands import info_memory
+from rcn_tf.commands.options import add_trust
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
 _PACKAGES = ("tensorflow", "tf_keras", "tensorflow-addons", "numpy", "SimpleITK")
@@ -21,6 +22,7 @@ def add_arguments(parser):
         nargs="?",
         help="model folder; with --memory also a training config or the name of a preset",
     )
+    add_trust(parser)
     info_memory.add_arguments(parser)
 
 
@@ -33,7 +35,7 @@ def run(args):
         return
     sections = {"Software": _software()}
     if args.source is not None:
-        sections.update(_model(pathlib.Path(args.source)))
+        sections.update(_model(pathlib.Path(args.source), args.trust_code))
     console = Console(markup=False, highlight=False)
     for title, rows in sections.items():
         console.print(title, soft_wrap=True)
@@ -70,16 +72,28 @@ def _version(package):
         return "not installed"
 
 
-def _model(folder):
-    from rcn_tf.model_folder import load_model
+def _model(folder, trusted):
+    """What a model folder holds; code in it that is not trusted is named and not imported."""
+    from rcn_tf import trust
+    from rcn_tf.model_folder import count_parameters, load_model, read_config
 
-    model, config = load_model(folder)
+    if folder.is_dir() and not trusted:
+        config = read_config(folder)
+        base = config["network"].get("base")
+        if not trust.may_import(base, config):
+            weights = [("total", f"{count_parameters(folder)[0]:,}")]
+            code = [("not imported", f"{base} (--trust-code imports it)")]
+            return _sections(folder, config, Code=code, Parameters=weights)
+    model, config = load_model(folder, trust_code=trusted)
     parameters = [(network.name, network.count_params()) for network in model.networks]
-    sections = {
-        f"Model {folder}": _flat(config["network"]),
-        "Parameters": [(name, f"{n:,}") for name, n in parameters]
-        + [("total", f"{sum(n for _, n in parameters):,}")],
-    }
+    rows = [(name, f"{n:,}") for name, n in parameters]
+    rows.append(("total", f"{sum(n for _, n in parameters):,}"))
+    return _sections(folder, config, Parameters=rows)
+
+
+def _sections(folder, config, **found):
+    """{title: rows} of the network, what was found out of it, and the rest of the config."""
+    sections = {f"Model {folder}": _flat(config["network"]), **found}
     for name, content in config.items():
         if name not in ("format", "network"):
             sections[name.capitalize()] = _flat(content)

@@ -58,10 +58,7 @@ def run(args):
     """Prints the estimate for a training config, a preset or a model folder."""
     from rcn_tf.training import memory
 
-    shape = args.shape and tuple(args.shape)
-    if args.data is not None:
-        shape = _data_shape(args.data)
-    config, shape = _source(args.source, args.settings, shape)
+    config, shape = _source(args)
     replicas = args.replicas or 1
     batch = -(-config.batch_size // replicas)
     estimate = memory.estimate(config, shape, batch)
@@ -79,31 +76,38 @@ def run(args):
         console.print(f"recompute: {str(config.recompute).lower()} is what the config says")
 
 
-def _source(source, settings, shape):
+def _source(args):
     """(TrainingConfig, volume shape) of what is named; the defaults where nothing is."""
     from rcn_tf.training.config import TrainingConfig, read_training_config
 
+    source, settings, shape = args.source, args.settings, args.shape and tuple(args.shape)
+    if args.data is not None:
+        shape = _data_shape(args.data)
     if source is None:
         config = TrainingConfig().with_settings(*settings)
     elif pathlib.Path(source).is_dir():
-        config, own_shape = _of_model(pathlib.Path(source), settings)
+        config, own_shape = _of_model(pathlib.Path(source), settings, args.trust_code)
         return config, shape or own_shape
     else:
         config = read_training_config(source, settings)
     return config, shape or _data_shape(config.data.config)
 
 
-def _of_model(folder, settings):
+def _of_model(folder, settings, trusted):
     """A model's training config, or the default one around its network, and its shape."""
+    from rcn_tf import trust
     from rcn_tf.model_folder import read_config
+    from rcn_tf.network_size import check_values
     from rcn_tf.training.config import TrainingConfig
 
     model = read_config(folder)
     network = dict(model["network"])
+    trust.check_import(network.get("base"), model, trusted, folder / "config.json")
     training = model.get("training")
     values = training.get("config") if isinstance(training, dict) else None
     where = folder / "config.json"
     try:
+        check_values(network)
         shape = tuple(map(int, network.pop("volume_shape", DEFAULT_SHAPE)))
         values = {**(values or {}), "precision": network.pop("precision", "float32")}
     except (TypeError, ValueError) as error:

@@ -116,3 +116,13 @@ def add_precision(parser):
         choices=("float32", "bfloat16", "float16"),
         help="of the convolutions; by default as trained",
     )
+
+
+def add_trust(parser):
+    """`--trust-code`, for a network that is code of somebody's own (`rcn_tf.trust`)."""
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="import and run the module that the model folder names as its network; needed where "
+        "you did not save the folder yourself",
+    )

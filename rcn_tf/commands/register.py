@@ -11,6 +11,7 @@ from rcn_tf.commands.options import (
     add_precision,
     add_quality,
     add_repeats,
+    add_trust,
     check_positive,
     check_refine,
 )
@@ -46,6 +47,7 @@ def add_arguments(parser):
         help="model folder of `rcn train` (default: the brain MRI model that comes with rcn)",
     )
     add_precision(parser)
+    add_trust(parser)
     parser.add_argument("--moving-labels", help="structures of the moving image, to warp", **image)
     parser.add_argument(
         "--fixed-labels", help="the same structures of the fixed one, to compare", **image
@@ -119,7 +121,9 @@ def _register(args, steps, noted):
             from rcn_tf.register import register_images
             from rcn_tf.register_files import write_result
 
-            model, config = load_model(args.model or DEFAULT_MODEL, args.precision)
+            model, config = load_model(
+                args.model or DEFAULT_MODEL, args.precision, trust_code=args.trust_code
+            )
         result = register_images(
             model,
             config,

@@ -1,29 +1,23 @@
 """Train a registration network on packs of scans."""
 
-import logging
 import pathlib
 import signal
 import sys
-import time
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from rcn_tf.commands.options import add_settings
-from rcn_tf.files import resident_memory
+from rcn_tf.commands.options import add_settings, add_trust
+from rcn_tf.commands.training_progress import TrainingProgress
 from rcn_tf.plain_names import plain_output_folder
 from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.wording import counted
 
 _WIDTH = 200  # columns of the presets' table, where the output is not a terminal
+_ABOUT_PRESETS = (
+    "All but `quick` train as published: 100000 steps (vm2 5000) from the papers' own start with "
+    "large random flows, for hours to weeks on a GPU."
+)
 
 
 def add_arguments(parser):
@@ -52,7 +46,12 @@ def add_arguments(parser):
         help="one device, all GPUs of this machine, or all workers that TF_CONFIG or SLURM "
         "names; by default as many as there are",
     )
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out, with its own data, wherever both have been moved",
+    )
+    add_trust(parser)
     parser.add_argument("--presets", action="store_true", help="list the presets and exit")
 
 
@@ -67,21 +66,25 @@ def run(args):
     load_tensorflow()
     from rcn_tf.training.config import load_training_config
     from rcn_tf.training.loop import train
+    from rcn_tf.training.run_folder import CONFIG
     from rcn_tf.training.strategies import is_chief, make_strategy
 
     config = load_training_config(source, settings)
+    if source == args.out / CONFIG:
+        _check_code(args, config)
     strategy = make_strategy(args.strategy)
-    shown = _Watcher(config, shows=is_chief(strategy))
-    with _StopOnSignal() as stop, plain_output_folder(args.out) as out, shown as watcher:
+    shown = TrainingProgress(config, shows=is_chief(strategy))
+    with _StopOnSignal() as stop, plain_output_folder(args.out) as out, shown as progress:
         steps = train(
             config,
             out,
             resume=args.resume,
             strategy=strategy,
-            on_step=watcher,
+            on_step=progress,
+            on_log=progress.log,
             should_stop=stop.requested,
         )
-    if not watcher.steps_seen and steps >= config.steps:
+    if not progress.steps_seen and steps >= config.steps:
         print(f"nothing to do: {args.out} already has {counted(steps, 'step')}")
         return 0
     if steps < config.steps:
@@ -100,6 +103,21 @@ def _source(args):
     raise ValueError("name a training config or a preset (`rcn train --presets` lists them).")
 
 
+def _check_code(args, config):
+    """A folder alone must not make this process import a module, unless this account trained it.
+
+    Raises: ValueError: as `rcn_tf.trust.check_import`.
+    """
+    from rcn_tf import trust
+    from rcn_tf.files import read_json
+    from rcn_tf.training.run_folder import CONFIG, ENVIRONMENT
+
+    base, path = config.network.base, args.out / ENVIRONMENT
+    named = any(setting.startswith("network.base=") for setting in args.settings)
+    record = read_json(path) if path.is_file() else {}
+    trust.check_import(base, record, args.trust_code or named, args.out / CONFIG)
+
+
 def _settings(args):
     """All settings in the order in which they hold; --set has the last word."""
     short = [] if args.data is None else [f"data.config={args.data}"]
@@ -115,6 +133,7 @@ def _print_presets():
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     table = Table(box=None, pad_edge=False)
+    table.caption, table.caption_justify = _ABOUT_PRESETS, "left"
     for heading in ("preset", "what", "paper", "its scores"):
         table.add_column(heading, no_wrap=heading == "preset")
     for preset in PRESETS.values():
@@ -122,98 +141,6 @@ def _print_presets():
         table.add_row(preset.name, preset.description, preset.paper, scores)
     console.print(table)
     return 0
-
-
-class _Watcher:
-    """Shows the training: a bar on a terminal, else a line whenever `log_every` steps are done.
-
-    What the training logs (warnings, validation) is printed above the bar. Workers that are not
-    the chief show nothing.
-    """
-
-    def __init__(self, config, shows=True):
-        self.steps_seen = 0
-        self._config = config
-        self._shows = shows
-        self._console = Console(stderr=True, highlight=False)
-        self._progress = _progress(self._console)
-        self._logging = _LogAbove(self._console)
-        self._logger = logging.getLogger("rcn_tf")
-        self._bar = None
-        self._start = None
-
-    def __enter__(self):
-        self._level = self._logger.level
-        if self._shows:
-            self._logger.addHandler(self._logging)
-            self._logger.setLevel(logging.INFO)
-        return self
-
-    def __exit__(self, *exc_info):
-        self._progress.stop()
-        self._logger.removeHandler(self._logging)
-        self._logger.setLevel(self._level)
-
-    def __call__(self, step, terms):
-        if self._bar is None:  # nothing is drawn over an error that comes before any step
-            self._start = time.monotonic()
-            self._bar = self._progress.add_task("training", total=self._config.steps, terms="")
-            if self._shows:
-                self._progress.start()
-        seconds = time.monotonic() - self._start  # without the first step, which compiles
-        rate = self.steps_seen * self._config.batch_size / seconds if self.steps_seen else 0.0
-        self.steps_seen += 1
-        shown = f"{rate:.2f} pairs/s  {_summary(terms)}  {_memory()}"
-        self._progress.update(self._bar, completed=step, terms=shown)
-        lines = self._shows and not self._console.is_terminal
-        if lines and step % self._config.log_every == 0:
-            print(f"step {step}/{self._config.steps}  {shown}", file=sys.stderr)
-
-
-class _LogAbove(logging.Handler):
-    """Prints log records through a rich console, so that they do not tear its bar."""
-
-    def __init__(self, console):
-        super().__init__()
-        self._console = console
-
-    def emit(self, record):
-        prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        self._console.print(prefix + record.getMessage(), markup=False, soft_wrap=True)
-
-
-def _memory():
-    """Memory that this process holds, on the GPU where there is one."""
-    import tensorflow as tf
-
-    if tf.config.list_logical_devices("GPU"):
-        used = tf.config.experimental.get_memory_info("GPU:0")["current"]
-    else:
-        used = resident_memory()
-    return f"{used / 2**30:.1f} GiB"
-
-
-def _summary(terms):
-    """Loss terms in one line, each summed over the stages."""
-    sums = {}
-    for name, value in terms.items():
-        short = name.split("/")[-1]
-        sums[short] = sums.get(short, 0.0) + value
-    total = sums.pop("total")
-    return f"loss {total:.4f}  " + "  ".join(f"{name} {value:.4f}" for name, value in sums.items())
-
-
-def _progress(console):
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[terms]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
 
 
 class _StopOnSignal:

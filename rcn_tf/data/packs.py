@@ -23,6 +23,8 @@ from rcn_tf.hdf5 import open_hdf5
 
 _HDF5_SAYS = ("Unable to", "Can't", "unable to")  # how its errors begin
 
+_HDF5_SAYS = ("Unable to", "Can't", "unable to")  # how its errors begin
+
 
 @dataclasses.dataclass(frozen=True)
 class Scan:

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from rcn_tf.data.augmentation import augment_images
 from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.identity import training_identity
 from rcn_tf.data.pairs import TrainingOrder, scheme_pairs
 from rcn_tf.data.reference_flows import ReferenceFlows
 from rcn_tf.data.scans import ScanStore
@@ -33,6 +34,7 @@ class TrainingData:
     seed: int
     augment: bool
     flows: Optional[ReferenceFlows] = None
+    identity: Optional[dict] = None  # `rcn_tf.data.identity`
     failures: list = dataclasses.field(default_factory=list)  # of reading, as raised
 
     @property
@@ -146,8 +148,10 @@ def training_dataset(
         if not all(pairs for pairs, _ in groups):
             raise ValueError(f"{reference_flows} has no flow for a subset of scheme {scheme!r}.")
     store = ScanStore(config, cache_bytes, annotations=False)
-    store.check(_scans_of(config, config.scheme(scheme)))
-    return TrainingData(store, TrainingOrder(groups, seed), batch_size, seed, augment, flows)
+    checksums = store.check(_scans_of(config, config.scheme(scheme)))
+    identity = training_identity(config, scheme, checksums, reference_flows)
+    order = TrainingOrder(groups, seed)
+    return TrainingData(store, order, batch_size, seed, augment, flows, identity)
 
 
 def _scans_of(config, subsets):

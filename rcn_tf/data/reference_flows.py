@@ -54,7 +54,12 @@ class ReferenceFlows:
         """
         name = f"{fixed}{_ARROW}{moving}"
         with self._lock:
-            flow = self._file[name][...].astype(np.float32)
+            try:
+                flow = self._file[name][...].astype(np.float32)
+            except (OSError, RuntimeError) as error:
+                raise ValueError(
+                    f"the flow {name!r} in {self._path} cannot be read: the file is damaged there."
+                ) from error
         if not np.isfinite(flow).all():
             raise ValueError(f"the flow {name!r} in {self._path} holds NaN or infinity.")
         return flow

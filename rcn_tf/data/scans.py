@@ -3,7 +3,8 @@
 import collections
 import threading
 
-from rcn_tf.data.packs import PackReader
+from rcn_tf.data.packs import PackReader, volume_checksum
+from rcn_tf.errors import warn
 
 
 class ScanStore:
@@ -69,18 +70,29 @@ class ScanStore:
         """Checks, before any work, that all scans can be used.
 
         Every volume must exist as uint8 of the config's `image_size` with more than one
-        intensity; segmentations and landmarks must fit (`PackReader.read`).
+        intensity; segmentations and landmarks must fit (`PackReader.read`). A volume that is
+        not the one whose checksum the pack states is warned of.
 
+        Returns: {scan id: SHA-256 of its volume}.
         Raises: FileNotFoundError, KeyError, ValueError: naming the file and the scan.
         """
+        checksums = {}
         for scan_id in scan_ids:
             scan = self.read(scan_id)
+            checksums[scan_id] = volume_checksum(scan.volume)
+            if scan.attributes.get("checksum", checksums[scan_id]) != checksums[scan_id]:
+                alias, key = self.config.locate(scan_id)
+                warn(
+                    f"`volume` of {key!r} in {self.config.files[alias]} does not have the "
+                    "checksum that the pack states: it is damaged, or was edited"
+                )
             if scan.volume.min() == scan.volume.max():
                 alias, key = self.config.locate(scan_id)
                 raise ValueError(
                     f"`volume` of {key!r} in {self.config.files[alias]} is empty: "
                     f"every voxel is {scan.volume.flat[0]}."
                 )
+        return checksums
 
     def _locate(self, scan_id):
         alias, key = self.config.locate(scan_id)

@@ -14,13 +14,13 @@ config can also be named: `rcn_tf.training.presets` has the papers' experiments.
 """
 
 import dataclasses
-import difflib
 import math
 import pathlib
 from collections.abc import Mapping
 from typing import Literal, Optional, Union
 
 from rcn_tf.objective import RCN_WEIGHTS, check_weights
+from rcn_tf.training import preset_names
 from rcn_tf.training.config_fields import build, check_keys, convert_fields, plain
 from rcn_tf.training.config_files import SUFFIXES, read_settings_file
 from rcn_tf.training.config_settings import apply_settings
@@ -226,11 +226,10 @@ def _read(source):
 
 def _missing(path):
     """What to say of a source that is not there, with the presets of nearly that name."""
-    near = " or ".join(map(repr, difflib.get_close_matches(path.stem, PRESETS)))
     if path.suffix in SUFFIXES:
-        hint = f"; did you mean the preset {near}?" if near else "."
-        return f"{path} does not exist{hint}"
-    hint = f"did you mean {near}?" if near else "`rcn train --presets` lists the presets."
+        near = " or ".join(map(repr, preset_names.nearest_presets(path.stem)))
+        return f"{path} does not exist" + (f"; did you mean the preset {near}?" if near else ".")
+    hint = preset_names.hint(path.name)
     return f"{path} is neither a training config nor a preset; {hint}"
 
 

@@ -1,5 +1,6 @@
 """The training loop: from a config to a model folder, resumable at any step."""
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -20,7 +21,13 @@ from rcn_tf.training.checkpoints import Checkpoints, newest_step
 from rcn_tf.training.memory import choose_recompute
 from rcn_tf.training.optimizers import Halving, create_slots, make_optimizer
 from rcn_tf.training.records import Records
-from rcn_tf.training.run_folder import check_folder, write_records
+from rcn_tf.training.run_folder import (
+    check_data,
+    check_folder,
+    with_data_found,
+    write_records,
+)
+from rcn_tf.training.run_lock import locked
 from rcn_tf.training.step import make_agreement, make_train_step
 from rcn_tf.training.strategies import has_other_workers, is_chief, make_strategy
 from rcn_tf.training.validation import best_score, make_validation, score
@@ -47,21 +54,27 @@ class WorkerLostError(ConnectionError):
     """Another worker of the job is gone; the message names the step to resume from."""
 
 
-def train(config, folder, *, resume=False, strategy=None, on_step=None, should_stop=None):
+def train(
+    config, folder, *, resume=False, strategy=None, on_step=None, on_log=None, should_stop=None
+):
     """Trains a network and writes its model folder.
 
     The folder holds, besides the model: `best/` (the model that did best in validation),
     `training.json` and `environment.json` (config and software as used), `checkpoints/`, `logs/`
     (TensorBoard) and `metrics.jsonl`. The pairs and augmentation of a step depend on the seed
     and the step's number only, so a resumed run sees what an uninterrupted one would have seen,
-    on whatever number of replicas. What goes wrong early is logged as a warning.
+    on whatever number of replicas. What goes wrong early is logged as a warning. While it runs, no
+    other process can train in the folder (`rcn_tf.training.run_lock`).
 
     Args:
         config: TrainingConfig. `deterministic` holds for the rest of the process.
         folder: of the run; all workers of a job need the same one, only the chief writes.
-        resume: continue from the newest checkpoint in `folder`.
+        resume: continue from the newest checkpoint in `folder`. The data must have the content
+            that the run began with, wherever they lie.
         strategy: tf.distribute strategy, see `rcn_tf.training.strategies`.
         on_step: called after every step with (step, {term: batch mean}).
+        on_log: called by the chief with (step, values) of every line of `metrics.jsonl` that has
+            the means of the loss terms.
         should_stop: called after every step; True saves and returns early.
 
     Returns: number of steps that the model has behind it.
@@ -70,21 +83,32 @@ def train(config, folder, *, resume=False, strategy=None, on_step=None, should_s
         TrainingDivergedError: the loss became NaN or infinite; the last checkpoint is kept.
         WorkerLostError: another worker of the job died; the last checkpoint is kept.
         FileNotFoundError, KeyError, ValueError: bad data or config, before any step; or
-            a `folder` that already holds a run, or none to resume.
+            a `folder` that already holds a run, or none to resume, or one of other data.
+        RunInUseError: another process trains in `folder`.
         OSError: something cannot be written.
     """
     folder = pathlib.Path(folder)
     config.check_complete()
-    check_folder(folder, config, resume)
-    keras.utils.set_random_seed(config.seed)
-    if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
     strategy = strategy or make_strategy("auto")
-    try:
-        run = _Run(config, folder, strategy)
+    with locked(folder) if is_chief(strategy) else contextlib.nullcontext() as lock:
+        check_folder(folder, config, resume)
         if resume:
+            config = with_data_found(config, folder)
+        keras.utils.set_random_seed(config.seed)
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        callbacks = (on_step or _ignore, on_log or _ignore, should_stop or _never)
+        return _run(config, folder, strategy, resume, lock, callbacks)
+
+
+def _run(config, folder, strategy, resume, lock, callbacks):
+    """`train` in a folder that is known to be the run's."""
+    try:
+        run = _Run(config, folder, strategy, lock)
+        if resume:
+            run.compare_data()
             run.checkpoints.restore()
-        return run.fit(on_step or _ignore, should_stop or _never)
+        return run.fit(*callbacks)
     except _LOST as error:
         if not has_other_workers(strategy):
             raise
@@ -97,10 +121,11 @@ def train(config, folder, *, resume=False, strategy=None, on_step=None, should_s
 class _Run:
     """State of a running training, so that the loop reads as a loop. Writes nothing when made."""
 
-    def __init__(self, config, folder, strategy):
+    def __init__(self, config, folder, strategy, lock):
         self.config = config
         self.folder = folder
         self.strategy = strategy
+        self.lock = lock
         self.source = training_dataset(
             config.data.config,
             config.data.scheme,
@@ -112,9 +137,11 @@ class _Run:
         self.source.check_replicas(strategy)
         self.validation = make_validation(config)
         self.schedule = Halving(config.optimizer.learning_rate, config.halve_at)
+        self.warnings = monitor.at_the_start(config, self.source, self.validation)
         self.flat_loss = monitor.FlatLoss()
         original = config.network.init == "original"
-        self.folding = monitor.Folding(config.steps // 10 if original else 0)
+        self.folding = monitor.Folding(config.steps // 10 if original else 0, original=original)
+        self.not_falling = monitor.NotFalling()
         self.is_chief = is_chief(strategy)
         self.agree = make_agreement(strategy)
         replicas = strategy.num_replicas_in_sync
@@ -152,8 +179,13 @@ class _Run:
             recompute=self.recompute,
         )
 
-    def fit(self, on_step, should_stop):
+    def compare_data(self):
+        """Raises ValueError if a resumed run's data are others than it began with."""
+        self.warnings.append(check_data(self.folder, self.config, self.source.identity))
+
+    def fit(self, on_step, on_log, should_stop):
         step = self.checkpoints.step
+        self.on_log = on_log
         if self.is_chief:
             self._open(step)
         if step < self.config.steps:
@@ -182,13 +214,19 @@ class _Run:
     def _open(self, step):
         """The first that is written, once all that can be wrong with the input is checked."""
         if step < self.config.steps:
-            write_records(self.folder, self.config, self.strategy, self.recompute)
+            identity = self.source.identity
+            write_records(self.folder, self.config, self.strategy, self.recompute, identity)
         self.checkpoints.remove_fragments()
         self.start = step
         self.saved = step if self.checkpoints.exist() else None
-        self.best = best_score(self.folder / "best", self.config) if step else -math.inf
+        self.best = -math.inf
+        if step and self.validation:
+            self.best = best_score(self.folder / "best", self.config, self.validation.identity)
         self.records = Records(self.folder, step)
         self.logged = (step, time.monotonic())
+        if step < self.config.steps:
+            for warning in self.warnings:
+                self._warn(step, warning)
 
     def _take_step(self, batch, step):
         terms = self.step_function(**batch)
@@ -197,7 +235,7 @@ class _Run:
         if problem:
             raise TrainingDivergedError(
                 f"step {step + 1}: {problem}; the last checkpoint is of step "
-                f"{newest_step(self.checkpoints.folder)}."
+                f"{newest_step(self.checkpoints.folder)}. {monitor.WHY_NOT_FINITE}."
             )
         self.checkpoints.advance()
         return {name: float(term.mean()) for name, term in terms.items()}
@@ -217,6 +255,8 @@ class _Run:
 
     def _finish(self, step):
         ended = self.start < step == self.config.steps
+        if step > self.logged[0]:  # the last lines' worth, where it ends between two
+            self._log(step)
         if self.validation and ended and step % self.config.validation.every:
             self._validate(step)
         if step != self.saved:
@@ -227,13 +267,16 @@ class _Run:
 
     def _log(self, step):
         (last_step, last_time), now = self.logged, time.monotonic()
-        means = self.records.log(
+        values = self.records.log(
             step,
             pairs_per_second=(step - last_step) * self.config.batch_size / (now - last_time),
             learning_rate=float(self.schedule(step - 1)),
         )
         self.logged = step, now
-        self._warn(step, self.flat_loss(means["total"]))
+        self.on_log(step, values)
+        self._warn(step, self.flat_loss(values["total"]))
+        if self.start == 0:
+            self._warn(step, self.not_falling(step, values))
 
     def _look(self, step, batch):
         """Pictures of one pair, and whether its flow folds."""
@@ -250,10 +293,11 @@ class _Run:
         measures = self.validation(self.model)
         self.records.write(step, {f"validation/{name}": v for name, v in measures.items()})
         shown = "  ".join(f"{name} {value:.4f}" for name, value in measures.items())
-        logger.info("step %d: validation %s", step, shown)
+        logger.info("step %d: %s %s", step, self.validation.title, shown)
         self._warn(step, self.folding(step, measures["folding_percent"] / 100))
         if score(measures) > self.best:
-            self._save_model(self.folder / "best", step, validation=measures)
+            facts = {"validation": measures, "validation_pairs": self.validation.identity}
+            self._save_model(self.folder / "best", step, **facts)
             self.best = score(measures)
 
     def _warn(self, step, message):
@@ -263,11 +307,13 @@ class _Run:
 
     def _save(self, step):
         self._check_weights(step)
+        self.lock.check()
         self.checkpoints.save()
         self.saved = step
         self._save_model(self.folder, step)
 
     def _save_model(self, folder, step, **facts):
+        self.lock.check()
         save_model(
             self.model,
             folder,
@@ -285,7 +331,7 @@ class _Run:
                 )
 
 
-def _ignore(_step, _terms):
+def _ignore(_step, _values):
     pass
 
 

@@ -8,8 +8,57 @@ import numpy as np
 from rcn_tf.files import natural_order
 
 FOLDING_LIMIT = 0.05
+SETTLING = 20_000  # steps in which folds of `init: original` are most likely still its start's
+SHORT = 5000  # steps; too few for that start
+WHY_NOT_FINITE = (
+    "A lower `optimizer.learning_rate`, or `optimizer.clip_norm=1`, mostly helps: go on with "
+    "--resume"
+)
+_COMPARED, _WATCHED = 5, 20  # log lines: the last five of twenty against the first five
 _FLAT_WINDOWS = 10
 _FLAT_CHANGE = 1e-3
+
+
+def at_the_start(config, source, validation):
+    """What a training's settings and data let one expect.
+
+    Args: config: TrainingConfig. source: TrainingData. validation: Validation or None.
+    Returns: list of sentences.
+    """
+    found = [
+        _short_for_its_start(config),
+        _drawn_at_random(config, source),
+        validation and validation.warning,
+    ]
+    return [sentence for sentence in found if sentence]
+
+
+def _short_for_its_start(config):
+    network = config.network
+    near_identity = network.base.startswith(("voxelmorph", "vm_")) and not network.affine
+    if network.init != "original" or near_identity or config.steps >= SHORT:
+        return None
+    return (
+        f"`network.init` is original, the papers' start with large random flows: {config.steps} "
+        "steps are too few to undo them; --set network.init=gentle, or the preset quick, starts "
+        "near the identity"
+    )
+
+
+def _drawn_at_random(config, source):
+    parts = config.loss.values()
+    parts = [one for part in parts for one in (part if isinstance(part, tuple) else [part])]
+    if not any(part.get("similarity") for part in parts):
+        return None
+    for subset in source.identity["subsets"]:
+        scan = subset["scans"][0]  # a pack is drawn in one way
+        if source.store.read(scan).attributes.get("contrast") == "random":
+            return (
+                f"scans such as {scan!r} were drawn with random contrasts, which the correlation "
+                "that is trained with cannot align: draw them again with `rcn prepare synth "
+                "--contrast t1`"
+            )
+    return None
 
 
 def source_of_nan(terms, pairs):
@@ -31,19 +80,25 @@ class Folding:
     """Notices flows that fold; it speaks once.
 
     Args: from_step: an original start (`init`) folds by design; until then nothing is said.
+        original: whether it is one.
     """
 
-    def __init__(self, from_step=0):
-        self._from_step = from_step
+    def __init__(self, from_step=0, original=False):
+        self._from_step, self._original = from_step, original
         self._said = False
 
     def __call__(self, step, fraction):
         if self._said or step < self._from_step or fraction <= FOLDING_LIMIT:
             return None
         self._said = True
+        found = f"{100 * fraction:.1f} % of the volume folds"
+        if self._original and step < SETTLING:
+            return (
+                f"{found}: most likely these are still the large random flows that `network.init` "
+                "original starts with; gentle starts near the identity"
+            )
         return (
-            f"{100 * fraction:.1f} % of the volume folds: the smoothness weight is small for these "
-            "images, or the learning rate large"
+            f"{found}: the smoothness weight is small for these images, or the learning rate large"
         )
 
 
@@ -65,4 +120,33 @@ class FlatLoss:
         return (
             f"the loss has stayed within {100 * _FLAT_CHANGE:g} % of {mean:.4f} over the last "
             f"{_FLAT_WINDOWS} log lines: is the learning rate too small, or nothing left to learn?"
+        )
+
+
+class NotFalling:
+    """Notices a loss that a training from its beginning does not bring down; it speaks once.
+
+    Called with the values of every log line from the first step on; it compares the lines before
+    the twentieth with the first ones.
+    """
+
+    def __init__(self):
+        self._lines = []
+
+    def __call__(self, step, values):
+        if len(self._lines) == _WATCHED:
+            return None
+        self._lines.append(values)
+        if len(self._lines) < _WATCHED:
+            return None
+        first, last = self._lines[:_COMPARED], self._lines[-_COMPARED:]
+        before, now = (float(np.mean([line["total"] for line in part])) for part in (first, last))
+        if now < 0.98 * before:
+            return None
+        correlation = 1 - np.mean([line.get("final/similarity", 0.0) for line in last])
+        return f"the loss has not fallen in {step} steps ({before:.4f}, now {now:.4f}): " + (
+            f"the images of a pair correlate by {correlation:.2f} only; do they show the same part "
+            "of the body in the same contrast?"
+            if correlation < 0.5
+            else "is the learning rate too large or too small?"
         )

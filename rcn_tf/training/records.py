@@ -36,13 +36,14 @@ class Records:
     def log(self, step, **extra):
         """Writes the window's means and `extra` (pairs/s, learning rate, …) at `step`.
 
-        Returns: the means, a dict.
+        Returns: what the line says besides the step, a dict.
         """
         names = self._window[0]
         means = {name: float(np.mean([terms[name] for terms in self._window])) for name in names}
         self._window = []
-        self.write(step, {**means, **extra})
-        return means
+        values = {**means, **extra}
+        self.write(step, values)
+        return values
 
     def write(self, step, values):
         """One line of numbers, and the same to TensorBoard."""

@@ -1,21 +1,32 @@
 """The folder of a training run: may this config start or continue there, and what it records.
 
 training.json       the config as used, all keys
+training_data.json  what was trained on, by content (`rcn_tf.data.identity`), and where it lay
 environment.json    versions, git commit, devices and strategy of the last start
+run.lock            who trains there now (`rcn_tf.training.run_lock`)
 checkpoints/ logs/ metrics.jsonl best/ and the model's own files
+
+A run is its settings and the content of its data: both may be moved, to another machine too.
 """
 
 import os
+import pathlib
 import platform
 
 import tensorflow as tf
 
 from custom_ops import resolve_backend
+from rcn_tf import trust
+from rcn_tf.data.identity import difference
 from rcn_tf.files import read_json, write_json
 from rcn_tf.model_folder import versions
 from rcn_tf.training.checkpoints import INDEX
 
-# What must not change between the parts of one run.
+CONFIG = "training.json"
+DATA = "training_data.json"
+ENVIRONMENT = "environment.json"
+
+# What must not change between the parts of one run, besides its data.
 _FIXED_KEYS = (
     "network",
     "loss",
@@ -24,13 +35,15 @@ _FIXED_KEYS = (
     "augment",
     "n_repeats",
     "precision",
-    "data",
     "optimizer.name",
 )
+_DATA_FILES = ("config", "reference_flows")  # of the config's `data`
 
 
 def check_folder(folder, config, resume):
     """Checks, before anything is written, that a run may start or continue in `folder`.
+
+    Whether the data are the run's is for `check_data`, once they are read.
 
     Raises: ValueError: it already holds a run, or one of another config. FileNotFoundError:
         there is nothing to resume.
@@ -44,19 +57,59 @@ def check_folder(folder, config, resume):
         return
     if not started:
         raise FileNotFoundError(f"{folder} holds no checkpoint to resume from.")
-    before, now = read_json(folder / "training.json"), config.to_dict()
+    before, now = read_json(folder / CONFIG), config.to_dict()
     for key in _FIXED_KEYS:
-        difference = _difference(key, _lookup(before, key), _lookup(now, key))
-        if difference:
-            raise ValueError(f"cannot resume {folder}: {difference}.")
+        changed = _difference(key, _lookup(before, key), _lookup(now, key))
+        if changed:
+            raise ValueError(f"cannot resume {folder}: {changed}.")
 
 
-def write_records(folder, config, strategy, recompute):
-    """Writes `training.json` and `environment.json`."""
+def with_data_found(config, folder):
+    """The config of a resumed run, whose data are where they were or moved along with the run.
+
+    A file that is gone from its recorded place is looked for where it lay as seen from the run's
+    folder, and right beside that. Whether it is the same is for `check_data`.
+
+    Raises: FileNotFoundError: it lies nowhere there.
+    """
+    recorded = read_json(folder / CONFIG).get("data") or {}
+    settings = []
+    for key in _DATA_FILES:
+        path = getattr(config.data, key)
+        if path and path == recorded.get(key) and not pathlib.Path(path).exists():
+            settings.append(f"data.{key}={_moved(path, folder)}")
+    return config.with_settings(*settings) if settings else config
+
+
+def check_data(folder, config, identity):
+    """Checks that a run is resumed with the data it was trained on.
+
+    Args: identity: of the config's data (`rcn_tf.data.identity.training_identity`).
+    Returns: a warning, or None.
+    Raises: ValueError: they differ; the message says in what.
+    """
+    if not (folder / DATA).exists():  # a run of an earlier version
+        return _compared_by_path(folder, config)
+    record = read_json(folder / DATA)
+    try:
+        changed = difference(record["identity"], identity)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder / DATA} is damaged: {error!r}.") from error
+    if changed:
+        raise ValueError(
+            f"cannot resume {folder}: {config.data.config} is not what it was trained on: "
+            f"{changed}. Name the run's own data with --data, or train in another folder."
+        )
+    return None
+
+
+def write_records(folder, config, strategy, recompute, identity):
+    """Writes `training.json`, `training_data.json` and `environment.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "training.json", config.to_dict())
+    write_json(folder / CONFIG, config.to_dict())
+    write_json(folder / DATA, {"folder": str(folder.resolve()), "identity": identity})
     write_json(
-        folder / "environment.json",
+        folder / ENVIRONMENT,
         {
             "versions": versions(),
             "host": platform.node(),
@@ -66,7 +119,40 @@ def write_records(folder, config, strategy, recompute):
             "replicas": strategy.num_replicas_in_sync,
             "recompute": recompute,
             "warp": resolve_backend(),
+            **trust.mark_of(config.network.base),
         },
+    )
+
+
+def _moved(path, folder):
+    """Where a file of the run's data lies now, by where it lay as seen from the run's folder."""
+    here = folder.resolve()
+    places = [here.parent / pathlib.Path(path).name]
+    if (folder / DATA).exists():
+        before = read_json(folder / DATA).get("folder")
+        if isinstance(before, str) and before:
+            places.insert(0, pathlib.Path(os.path.normpath(here / os.path.relpath(path, before))))
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"the data that {folder} was trained on are no longer at {path}, nor beside the run: "
+            "name their dataset config with --data."
+        )
+    return found
+
+
+def _compared_by_path(folder, config):
+    """For a run that did not record its data's content."""
+    before, now = read_json(folder / CONFIG).get("data") or {}, config.to_dict()["data"]
+    for key in before:
+        if key not in _DATA_FILES and before[key] != now.get(key):
+            changed = _difference(f"data.{key}", before[key], now.get(key))
+            raise ValueError(f"cannot resume {folder}: {changed}.")
+    if all(before.get(key) == now[key] for key in _DATA_FILES):
+        return None
+    return (
+        f"{folder} does not say what it was trained on (an earlier version made it): "
+        f"{config.data.config} is taken to be the same data as {before.get('config')}"
     )
 
 

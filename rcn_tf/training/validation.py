@@ -1,11 +1,14 @@
 """Measuring the network on held-out pairs while it trains, and keeping the best one."""
 
 import dataclasses
+import hashlib
+import json
 
 import numpy as np
 import tensorflow as tf
 
 from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.packs import annotations_checksum
 from rcn_tf.data.pairs import scheme_pairs
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.evaluation import evaluate
@@ -32,23 +35,53 @@ def make_validation(config):
         return None
     pairs = [pair for group, _ in scheme_pairs(dataset, scheme) for pair in group]
     places = np.linspace(0, len(pairs) - 1, min(config.validation.pairs, len(pairs)))
+    chosen = [pairs[round(k)] for k in places]
     try:
-        return Validation(ScanStore(dataset), [pairs[round(k)] for k in places], config.n_repeats)
+        validation = Validation(ScanStore(dataset), chosen, config.n_repeats)
     except (FileNotFoundError, KeyError, ValueError) as error:
         hint = f"validation: {error.args[0]} (validation.scheme=none trains without it)"
         raise type(error)(hint) from error
+    seen = _trained_on(dataset, config.data.scheme, chosen)
+    if seen:
+        validation.title = "validation on training pairs"
+        validation.warning = (
+            f"the validation's scheme {scheme!r} has scans that are trained on ({len(seen)}, "
+            f"such as {seen[0]!r}): its numbers do not say how new scans are registered; hold "
+            "scans out with `rcn prepare ... --hold-out`, or list them in a subset of their own"
+        )
+    return validation
+
+
+def _trained_on(dataset, scheme, pairs):
+    """Scans of validation pairs, besides an atlas, that a training scheme's subsets hold."""
+
+    def place(scan):
+        alias, key = dataset.locate(scan)
+        return dataset.files[alias].resolve(), key
+
+    trained = {place(scan) for name in dataset.scheme(scheme) for scan in dataset.subset(name)}
+    scans = dict.fromkeys(scan for pair in pairs for scan in pair)
+    return [scan for scan in scans if scan != dataset.atlas and place(scan) in trained]
 
 
 class Validation:
     """Registers pairs of scans and averages what the last stage achieves.
 
     Args: store: ScanStore. pairs: [(fixed id, moving id)]. n_repeats: as in training.
+
+    identity: what tells these pairs and their annotations from others, by content. title: what
+    the measurement is called. warning: what is to be said of the pairs, or None.
     """
+
+    identity = None
+    title = "validation"
+    warning = None
 
     def __init__(self, store, pairs, n_repeats=1):
         self._store, self._pairs, self._n_repeats = store, pairs, n_repeats
         self._compiled = None
-        store.check(sorted({scan for pair in pairs for scan in pair}))
+        volumes = store.check(sorted({scan for pair in pairs for scan in pair}))
+        self.identity = self._identity(volumes)
 
     def __call__(self, model):
         """{measure: mean over the pairs}, those of `_MEASURES` that the scans allow."""
@@ -69,6 +102,16 @@ class Validation:
         known = {name: values for name, values in found.items() if not np.isnan(values).all()}
         return {name: float(np.nanmean(values)) for name, values in known.items()}
 
+    def _identity(self, volumes):
+        annotations = {}
+        for scan_id in volumes:
+            scan = self._store.read(scan_id)
+            annotations[scan_id] = annotations_checksum(scan.segmentation, scan.points)
+        pairs = [[volumes[scan] + annotations[scan] for scan in pair] for pair in self._pairs]
+        config = self._store.config
+        told = [pairs, config.structures, config.image_type, self._n_repeats]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
     def _read(self, pair):
         return tuple(dataclasses.replace(self._store.read(scan), id=scan) for scan in pair)
 
@@ -78,16 +121,20 @@ def score(measures):
     return measures.get("dice", measures["similarity"])
 
 
-def best_score(folder, config):
+def best_score(folder, config, identity=None):
     """Score of the model that lies in a folder, by which a better one is known.
 
-    Minus infinity where there is none, or one that a kill left half written, or one that was
-    measured on other pairs than the training config's.
+    Args: config: TrainingConfig. identity: of its validation, see `Validation`.
+    Returns: float; minus infinity where there is no model, or one that a kill left half written,
+        or one that was measured on other pairs (of other paths, where the folder is of an earlier
+        version and tells nothing else).
     """
     try:
         training = read_config(folder)["training"]
         before = TrainingConfig.from_dict(training["config"])
         comparable = (before.data, before.validation) == (config.data, config.validation)
+        if identity is not None and training.get("validation_pairs"):
+            comparable = training["validation_pairs"] == identity
         return score(training["validation"]) if comparable else -np.inf
     except (FileNotFoundError, KeyError, ValueError):
         return -np.inf

@@ -92,3 +92,26 @@ def test_bad_arrays(pack, key, array, message):
         file["a"][key] = array
     with PackReader(pack) as reader, pytest.raises(ValueError, match=message):
         reader.read("a")
+
+
+@pytest.mark.parametrize("key", ["volume", "segmentation"])
+def test_damaged_chunks_are_named_without_hdf5s_own_words(pack, key):
+    """Zeros over the compressed bytes of one array; the other scan is still read."""
+    rng = np.random.default_rng(0)
+    with h5py.File(pack, "w") as file:
+        for scan in ("a", "b"):
+            for name in ("volume", "segmentation"):
+                values = rng.integers(0, 255, SHAPE, np.uint8)
+                file.create_dataset(f"{scan}/{name}", data=values, compression="gzip")
+        chunk = file[f"b/{key}"].id.get_chunk_info(0)
+    with pack.open("r+b") as raw:
+        raw.seek(chunk.byte_offset)
+        raw.write(bytes(chunk.size))
+    with PackReader(pack) as reader:
+        reader.read("a")
+        with pytest.raises(
+            ValueError, match=r"^Scan 'b' in .*pack\.h5 cannot be read: the pack is"
+        ):
+            reader.read("b")
+        with pytest.raises(KeyError, match=r"has no scan 'c'"):
+            reader.read("c")

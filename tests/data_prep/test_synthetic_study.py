@@ -82,11 +82,12 @@ def _high_ids(files):
 
 
 @pytest.mark.shared_data
-@pytest.mark.parametrize("contrast", ["t1", "random"])
+@pytest.mark.parametrize("contrast", [None, "t1", "random"])
 def test_a_real_brain(shared_data, contrast):
     path = shared_data / "brain" / "labelmap_02.nii.gz"
     recipe = LabelSynthesis((32, 40, 36), contrast=contrast)
     scan = recipe(ScanFiles("b", None, path), StepTimer())
+    assert scan.attributes["contrast"] == (contrast or "t1")
     assert set(np.unique(scan.segmentation)) <= {0, *EVALUATED}
     assert len(np.unique(scan.segmentation)) > 20
     centre = {k: np.argwhere(scan.segmentation == k).mean(axis=0) for k in (2, 41, 8, 10)}

@@ -277,6 +277,28 @@ def test_sources_that_are_not_there_are_named(tmp_path):
         load_training_config(tmp_path / "train.cfg")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "vtn_99",
+            "vtn_N_liver has N = 1 to 10, vtn_N_brain has N = 1 to 10; `rcn train --presets",
+        ),
+        ("vtn_11_brain", "preset; vtn_N_brain has N = 1 to 10; `rcn train --presets"),
+        ("voxelmorph_7_liver", "preset; voxelmorph_N_liver has N = 1 to 5; `rcn train --presets"),
+        ("vtn_10", "did you mean 'vtn_10_liver' or 'vtn_10_brain'?"),
+        ("quik", "did you mean 'quick'?"),
+        ("vm3", "did you mean 'vm2'?"),
+    ],
+)
+def test_no_number_is_guessed_for_another(name, said):
+    with pytest.raises(FileNotFoundError) as info:
+        load_training_config(name)
+    assert said in str(info.value)
+    if name == "vtn_99":
+        assert "vtn_9_brain" not in str(info.value)
+
+
 def test_a_whole_number_may_be_written_with_an_exponent(tmp_path):
     path = tmp_path / "train.yaml"
     path.write_text("steps: 2e5\ndata: {config: d.json}\n")

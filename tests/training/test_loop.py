@@ -83,6 +83,7 @@ def test_writes_model_records_and_checkpoints(finished):
         "logs",
         "metrics.jsonl",
         "training.json",
+        "training_data.json",
         "weights.h5",
     ]
     assert len(list((finished / "checkpoints").glob("*.index"))) == 3

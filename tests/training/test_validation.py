@@ -1,7 +1,9 @@
 """Validation while training: which pairs, what is measured, and the best model."""
 
 import json
+import shutil
 
+import h5py
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from rcn_tf.evaluation import evaluate
 from rcn_tf.model_folder import load_model
 from rcn_tf.training.config import load_training_config
 from rcn_tf.training.loop import train
-from rcn_tf.training.validation import best_score, make_validation, score
+from rcn_tf.training.validation import Validation, best_score, make_validation, score
 from tests.training.study import write_study
 
 SCHEME = "validation.scheme=validation"
@@ -73,7 +75,10 @@ def test_the_best_model_is_kept(config, tmp_path, monkeypatch):
     """Scores 0.5, 0.7, 0.6: the model of step 4 stays, through a resumption too."""
     scores = iter([0.5, 0.7, 0.6, 0.65])
 
-    class Judge:
+    class Judge(Validation):
+        def __init__(self):
+            pass
+
         def __call__(self, model):
             return {"dice": next(scores), "similarity": 0.0, "folding_percent": 0.0}
 
@@ -87,7 +92,10 @@ def test_the_best_model_is_kept(config, tmp_path, monkeypatch):
 
 
 def test_a_folding_network_is_warned_of(config, tmp_path, monkeypatch, caplog):
-    class Folding:
+    class Folding(Validation):
+        def __init__(self):
+            pass
+
         def __call__(self, model):
             return {"similarity": 0.5, "folding_percent": 7.0}
 
@@ -141,3 +149,46 @@ def test_missing_scans_say_how_to_train_without(study, tmp_path):
 def test_without_labels_similarity_counts():
     assert score({"similarity": 0.9, "folding_percent": 0.0}) == 0.9
     assert score({"dice": 0.6, "similarity": 0.9}) == 0.6
+
+
+def test_validation_on_training_pairs_is_named_so(config, study, tmp_path, caplog):
+    validation = make_validation(config)
+    assert validation.title == "validation on training pairs"
+    assert "scheme 'validation' has scans that are trained on (4, such as" in validation.warning
+    dataset = json.loads((study / "data.json").read_text())
+    dataset["files"]["again"] = {"path": "scans.h5"}
+    dataset["subsets"] = {"train": ["s0", "s1"], "new": ["s2", "s3"], "twin": ["s3", "again/s1"]}
+    dataset["schemes"] = {"1": {"train": 1}, "2": {"new": 1}, "3": {"new": 1, "twin": 1}}
+    (study / "split.json").write_text(json.dumps(dataset))
+    split = config.with_settings(f"data.config={study}/split.json", "validation.scheme=2")
+    held_out = make_validation(split)
+    assert (held_out.title, held_out.warning) == ("validation", None)
+    mixed = make_validation(split.with_settings("validation.scheme=3"))
+    assert "trained on (1, such as 'again/s1')" in mixed.warning
+    with caplog.at_level("INFO", "rcn_tf"):
+        train(config.with_settings("steps=2"), tmp_path / "run")
+    assert "step 2: validation on training pairs dice" in caplog.text
+    assert "trained on (4, such as 's0')" in lines_of(tmp_path / "run", "warning")[0]
+
+
+def test_an_atlas_is_no_training_pair(study, config):
+    dataset = json.loads((study / "data.json").read_text())
+    dataset["atlas"] = "s0"
+    dataset["subsets"] = {"train": ["s0", "s1", "s2"], "new": ["s3"]}
+    dataset["schemes"] = {"1": {"train": 1}, "2": {"new": 1}}
+    (study / "atlas.json").write_text(json.dumps(dataset))
+    settings = (f"data.config={study}/atlas.json", "validation.scheme=2")
+    assert make_validation(config.with_settings(*settings)).warning is None
+
+
+def test_the_best_model_is_known_again_after_a_move(config, study, tmp_path):
+    """By what the pairs hold: another path counts, other labels do not."""
+    best = tmp_path / "run" / "best"
+    train(config.with_settings("steps=2"), tmp_path / "run")
+    moved, edited = (shutil.copytree(study, tmp_path / name) for name in ("moved", "edited"))
+    with h5py.File(edited / "scans.h5", "a") as pack:
+        pack["s1/segmentation"][0, 0, 0] = 255 - pack["s1/segmentation"][0, 0, 0]
+    for folder, known in ((moved, True), (edited, False)):
+        there = config.with_settings(f"data.config={folder}/data.json")
+        found = best_score(best, there, make_validation(there).identity)
+        assert (found > 0) == known

@@ -10,6 +10,7 @@ from rcn_tf.commands.prepare.batches import (
     scan_progress,
 )
 from rcn_tf.commands.prepare.splits import add_hold_out, parsed_hold_out
+from rcn_tf.errors import warn
 
 
 def add_commands(commands):
@@ -32,8 +33,9 @@ def add_commands(commands):
     parser.add_argument("--config", required=True, help="dataset config to write (.json)", **path)
     parser.add_argument(
         "--contrast",
-        choices=("random", "t1"),
-        help="any intensity for any structure (default), or like T1-weighted MRI",
+        choices=("t1", "random"),
+        help="like T1-weighted MRI (default for brains), or any intensity for any structure "
+        "(default with --structures all): the correlation that is trained with cannot align that",
     )
     parser.add_argument(
         "--structures",
@@ -74,6 +76,11 @@ def run(args):
         liver = None if args.liver_label is None else tuple(args.liver_label)
         recipe = LiverSynthesis(liver_labels=liver, **common)
     else:
+        if args.structures == "all" and args.contrast is None:
+            warn(
+                "the structures are drawn with random contrasts, which the correlation that "
+                "`rcn train` maximises cannot align (--contrast random says that it is meant)"
+            )
         given = {"contrast": args.contrast, "structures": args.structures}
         recipe = LabelSynthesis(**{k: v for k, v in given.items() if v is not None}, **common)
     with scan_progress(len(args.labels) * args.number) as progress:
