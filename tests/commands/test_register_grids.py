@@ -1,0 +1,63 @@
+"""`rcn register` with labels and masks that do not lie on the voxels of their image."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from rcn_tf.model_folder import save_model
+from rcn_tf.volumes import Grid
+from tests.commands.test_register import register, small_network
+from tests.test_register import write_pair
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with a pair of images, their labels and a model that moves voxels."""
+    folder = tmp_path_factory.mktemp("grids")
+    write_pair(folder)
+    save_model(small_network(), folder / "model", preprocessing={"margin": 0.05})
+    return folder
+
+
+@pytest.mark.parametrize("change", ["reordered", "cropped", "finer", "shifted"])
+def test_labels_and_masks_on_another_grid_of_the_same_space(change, inputs, tmp_path):
+    """Whatever grid a segmentation is saved on, the structures come out where they did."""
+
+    def other_grid(name):
+        image = sitk.ReadImage(str(inputs / f"{name}_labels.nii.gz"))
+        if change == "reordered":
+            image = sitk.DICOMOrient(image, "PIR")
+        elif change == "cropped":
+            found = sitk.LabelShapeStatisticsImageFilter()
+            found.Execute(image > 0)
+            x, y, z, nx, ny, nz = found.GetBoundingBox(1)
+            image = image[x : x + nx, y : y + ny, z : z + nz]
+        elif change == "shifted":
+            image.SetOrigin([c + 0.01 for c in image.GetOrigin()])
+        else:
+            grid = Grid.from_image(image)
+            fine = grid.crop_resampled([[0, n] for n in grid.shape], [2 * n for n in grid.shape])
+            like = fine.to_image(np.zeros(fine.shape, np.uint8))
+            image = sitk.Resample(image, like, sitk.Transform(), sitk.sitkNearestNeighbor)
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nrrd"))
+        return tmp_path / f"{name}.nrrd"
+
+    def scores(out, fixed, moving):
+        options = ["--fixed-labels", fixed, "--moving-labels", moving]
+        options += ["--fixed-mask", fixed, "--moving-mask", moving]
+        assert register(inputs, tmp_path / out, *options) == 0
+        dice = json.loads((tmp_path / out / "metrics.json").read_text())["dice"]["mean"]
+        image = sitk.ReadImage(str(tmp_path / out / "warped_labels.nii.gz"))
+        return dice["after"], sitk.GetArrayFromImage(image)
+
+    plain, expected = scores("plain", *(inputs / f"{k}_labels.nii.gz" for k in ("fixed", "moving")))
+    dice, found = scores("out", other_grid("fixed"), other_grid("moving"))
+    assert plain > 0.2
+    if change == "reordered":
+        assert dice == plain
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert dice == pytest.approx(plain, abs=0.02)
+        assert (found == expected)[(expected > 0) | (found > 0)].mean() > 0.95
