@@ -79,13 +79,14 @@ def changed(image, change):
 )
 def test_a_registration_depends_on_neither_grey_values_nor_background(of_fixed, of_moving):
     fixed, moving, labels = textured_pair()
-    plain = register_images(ImageNetwork(), {}, fixed, moving, moving_labels=labels)
+    plain = register_images(ImageNetwork(), {}, fixed, moving, moving_labels=labels, force=True)
     other = register_images(
         ImageNetwork(),
         {},
         changed(fixed, CHANGES[of_fixed]),
         changed(moving, CHANGES[of_moving]),
         moving_labels=labels,
+        force=True,
     )
     assert np.abs(plain.transform.flow).max() > 1
     first, second = (sitk.GetArrayFromImage(result.displacement) for result in (plain, other))
@@ -105,7 +106,9 @@ def test_outside_the_moving_image_lies_its_background():
     outside = np.pad(np.zeros(brain().shape, bool), ((0, 3),) * 3, constant_values=True)
     far = np.zeros((*SHAPE, 3), np.float32) + 12
     for background, expected in ((None, 0), (-7.5, -7.5)):
-        result = register_images(KnownNetwork(far), {}, fixed, moving, background=background)
+        result = register_images(
+            KnownNetwork(far), {}, fixed, moving, background=background, force=True
+        )
         assert (sitk.GetArrayFromImage(result.before)[outside] == expected).all()
         assert (sitk.GetArrayFromImage(result.warped)[-1] == expected).all()
 

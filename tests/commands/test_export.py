@@ -83,7 +83,7 @@ def spoilt_model(models, folder, name):
         ("config", "config.json is not valid JSON"),
         ("weights", "weights.h5: cannot be read as HDF5"),
         ("absent", "weights.h5 does not exist"),
-        ("base", "'nowhere.to_be:Found' cannot be imported"),
+        ("base", "names code to import and run, module 'nowhere.to_be'"),
     ],
 )
 def test_damaged_model_folders(name, message, models, tmp_path, capsys):

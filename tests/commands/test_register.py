@@ -55,8 +55,7 @@ def register(inputs, out, *more, fixed="fixed.nii.gz", moving="moving.nii.gz"):
             str(inputs / "model"),
             "--out",
             str(out),
-            "--refine",
-            "0",  # unless said otherwise below
+            *(() if "--refine" in more else ("--refine", "0")),
             *map(str, more),
         ]
     )
@@ -267,8 +266,9 @@ def test_background_and_what_was_assumed_of_it(inputs, tmp_path, capsys):
     image[12, 10, 9] = float("nan")
     sitk.WriteImage(image, str(tmp_path / "hole.nrrd"))
     sitk.WriteImage(blob()[:, :, 9:], str(tmp_path / "cut.nrrd"))
-    pair = ["--fixed", tmp_path / "hole.nrrd", "--moving", tmp_path / "cut.nrrd"]
-    assert register(inputs, tmp_path / "out", "--background", "-50", *pair) == 0
+    pair = {"fixed": tmp_path / "hole.nrrd", "moving": tmp_path / "cut.nrrd"}
+    more = ("--background", "-50", "--force")
+    assert register(inputs, tmp_path / "out", *more, **pair) == 0
     error = capsys.readouterr().err
     assert "warning: the fixed image: 1 NaN or infinite voxels inside the image count as" in error
     warped = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "warped.nii.gz")))
