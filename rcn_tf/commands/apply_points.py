@@ -1,6 +1,8 @@
 """`rcn apply --points`."""
 
 from rcn_tf.commands.transform_options import described, read_chain
+from rcn_tf.errors import warn
+from rcn_tf.wording import counted
 
 _LISTED = 10  # points that a warning names
 
@@ -18,7 +20,7 @@ def run(args):
     moved, residual, status = chain.move_points(file.points)
     notes = ["" if s == Status.OK else Status(s).name.lower() for s in status]
     write_points(args.out, file, moved, notes)
-    print(f"written: {args.out} ({len(moved)} points, {_way(args)})")
+    print(f"written: {args.out} ({counted(len(moved), 'point')}, {_way(args)})")
     if chain.has_inverses():
         sound = residual[status == Status.OK]
         if sound.size:
@@ -31,7 +33,8 @@ def run(args):
         numbers = [k for k, note in enumerate(notes, 1) if note == kind]
         if numbers:
             names = ", ".join(map(str, numbers[:_LISTED])) + (" ..." if numbers[_LISTED:] else "")
-            print(f"warning: {len(numbers)} points lie {text}: number {names}")
+            lie = "lies" if len(numbers) == 1 else "lie"
+            warn(f"{counted(len(numbers), 'point')} {lie} {text}: number {names}")
 
 
 def _way(args):

@@ -9,7 +9,7 @@ def add_settings(parser, help_text):
     parser.add_argument(
         "--set",
         dest="settings",
-        action="append",
+        action=_SetOnce,
         default=[],
         metavar="KEY=VALUE",
         help=help_text,
@@ -31,6 +31,17 @@ def add_geometry(parser, names=("fixed", "moving")):
             metavar="N",
             help=f"which frame, from 0, if --{name} is 4D",
         )
+
+
+class _SetOnce(argparse.Action):
+    """Collects settings; each key may be set once."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        del parser, option_string
+        key, earlier = values.partition("=")[0], getattr(namespace, self.dest)
+        if key in [setting.partition("=")[0] for setting in earlier]:
+            raise argparse.ArgumentError(None, f"--set {key} is given twice")
+        setattr(namespace, self.dest, [*earlier, values])
 
 
 def add_repeats(parser):

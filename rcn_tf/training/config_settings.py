@@ -21,17 +21,13 @@ def apply_settings(cls, values, settings, paths=()):
         settings: the strings.
         paths: keys that name files, made absolute from the working directory.
 
-    Raises: ValueError: not of that form, there is no such key, or one is set twice.
+    Raises: ValueError: not of that form, or there is no such key.
     """
     values = plain(values)
-    seen = set()
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"--set needs key=value; got {setting!r}.")
-        if key in seen:
-            raise ValueError(f"--set: `{key}` is set twice.")
-        seen.add(key)
         hint = _hint(cls, key)
         if hint is Optional[str] and text == "null":
             value = None

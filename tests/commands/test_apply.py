@@ -234,7 +234,7 @@ def test_points_outside_are_named(study, tmp_path, capsys):
     command = ["--points", write_csv(tmp_path / "p.csv", points), "--out", tmp_path / "q.csv"]
     assert apply(study, *command) == 0
     assert read_csv(tmp_path / "q.csv")[1] == ["ok", "ok", "outside"]
-    assert "1 point lies beyond the field; moved as its border: number 3" in capsys.readouterr().out
+    assert "1 point lies beyond the field; moved as its border: number 3" in capsys.readouterr().err
 
 
 def test_inverse_image_field_and_status(study, tmp_path, capsys):

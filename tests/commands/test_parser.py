@@ -101,8 +101,9 @@ def test_mistyped_options_are_one_line(capsys, arguments, message):
 
 def test_settings_and_scans_given_twice(tmp_path, capsys):
     settings = ["--set", "steps=1", "--set", "steps=2"]
-    assert main(["train", "vtn_3_brain", "--out", str(tmp_path / "run"), *settings]) == 2
-    assert "`steps` is set twice" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "vtn_3_brain", "--out", str(tmp_path / "run"), *settings])
+    assert "error: --set steps is given twice" in capsys.readouterr().err
     twice = ["--mask", "S1", "a.nii", "--mask", "S1", "b.nii"]
     command = ["prepare", "lpba", "--data", str(tmp_path), "--out", str(tmp_path), *twice]
     assert main(command) == 2
