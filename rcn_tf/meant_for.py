@@ -77,6 +77,8 @@ def warnings(config: Mapping, found: Sequence[str], failed: bool) -> list:
 def _difference(meant, image, volume):
     """What is different about an image, as the end of a sentence; "" where nothing is."""
     array = sitk.GetArrayViewFromImage(image)
+    if volume.background.nothing is not None:
+        array = array[~volume.background.nothing]  # padding has no unit
     if meant.get("hounsfield") is False and in_hounsfield_units(array):
         return f"is a CT (values from {array.min():.0f} to {array.max():.0f}, as Hounsfield units)"
     extent = np.sort(volume.grid.spacing * volume.grid.shape)

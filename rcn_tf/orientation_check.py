@@ -136,6 +136,11 @@ def corrected_fixed_code(image: sitk.Image, orientation: Orientation) -> str:
     return _code(image, to, signs)
 
 
+def mirrored(code: str) -> str:
+    """The code with left and right exchanged, such as "RAS" for "LAS"."""
+    return code.translate(str.maketrans("LR", "RL"))
+
+
 def stated_code(image: sitk.Image) -> str:
     """Code of an image's axes by its header: where x, y and z grow towards."""
     return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())

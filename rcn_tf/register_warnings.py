@@ -63,7 +63,9 @@ def about_the_orientation(
         f"clearly better with {orientation_check.describe(better.orientation)} (agreement "
         f"{better.score:.2f} instead of {better.stated_score:.2f}): a header is probably "
         f"wrong; look at both images, then give --moving-orientation {code}, or "
-        f"--fixed-orientation {other} if the fixed image's header is the wrong one"
+        f"--fixed-orientation {other} if the fixed image's header is the wrong one; left and right "
+        "cannot be told from the images where both sides look alike, as in brains: "
+        f"{orientation_check.mirrored(code)} fits as well"
     ]
 
 

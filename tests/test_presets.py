@@ -122,7 +122,7 @@ def test_networks_without_affine_stage_stand_for_voxelmorphs_own_code():
 
 def test_documented_defaults_are_the_defaults():
     text = (ROOT / "docs" / "configs.md").read_text()
-    documented = json.loads(text.split("```json")[1].split("```")[0])
+    documented = json.loads(text.split("```json")[-1].split("```")[0])
     assert documented == TrainingConfig().to_dict()
     assert list(documented) == list(TrainingConfig().to_dict())
 

@@ -31,7 +31,7 @@ GOOD = {
         ({"agreement": {"after": 0.2}}, "(agreement 0.20, as unrelated images have)"),
         (
             {"dice": {"structures": {3: {"before": 0.0, "initial": 0.0, "after": 0.0}}}},
-            "1 of 1 structures never overlap",
+            "1 of 1 structure never overlaps",
         ),
     ],
 )

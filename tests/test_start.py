@@ -17,7 +17,7 @@ def start_of(fixed, moving, wanted=None):
     def prepare(which, grid=None):
         return prepare_volume(images[which], SHAPE, grid=grid)
 
-    return choose_start(prepare("fixed"), prepare("moving"), (fixed, moving), prepare, wanted)
+    return choose_start(prepare("fixed"), prepare("moving"), prepare, wanted)
 
 
 def moved(image, shift):

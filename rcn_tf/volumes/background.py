@@ -22,7 +22,13 @@ from typing import Optional
 import numpy as np
 from scipy import ndimage
 
-from rcn_tf.volumes.constants import FLAT, SATURATED, find_constants, grey_range
+from rcn_tf.volumes.constants import (
+    FLAT,
+    SATURATED,
+    find_constants,
+    grey_range,
+    is_field_of_view,
+)
 from rcn_tf.volumes.cut_organs import LOST, STEP, kind_of_surface
 from rcn_tf.volumes.edges import contact, edges, flatness, is_frame, layer
 
@@ -73,8 +79,13 @@ def find_background(array, padding=None):
     declared = _declared(array, padding)
     inside = np.ones(array.shape, bool) if declared is None else ~declared
     constants, inside = find_constants(array, inside)
+    if constants and np.ptp(array[inside]) == 0:
+        return _of_one_value(array[inside][0], declared, constants)
     index, straight = edges(inside)
     frame = is_frame(inside)
+    noiseless = constants and np.ptp(array[index]) == 0
+    if noiseless and not is_field_of_view(inside, constants[-1][1]):
+        straight = frame = False  # a body in air
     air = _air(array, inside, index, straight) if straight or frame else None
     if air is not None:
         found = _with_air(array, inside, declared, constants, air)
@@ -112,6 +123,14 @@ def _declared(array, padding):
         if flatness(padded, np.ones_like(padded)) >= FLAT:  # else tissue has these values too
             nothing |= padded
     return nothing if nothing.any() and not nothing.all() else None
+
+
+def _of_one_value(organ, declared, constants):
+    """Background of an organ without texture, as in a mask: the innermost constant."""
+    *others, (value, _) = constants
+    padding = _union(declared, others)
+    inverted = bool(value > organ)
+    return Background(value, nothing=padding, masked=padding, level=value, inverted=inverted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +227,9 @@ def _around_organ(array, inside, declared, constants):
             others = _union(declared, [c for c in others if abs(c[0] - value) > ALIKE * extent])
             return Background(value, nothing=others, masked=others, level=value, inverted=inverted)
     inverted = _is_negative(organ, rim)
-    if inverted:
+    if np.ptp(rim) == 0:  # no partial volumes
+        surface = "sharp"
+    elif inverted:
         surface = kind_of_surface(-organ, -rim, -high, -low)
     else:
         surface = kind_of_surface(organ, rim, low, high)

@@ -9,7 +9,7 @@ many values side by side, so flatness tells them apart.
 import numpy as np
 from scipy import ndimage
 
-from rcn_tf.volumes.edges import edges, flatness, is_frame
+from rcn_tf.volumes.edges import bounds, edges, flatness, is_frame
 
 MOST_CONSTANTS = 3
 """Number of constants that are looked for, at most."""
@@ -24,6 +24,7 @@ SAMPLES = 1 << 23  # voxels from which a range is estimated
 FEW, MANY, MOST = 0.02, 0.1, 0.5  # shares of the edges that hold a value
 STEPS = 8  # grey values on either side that show whether a value is one of their steps
 HOLE = 8  # voxels with a constant's value that tissue of such steps has not by chance
+CIRCLE, BOX = 0.55, 0.95  # shares of the box before, and of their own, that fields of view fill
 SATURATED = 0.05  # of the range: as close as this to it a value may be saturated tissue
 
 
@@ -38,7 +39,7 @@ def find_constants(array, inside):
     outermost, _ = edges(inside)
     while len(found) < MOST_CONSTANTS:
         new = _next_constant(array, inside, outermost, FEW)
-        if new is None and found:
+        if new is None and found and is_field_of_view(inside, found[-1][1]):
             index, straight = edges(inside)
             if straight or is_frame(inside):  # else these are the edges of an organ
                 new = _next_constant(array, inside, index, MOST)
@@ -47,6 +48,17 @@ def find_constants(array, inside):
         found.append(new)
         inside = inside & ~new[1]
     return found, inside
+
+
+def is_field_of_view(inside, last):
+    """Whether what constants leave looks like a scanner's circle or a box within a rim.
+
+    Else it may be a body in air, without noise in either, whose own constant must stay.
+
+    Args: inside: [D, H, W] bool, what is left; last: mask of the constant that was found last.
+    """
+    before = bounds(inside | last)
+    return inside[before].mean() >= CIRCLE or inside[bounds(inside)].mean() >= BOX
 
 
 def grey_range(values):

@@ -54,8 +54,11 @@ def bounding_box(mask):
 
 
 def intensity_range(array, foreground):
-    """Grey values (low, high) that become 0 and 1. Args: [D, H, W] real; [D, H, W] bool."""
+    """Grey values (low, high) that become 0 and 1, low < high.
+
+    Args: array: [D, H, W] real, not constant; foreground: [D, H, W] bool.
+    """
     low, high = np.percentile(array[foreground], PERCENTILES)
-    if low == high:
+    if low == high:  # an organ of one value
         low, high = array.min(), array.max()
     return float(low), float(high)

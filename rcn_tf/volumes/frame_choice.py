@@ -9,8 +9,9 @@ def check_frame(frame, count, path):
     """
     if frame is None and count > 1:
         raise ValueError(
-            f"{path} is 4D with {count} frames; choose one of 0 to {count - 1} with --fixed-frame "
-            "or --moving-frame, or save it as a 3D file (labels and masks must be 3D)"
+            f"{path} is 4D with {count} frames; expected 3D: of the fixed and the moving image of "
+            f"`rcn register`, --fixed-frame and --moving-frame choose one of 0 to {count - 1}; of "
+            "anything else, save one frame as a 3D file"
         )
     if frame is not None and not 0 <= frame < count:
         frames = "a single frame, 0" if count == 1 else f"frames 0 to {count - 1}"

@@ -186,7 +186,7 @@ def test_frames(study, tmp_path, capsys):
     nibabel.Nifti1Image(frames, image.affine).to_filename(study / "frames.nii.gz")
     labels = "moving_labels.nii.gz"
     assert register(study, "frames.nii.gz", labels, tmp_path / "out") == 2
-    message = "is 4D with 3 frames; choose one of 0 to 2 with --fixed-frame or --moving-frame"
+    message = "is 4D with 3 frames; expected 3D: of the fixed and the moving image"
     assert message in capsys.readouterr().err
     assert register(study, "frames.nii.gz", labels, tmp_path / "out", "--moving-frame", "1") == 0
     assert "reading fixed.nii.gz and frame 1 of frames.nii.gz" in capsys.readouterr().err

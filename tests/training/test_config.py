@@ -215,7 +215,7 @@ def test_mistakes_are_named(write, value, settings, message):
     ("text", "message"),
     [
         ("steps: [", "train.yaml is not valid YAML"),
-        ("", "must hold a YAML object; got NoneType"),
+        ("", "must hold a YAML object; it is empty"),
         ("steps: 1\nseed: 2\nsteps: 3", "train.yaml: key 'steps' is given twice"),
         ("loss: {final: {similarity: 1, similarity: 2}}", "key 'similarity' is given twice"),
         ("data: &d {config: a}\nloss: *d", "aliases are not supported"),

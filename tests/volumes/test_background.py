@@ -93,6 +93,32 @@ def test_padding_in_the_corners_is_not_the_background(make, value):
     np.testing.assert_array_equal(standard[~outside], plain[~outside])
 
 
+@pytest.mark.parametrize("low", [-1000, -200, 0])
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_body_without_noise_is_not_its_background(low, padded):
+    """Phantoms and clipped CT: the body's own constant is no second background."""
+    d, h, w = np.meshgrid(*[np.linspace(-1, 1, n) for n in (20, 36, 40)], indexing="ij")
+    body, liver = (w / 0.62) ** 2 + (h / 0.45) ** 2 < 1, d**2 + h**2 + (w + 0.2) ** 2 < 0.1
+    array = np.select([liver, body], [110.0, 40.0], low)
+    if padded:
+        array[h**2 + w**2 > 1] = -3024
+    background = find_background(array)
+    assert background.value == low
+    standard = standard_form(array, background)
+    assert standard[~body].max() < standard[body].min()
+
+
+@pytest.mark.parametrize(("outside", "organ"), [(0, 1), (0, 255), (1, 0), (-1.5, 2)])
+def test_a_mask_has_an_organ_of_one_value(outside, organ):
+    array = np.full((12, 14, 16), outside, np.float32)
+    array[3:9, 4:11, 3:12] = organ
+    background = find_background(array)
+    assert background.value == outside
+    standard = standard_form(array, background)
+    assert standard[5, 6, 7] > standard[0, 0, 0]
+    assert len(np.unique(standard)) == 2
+
+
 def test_three_backgrounds_at_once():
     array = np.where(outside_circle(brain()), -3024, brain())
     array = np.pad(array, 3, constant_values=-2000)

@@ -21,7 +21,7 @@ def test_nifti(tmp_path, name):
         np.testing.assert_array_equal(sitk.GetArrayFromImage(image), VOXELS + frame)
         assert image.GetOrigin() == one.GetOrigin() == (5, 6, 7)
         assert image.GetDirection() == one.GetDirection() == (-1, 0, 0, 0, -1, 0, 0, 0, 1)
-    message = "is 4D with 3 frames; choose one of 0 to 2 with --fixed-frame or --moving-frame"
+    message = "is 4D with 3 frames; expected 3D: of the fixed and the moving image"
     with pytest.raises(ValueError, match=message):
         read_image(path)
     for wrong in (3, -1):

@@ -89,7 +89,7 @@ def test_not_three_dimensional(tmp_path):
     for path, message in [
         (flat, r"2D \(5 x 4\)"),
         (slice_, "single slice"),
-        (moving, "is 4D with 2 frames; choose one of 0 to 1 with --fixed-frame or --moving-frame"),
+        (moving, "is 4D with 2 frames; expected 3D: of the fixed and the moving image"),
         (colour, "3 values per voxel"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -59,7 +59,7 @@ def test_bad_files(pair, tmp_path):
         ("cut.mgz", "cannot read"),
         ("text.mgz", "cannot read"),
         ("huge.mgh", "GiB of memory by its header"),
-        ("frames.mgh", "is 4D with 2 frames; choose one of 0 to 1 with --fixed-frame"),
+        ("frames.mgh", "is 4D with 2 frames; expected 3D: of the fixed and the moving image"),
     ):
         with pytest.raises(ValueError, match=message):
             read_image(tmp_path / name)
