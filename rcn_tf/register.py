@@ -176,6 +176,10 @@ def register_images(
         metrics = registration_metrics(transform, backward, *compared, fixed_labels, labels)
         metrics.update(_judgement(begin, verdict))
         metrics["warnings"] = [
+            *register_warnings.about_the_kinds(
+                {"the fixed image": fixed, "the moving image": moving},
+                {"the fixed labels": fixed_labels, "the moving labels": moving_labels},
+            ),
             *register_warnings.about_the_orientation(fixed, moving, turned),
             *register_warnings.about_the_start(begin),
             *verdict.warnings,

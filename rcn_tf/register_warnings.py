@@ -12,6 +12,11 @@ import SimpleITK as sitk
 from rcn_tf import orientation_check
 from rcn_tf.orientation_check import BetterOrientation
 from rcn_tf.start import WHOLE, Start
+from rcn_tf.volumes.label_ids import (
+    look_like_grey_values,
+    look_like_labels,
+    require_integers,
+)
 from rcn_tf.volumes.transforms import GridTransform
 from rcn_tf.wording import counted
 
@@ -46,6 +51,21 @@ def about_the_start(start: Start) -> list:
             f"the foreground boxes of the images differ {stretch:.1f}-fold in size: they may "
             "show different parts of the body; masks of the same organ help"
         )
+    return found
+
+
+def about_the_kinds(images: dict, labels: dict) -> list:
+    """Label maps that were given as images, and images as label maps.
+
+    Args: images, labels: {name: SimpleITK.Image or None}.
+    """
+    found = []
+    for name, image in images.items():
+        if look_like_labels(sitk.GetArrayViewFromImage(image)):
+            found.append(f"{name} looks like a label map, whose ids are no grey values")
+    for name, image in labels.items():
+        if image is not None and look_like_grey_values(require_integers(image, name)):
+            found.append(f"{name} look like an image, not like a label map")
     return found
 
 

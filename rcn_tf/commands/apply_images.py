@@ -6,6 +6,7 @@ import sys
 import time
 
 from rcn_tf.commands.transform_options import described, read_chain
+from rcn_tf.errors import warn
 
 _SILENCE = 10.0  # seconds between two lines about the frames
 
@@ -29,6 +30,8 @@ def run(args):
         written.append((grid.to_image(moved.vectors), args.field))
     if args.status:
         written.append((grid.to_image(moved.status), args.status))
+    if source:
+        _warn_of_the_wrong_file(args, source, image, moved.vectors, grid)
     warp = _warp(args)
     if frames > 1:
         _write_frames(source, args, lambda frame: warp(frame, moved.vectors, grid), written)
@@ -37,12 +40,32 @@ def run(args):
     _print_written(args, shape, frames, chain, moved)
 
 
+def _warn_of_the_wrong_file(args, source, image, vectors, grid):
+    """Warns of labels that are warped as grey values, and of what the transform does not show."""
+    import SimpleITK as sitk
+
+    from rcn_tf.volumes.images import read_image
+    from rcn_tf.volumes.label_ids import look_like_labels
+    from rcn_tf.volumes.warping import visible
+
+    if image is None:
+        image = read_image(source, orientation=args.orientation, frame=0)
+    if args.image and look_like_labels(sitk.GetArrayViewFromImage(image)):
+        warn(f"{source} looks like a label map, whose ids were mixed; --labels warps such")
+    if not visible(image, vectors, grid, None).any():
+        warn(
+            f"nothing of {source} lies where the transform leads, so the result is empty: is it "
+            "the scan that was registered?"
+        )
+
+
 def _warp(args):
     """What warps one 3D image: function of (image, vectors, grid)."""
     from rcn_tf.volumes.warping import warp_image, warp_labels
 
     if args.labels:
-        return functools.partial(warp_labels, keep_type=args.keep_label_type)
+        named = {"name": str(args.labels), "keep_type": args.keep_label_type}
+        return functools.partial(warp_labels, **named)
     return functools.partial(warp_image, background=args.background)
 
 

@@ -51,6 +51,15 @@ class CommandParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None, f"{_names(action)} is given twice{hint}")
         self._given.add(action.dest)
 
+    def _check_value(self, action, value):
+        """As of ArgumentParser; a command that does not exist is answered with the nearest."""
+        if not isinstance(action, argparse._SubParsersAction) or value in action.choices:
+            super()._check_value(action, value)
+            return
+        near = difflib.get_close_matches(value, action.choices, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(action.choices)}"
+        raise argparse.ArgumentError(None, f"there is no command {value!r}; {hint}")
+
     def _mistyped(self, arguments):
         """Long options that this parser does not have; none where a subcommand's follow."""
         if self._subparsers is not None:

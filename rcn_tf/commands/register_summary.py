@@ -6,7 +6,7 @@ _STAGES = {"before": "by header", "initial": "boxes aligned", "after": "register
 _OVERLAPS = ("dice", "jaccard")
 _LEGEND = """\
 by header: the moving image where its file puts it; boxes aligned: the box around its organ laid
-over the fixed one's; registered: the result. Correlation is that of the grey values over what both
+over the fixed one's; {}. Correlation is that of the grey values over what both
 images show, 1 where they are equal up to brightness and contrast, 0 where they are unrelated.
 Agreement is that of small parts at low resolution, whatever their contrast: 1 where they show the
 same, 0.1 to 0.4 where they are unrelated."""
@@ -18,7 +18,8 @@ def print_summary(metrics, out):
 
     Args: metrics: of `rcn_tf.register_metrics`, with seconds. out: the results' folder.
     """
-    print(f"{'':<13}" + "".join(f"{title:>15}" for title in _STAGES.values()))
+    titles = {**_STAGES, "after": "written"} if metrics["fallback"] else _STAGES
+    print(f"{'':<13}" + "".join(f"{title:>15}" for title in titles.values()))
     for name in ("correlation", "agreement"):
         print(f"{name:<13}{_row(metrics[name])}")
     for name in _OVERLAPS:
@@ -27,7 +28,13 @@ def print_summary(metrics, out):
             structures = "1 structure" if count == 1 else f"mean of {count} structures"
             print(f"{name:<13}{_row(metrics[name]['mean'])}   {structures}")
     print(f"{'folding':<13}{metrics['folding_percent']:.3f} % of the volume")
-    if "refinement" in metrics:
+    if "inverse_error_mm" in metrics:
+        error = metrics["inverse_error_mm"]
+        print(
+            f"{'inverse':<13}a point there and back misses by {error['mean']:.2g} mm on average, "
+            f"{error['max']:.2g} mm at most"
+        )
+    if "refinement" in metrics and not metrics["fallback"]:
         gain = metrics["refinement"]
         print(
             f"{'refinement':<13}loss {gain['loss_before']:.4f} to {gain['loss_after']:.4f} in "
@@ -62,4 +69,7 @@ def _cost(metrics):
 
 def _legend(metrics):
     overlaps = " and ".join(name.capitalize() for name in _OVERLAPS if name in metrics)
-    return _LEGEND + (_OVERLAP_LEGEND.format(overlaps) if overlaps else "")
+    last = "registered: the result"
+    if metrics["fallback"]:
+        last = "written: the better of the two, without deformation"
+    return _LEGEND.format(last) + (_OVERLAP_LEGEND.format(overlaps) if overlaps else "")

@@ -30,7 +30,7 @@ class TransformArgument:
     @classmethod
     def parse(cls, text):
         """Of "RESULT", "[RESULT,0]" or "[RESULT,1]"; a path that exists is taken as it is."""
-        found = re.fullmatch(r"\[(.+?)\s*,\s*([01])\s*\]", text)
+        found = re.fullmatch(r"\[\s*(.+?)\s*,\s*([01])\s*\]", text)
         if found is None or pathlib.Path(text).exists():
             return cls(pathlib.Path(text))
         return cls(pathlib.Path(found[1]), found[2] == "1")

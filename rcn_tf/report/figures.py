@@ -21,7 +21,6 @@ CAPTIONS = {
     "fixed": "fixed",
     "before": "moving, by header",
     "initial": "moving, boxes aligned",
-    "after": "moving, registered",
 }
 MARGIN = 0.06  # of the box, shown around it
 GRID_LINES = 24  # along the longest side
@@ -41,12 +40,18 @@ class Views:
             moving ones) -> View of ids, on the same voxels.
         flow: View of the flow [D, H, W, 3] on the network grid, voxels.
         moving_spacing: mm per array axis of the moving network grid.
+        after: what the image after registration is called.
     """
 
     images: dict
     labels: dict
     flow: View
     moving_spacing: np.ndarray
+    after: str = "registered"
+
+    def caption(self, name):
+        """Title of one of the images."""
+        return f"moving, {self.after}" if name == "after" else CAPTIONS[name]
 
 
 def make_views(result, fixed):
@@ -69,6 +74,7 @@ def make_views(result, fixed):
         images={name: View(window(v.array, limits[name]), v.spacing) for name, v in views.items()},
         flow=View(transform.flow, tuple(transform.fixed_grid.spacing)),
         moving_spacing=transform.moving_grid.spacing,
+        after="written (not registered)" if result.fallback else "registered",
     )
 
 
@@ -76,7 +82,7 @@ def slices_figure(views):
     """Fixed image and the moving one before and after, in three planes."""
     return _panels(
         views.images["fixed"],
-        [(CAPTIONS[name], _grey(view)) for name, view in views.images.items()],
+        [(views.caption(name), _grey(view)) for name, view in views.images.items()],
     )
 
 
@@ -91,7 +97,7 @@ def checkerboard_figure(views):
 
         return draw
 
-    return _panels(fixed, [(CAPTIONS[k], board(views.images[k])) for k in _STAGES])
+    return _panels(fixed, [(views.caption(k), board(views.images[k])) for k in _STAGES])
 
 
 def difference_figure(views):
@@ -99,13 +105,15 @@ def difference_figure(views):
 
     White is no difference, blue where the moving image is darker, red where it is brighter.
     """
-    return _panels(views.images["fixed"], [(CAPTIONS[k], _difference(views, k)) for k in _STAGES])
+    return _panels(
+        views.images["fixed"], [(views.caption(k), _difference(views, k)) for k in _STAGES]
+    )
 
 
 def labels_figure(views):
     """Structures in colour on the fixed image: the fixed labels, the warped moving labels."""
     fixed = views.images["fixed"]
-    titles = {"fixed": "fixed labels", "after": "moving labels, registered"}
+    titles = {"fixed": "fixed labels", "after": f"moving labels, {views.after}"}
 
     def overlay(labels):
         def draw(axes, plane):
@@ -151,9 +159,9 @@ def deformation_figure(views):
 
 def overview_figure(views):
     """Everything in one picture: slices, and the difference before and after."""
-    columns = [(CAPTIONS[name], _grey(view)) for name, view in views.images.items()]
+    columns = [(views.caption(name), _grey(view)) for name, view in views.images.items()]
     columns.append(("difference, boxes aligned", _difference(views, "initial")))
-    columns.append(("difference, registered", _difference(views, "after")))
+    columns.append((f"difference, {views.after}", _difference(views, "after")))
     return _panels(views.images["fixed"], columns)
 
 

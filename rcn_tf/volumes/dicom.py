@@ -20,6 +20,7 @@ from rcn_tf.volumes.dicom_kinds import is_dicom_file, names
 from rcn_tf.volumes.dicom_listing import Series, choose, files_of, list_all
 from rcn_tf.volumes.itk_warnings import without_itk_warnings
 from rcn_tf.volumes.pydicom_module import require_pydicom
+from rcn_tf.wording import counted
 
 __all__ = [
     "Series",
@@ -105,7 +106,14 @@ def _slices(folder, series, name):
     _check_kind(chosen, folder, name)
     _check_all_read(chosen, unread)
     _say_what_is_missing(chosen, found, name, series)
-    return in_order(list(chosen.slices), name)
+    try:
+        return in_order(list(chosen.slices), name)
+    except ValueError as error:
+        alike = {pathlib.Path(one.file).suffix for one in chosen.slices}
+        others = [file.name for file in unread if file.suffix in alike]
+        if not others:
+            raise
+        raise ValueError(f"{error}; not readable there: {', '.join(others[:3])}") from error
 
 
 def _check_kind(chosen, folder, name):
@@ -146,7 +154,10 @@ def _check_all_read(series, unread):
     """
     for file in unread:
         if names(file, _KIND, series.kind) and names(file, _SERIES, series.uid):
-            raise ValueError(f"{file} belongs to series {series} but cannot be read")
+            raise ValueError(
+                f"{file} belongs to series {series} but cannot be read: it is cut off or damaged; "
+                "copy it again"
+            )
 
 
 def _say_what_is_missing(chosen, found, name, series):
@@ -155,8 +166,8 @@ def _say_what_is_missing(chosen, found, name, series):
     singles = [one for one in others if len(one.slices) == 1 and one.words]
     if series is None and singles:
         warn(
-            f"{name}: {len(singles)} slices of another orientation than the others of their "
-            f"series were left out (a scout?)"
+            f"{name}: {counted(len(singles), 'slice')} of another orientation than the others of "
+            f"the series left out (a scout?)"
         )
     stated = chosen.slices[0].stated_count
     there = len(chosen.slices) + sum(len(one.slices) for one in others)

@@ -11,6 +11,8 @@ import pathlib
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.volumes.dicom_completeness import require_pixels
+from rcn_tf.volumes.dicom_files import read_header
 from rcn_tf.volumes.itk_warnings import without_itk_warnings
 from rcn_tf.volumes.pydicom_module import damage, require_pydicom, tolerant
 from rcn_tf.working_folders import temporary_folder
@@ -63,6 +65,8 @@ def _series_values(slices, name):
     """[D, H, W] values of single slices, decoded and rescaled by GDCM."""
     if any(one.pixel_type is None for one in slices):
         raise ValueError(f"{name}: the slices are in colour; expected one value per voxel")
+    for one in slices:
+        require_pixels(one.file, read_header(one.file))
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames([one.file for one in slices])

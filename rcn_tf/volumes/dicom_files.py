@@ -8,6 +8,7 @@ import math
 
 import SimpleITK as sitk
 
+from rcn_tf.file_kinds import because
 from rcn_tf.volumes import dicom_frames
 from rcn_tf.volumes.dicom_kinds import kind_without_slices
 from rcn_tf.volumes.dicom_slices import TELLING, Slice, as_stored
@@ -37,7 +38,7 @@ def read_slices(file):
     Returns: list of Slice. Of a multi-frame file without pydicom they have no position.
     Raises: ValueError: naming the file, if its header or pixels cannot be read.
     """
-    header = _header(file)
+    header = read_header(file)
     frames = _number(header, _FRAMES, 1)
     count = int(frames) if frames >= 1 else 1
     if count > _MOST_FRAMES:
@@ -53,7 +54,8 @@ def read_slices(file):
         return [dataclasses.replace(plain, frame=number, together=whole) for number in range(count)]
 
 
-def _header(file):
+def read_header(file):
+    """SimpleITK.ImageFileReader that has read a file's header. Raises: as of `read_slices`."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))
@@ -64,7 +66,7 @@ def _header(file):
         other = kind_without_slices(file)
         if other:
             raise ValueError(f"{file} is no DICOM image but {other}") from error
-        reason = str(error).strip().splitlines()[-1].strip()
+        reason = because(file, "the file is cut off or damaged; copy it again", wanted=("dicom",))
         raise ValueError(f"cannot read the header of {file}: {reason}") from error
     return reader
 

@@ -138,8 +138,10 @@ def _found_instead(folder):
     """What there is where no DICOM file is, and may have been meant."""
     folder = pathlib.Path(folder)
     others = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(_OTHER_IMAGES))
-    if others:
+    if len(others) == 1:
         return f"it holds {others[0]}: give that file itself"
+    if others:
+        return f"it holds {len(others)} other images, such as {others[0]}: give one of them"
     below = [
         parent
         for parent, _, names in itertools.islice(os.walk(folder), 1, _SEARCHED_FOLDERS)

@@ -13,6 +13,7 @@ _MOST_OFF = 0.01  # the same for large ids
 _FLOAT_ROUNDING = 1e-5  # what a few operations in float32 leave, as a fraction
 
 _FEW_IDS, _ALIKE = 16, 0.4  # up to so many ids, and equal neighbours: not an image
+_MANY_IDS, _MOSTLY_ALIKE = 400, 0.7  # more ids, or fewer equal neighbours: no label map
 _LOOKED_AT = 160  # voxels along each axis that are enough to tell an image
 
 LABEL_TYPES = (np.uint8, np.uint16, np.int16, np.int32, np.uint32, np.int64)
@@ -66,13 +67,33 @@ def look_like_grey_values(array):
     array = array[middle]
     if np.unique(array).size <= _FEW_IDS:
         return False
+    equal, count = _alike_neighbours(array, 0)
+    return count > 0 and equal < _ALIKE * count
+
+
+def look_like_labels(array):
+    """Whether integers look like a label map's: few values, and neighbours that mostly agree.
+
+    Args: array: [D, H, W]; the commonest value, the background, is not looked at.
+    """
+    if not np.issubdtype(array.dtype, np.integer):
+        return False
+    values, counts = np.unique(array, return_counts=True)
+    if not 2 < values.size <= _MANY_IDS:
+        return False
+    equal, count = _alike_neighbours(array, values[np.argmax(counts)])
+    return count > 0 and equal > _MOSTLY_ALIKE * count
+
+
+def _alike_neighbours(array, background):
+    """(equal, all) pairs of neighbours that are no background."""
     equal = count = 0
     for axis in range(array.ndim):
         lines = np.moveaxis(array, axis, 0)
-        inside = (lines[1:] != 0) & (lines[:-1] != 0)
+        inside = (lines[1:] != background) & (lines[:-1] != background)
         equal += np.count_nonzero(inside & (lines[1:] == lines[:-1]))
         count += np.count_nonzero(inside)
-    return count > 0 and equal < _ALIKE * count
+    return equal, count
 
 
 def smallest_label_type(array, background=0):

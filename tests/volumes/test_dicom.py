@@ -333,3 +333,19 @@ def test_damaged_file(tmp_path, scan, index):
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(ValueError, match=f"{file.name} belongs to series .* but cannot be read"):
         read_image(tmp_path)
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_pixels_that_are_not_all_there(tmp_path, scan, implicit):
+    """The file is well formed, and GDCM would fill it up with what lies in memory."""
+    write_series(tmp_path, scan)
+    file = sorted(tmp_path.glob("*"))[3]
+    data = pydicom.dcmread(file)
+    data.PixelData = data.PixelData[:40]
+    if implicit:
+        data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        data.save_as(file, implicit_vr=True, little_endian=True)
+    else:
+        data.save_as(file)
+    with pytest.raises(ValueError, match=f"{file.name} is cut off or damaged: it holds 40 bytes"):
+        read_image(tmp_path)

@@ -190,7 +190,7 @@ def test_a_scout_within_the_series(tmp_path, scan, frames):
             # of the size of the others, or else it would be refused for that
             part = sagittal(sitk.Resample(scan, (5, 6, 5), sitk.Transform(), 1, scan.GetOrigin()))
             write_series(folder, part, uid=UID, positions=range(count), tag="scout")
-    with pytest.warns(InputWarning, match="scout: 1 slices of another orientation .* left out"):
+    with pytest.warns(InputWarning, match="scout: 1 slice of another orientation .* left out"):
         assert_values(read_image(tmp_path / "scout"), scan)
     with pytest.raises(ValueError, match=r"has 2 series; .*axial \(7 .*; 2: .*sagittal \(3 "):
         read_image(tmp_path / "planes")
