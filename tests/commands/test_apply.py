@@ -386,3 +386,14 @@ def test_transforms_that_are_none(study, tmp_path, capsys, transform):
     }
     assert expected[transform] in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_files_of_another_kind_or_scan_are_warned_of(study, tmp_path, capsys):
+    out = ("--out", tmp_path / "a.nii.gz")
+    assert apply(study, "--image", study / "moving_labels.nii.gz", *out) == 0
+    assert "moving_labels.nii.gz looks like a label map" in capsys.readouterr().err
+    image = sitk.ReadImage(str(study / "moving.nii.gz"))
+    image.SetOrigin((900.0, 0.0, 0.0))
+    sitk.WriteImage(image, str(tmp_path / "far.nii.gz"))
+    assert apply(study, "--image", tmp_path / "far.nii.gz", *out) == 0
+    assert "nothing of" in capsys.readouterr().err

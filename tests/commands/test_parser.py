@@ -108,3 +108,19 @@ def test_settings_and_scans_given_twice(tmp_path, capsys):
     command = ["prepare", "lpba", "--data", str(tmp_path), "--out", str(tmp_path), *twice]
     assert main(command) == 2
     assert "--mask is given twice for the scan S1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["regster"], "there is no command 'regster'; did you mean register?"),
+        (["prepare", "image"], "there is no command 'image'; did you mean images?"),
+        (["xyz"], "there is no command 'xyz'; there are prepare, train"),
+    ],
+)
+def test_mistyped_commands_are_one_line(capsys, arguments, message):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
