@@ -1,6 +1,6 @@
 """Training configs by name: a first one that learns in minutes, and the papers' experiments.
 
-    quick                                    any scans, three minutes at 64^3 on two cores
+    quick                                    any scans, minutes at 64^3 on two cores
     affine_liver, affine_brain               RCN's Table 2
     vtn_N_liver, vtn_N_brain                 N = 1..10, RCN's Table 2
     voxelmorph_N_liver, voxelmorph_N_brain   N = 1..5, RCN's Table 2
