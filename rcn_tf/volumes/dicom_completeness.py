@@ -10,8 +10,7 @@ import pathlib
 import SimpleITK as sitk
 
 _SYNTAX, _BITS, _SAMPLES = "0002|0010", "0028|0100", "0028|0002"
-_LITTLE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "")  # implicit, explicit, not said
-_BIG = "1.2.840.10008.1.2.2"
+_PLAIN = ("", *(f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2")))  # not compressed
 _UNDEFINED = 0xFFFFFFFF  # length of compressed pixels
 
 
@@ -22,13 +21,16 @@ def require_pixels(file: str, header: sitk.ImageFileReader) -> None:
     Raises: ValueError: naming the file: fewer bytes than the header speaks of.
     """
     syntax = _text(header, _SYNTAX)
-    if syntax not in (*_LITTLE, _BIG):
+    if syntax not in _PLAIN:
         return
     bits, samples = int(_text(header, _BITS) or 16), int(_text(header, _SAMPLES) or 1)
     needed = math.prod(header.GetSize()[:2]) * samples * -(-bits // 8)
     content = pathlib.Path(file).read_bytes()
-    found = _pixel_bytes(content, "big" if syntax == _BIG else "little")
-    if found is not None and found < needed:
+    lengths = [_pixel_bytes(content, order) for order in ("little", "big")]
+    if None in lengths:
+        return
+    found = max(lengths)
+    if found < needed:
         raise ValueError(
             f"{file} is cut off or damaged: it holds {found} bytes of pixels, its header says "
             f"{needed}; copy it again"
@@ -36,7 +38,7 @@ def require_pixels(file: str, header: sitk.ImageFileReader) -> None:
 
 
 def _pixel_bytes(content, order):
-    """Length of the last element of pixels, as far as it is there; None if they are compressed."""
+    """Length of the longest element of pixels, as far as it is there; None if it is not said."""
     tag = (0x7FE0).to_bytes(2, order) + (0x0010).to_bytes(2, order)
     lengths = [0]
     start = content.find(tag)
