@@ -100,10 +100,11 @@ def run(args):
     _check_inputs_stay(args)
     dicom_options.check_series(args)
     dicom_options.check_dicom(args)
+    replaced = any((args.out / name).exists() for name in OUTPUTS)
     steps = Steps(_say)
     with noting_warnings() as noted:
         metrics = _register(args, steps, noted)
-    print_summary(metrics, args.out)
+    print_summary(metrics, args.out, replaced)
     for text in metrics["warnings"]:
         warn(text)
     return FAILED if metrics["failed"] else 0

@@ -13,10 +13,11 @@ same, 0.1 to 0.4 where they are unrelated."""
 _OVERLAP_LEGEND = " {} measure\nthe overlap of structures without the background, from 0 to 1."
 
 
-def print_summary(metrics, out):
+def print_summary(metrics, out, replaced=False):
     """Prints the metrics of a registration as a table with a legend, and lists its files.
 
-    Args: metrics: of `rcn_tf.register_metrics`, with seconds. out: the results' folder.
+    Args: metrics: of `rcn_tf.register_metrics`, with seconds. out: the results' folder. replaced:
+        whether it held an earlier result.
     """
     titles = {**_STAGES, "after": "written"} if metrics["fallback"] else _STAGES
     print(f"{'':<13}" + "".join(f"{title:>15}" for title in titles.values()))
@@ -44,7 +45,7 @@ def print_summary(metrics, out):
     if metrics.get("dicom_rounding"):
         print(f"{'DICOM':<13}16 bits; values differ by at most {metrics['dicom_rounding']:.3g}")
     print(_legend(metrics))
-    print(f"\nresults in {out}:")
+    print(f"\nresults in {out}{', in place of an earlier result' if replaced else ''}:")
     for name, meaning in OUTPUTS.items():
         if (out / name).exists():
             print(f"  {name:<28} {meaning}")

@@ -111,7 +111,9 @@ def test_end_to_end(inputs, tmp_path, capsys):
     assert difference.max() < 1e-4
 
     # A later run without labels leaves no labels of the earlier one.
+    assert f"results in {out}:" in shown.out
     assert register(inputs, out, "--repeats", 2) == 0
+    assert f"results in {out}, in place of an earlier result:" in capsys.readouterr().out
     assert {path.name for path in out.iterdir()} == FILES
 
 
