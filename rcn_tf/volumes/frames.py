@@ -123,9 +123,7 @@ class FrameSource:
             self._reader = _information(file)
         except RuntimeError as error:
             newer = self.nifti is not None and self.nifti.version == 2
-            reason = (
-                "it is NIfTI-2, which ITK does not read; save it as NIfTI-1" if newer else _DAMAGED
-            )
+            reason = _NIFTI_2 if newer else _DAMAGED
             raise ValueError(f"cannot read {self._path} as a 4D image: {reason}") from error
         self._size = self._reader.GetSize()
         self._check()
