@@ -179,7 +179,7 @@ def test_a_result_worse_than_its_start_is_not_written_without_force(inputs, tmp_
     assert "as --force says" in capsys.readouterr().err
     metrics = json.loads((tmp_path / "forced" / "metrics.json").read_text())
     assert (metrics["fallback"], metrics["failed"]) == (False, False)
-    assert metrics["displacement_mm"]["mean"] > 1
+    assert metrics["displacement_mm"]["mean"] > 0.1  # the network's own result, not the start
 
 
 def test_a_scan_to_itself_stays_where_it_is(inputs, tmp_path, capsys):
