@@ -29,7 +29,7 @@ setup(
     python_requires=">=3.9,<3.14",
     packages=find_packages(include=["rcn_tf*", "custom_ops*", "data_prep*"]),
     package_data={
-        "rcn_tf": ["papers.yaml", "default_model/config.json", "default_model/weights.h5"],
+        "rcn_tf": ["presets/papers.yaml", "default_model/config.json", "default_model/weights.h5"],
         "custom_ops": ["cc/*"],  # compiled on the machine that uses them
     },
     install_requires=[

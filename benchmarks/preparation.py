@@ -20,7 +20,7 @@ import tempfile
 import SimpleITK as sitk
 
 from data_prep import batch
-from data_prep.generic import ImageRecipe
+from data_prep.image_files import ImageRecipe
 from data_prep.liver import LiverRecipe
 from data_prep.scan_files import ScanFiles
 

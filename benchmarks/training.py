@@ -286,7 +286,7 @@ def random_images(strategy, cell):
 
 def training_step(strategy, model, *, batch_size=1, **options):
     """The compiled step of `rcn train`, with Adam's moments made as there."""
-    from rcn_tf.objective import RCN_WEIGHTS
+    from rcn_tf.losses.objective import RCN_WEIGHTS
     from rcn_tf.training.step import make_train_step
 
     with strategy.scope():

@@ -2,7 +2,7 @@
 
 Each scan is prepared by a recipe, a function `recipe(files, timer) -> PreparedScan` whose
 parameters are the fields of a frozen dataclass, in a process of its own (one scan in memory
-per worker), and kept as a part (`data_prep.parts`) until all are done. An interrupted run
+per worker), and kept as a part (`data_prep.finished_scans`) until all are done. An interrupted run
 therefore continues where it stopped. A scan that fails is reported and left out, or ends the
 run if `strict`.
 """
@@ -19,12 +19,12 @@ import warnings
 
 import SimpleITK as sitk
 
-from data_prep.outcomes import Outcome, Summary
+from data_prep.finished_scans import Parts, fingerprint, label_ids, recipe_hash
 from data_prep.packs import PackWriter, check_new_id
-from data_prep.parts import Parts, fingerprint, label_ids, recipe_hash
+from data_prep.scan_outcomes import Outcome, Summary
 from data_prep.step_timer import StepTimer
 from rcn_tf.errors import InputWarning, one_line, warn
-from rcn_tf.files import natural_order
+from rcn_tf.files.whole_files import natural_order
 
 _FAILURES = (ValueError, KeyError, OSError, RuntimeError, MemoryError, ArithmeticError)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -25,14 +25,14 @@ import SimpleITK as sitk
 
 from data_prep import batch, freesurfer, random_renderings, synthesis
 from data_prep.packs import to_uint8
-from data_prep.prepared import PreparedScan
-from data_prep.reading import grid_attributes
+from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles
-from rcn_tf.files import write_json
-from rcn_tf.volumes.foreground import foreground_box, foreground_mask
-from rcn_tf.volumes.images import read_image
-from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
-from rcn_tf.volumes.standard_image import standard_image
+from data_prep.source_scan import grid_attributes
+from rcn_tf.files.whole_files import write_json
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.preparation.foreground import foreground_box, foreground_mask
+from rcn_tf.volumes.preparation.network_input import prepare_labels, prepare_volume
+from rcn_tf.volumes.preparation.standard_image import standard_image
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from data_prep.config_files import make_folder
 from data_prep.quality import flag_scans, measure
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.errors import one_line
-from rcn_tf.files import replacing, write_text
+from rcn_tf.files.whole_files import replacing, write_text
 from rcn_tf.wording import counted
 
 COLUMNS, ROWS = 5, 8

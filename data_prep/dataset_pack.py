@@ -5,10 +5,10 @@ import pathlib
 from typing import Optional
 
 from data_prep import batch
-from data_prep.boxes import read_boxes
 from data_prep.config_files import check_outputs, make_folder
 from data_prep.config_plan import ids_of, plan_config
-from data_prep.generic import ImageRecipe
+from data_prep.crop_boxes import read_boxes
+from data_prep.image_files import ImageRecipe
 from data_prep.liver import LiverRecipe, reference_quantiles
 from data_prep.scan_files import HASH_LENGTH, content_hash
 

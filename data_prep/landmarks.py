@@ -4,10 +4,10 @@ import pathlib
 
 import numpy as np
 
-from rcn_tf.file_kinds import require_text
-from rcn_tf.volumes.points import parse_points
-from rcn_tf.volumes.points_csv import CsvPoints
-from rcn_tf.volumes.points_slicer import Fcsv, Markups
+from rcn_tf.files.kinds import require_text
+from rcn_tf.volumes.points.csv import CsvPoints
+from rcn_tf.volumes.points.points import parse_points
+from rcn_tf.volumes.points.slicer import Fcsv, Markups
 
 N_LANDMARKS = 6
 """Of a liver in the RCN paper's data."""
@@ -16,7 +16,7 @@ N_LANDMARKS = 6
 def read_landmarks(path):
     """Landmarks from a CSV file with a header line that names the coordinates, or of 3D Slicer.
 
-    The columns are x, y, z (LPS), or l, p, s, or r, a, s, as `rcn_tf.volumes.points_csv` reads
+    The columns are x, y, z (LPS), or l, p, s, or r, a, s, as `rcn_tf.volumes.points.csv` reads
     them. Other columns are ignored; a row with empty coordinates is a missing landmark.
 
     Returns: [n, 3] float64, LPS, mm, NaN where missing.

@@ -11,13 +11,13 @@ from data_prep.histograms import match_histogram, quantiles
 from data_prep.landmarks import six_landmarks
 from data_prep.liver_box import find_liver_box
 from data_prep.packs import to_uint8
-from data_prep.prepared import PreparedScan
-from data_prep.reading import grid_attributes, read_scan
+from data_prep.prepared_scan import PreparedScan
+from data_prep.source_scan import grid_attributes, read_scan
 from data_prep.step_timer import StepTimer
-from rcn_tf.volumes.foreground import foreground_box
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.label_ids import require_integers
-from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
+from rcn_tf.volumes.preparation.foreground import foreground_box
+from rcn_tf.volumes.preparation.network_input import prepare_labels, prepare_volume
 
 LEVEL, WIDTH = 120.0, 290.0
 """Hounsfield window: -25 HU becomes 0, 265 HU becomes 255."""

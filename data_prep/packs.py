@@ -17,7 +17,7 @@ import numpy as np
 
 from data_prep.scan_files import PATTERN_CHARACTERS
 from rcn_tf.data.packs import annotations_checksum, check_scan_id, volume_checksum
-from rcn_tf.files import replacing
+from rcn_tf.files.whole_files import replacing
 
 SCHEMA_VERSION = 1
 

@@ -8,10 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep import freesurfer, spatial_maps, synthesis
-from rcn_tf.volumes.foreground import foreground_box, foreground_mask
+from rcn_tf.volumes.formats.images import read_image
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import read_image
 from rcn_tf.volumes.label_ids import look_like_grey_values, require_integers
+from rcn_tf.volumes.preparation.foreground import foreground_box, foreground_mask
 
 PADDING = 16  # voxels of background kept around the head
 BOX_JITTER = 0.06  # largest random margin of a crop box, fraction of the extent
@@ -21,7 +21,7 @@ SPACING = 1.5  # mm, of renderings
 def read_labels(path, orientation=None):
     """Label ids of a file.
 
-    Args: orientation: as of `rcn_tf.volumes.images.read_image`.
+    Args: orientation: as of `rcn_tf.volumes.formats.images.read_image`.
     Returns: SimpleITK.Image, LPS axes, uint16 or uint8.
     Raises: ValueError, OSError: naming the file: not whole numbers, negative, beyond 65535,
         or the grey values of an image.

@@ -5,7 +5,7 @@ import hashlib
 import pathlib
 from typing import Optional
 
-from rcn_tf.volumes.detached import companions
+from rcn_tf.volumes.formats.detached_headers import companions
 
 PATTERN_CHARACTERS = "*?[]{}#"
 """What ids must not hold, because it has a meaning in dataset configs."""

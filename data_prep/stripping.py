@@ -18,7 +18,7 @@ import threading
 
 import SimpleITK as sitk
 
-from rcn_tf.volumes.images import read_image
+from rcn_tf.volumes.formats.images import read_image
 from rcn_tf.volumes.same_space import labels_on
 
 TIMEOUT = 1800

@@ -24,13 +24,13 @@ from data_prep.config_files import check_outputs
 from data_prep.config_plan import plan_config
 from data_prep.liver import LEVEL, MARGIN, WIDTH, liver_mask
 from data_prep.packs import to_uint8
-from data_prep.prepared import PreparedScan
-from data_prep.reading import grid_attributes, read_scan
+from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles
 from data_prep.scan_names import name_scans
+from data_prep.source_scan import grid_attributes, read_scan
 from data_prep.subjects import subjects_of
-from rcn_tf.volumes.foreground import foreground_box
-from rcn_tf.volumes.preprocessing import prepare_labels, prepare_volume
+from rcn_tf.volumes.preparation.foreground import foreground_box
+from rcn_tf.volumes.preparation.network_input import prepare_labels, prepare_volume
 from rcn_tf.wording import counted
 
 AIR = -1024.0

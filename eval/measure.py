@@ -13,13 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from eval.baselines.physical import cores, threads
-from eval.methods import Trained
 from eval.models import state
-from eval.store import PairStore
+from eval.pair_store import PairStore
+from eval.table_methods import Trained
 from eval.warping import warp_volume
 from rcn_tf.errors import one_line
 from rcn_tf.evaluation import PairScores, Registration
-from rcn_tf.model_folder import load_model
+from rcn_tf.models.folder import load_model
 
 _OVERLAP = "original"  # every structure a mask by itself, as in the papers' own code
 

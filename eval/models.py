@@ -12,8 +12,8 @@ import pathlib
 import subprocess
 import sys
 
-from rcn_tf.files import read_json
-from rcn_tf.training.presets import PRESETS
+from rcn_tf.files.whole_files import read_json
+from rcn_tf.presets.rcn_and_vtn import PRESETS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,16 +20,16 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from data_prep import batch
-from data_prep.prepared import PreparedScan
+from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles
 from eval.baselines import ants
 from eval.baselines.physical import flow_of_transform
 from rcn_tf.commands.parser import CommandParser
 from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.label_warp import warp_labels
 from rcn_tf.data.packs import PackReader, volume_checksum
 from rcn_tf.errors import one_line
-from rcn_tf.files import read_json, write_json
-from rcn_tf.labels import warp_labels
+from rcn_tf.files.whole_files import read_json, write_json
 from rcn_tf.metrics.landmarks import is_missing
 
 _KEPT = ("spacing", "source")  # attributes

@@ -5,10 +5,10 @@ import pathlib
 import platform
 import re
 
-from rcn_tf.files import write_text
-from rcn_tf.model_folder import versions
-from rcn_tf.papers import load_tables
-from rcn_tf.report.page import image, page
+from rcn_tf.files.whole_files import write_text
+from rcn_tf.models.folder import versions
+from rcn_tf.presets.papers import load_tables
+from rcn_tf.registration.report.page import image, page
 
 _CAPTIONS = {
     "trends": "Scores against the number of cascades, as RCN's Figure 5.",

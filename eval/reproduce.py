@@ -9,17 +9,17 @@ import numpy as np
 from eval import mini_study, models
 from eval.baselines import ants, demons
 from eval.baselines.physical import MissingExtraError
-from eval.data import DataFolder
 from eval.figures.drawing import draw
 from eval.measure import FailedPairError, MissingModelError, measure_pairs, open_store
-from eval.methods import Trained
 from eval.reference_flows import make_flows
 from eval.report import write_report
 from eval.results import Row, TableResult
+from eval.study_files import DataFolder
+from eval.table_methods import Trained
 from eval.tables import TABLES, needed_models
 from eval.writing import summary, write_table
 from rcn_tf.metrics import MASK_THRESHOLD
-from rcn_tf.model_folder import count_parameters
+from rcn_tf.models.folder import count_parameters
 from rcn_tf.wording import counted
 
 INTERRUPTED = 130  # exit code

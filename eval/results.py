@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from eval.tables import Table
-from rcn_tf.papers import Score
+from rcn_tf.presets.papers import Score
 
 _TIMES = ("gpu_seconds", "cpu_seconds")
 

@@ -14,9 +14,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Optional
 
-from eval import methods
-from eval.methods import ANTS, ELASTIX, Trained
-from rcn_tf.papers import load_tables
+from eval import table_methods as methods
+from eval.table_methods import ANTS, ELASTIX, Trained
+from rcn_tf.presets.papers import load_tables
 
 _CAPPED = " [here "  # in labels of rows with fewer cascades than the paper's
 

@@ -7,7 +7,7 @@ import pandas as pd
 from eval.results import ALL_METRICS, MIN_TESTED, all_metrics, significance
 from eval.tables import DATASETS
 from rcn_tf.errors import ESCAPES
-from rcn_tf.files import replacing, write_text
+from rcn_tf.files.whole_files import replacing, write_text
 from rcn_tf.wording import counted
 
 EMPTY = "-"

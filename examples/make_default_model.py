@@ -13,11 +13,12 @@ import sys
 
 from data_prep import brain_study
 from rcn_tf.commands.main import main as rcn
-from rcn_tf.model_folder import DEFAULT_MODEL, load_model, save_model
+from rcn_tf.models.folder import DEFAULT_MODEL, load_model, save_model
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "brain_small.json"
 RENDERINGS = ("--renderings", "48")
-MEANT_FOR = {  # see rcn_tf.meant_for: a brain of an adult or a child of some years, with its margin
+# see rcn_tf.registration.meant_for: a brain of an adult or a child of some years, with its margin
+MEANT_FOR = {
     "images": "skull-stripped T1 brains",
     "extent_mm": [[95, 175], [110, 195], [140, 220]],
     "hounsfield": False,

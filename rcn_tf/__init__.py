@@ -13,11 +13,11 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
-    "RecursiveCascade": "rcn_tf.cascade",
-    "RegistrationOutput": "rcn_tf.output",
-    "StageOutput": "rcn_tf.output",
-    "load_original_weights": "rcn_tf.weights",
-    "registration_losses": "rcn_tf.objective",
+    "RecursiveCascade": "rcn_tf.models.cascade",
+    "RegistrationOutput": "rcn_tf.models.output",
+    "StageOutput": "rcn_tf.models.output",
+    "load_original_weights": "rcn_tf.models.weights",
+    "registration_losses": "rcn_tf.losses.objective",
 }
 _MODULES = ("fields", "losses", "metrics")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 
-from rcn_tf.volumes.dicom_headers import read_headers
+from rcn_tf.volumes.dicom.headers import read_headers
 from tests import dicom_files
 from tests.dicom_files import CT, MR, pet_header
 

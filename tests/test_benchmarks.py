@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.test_examples import run
+from tests.examples.test_examples import run
 
 NUMBER = r"[\d.]+"
 ROWS = {  # table: its rows' first cells, and patterns of the others

@@ -51,10 +51,10 @@ OWN_NAMES = {  # in temporary folders of their own, or from callers who made the
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))
 def test_names_for_itk_are_plain(path):
-    """ITK ends the process where a name is not UTF-8 (`rcn_tf.plain_names`)."""
+    """ITK ends the process where a name is not UTF-8 (`rcn_tf.files.plain_names`)."""
     text = path.read_text()
     if re.search(CPP_NAMES, text) and path.name not in OWN_NAMES:
-        assert re.search(PLAIN, text), "give ITK names of rcn_tf.plain_names"
+        assert re.search(PLAIN, text), "give ITK names of rcn_tf.files.plain_names"
 
 
 def test_help_needs_no_tensorflow():

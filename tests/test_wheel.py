@@ -10,7 +10,7 @@ import zipfile
 import pytest
 import SimpleITK as sitk
 
-from tests.test_register import blob
+from tests.registration.test_pair import blob
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("rcn_tf", "custom_ops", "data_prep")

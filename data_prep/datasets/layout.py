@@ -18,8 +18,8 @@ from typing import Optional
 
 from data_prep.scan_files import PATTERN_CHARACTERS, ScanFiles
 from data_prep.subjects import subjects_of
-from rcn_tf.files import natural_order
-from rcn_tf.volumes.dicom_kinds import is_dicom_file
+from rcn_tf.files.whole_files import natural_order
+from rcn_tf.volumes.dicom.kinds import is_dicom_file
 
 ANYWHERE = r"(?:.*/)?"
 NIFTI = r"\.nii(?:\.gz)?"

@@ -6,11 +6,11 @@ from eval.figures.distributions import boxplots_figure, jacobian_figure
 from eval.figures.examples import examples_figure, stages_figure
 from eval.figures.sections import sections_figure
 from eval.figures.trends import trends_figure
-from eval.methods import Trained
 from eval.models import state
-from rcn_tf.files import replacing
-from rcn_tf.model_folder import load_model
-from rcn_tf.report.figures import png
+from eval.table_methods import Trained
+from rcn_tf.files.whole_files import replacing
+from rcn_tf.models.folder import load_model
+from rcn_tf.registration.report.figures import png
 
 
 def draw(result, examples, models, folder):

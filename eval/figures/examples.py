@@ -14,10 +14,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from eval.warping import warp_volume
-from rcn_tf.labels import warp_labels
+from rcn_tf.data.label_warp import warp_labels
 from rcn_tf.metrics import dice, landmark_distance, sample_flow
 from rcn_tf.metrics.landmarks import is_missing
-from rcn_tf.report.figures import flow_colours
+from rcn_tf.registration.report.figures import flow_colours
 
 _GRID_LINES = 24
 _STRUCTURES = 5

@@ -131,7 +131,7 @@ def _result(model, folder, max_voxels):
 
     Raises: HTTPException: 413 or 422, naming a field instead of a path.
     """
-    from rcn_tf.register import register_images
+    from rcn_tf.registration.pair import register_images
 
     try:
         images = {field: read_image(folder / f"{field}.nii") for field in FIELDS}

@@ -1,11 +1,11 @@
-"""A SavedModel of `rcn export` in the form that `rcn_tf.register.register_images` takes."""
+"""A SavedModel of `rcn export` as a model that `register_images` takes."""
 
 import pathlib
 
 import tensorflow as tf
 
-from rcn_tf.files import read_json
-from rcn_tf.output import RegistrationOutput, StageOutput
+from rcn_tf.files.whole_files import read_json
+from rcn_tf.models.output import RegistrationOutput, StageOutput
 
 
 class ExportedModel:

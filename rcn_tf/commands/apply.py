@@ -112,8 +112,8 @@ def _check(args):
 
 def _check_outputs(args, source):
     """No output may replace what is read, or another one."""
-    from rcn_tf.volumes.images import check_written_format
-    from rcn_tf.volumes.transform_files import FILES
+    from rcn_tf.volumes.formats.images import check_written_format
+    from rcn_tf.volumes.transforms.files import FILES
 
     read = {source, args.reference}
     for path in (one.path for one in args.transforms):

@@ -13,8 +13,8 @@ _SILENCE = 10.0  # seconds between two lines about the frames
 
 def run(args):
     """Warps the image or labels, and writes the field and status that are asked for."""
-    from rcn_tf.volumes.frames import frame_count, read_grid
-    from rcn_tf.volumes.images import read_image
+    from rcn_tf.volumes.formats.frames import frame_count, read_grid
+    from rcn_tf.volumes.formats.images import read_image
 
     source = args.image or args.labels
     frames = frame_count(source) if source else 1
@@ -44,7 +44,7 @@ def _warn_of_the_wrong_file(args, source, image, vectors, grid):
     """Warns of labels that are warped as grey values, and of what the transform does not show."""
     import SimpleITK as sitk
 
-    from rcn_tf.volumes.images import read_image
+    from rcn_tf.volumes.formats.images import read_image
     from rcn_tf.volumes.label_ids import look_like_labels
     from rcn_tf.volumes.warping import visible
 
@@ -70,7 +70,7 @@ def _warp(args):
 
 
 def _write_image(image, args, warp, others):
-    from rcn_tf.volumes.images import write_images
+    from rcn_tf.volumes.formats.images import write_images
 
     warped = [] if image is None else [(warp(image), args.out)]
     write_images([*warped, *others])
@@ -78,10 +78,10 @@ def _write_image(image, args, warp, others):
 
 def _write_frames(path, args, warp, others):
     """Writes the warped frames one by one, and the other images; all files or none."""
-    from rcn_tf.files import replacing
-    from rcn_tf.volumes.frame_writer import frame_writer
-    from rcn_tf.volumes.frames import FrameSource, frames_dtype
-    from rcn_tf.volumes.images import write_images
+    from rcn_tf.files.whole_files import replacing
+    from rcn_tf.volumes.formats.frame_writer import frame_writer
+    from rcn_tf.volumes.formats.frames import FrameSource, frames_dtype
+    from rcn_tf.volumes.formats.images import write_images
 
     with FrameSource(path, args.orientation) as frames, contextlib.ExitStack() as stack:
         dtype = None

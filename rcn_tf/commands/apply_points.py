@@ -9,9 +9,9 @@ _LISTED = 10  # points that a warning names
 
 def run(args):
     """Moves the points of a file and writes them in its layout."""
-    from rcn_tf.volumes.inversion import Status
-    from rcn_tf.volumes.parametric_maps import SplineMap
-    from rcn_tf.volumes.points import read_points, write_points
+    from rcn_tf.volumes.points.points import read_points, write_points
+    from rcn_tf.volumes.transforms.inversion import Status
+    from rcn_tf.volumes.transforms.parametric_maps import SplineMap
 
     file = read_points(args.points, args.system)
     if args.system and file.system != args.system:

@@ -3,7 +3,7 @@
 import re
 
 from rcn_tf.errors import one_line
-from rcn_tf.register_outputs import DICOM_FOLDER
+from rcn_tf.registration.outputs import DICOM_FOLDER
 
 
 def add_series(parser, names=("fixed", "moving")):
@@ -34,7 +34,7 @@ def add_dicom(parser):
 
 def check_series(args, names=("fixed", "moving")):
     """Raises: ValueError: a series chosen from something that has none."""
-    from rcn_tf.volumes.dicom import is_dicom
+    from rcn_tf.volumes.dicom.series import is_dicom
 
     for name in names:
         path, series = getattr(args, name), getattr(args, f"{name}_series")
@@ -50,7 +50,7 @@ def check_dicom(args, name="moving"):
     Args: args: with dicom, no_anonymize and out, the results' folder; name: the image's.
     Raises: ValueError: naming the option.
     """
-    from rcn_tf.volumes.dicom import is_dicom
+    from rcn_tf.volumes.dicom.series import is_dicom
 
     path = getattr(args, name)
     if args.no_anonymize and not args.dicom:
@@ -78,12 +78,12 @@ def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, 
     """Headers that a written series is made from, after a check that it can be.
 
     Args: moving: DICOM; fixed: any image, or None; which series of them.
-    Returns: (source, reference) as `rcn_tf.volumes.dicom_output.write_series` takes them.
+    Returns: (source, reference) as `rcn_tf.volumes.dicom.output.write_series` takes them.
     Raises: ImportError: pydicom is not installed. ValueError: what is wrong with the headers.
     """
-    from rcn_tf.volumes.dicom import is_dicom
-    from rcn_tf.volumes.dicom_derivation import series_header
-    from rcn_tf.volumes.dicom_headers import read_headers
+    from rcn_tf.volumes.dicom.derivation import series_header
+    from rcn_tf.volumes.dicom.headers import read_headers
+    from rcn_tf.volumes.dicom.series import is_dicom
 
     source, reference = read_headers(moving, moving_series), None
     if fixed is not None and is_dicom(fixed):
@@ -99,8 +99,8 @@ def write_dicom(image, folder, headers, args):
     """Writes the warped image as a series below a folder.
 
     Args: headers: of `read_dicom_headers`; args: with no_anonymize.
-    Returns: float, as of `rcn_tf.volumes.dicom_output.write_series`.
+    Returns: float, as of `rcn_tf.volumes.dicom.output.write_series`.
     """
-    from rcn_tf.volumes.dicom_output import write_series
+    from rcn_tf.volumes.dicom.output import write_series
 
     return write_series(image, folder / DICOM_FOLDER, *headers, anonymize=not args.no_anonymize)

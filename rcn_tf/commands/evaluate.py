@@ -92,7 +92,7 @@ def run(args):
     from rcn_tf.data.overlap import training_volumes
     from rcn_tf.data.pairs import subset_pairs
     from rcn_tf.data.scans import ScanStore
-    from rcn_tf.model_folder import load_model
+    from rcn_tf.models.folder import load_model
 
     check_positive(args, ["repeats", "limit"])
     check_refine(args)
@@ -134,7 +134,7 @@ def _training_pairs(store, pairs, trained):
 def _evaluate_subset(model, model_config, store, subset, pairs, seen, args):
     from rcn_tf.data.augmentation import augment_scan
     from rcn_tf.evaluation import evaluate, summarise, to_frame, write_results
-    from rcn_tf.model_folder import versions
+    from rcn_tf.models.folder import versions
 
     def scans():
         for number, pair in enumerate(pairs):
@@ -206,7 +206,7 @@ def _title(subset, n_pairs, seen):
 def _refiner(args, model_config):
     if not args.refine:
         return None
-    from rcn_tf.refinement import refine, training_weights
+    from rcn_tf.registration.refinement import refine, training_weights
 
     options = {"weights": training_weights(model_config), "diffeomorphic": args.diffeomorphic}
     return lambda *pair: refine(*pair, args.refine, **options)[0]

@@ -1,6 +1,6 @@
 """Write a model as a TensorFlow SavedModel, which needs nothing of rcn.
 
-Signatures `register`, `warp` and `warp_labels` (`rcn_tf.export`). The export is run and
+Signatures `register`, `warp` and `warp_labels` (`rcn_tf.export.saved_model`). The export is run and
 compared with the model before it is put in place.
 """
 
@@ -49,8 +49,8 @@ def run(args):
     import tensorflow as tf
 
     import custom_ops
-    from rcn_tf.export import check_target, export_model, usage
-    from rcn_tf.model_folder import DEFAULT_MODEL, load_model
+    from rcn_tf.export.saved_model import check_target, export_model, usage
+    from rcn_tf.models.folder import DEFAULT_MODEL, load_model
 
     tf.get_logger().setLevel("ERROR")  # it reports the temporary folder
     check_target(out, args.force)

@@ -74,8 +74,8 @@ def _version(package):
 
 def _model(folder, trusted):
     """What a model folder holds; code in it that is not trusted is named and not imported."""
-    from rcn_tf import trust
-    from rcn_tf.model_folder import count_parameters, load_model, read_config
+    from rcn_tf.models import trust
+    from rcn_tf.models.folder import count_parameters, load_model, read_config
 
     if folder.is_dir() and not trusted:
         config = read_config(folder)

@@ -95,9 +95,9 @@ def _source(args):
 
 def _of_model(folder, settings, trusted):
     """A model's training config, or the default one around its network, and its shape."""
-    from rcn_tf import trust
-    from rcn_tf.model_folder import read_config
-    from rcn_tf.network_size import check_values
+    from rcn_tf.models import trust
+    from rcn_tf.models.folder import read_config
+    from rcn_tf.models.size_check import check_values
     from rcn_tf.training.config import TrainingConfig
 
     model = read_config(folder)

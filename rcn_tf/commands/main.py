@@ -66,7 +66,10 @@ def make_parser():
 
 
 def _module(command):
-    return importlib.import_module(f"rcn_tf.commands.{command.replace('-', '_')}")
+    """A command's module; packs are made by `data_prep`, which stands above this package."""
+    home = "data_prep.commands" if command == "prepare" else "rcn_tf.commands"
+    name = "" if command == "prepare" else f".{command.replace('-', '_')}"
+    return importlib.import_module(home + name)
 
 
 if __name__ == "__main__":

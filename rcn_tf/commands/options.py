@@ -121,7 +121,7 @@ def check_refine(args):
 
 
 def add_precision(parser):
-    """`--precision`, in which a trained model computes (`rcn_tf.precision`)."""
+    """`--precision`, in which a trained model computes (`rcn_tf.networks.precision`)."""
     parser.add_argument(
         "--precision",
         choices=("float32", "bfloat16", "float16"),
@@ -130,7 +130,7 @@ def add_precision(parser):
 
 
 def add_trust(parser):
-    """`--trust-code`, for a network that is code of somebody's own (`rcn_tf.trust`)."""
+    """`--trust-code`, for a network that is code of somebody's own (`rcn_tf.models.trust`)."""
     parser.add_argument(
         "--trust-code",
         action="store_true",

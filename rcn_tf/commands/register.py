@@ -19,8 +19,8 @@ from rcn_tf.commands.register_summary import print_summary
 from rcn_tf.commands.shown_warnings import noting_warnings
 from rcn_tf.errors import printable, warn
 from rcn_tf.quiet_tensorflow import load_tensorflow
-from rcn_tf.register_outputs import FIELD, INVERSE_FIELD, OUTPUTS, results_folder
-from rcn_tf.steps import Steps
+from rcn_tf.registration.outputs import FIELD, INVERSE_FIELD, OUTPUTS, results_folder
+from rcn_tf.registration.steps import Steps
 
 WARNINGS_LAST = True
 FAILED = 3
@@ -118,9 +118,9 @@ def _register(args, steps, noted):
     with results_folder(args.out) as partial:
         with steps("load", f"loading the model {args.model or 'that comes with rcn'}"):
             load_tensorflow()
-            from rcn_tf.model_folder import DEFAULT_MODEL, load_model
-            from rcn_tf.register import register_images
-            from rcn_tf.register_files import write_result
+            from rcn_tf.models.folder import DEFAULT_MODEL, load_model
+            from rcn_tf.registration.pair import register_images
+            from rcn_tf.registration.result_files import write_result
 
             model, config = load_model(
                 args.model or DEFAULT_MODEL, args.precision, trust_code=args.trust_code
@@ -193,7 +193,7 @@ def _check_inputs_stay(args):
 
 
 def _read_images(args):
-    from rcn_tf.volumes.images import read_image
+    from rcn_tf.volumes.formats.images import read_image
 
     paths = {name: getattr(args, name) for name in INPUTS}
     frames = {"fixed": args.fixed_frame, "moving": args.moving_frame}

@@ -1,6 +1,6 @@
 """What `rcn register` prints of a result: numbers with their meaning, then the files."""
 
-from rcn_tf.register_outputs import OUTPUTS
+from rcn_tf.registration.outputs import OUTPUTS
 
 _STAGES = {"before": "by header", "initial": "boxes aligned", "after": "registered"}
 _OVERLAPS = ("dice", "jaccard")
@@ -16,8 +16,8 @@ _OVERLAP_LEGEND = " {} measure\nthe overlap of structures without the background
 def print_summary(metrics, out, replaced=False):
     """Prints the metrics of a registration as a table with a legend, and lists its files.
 
-    Args: metrics: of `rcn_tf.register_metrics`, with seconds. out: the results' folder. replaced:
-        whether it held an earlier result.
+    Args: metrics: of `rcn_tf.registration.pair_metrics`, with seconds. out: the results' folder.
+        replaced: whether it held an earlier result.
     """
     titles = {**_STAGES, "after": "written"} if metrics["fallback"] else _STAGES
     print(f"{'':<13}" + "".join(f"{title:>15}" for title in titles.values()))

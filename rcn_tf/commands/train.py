@@ -9,7 +9,7 @@ from rich.table import Table
 
 from rcn_tf.commands.options import add_settings, add_trust
 from rcn_tf.commands.training_progress import TrainingProgress
-from rcn_tf.plain_names import plain_output_folder
+from rcn_tf.files.plain_names import plain_output_folder
 from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.wording import counted
 
@@ -106,10 +106,10 @@ def _source(args):
 def _check_code(args, config):
     """A folder alone must not make this process import a module, unless this account trained it.
 
-    Raises: ValueError: as `rcn_tf.trust.check_import`.
+    Raises: ValueError: as `rcn_tf.models.trust.check_import`.
     """
-    from rcn_tf import trust
-    from rcn_tf.files import read_json
+    from rcn_tf.files.whole_files import read_json
+    from rcn_tf.models import trust
     from rcn_tf.training.run_folder import CONFIG, ENVIRONMENT
 
     base, path = config.network.base, args.out / ENVIRONMENT
@@ -127,7 +127,7 @@ def _settings(args):
 
 
 def _print_presets():
-    from rcn_tf.training.presets import PRESETS
+    from rcn_tf.presets.rcn_and_vtn import PRESETS
 
     console = Console()
     if not console.is_terminal:

@@ -47,8 +47,8 @@ def read_chain(arguments: list[TransformArgument], inverse: bool) -> tuple:
     Raises: FileNotFoundError, ValueError: naming the transform; the function: ValueError where
         the transform's files do not say the grid.
     """
-    from rcn_tf.volumes.chain import Chain, Link
-    from rcn_tf.volumes.transform_files import read_transform
+    from rcn_tf.volumes.transforms.chain import Chain, Link
+    from rcn_tf.volumes.transforms.files import read_transform
 
     links, files = [], []
     for argument in arguments:

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 import custom_ops
-from rcn_tf.bspline import free_form_flow
-from rcn_tf.labels import warp_labels
+from rcn_tf.data.bspline import free_form_flow
+from rcn_tf.data.label_warp import warp_labels
 from rcn_tf.metrics.landmarks import is_missing, sample_flow
 
 CONTROL_POINTS = 5

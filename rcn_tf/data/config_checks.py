@@ -7,7 +7,7 @@ import re
 
 from rcn_tf.data.packs import check_scan_id
 from rcn_tf.data.scan_patterns import expand_ranges, has_wildcard
-from rcn_tf.file_kinds import require_file, require_text
+from rcn_tf.files.kinds import require_file, require_text
 
 
 def read_exclude_list(path):

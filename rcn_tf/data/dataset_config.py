@@ -33,7 +33,7 @@ from typing import Optional, Union
 
 from rcn_tf.data.config_checks import ConfigChecker, is_in_pairs
 from rcn_tf.data.scan_patterns import WildcardExpander
-from rcn_tf.files import read_json
+from rcn_tf.files.whole_files import read_json
 
 _REQUIRED = ("files", "image_size", "image_type", "schemes", "subsets")
 _OPTIONAL = ("atlas", "paired", "segmentation_class_value", "task", "exclude", "expected")

@@ -18,8 +18,8 @@ from typing import Optional
 import h5py
 import numpy as np
 
-from rcn_tf.files import physical_memory
-from rcn_tf.hdf5 import open_hdf5
+from rcn_tf.files.hdf5 import open_hdf5
+from rcn_tf.files.whole_files import physical_memory
 
 _HDF5_SAYS = ("Unable to", "Can't", "unable to")  # how its errors begin
 

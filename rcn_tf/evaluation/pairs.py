@@ -29,8 +29,9 @@ def evaluate(
             they are one structure, warped linearly and thresholded at 128. All others are
             label maps.
         overlap: of label maps. "argmax": a voxel belongs to the strongest structure, see
-            `rcn_tf.labels.warp_labels`. "original": every structure is a mask by itself, as the
-            original's code has it, so that some voxels belong to none; all together are one too.
+            `rcn_tf.data.label_warp.warp_labels`. "original": every structure is a mask by itself,
+            as the original's code has it, so that some voxels belong to none; all together are one
+            too.
         surfaces: also the 95th percentile Hausdorff and mean surface distance (slower).
         last_only: measure the last stage alone (faster).
         refiner: as of `Registration`; its stage is called "refined".

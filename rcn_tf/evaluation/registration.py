@@ -5,7 +5,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from rcn_tf.output import RegistrationOutput, StageOutput
+from rcn_tf.models.output import RegistrationOutput, StageOutput
 
 REFINED = "refined"
 """Name of the stage that a refiner adds."""
@@ -19,7 +19,7 @@ class Registration:
         last_only: give the last stage alone.
         device: TensorFlow's name of it; None for the one that it chooses.
         refiner: (output, fixed, moving) -> RegistrationOutput with one more stage
-            (`rcn_tf.refinement`), run after the model, or None.
+            (`rcn_tf.registration.refinement`), run after the model, or None.
     """
 
     def __init__(self, model, n_repeats=1, last_only=False, device=None, refiner=None):

@@ -4,7 +4,7 @@ import numpy as np
 
 from custom_ops import warp
 from rcn_tf import metrics
-from rcn_tf.labels import warp_labels
+from rcn_tf.data.label_warp import warp_labels
 from rcn_tf.metrics import surface
 
 OVERLAPS = ("argmax", "original")

@@ -5,7 +5,7 @@ import pathlib
 import pandas as pd
 
 from rcn_tf.errors import ESCAPES
-from rcn_tf.files import replacing, write_json
+from rcn_tf.files.whole_files import replacing, write_json
 
 # Columns of the table in their order; those of single structures ("dice:NAME") follow them.
 METRICS = (

@@ -8,8 +8,8 @@ stage's last kernel is that of the volume divided by 64 and rounded up.
 import dataclasses
 import re
 
+from rcn_tf.models.weights import SCOPE
 from rcn_tf.original.checkpoint import listed
-from rcn_tf.weights import SCOPE
 
 STRIDE = 64  # of the affine stage
 _LAST_LAYERS = {"vtn": "upsamp1to0", "voxelmorph": "flow"}

@@ -14,9 +14,9 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
-from rcn_tf.file_kinds import because
-from rcn_tf.plain_names import plain_name
-from rcn_tf.weights import SCOPE
+from rcn_tf.files.kinds import because
+from rcn_tf.files.plain_names import plain_name
+from rcn_tf.models.weights import SCOPE
 from rcn_tf.wording import counted
 
 _INDEX = re.compile(r"model-(\d+)\.index")

@@ -8,9 +8,10 @@ import dataclasses
 import pathlib
 from typing import Optional
 
-from rcn_tf.cascade import RecursiveCascade
 from rcn_tf.data.dataset_config import load_dataset_config
-from rcn_tf.model_folder import save_model
+from rcn_tf.models.cascade import RecursiveCascade
+from rcn_tf.models.folder import save_model
+from rcn_tf.models.weights import load_original_weights, named_weights
 from rcn_tf.original import architecture as networks
 from rcn_tf.original.arguments import read_arguments
 from rcn_tf.original.checkpoint import (
@@ -20,8 +21,7 @@ from rcn_tf.original.checkpoint import (
     read_values,
     split_names,
 )
-from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
-from rcn_tf.weights import load_original_weights, named_weights
+from rcn_tf.volumes.preparation.network_input import DEFAULT_OPTIONS
 from rcn_tf.wording import counted
 
 VOLUME_SHAPE = (128, 128, 128)

@@ -6,7 +6,7 @@
     halve_at: [60000, 80000]
 
 Files are JSON or YAML; whatever is left out keeps its default, an unknown key is an error. A
-config can also be named: `rcn_tf.training.presets` has the papers' experiments.
+config can also be named: `rcn_tf.presets.rcn_and_vtn` has the papers' experiments.
 
     config = load_training_config("vtn_10_liver", ["data.config=liver.json", "batch_size=2"])
     config.network.n_cascades  # 10
@@ -19,13 +19,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import Literal, Optional, Union
 
-from rcn_tf.objective import RCN_WEIGHTS, check_weights
-from rcn_tf.training import preset_names
-from rcn_tf.training.config_fields import build, check_keys, convert_fields, plain
-from rcn_tf.training.config_files import SUFFIXES, read_settings_file
-from rcn_tf.training.config_settings import apply_settings
+from rcn_tf.losses.objective import RCN_WEIGHTS, check_weights
+from rcn_tf.presets import names as preset_names
+from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.settings.fields import build, check_keys, convert_fields, plain
+from rcn_tf.settings.files import SUFFIXES, read_settings_file
+from rcn_tf.settings.overrides import apply_settings
 from rcn_tf.training.optimizers import check_optimizer
-from rcn_tf.training.presets import PRESETS
 from rcn_tf.wording import counted
 
 _PATHS = ("data.config", "data.reference_flows")
@@ -103,7 +103,9 @@ class TrainingConfig:
     n_repeats: int = 1  # shared-weight repeats during training
     recompute: Union[bool, Literal["auto"]] = "auto"  # gradient checkpointing
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    loss: Mapping = dataclasses.field(default_factory=lambda: RCN_WEIGHTS)  # rcn_tf.objective
+    loss: Mapping = dataclasses.field(
+        default_factory=lambda: RCN_WEIGHTS
+    )  # rcn_tf.losses.objective
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     steps: int = 100_000
     halve_at: tuple[int, ...] = (60_000, 80_000)  # steps after which the learning rate halves

@@ -9,12 +9,13 @@ import time
 
 import tensorflow as tf
 
-from rcn_tf.cascade import RecursiveCascade
 from rcn_tf.data.pipeline import training_dataset
 from rcn_tf.keras_api import keras
 from rcn_tf.metrics import folding_fraction
-from rcn_tf.model_folder import save_model
-from rcn_tf.precision import scaled_optimizer
+from rcn_tf.models.cascade import RecursiveCascade
+from rcn_tf.models.folder import save_model
+from rcn_tf.models.weights import named_weights
+from rcn_tf.networks.precision import scaled_optimizer
 from rcn_tf.training import monitor
 from rcn_tf.training.available_memory import available_to_replica
 from rcn_tf.training.checkpoints import Checkpoints, newest_step
@@ -31,8 +32,7 @@ from rcn_tf.training.run_lock import locked
 from rcn_tf.training.step import make_agreement, make_train_step
 from rcn_tf.training.strategies import has_other_workers, is_chief, make_strategy
 from rcn_tf.training.validation import best_score, make_validation, score
-from rcn_tf.volumes.preprocessing import DEFAULT_OPTIONS
-from rcn_tf.weights import named_weights
+from rcn_tf.volumes.preparation.network_input import DEFAULT_OPTIONS
 
 logger = logging.getLogger(__name__)
 

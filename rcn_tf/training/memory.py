@@ -18,7 +18,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from rcn_tf.cascade import RecursiveCascade
+from rcn_tf.models.cascade import RecursiveCascade
 from rcn_tf.training.available_memory import available_memory
 from rcn_tf.training.optimizers import SLOTS
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from custom_ops import warp
 from rcn_tf import fields
-from rcn_tf.files import replacing
+from rcn_tf.files.whole_files import replacing
 
 _GRID_SPACING = 8  # voxels between the lines of the deformed grid
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from rcn_tf.objective import registration_losses
+from rcn_tf.losses.objective import registration_losses
 from rcn_tf.training.strategies import has_other_workers
 
 
@@ -16,8 +16,8 @@ def make_train_step(
 
     Args:
         strategy: under whose scope model and optimizer were made.
-        optimizer: keras optimizer, perhaps within a loss scale (`rcn_tf.precision`).
-        weights: of the loss terms, see `rcn_tf.objective`.
+        optimizer: keras optimizer, perhaps within a loss scale (`rcn_tf.networks.precision`).
+        weights: of the loss terms, see `rcn_tf.losses.objective`.
         batch_size: global.
         n_repeats: shared-weight repeats of each dense stage.
         recompute: compute activations again in the backward pass instead of keeping them.

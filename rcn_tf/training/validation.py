@@ -12,7 +12,7 @@ from rcn_tf.data.packs import annotations_checksum
 from rcn_tf.data.pairs import scheme_pairs
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.evaluation import evaluate
-from rcn_tf.model_folder import read_config
+from rcn_tf.models.folder import read_config
 from rcn_tf.training.config import TrainingConfig
 
 _DEFAULT_SCHEME = "2"  # the original's name for validation

@@ -8,15 +8,15 @@ import importlib
 
 _EXPORTS = {
     "Grid": "grids",
-    "GridTransform": "transforms",
-    "PreparedVolume": "preprocessing",
-    "prepare_labels": "preprocessing",
-    "prepare_volume": "preprocessing",
-    "read_image": "images",
-    "read_transform": "transform_files",
+    "GridTransform": "transforms.grid_transform",
+    "PreparedVolume": "preparation.network_input",
+    "prepare_labels": "preparation.network_input",
+    "prepare_volume": "preparation.network_input",
+    "read_image": "formats.images",
+    "read_transform": "transforms.files",
     "warp_image": "warping",
     "warp_labels": "warping",
-    "write_image": "images",
+    "write_image": "formats.images",
 }
 
 __all__ = list(_EXPORTS)

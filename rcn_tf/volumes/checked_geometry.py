@@ -16,10 +16,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.errors import warn
-from rcn_tf.volumes import minc, text_headers
+from rcn_tf.volumes.formats import minc, text_headers
+from rcn_tf.volumes.formats.nifti_geometry import (
+    check_sform,
+    needs_permission,
+    nifti_geometry,
+    repaired,
+)
+from rcn_tf.volumes.formats.nifti_header import read_header
 from rcn_tf.volumes.geometry import MAX_SHEAR, Geometry
-from rcn_tf.volumes.nifti_geometry import check_sform, needs_permission, nifti_geometry, repaired
-from rcn_tf.volumes.nifti_header import read_header
 from rcn_tf.volumes.orientation import in_words
 
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"

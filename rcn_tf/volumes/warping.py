@@ -8,11 +8,11 @@ in the written field, so that the field file and any ITK program give the same i
 import numpy as np
 import SimpleITK as sitk
 
-from rcn_tf.volumes.background import find_background
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.label_ids import require_integers, smallest_label_type
+from rcn_tf.volumes.preparation.background import find_background
+from rcn_tf.volumes.preparation.standard_image import declared_padding
 from rcn_tf.volumes.sampling import inside, sample, sample_labels, slabs
-from rcn_tf.volumes.standard_image import declared_padding
 
 
 def warp_image(moving, transform, fixed, background=None):
@@ -24,7 +24,7 @@ def warp_image(moving, transform, fixed, background=None):
             where that is at hand.
         fixed: SimpleITK.Image or Grid that gives the output geometry.
         background: value outside the moving image and in place of its NaN and infinite
-            voxels; by default that of its background (`rcn_tf.volumes.background`).
+            voxels; by default that of its background (`rcn_tf.volumes.preparation.background`).
     Returns: SimpleITK.Image; an integer moving image keeps its pixel type (values are
         rounded to the nearest), any other gives float32.
     Raises: ValueError: if the pixel type cannot hold the background.
@@ -72,7 +72,7 @@ def visible(moving, transform, fixed, nothing=None):
     Args:
         moving, transform, fixed: as of `warp_image`.
         nothing: [D, H, W] bool, voxels of the moving image that show nothing (see
-            `rcn_tf.volumes.background`), or None.
+            `rcn_tf.volumes.preparation.background`), or None.
     Returns: [D, H, W] bool, on the fixed grid.
     """
     shape = moving.GetSize()[::-1]

@@ -9,9 +9,9 @@ import SimpleITK as sitk
 
 from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import save_model
+from rcn_tf.models.folder import save_model
 from rcn_tf.volumes import Grid
-from tests.test_register import blob, write_pair
+from tests.registration.test_pair import blob, write_pair
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.commands.main import main
-from rcn_tf.volumes.frames import FrameSource, frame_count
+from rcn_tf.volumes.formats.frames import FrameSource, frame_count
 
 SHAPE = (12, 14, 10)  # x, y, z
 AFFINE = np.array([[-2, 0, 0, 11], [0, 2.5, 0, -15], [0, 0, 3, -14], [0, 0, 0, 1]], float)

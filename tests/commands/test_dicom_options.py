@@ -10,12 +10,12 @@ import SimpleITK as sitk
 
 from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import DEFAULT_MODEL, save_model
-from rcn_tf.volumes.images import read_image
+from rcn_tf.models.folder import DEFAULT_MODEL, save_model
+from rcn_tf.volumes.formats.images import read_image
 from tests.commands.test_register import assert_one_line
 from tests.dicom_files import CT, IDENTITY, NUMBER, write_series
 from tests.dicom_multiframe import multiframe, write
-from tests.test_register import blob
+from tests.registration.test_pair import blob
 from tests.volumes.test_warping import turned_copy
 
 SERIES = "warped_dicom"
@@ -154,7 +154,7 @@ def test_fixed_image_of_another_format(inputs, tmp_path):
     ],
 )
 def test_faults_are_found_first(inputs, tmp_path, capsys, monkeypatch, options, images, message):
-    monkeypatch.setattr("rcn_tf.register.register_images", pytest.fail)
+    monkeypatch.setattr("rcn_tf.registration.pair.register_images", pytest.fail)
     assert_one_line(arguments(inputs, tmp_path / "out", *options, **images), message, capsys)
     assert not (tmp_path / "out").exists()
 
@@ -182,7 +182,7 @@ def test_failure_keeps_the_earlier_series(inputs, tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr("rcn_tf.register_files.write_report", fail)
+    monkeypatch.setattr("rcn_tf.registration.result_files.write_report", fail)
     assert main(arguments(inputs, tmp_path, "--dicom")) == 2
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 

@@ -12,7 +12,7 @@ import rcn_tf
 from data_prep.packs import PackWriter, to_uint8
 from rcn_tf.commands.main import main
 from rcn_tf.data.packs import PackReader, volume_checksum
-from rcn_tf.model_folder import save_model
+from rcn_tf.models.folder import save_model
 
 SHAPE = (32, 34, 36)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import DEFAULT_MODEL, load_model, save_model
+from rcn_tf.models.folder import DEFAULT_MODEL, load_model, save_model
 
 SHAPE = (32, 34, 36)
 ARGUMENTS = {"n_cascades": 1, "volume_shape": SHAPE, "channels": 2, "affine": False}

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import load_model
-from rcn_tf.weights import named_weights
+from rcn_tf.models.folder import load_model
+from rcn_tf.models.weights import named_weights
 from tests.original.checkpoints import ARGS, SHAPE, small_weights, write_checkpoint
 
 VOLUMES = ("--volume-shape", *map(str, SHAPE))

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import rcn_tf
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import DEFAULT_MODEL, save_model
+from rcn_tf.models.folder import DEFAULT_MODEL, save_model
 
 
 def test_versions(capsys):

@@ -11,10 +11,10 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import save_model
-from rcn_tf.volumes.images import read_image
+from rcn_tf.models.folder import save_model
+from rcn_tf.volumes.formats.images import read_image
 from tests.commands.test_register import FILES, small_network
-from tests.test_register import write_pair
+from tests.registration.test_pair import write_pair
 
 ODD = os.fsdecode(b"M\xfcl ler\n")  # Latin-1, with a blank and a line break
 

@@ -11,9 +11,9 @@ import SimpleITK as sitk
 
 from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import DEFAULT_MODEL, save_model
+from rcn_tf.models.folder import DEFAULT_MODEL, save_model
+from tests.registration.test_pair import blob, blob_labels, far, write_pair
 from tests.scans_for_tests import textured, with_other_axes
-from tests.test_register import blob, blob_labels, far, write_pair
 
 FILES = {
     "affine.tfm",
@@ -315,7 +315,7 @@ def test_failure_while_writing_keeps_the_earlier_results(inputs, tmp_path, capsy
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr("rcn_tf.register_files.write_report", fail)
+    monkeypatch.setattr("rcn_tf.registration.result_files.write_report", fail)
     assert register(inputs, out) == 2
     assert "disk full" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["warped.nii.gz"]

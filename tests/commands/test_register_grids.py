@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from rcn_tf.model_folder import save_model
+from rcn_tf.models.folder import save_model
 from rcn_tf.volumes import Grid
 from tests.commands.test_register import register, small_network
-from tests.test_register import write_pair
+from tests.registration.test_pair import write_pair
 
 
 @pytest.fixture(scope="module")

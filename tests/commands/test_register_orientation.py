@@ -8,8 +8,8 @@ import SimpleITK as sitk
 
 from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import save_model
-from tests.test_register import blob, blob_labels
+from rcn_tf.models.folder import save_model
+from tests.registration.test_pair import blob, blob_labels
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -21,8 +21,8 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 def no_pictures():
     """Pictures take most of the time, and show nothing that is tested here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rcn_tf.register_files.write_report", lambda *_: None)
-        patch.setattr("rcn_tf.register_files.make_views", lambda *_: None)
+        patch.setattr("rcn_tf.registration.result_files.write_report", lambda *_: None)
+        patch.setattr("rcn_tf.registration.result_files.make_views", lambda *_: None)
         yield
 
 

@@ -49,7 +49,7 @@ def lines_of(console):
 def test_lines_are_those_of_the_log(tmp_path, capsys):
     """Every second step, and the last: the same steps and numbers as metrics.jsonl."""
     study = write_study(tmp_path)
-    settings = ["log_every=2", "steps=5", "network.base=tests.test_cascade:ConstantFlow"]
+    settings = ["log_every=2", "steps=5", "network.base=tests.models.test_cascade:ConstantFlow"]
     settings += ["network.affine=false", "images_every=100"]
     words = [word for setting in settings for word in ("--set", setting)]
     assert rcn(["train", str(study / "train.json"), "--out", str(tmp_path / "run"), *words]) == 0

@@ -14,8 +14,8 @@ from rcn_tf.data.augmentation import (
     random_control_points,
     random_flow,
 )
+from rcn_tf.data.label_warp import warp_labels
 from rcn_tf.data.packs import Scan
-from rcn_tf.labels import warp_labels
 
 SHAPE = (24, 20, 16)
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from data_prep import batch
+from data_prep.finished_scans import Parts
 from data_prep.packs import PackWriter
-from data_prep.parts import Parts
-from data_prep.prepared import PreparedScan
+from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles
 from rcn_tf.data.packs import PackReader
 from rcn_tf.errors import InputWarning, warn

@@ -5,8 +5,8 @@ import pytest
 import SimpleITK as sitk
 
 from data_prep.liver_box import find_liver_box
-from rcn_tf.volumes.images import read_image
-from rcn_tf.volumes.preprocessing import foreground_box
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.preparation.network_input import foreground_box
 from tests.data_prep.phantoms import abdomen
 
 

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from data_prep import stripping
-from data_prep.generic import ImageRecipe
+from data_prep.image_files import ImageRecipe
 from data_prep.scan_files import ScanFiles
 from data_prep.step_timer import StepTimer
 from rcn_tf.commands.main import main

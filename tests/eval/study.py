@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 import rcn_tf
 from eval.tables import Task
-from rcn_tf.model_folder import save_model
+from rcn_tf.models.folder import save_model
 
 SHAPE = (32, 34, 36)
 TASK = Task("brain", "lpba-val")

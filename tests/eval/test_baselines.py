@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from eval.baselines import ants, demons, elastix, physical
 from rcn_tf import metrics
-from rcn_tf.labels import warp_labels
+from rcn_tf.data.label_warp import warp_labels
 from tests.eval import study
 
 SHIFT = np.array([1.0, 2.0, 3.0])  # along (z, y, x): a mixed-up order would show

@@ -9,7 +9,7 @@ from scipy.stats import wilcoxon
 from eval.results import Row, TableResult, significance
 from eval.tables import TABLES, Measure, Task
 from eval.writing import html_section, markdown, notes, write_table
-from rcn_tf.papers import Score
+from rcn_tf.presets.papers import Score
 from tests.eval.study import TASK
 
 BETTER = (0.72, 0.74, 0.70, 0.76, 0.73, 0.73)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 import rcn_tf
-from rcn_tf.weights import named_weights
+from rcn_tf.models.weights import named_weights
 
 SHAPE = (32, 36, 40)
 V1 = tf.compat.v1

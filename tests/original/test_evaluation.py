@@ -14,7 +14,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import load_model
+from rcn_tf.models.folder import load_model
 from tests.original.checkpoints import ARGS, SHAPE, small_weights, write_checkpoint
 
 CLASSES = {"left hippocampus": 21, "right hippocampus": 41, "brainstem": 182}

@@ -3,7 +3,7 @@
 import pytest
 
 from rcn_tf.commands.main import main
-from rcn_tf.model_folder import load_model
+from rcn_tf.models.folder import load_model
 from tests import test_golden
 from tests.original.checkpoints import ARGS, write_checkpoint
 

@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 
-from rcn_tf.objective import RCN_WEIGHTS
+from rcn_tf.losses.objective import RCN_WEIGHTS
 from rcn_tf.training.config import TrainingConfig, load_training_config, read_training_config
 
 

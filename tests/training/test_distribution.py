@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rcn_tf.commands.main import main as rcn
-from rcn_tf.model_folder import load_model
+from rcn_tf.models.folder import load_model
 from rcn_tf.training.strategies import make_strategy
 from tests.training.study import losses_of, run_training, start_training, write_study
 

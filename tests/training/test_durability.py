@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rcn_tf.model_folder import load_model
+from rcn_tf.models.folder import load_model
 from rcn_tf.training.checkpoints import Checkpoints
 from rcn_tf.training.config import load_training_config
 from rcn_tf.training.loop import train

@@ -12,11 +12,11 @@ import tensorflow as tf
 from rcn_tf.commands.main import main as rcn
 from rcn_tf.data.reference_flows import write_reference_flow
 from rcn_tf.keras_api import keras
-from rcn_tf.model_folder import load_model
+from rcn_tf.models.folder import load_model
 from rcn_tf.networks import BASES
+from rcn_tf.presets.rcn_and_vtn import PRESETS
 from rcn_tf.training.config import TrainingConfig, load_training_config
 from rcn_tf.training.loop import TrainingDivergedError, train
-from rcn_tf.training.presets import PRESETS
 from rcn_tf.training.records import Records
 from tests.training.study import SHAPE, losses_of, run_training, write_study
 

@@ -181,7 +181,7 @@ STEP = """
     import tensorflow as tf
     import rcn_tf
     from rcn_tf.keras_api import keras
-    from rcn_tf.objective import RCN_WEIGHTS
+    from rcn_tf.losses.objective import RCN_WEIGHTS
     from rcn_tf.training.step import make_train_step
 
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")

@@ -18,7 +18,7 @@ from tests.training.study import losses_of, write_study
 SETTINGS = [
     "steps=2",
     "checkpoint_every=1",
-    "network.base=tests.test_cascade:ConstantFlow",  # fast
+    "network.base=tests.models.test_cascade:ConstantFlow",  # fast
     "network.affine=false",
     "images_every=100",
 ]

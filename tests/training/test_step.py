@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter, shift
 
 import rcn_tf
 from rcn_tf.keras_api import keras
-from rcn_tf.objective import RCN_WEIGHTS
+from rcn_tf.losses.objective import RCN_WEIGHTS
 from rcn_tf.training.optimizers import make_optimizer
 from rcn_tf.training.step import make_train_step
 from rcn_tf.training.strategies import make_strategy

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rcn_tf.evaluation import evaluate
-from rcn_tf.model_folder import load_model
+from rcn_tf.models.folder import load_model
 from rcn_tf.training.config import load_training_config
 from rcn_tf.training.loop import train
 from rcn_tf.training.validation import Validation, best_score, make_validation, score

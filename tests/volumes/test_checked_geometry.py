@@ -13,8 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
+from rcn_tf.volumes.formats.images import read_displacement, read_displacement_header, read_image
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.images import read_displacement, read_displacement_header, read_image
 
 SIZE = (10, 9, 8)
 VOXELS = np.arange(720, dtype="<i2").reshape(SIZE[::-1])

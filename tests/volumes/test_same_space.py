@@ -8,8 +8,8 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
 from rcn_tf.volumes.same_space import labels_beside, labels_on
-from tests.test_register import blob_labels
-from tests.volumes.test_preprocessing import blob
+from tests.registration.test_pair import blob_labels
+from tests.volumes.preparation.test_network_input import blob
 
 
 def array(image):

@@ -7,7 +7,7 @@ import SimpleITK as sitk
 from rcn_tf.volumes import Grid, GridTransform, prepare_volume, warp_image, warp_labels
 from rcn_tf.volumes.sampling import sample_labels
 from rcn_tf.volumes.warping import visible
-from tests.volumes.test_preprocessing import blob
+from tests.volumes.preparation.test_network_input import blob
 
 SHAPE = (20, 24, 28)
 SLOPES = (0.05, -0.04, 0.03)

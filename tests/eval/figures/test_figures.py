@@ -15,7 +15,7 @@ from eval.results import Row, TableResult
 from eval.tables import TABLES, Task
 from rcn_tf.data.packs import Scan
 from rcn_tf.metrics import sample_flow
-from rcn_tf.report.figures import flow_colours, png
+from rcn_tf.registration.report.figures import flow_colours, png
 from tests.eval.study import TASK, scan, write_model
 
 LIVER = Task("liver", "lits-val")

@@ -1,0 +1,18 @@
+"""Build packs of scans (HDF5) and dataset configs from raw scans; check and inspect them.
+
+One module per kind of source or task; each declares its arguments and runs.
+"""
+
+from data_prep.commands import check, dataset, images, qc, series, synth
+
+
+def add_arguments(parser):
+    """Declares the subcommands of `rcn prepare`."""
+    commands = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
+    for module in (images, dataset, synth, check, qc, series):
+        module.add_commands(commands)
+
+
+def run(args):
+    """Runs the chosen subcommand; returns its exit code."""
+    return args.run_source(args)

@@ -1,0 +1,32 @@
+"""Reads a scan's files and records where it lies and what it comes from."""
+
+import numpy as np
+
+from data_prep.scan_files import content_hash
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.same_space import labels_on
+
+
+def read_scan(files, orientation=None):
+    """Image, mask and labels of a scan (None where there are none), on one voxel grid.
+
+    Args: files: ScanFiles. orientation: see `ImageRecipe`.
+    Raises: ValueError, OSError: naming the file.
+    """
+    image = read_image(files.image, files.series, orientation=orientation)
+    others = []
+    for path in (files.mask, files.labels):
+        other = None if path is None else read_image(path, orientation=orientation)
+        if other is not None:
+            other = labels_on(image, other, str(path))
+        others.append(other)
+    return (image, *others)
+
+
+def grid_attributes(prepared, source):
+    """Attributes of a scan: its grid, crop box and a hash that stands for its source file."""
+    return {
+        **prepared.grid.to_attributes(),
+        "crop_box": np.asarray(prepared.box),
+        "source": f"sha256:{content_hash(source)}",
+    }

@@ -1,0 +1,1 @@
+"""Exports that plain TensorFlow loads without this package."""

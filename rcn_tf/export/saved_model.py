@@ -1,0 +1,294 @@
+"""A model as a TensorFlow SavedModel, which needs neither this package nor Python.
+
+Its signatures, all tensors float32 but for the label ids (int32):
+
+    register     fixed, moving [B, D, H, W, 1] in [0, 1] of the model's volume shape
+                 -> warped [B, D, H, W, 1], flow [B, D, H, W, 3]; with an affine stage also its
+                 matrix [B, 3, 3] and offset [B, 3]
+    warp         image [B, d, h, w, C], flow [B, d', h', w', 3],
+                 interpolation "linear" | "nearest" | "labels" -> warped [B, d', h', w', C]
+    warp_labels  labels [B, d, h, w, C] int32, flow -> warped, int32
+
+"labels" takes every value for an id and never mixes two (`rcn_tf.export.warps`). Everything is
+made of TensorFlow's own ops unless the native warp is asked for, whose library then lies in
+`assets.extra/`. `rcn_export.json` says what goes in and how images were prepared.
+"""
+
+import pathlib
+import platform
+import shutil
+
+import tensorflow as tf
+
+import custom_ops
+from rcn_tf.errors import one_line, tensorflow_reason
+from rcn_tf.export import warps as exported_warps
+from rcn_tf.files.plain_names import is_plain
+from rcn_tf.files.whole_files import replacing_folder, write_json
+from rcn_tf.models.folder import versions
+
+FORMAT_VERSION = 1
+RECORD = "rcn_export.json"
+NATIVE_LIBRARY = "assets.extra/librcn_ops.so"
+INTERPOLATIONS = ("linear", "nearest", "labels")
+TOLERANCE = 1e-3
+"""Largest difference of the written and the given model, voxels (flow) or intensity."""
+
+_FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", RECORD}
+_PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+
+
+def check_target(folder, overwrite=False):
+    """Whether an export may be written to `folder`: known before any work is done.
+
+    Raises:
+        FileExistsError: it exists and is not to be overwritten, or holds other things.
+        FileNotFoundError, ValueError: its parent is missing; it is a file.
+    """
+    folder = pathlib.Path(folder)
+    if not is_plain(folder.resolve()):
+        raise ValueError(f"{folder}: TensorFlow opens no folder whose name is not UTF-8")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; expected a folder")
+    if not folder.resolve().parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder.resolve().parent}")
+    content = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if content - _FILES:
+        raise FileExistsError(
+            f"{folder} holds other things than an export, first {min(content - _FILES)!r}"
+        )
+    if content and not overwrite:
+        raise FileExistsError(f"{folder} exists; --force replaces it")
+
+
+def export_model(model, config, folder, *, n_repeats=1, native=False, overwrite=False):
+    """Writes a SavedModel, compares it with the model, and puts it in place if they agree.
+
+    Args:
+        model: RecursiveCascade, or another network (fixed, moving, n_repeats, training) ->
+            RegistrationOutput with `volume_shape`, `variables` and `get_config`.
+        config: the model folder's config; `preprocessing` is recorded.
+        folder: made by this; the folder that it is in must exist.
+        n_repeats: times that each dense stage is applied; fixed in the export.
+        native: keep the native warp in the graph, for TensorFlow of the same version on a
+            processor that knows the same instructions.
+        overwrite: replace an earlier export.
+    Returns: the record that is written as `rcn_export.json`, a dict.
+    Raises:
+        FileExistsError, FileNotFoundError: see `check_target`.
+        ImportError: the native warp is not available here.
+        ValueError: n_repeats is below 1, the network cannot be exported, or what was written
+            does not compute what the model does.
+    """
+    if n_repeats < 1:
+        raise ValueError(f"`n_repeats` must be at least 1; got {n_repeats}.")
+    check_target(folder, overwrite)
+    with custom_ops.using_backend("native" if native else "python"):
+        module = _traced(model, n_repeats)
+        _check_ops(module.register, native)
+        record = _record(model, config, n_repeats, native)
+        with replacing_folder(folder) as temporary:
+            _save(module, temporary)
+            if native:
+                record["native"] = _add_library(temporary)
+            record["differences"] = _compared(model, temporary, n_repeats)
+            write_json(temporary / RECORD, record)
+    return record
+
+
+def usage(record, folder):
+    """Lines of Python that run an export in plain TensorFlow."""
+    shape = ", ".join(map(str, record["volume_shape"]))
+    lines = ["import tensorflow as tf"]
+    if "native" in record:
+        lines.append(f'tf.load_op_library("{pathlib.Path(folder) / NATIVE_LIBRARY}")')
+    return [
+        *lines,
+        f'model = tf.saved_model.load("{folder}")',
+        'register, warp = model.signatures["register"], model.signatures["warp"]',
+        f"out = register(fixed=fixed, moving=moving)  # float32 [B, {shape}, 1] in [0, 1]",
+        'warp(image=moving, flow=out["flow"], interpolation=tf.constant("linear"))["warped"]',
+    ]
+
+
+def _traced(model, n_repeats):
+    """tf.Module with the functions of the signatures and the model's variables."""
+    image = tf.TensorSpec([None, *model.volume_shape, 1], tf.float32)
+    grid = [None] * 4
+    flow = tf.TensorSpec([*grid, 3], tf.float32, "flow")
+
+    def register(fixed, moving):
+        fixed, moving = _checked_pair(fixed, moving, image.shape)
+        out = model(fixed, moving, n_repeats=n_repeats, training=False)
+        results = {"warped": out.warped, "flow": out.flow}
+        if out.stages[0].matrix is not None:
+            results.update(matrix=out.stages[0].matrix, offset=out.stages[0].offset)
+        return results
+
+    module = tf.Module()
+    module.parameters = list(model.variables)  # without Keras' own account of the layers
+    try:
+        module.register = tf.function(register).get_concrete_function(image, image)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the network cannot be traced for any batch size: {_reason(error)}"
+        ) from error
+    module.warp = tf.function(_warp).get_concrete_function(
+        tf.TensorSpec([*grid, None], tf.float32, "image"),
+        flow,
+        tf.TensorSpec([], tf.string, "interpolation"),
+    )
+    module.warp_labels = tf.function(_warp_labels).get_concrete_function(
+        tf.TensorSpec([*grid, None], tf.int32, "labels"), flow
+    )
+    return module
+
+
+def _warp(image, flow, interpolation):
+    image = _fitting(image, flow)
+    chosen = tf.equal(interpolation, INTERPOLATIONS)
+    message = f"`interpolation` must be one of {INTERPOLATIONS}; got"
+    tf.debugging.Assert(tf.reduce_any(chosen), [message, interpolation])
+    branches = (
+        lambda: custom_ops.warp(image, flow),
+        lambda: exported_warps.warp_nearest(image, flow),
+        lambda: exported_warps.warp_labels(image, flow),
+    )
+    return {"warped": tf.switch_case(tf.argmax(chosen, output_type=tf.int32), branches)}
+
+
+def _warp_labels(labels, flow):
+    return {"warped": exported_warps.warp_labels(_fitting(labels, flow), flow)}
+
+
+def _checked_pair(fixed, moving, shape):
+    """Both images; the graph names the shapes where a caller's are not of the model's grid."""
+    fixed, moving = (tf.raw_ops.EnsureShape(input=one, shape=shape) for one in (fixed, moving))
+    batches = tf.shape(fixed)[0], tf.shape(moving)[0]
+    message = "`fixed` and `moving` must have the same batch size; got"
+    equal = tf.debugging.Assert(tf.equal(*batches), [message, *batches])
+    with tf.control_dependencies([equal]):
+        return fixed, tf.identity(moving)
+
+
+def _fitting(image, flow):
+    """`image`, once it is known to be of the flow's batch size and not empty."""
+    shape = tf.shape(image)
+    message = "what is warped and `flow` must have the same batch size; got shapes"
+    batches = tf.debugging.Assert(shape[0] == tf.shape(flow)[0], [message, shape, tf.shape(flow)])
+    message = "what is warped must not be empty; got shape"
+    voxels = tf.debugging.Assert(tf.reduce_all(shape[1:4] > 0), [message, shape])
+    with tf.control_dependencies([batches, voxels]):
+        return tf.identity(image)
+
+
+def _check_ops(function, native):
+    graph = function.graph.as_graph_def()
+    used = {node.op for node in graph.node}
+    used |= {node.op for part in graph.library.function for node in part.node_def}
+    if used & _PYTHON_OPS:
+        raise ValueError(
+            "the network calls Python while it runs (tf.py_function or tf.numpy_function), which "
+            "a SavedModel cannot hold"
+        )
+    ours = {op for op in used if op.startswith("Rcn")}
+    if ours and not native:
+        raise ValueError(f"the network demands the native ops {sorted(ours)}: export with --native")
+
+
+def _reason(error):
+    """What Keras and AutoGraph quote, without where and with what arguments it happened."""
+    text = str(error).partition("Call arguments received")[0]
+    return "".join(text.strip().splitlines()[-1:]).strip()
+
+
+def _save(module, folder):
+    signatures = {name: getattr(module, name) for name in ("register", "warp", "warp_labels")}
+    try:
+        tf.saved_model.save(module, str(folder), signatures)
+    except tf.errors.OpError as error:
+        reason = tensorflow_reason(error).rpartition("; ")[2]  # without temporary names
+        raise OSError(f"cannot write {folder}: {reason}") from error
+    except AssertionError as error:  # TensorFlow's way to say so
+        raise ValueError(
+            "the network uses a variable or table that is not among its `variables`: "
+            f"{one_line(error)[:200]}"
+        ) from error
+
+
+def _add_library(folder):
+    """Copies the native library into an export; what there is to know of it."""
+    from custom_ops import build, toolchain
+
+    plan = toolchain.plan()
+    (folder / NATIVE_LIBRARY).parent.mkdir(exist_ok=True)
+    shutil.copyfile(build.build(plan), folder / NATIVE_LIBRARY)
+    return {
+        "library": NATIVE_LIBRARY,
+        "load": "tf.load_op_library(path) once, before tf.saved_model.load",
+        "tensorflow": plan.tensorflow,
+        "platform": platform.platform(),
+        "processor": "compiled for the instructions of the processor that it was built on",
+        "compiler": plan.compiler_version,
+        "cuda": bool(plan.nvcc),
+    }
+
+
+def _record(model, config, n_repeats, native):
+    return {
+        "format": FORMAT_VERSION,
+        "network": model.get_config(),
+        "volume_shape": list(model.volume_shape),
+        "n_repeats": n_repeats,
+        "warp_backend": "native" if native else "TensorFlow",
+        "inputs": {
+            "images": "float32 [B, D, H, W, 1] in [0, 1], arrays in SimpleITK's order (z, y, x)",
+            "flow": "float32 [B, D, H, W, 3] in voxels, channel k along spatial axis k; "
+            "warped(x) = moving(x + flow(x)), outside the nearest border voxel",
+            "affine": "x + matrix x + offset in voxels, x measured from the centre (n - 1) / 2",
+            "interpolation": list(INTERPOLATIONS),
+        },
+        "preprocessing": dict(config.get("preprocessing", {})),
+        "versions": versions(),
+    }
+
+
+def _compared(model, folder, n_repeats):
+    """Largest differences of the export in `folder` and the model, on one pair."""
+    fixed, moving = _pair(model.volume_shape)
+    expected = model(fixed, moving, n_repeats=n_repeats, training=False)
+    signatures = tf.saved_model.load(str(folder)).signatures
+    found = signatures["register"](fixed=fixed, moving=moving)
+    again = signatures["warp"](
+        image=moving, flow=found["flow"], interpolation=tf.constant("linear")
+    )
+    # In 16 bits the optimised graph rounds elsewhere than the model, layer by layer.
+    low = model.get_config().get("precision", "float32") != "float32"
+    scale = max(1.0, float(tf.reduce_max(abs(expected.flow))))
+    differences = {}
+    for name, ours, theirs, limit in (
+        ("flow", expected.flow, found["flow"], (0.05 if low else TOLERANCE) * scale),
+        ("warped", expected.warped, found["warped"], 0.05 if low else TOLERANCE),
+        ("warp", found["warped"], again["warped"], TOLERANCE),
+    ):
+        differences[name] = float(tf.reduce_max(abs(ours - theirs)))
+        if not differences[name] <= limit:
+            raise ValueError(
+                f"the export does not compute what the model does: `{name}` differs by "
+                f"{differences[name]:.3g} (at most {limit:.3g} is allowed)"
+            )
+    return differences
+
+
+def _pair(shape):
+    """Two smooth images [1, D, H, W, 1] that differ by a shift and a stretch."""
+
+    def image(centre, widths):
+        axes = [
+            (tf.range(n, dtype=tf.float32) / n - c) / w for n, c, w in zip(shape, centre, widths)
+        ]
+        d, h, w = tf.meshgrid(*axes, indexing="ij")
+        blob = tf.exp(-(d**2 + h**2 + w**2)) * (1 + 0.3 * tf.sin(9 * d) * tf.cos(7 * h - 5 * w))
+        return (blob / tf.reduce_max(blob))[None, ..., None]
+
+    return image((0.5, 0.45, 0.55), (0.3, 0.4, 0.35)), image((0.54, 0.5, 0.5), (0.35, 0.35, 0.3))

@@ -1,0 +1,1 @@
+"""Files: whole or not at all when written, known by their content when read, of any name."""

@@ -1,0 +1,41 @@
+"""Opening HDF5 files for reading, with one clear line for whatever else is found there."""
+
+import re
+
+import h5py
+
+from rcn_tf.files.kinds import because, kind_of, require_file
+
+_CUT_OFF = re.compile(r"truncated file: eof = (\d+).*stored_eof = (\d+)")
+
+
+def open_hdf5(path, name="", stream=None):
+    """Opens an HDF5 file.
+
+    Args: path: pathlib.Path; name: what to call it in errors, before the path; stream:
+        the file opened already, where it must be that very one.
+    Returns: h5py.File, which the caller closes.
+    Raises: FileNotFoundError: no such file. OSError: it cannot be opened. ValueError: it is
+        something else, naming what, or damaged.
+    """
+    require_file(path, "an HDF5 file", absent=f"{name} {path} does not exist.".strip())
+    kind_of(path)  # the system's own error, where it cannot be read at all
+    try:
+        return h5py.File(stream or path, "r")
+    except OSError as error:
+        where = f"{name} {path}" if name else f"{path}:"
+        raise ValueError(f"{where} cannot be read as HDF5: {reason(path, error)}.") from error
+
+
+def reason(path, error):
+    """What h5py's error says of a file, without the calls that it went through."""
+    cut = _CUT_OFF.search(str(error))
+    if cut:
+        found, stored = map(int, cut.groups())
+        return f"it is cut off: {found} of {stored} bytes are there"
+    if "unable to lock" in str(error):
+        return "another program is writing it"
+    if "signature not found" in str(error):
+        return because(path, "it is no HDF5 file", wanted=("hdf5",))
+    inner = re.search(r"\((.+)\)", str(error), re.DOTALL)
+    return because(path, inner[1] if inner else error, wanted=("hdf5",))

@@ -1,0 +1,101 @@
+"""Names that libraries in C++ take: ITK ends the process where a name is not UTF-8.
+
+File systems under Linux store bytes. Python shows bytes that are no UTF-8 as lone surrogates, which
+cannot be handed on; and where the locale is another one, what is handed on names another file.
+Such a file or folder is reached through a symbolic link with a name of ASCII letters, in a
+private temporary folder.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+
+from rcn_tf.errors import naming, printable
+from rcn_tf.files.working_folders import temporary_folder
+
+
+def is_plain(path):
+    """Whether a C++ library that is given this path as UTF-8 finds the same file."""
+    try:
+        return str(path).encode("utf-8") == os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
+@contextlib.contextmanager
+def plain_name(path):
+    """A path that names the same file or folder, and is plain; errors name the original.
+
+    Args: path: a file or folder, there already or to be written.
+    Yields: pathlib.Path: `path` itself where it is plain, else one through a link.
+    """
+    path = pathlib.Path(path)
+    if is_plain(path):
+        yield path
+        return
+    with temporary_folder() as folder:
+        if is_plain(path.name):
+            (folder / "folder").symlink_to(path.parent.absolute(), target_is_directory=True)
+            link = folder / "folder" / path.name
+        else:
+            link = folder / f"link{plain_suffix(path)}"
+            link.symlink_to(path.absolute())
+        with naming(path, instead_of=link), naming(path.parent, instead_of=link.parent):
+            yield link
+
+
+@contextlib.contextmanager
+def plain_folder(path):
+    """As `plain_name` of a folder, whose files have plain names too.
+
+    Args: path: a folder, or a file, for which this is `plain_name`.
+    Yields: pathlib.Path: the folder itself where all names in it are plain, else one with links
+        to its files (not to its folders).
+    """
+    path = pathlib.Path(path)
+    if not path.is_dir():
+        with plain_name(path) as link:
+            yield link
+        return
+    files = [file for file in path.iterdir() if file.is_file()]
+    if all(map(is_plain, (path, *files))):
+        yield path
+        return
+    with temporary_folder() as folder, contextlib.ExitStack() as stack:
+        links = folder / "files"
+        links.mkdir()
+        for number, file in enumerate(sorted(files)):
+            name = re.sub(r"[^A-Za-z0-9.-]", "_", printable(file.name))[:100]
+            link = links / f"{number:05d}_{name}"
+            link.symlink_to(file.absolute())
+            stack.enter_context(naming(file, instead_of=link))
+        stack.enter_context(naming(path, instead_of=links))
+        yield links
+
+
+@contextlib.contextmanager
+def plain_output_folder(path):
+    """As `plain_name` of a folder to write to, which is made for it where it is not there.
+
+    Raises: OSError: it cannot be made.
+    """
+    path = pathlib.Path(path)
+    if is_plain(path):
+        yield path
+        return
+    made = not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with plain_name(path) as link:
+            yield link
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # what was written stays
+                path.rmdir()
+
+
+def plain_suffix(path):
+    """Suffix of a name as far as it is of ASCII letters and digits, also of two parts."""
+    found = re.search(r"(\.[A-Za-z0-9]{1,8})?\.[A-Za-z0-9]{1,8}$", pathlib.Path(path).name)
+    return found[0] if found else ""

@@ -1,0 +1,1 @@
+"""Registration systems: `model(fixed, moving)` returns a RegistrationOutput."""

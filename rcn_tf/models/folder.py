@@ -1,0 +1,203 @@
+"""Model folders: `config.json` beside `weights.h5`.
+
+`config.json` says how to build the network, under which versions it was made and which
+`weights.h5` it was written with (`weights.sha256`); `weights.h5` holds one dataset per weight
+under the original project's variable name (see `rcn_tf.models.weights`), in float32 or, half as
+large, float16.
+
+A folder may be read while a training writes it, and a training may be killed between the two
+files. So a new `config.json` comes first, which names both the weights to come and those that
+lie there (`weights.before`), and is written again without the latter when they are replaced.
+"""
+
+import pathlib
+import platform
+import subprocess
+import time
+
+import h5py
+import numpy as np
+import tensorflow as tf
+
+from rcn_tf.files.hdf5 import open_hdf5, reason
+from rcn_tf.files.kinds import require_file
+from rcn_tf.files.whole_files import (
+    file_checksum,
+    read_json,
+    replacing,
+    stream_checksum,
+    write_json,
+)
+from rcn_tf.models import trust
+from rcn_tf.models.cascade import RecursiveCascade
+from rcn_tf.models.size_check import check_network
+from rcn_tf.models.weights import load_original_weights, named_weights
+
+FORMAT_VERSION = 1
+DEFAULT_MODEL = pathlib.Path(__file__).parents[1] / "default_model"
+_TRIES, _PAUSE = 5, 0.2  # of reading a folder that is just being written; seconds
+
+
+def save_model(model, folder, *, dtype="float32", **sections):
+    """Writes a model folder; each file replaces an older one in one step.
+
+    Args:
+        model: RecursiveCascade.
+        folder: created if it is missing.
+        dtype: of the weights on disk, "float32" or "float16".
+        sections: further JSON-serialisable entries of `config.json`, such as `training`.
+
+    Raises: ValueError: the network's factory cannot be imported again by name.
+        OSError: it cannot be written.
+    """
+    folder = pathlib.Path(folder)
+    if model.get_config()["base"] is None:
+        raise ValueError(
+            "the model's base network cannot be imported by name: to save it, make its factory "
+            "a module-level class or function."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "weights.h5"
+    with replacing(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            for name, variable in named_weights(model).items():
+                file[name] = variable.numpy().astype(dtype)
+        weights = {"sha256": file_checksum(temporary)}
+        config = {
+            "format": FORMAT_VERSION,
+            "network": model.get_config(),
+            **trust.mark_of(model.get_config()["base"]),
+            **sections,
+            "weights": weights,
+            "versions": versions(),
+        }
+        if path.is_file():
+            before = {"before": file_checksum(path)}
+            write_json(folder / "config.json", {**config, "weights": {**weights, **before}})
+    write_json(folder / "config.json", config)
+
+
+def count_parameters(folder):
+    """Number of weights in a model folder: (all, those of the dense stages).
+
+    Raises: FileNotFoundError, ValueError: there is no `weights.h5`, or it is not HDF5.
+    """
+    path = pathlib.Path(folder) / "weights.h5"
+    sizes = {}
+    with open_hdf5(path) as file:
+        file.visititems(lambda name, item: sizes.update({name: getattr(item, "size", 0)}))
+    dense = sum(size for name, size in sizes.items() if "/affine_stem/" not in name)
+    return sum(sizes.values()), dense
+
+
+def load_model(folder, precision=None, *, trust_code=False):
+    """Builds the network of a model folder and loads its weights.
+
+    Args:
+        folder: with `config.json` and `weights.h5`.
+        precision: of the convolutions (`rcn_tf.networks.precision`); by default that of the folder.
+        trust_code: import the module of a network that is not this package's, although
+            another account saved the folder (`rcn_tf.models.trust`).
+    Returns: (RecursiveCascade, the config as a dict).
+    Raises:
+        FileNotFoundError: the folder or one of its files is missing.
+        KeyError, ValueError: a file is damaged or does not fit the other, the network is none
+            or does not fit this machine's memory, or it is code that is not trusted.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"model folder {folder} does not exist.")
+    config, arrays = _read_consistently(folder)
+    where = folder / "config.json"
+    network = dict(config["network"])
+    if precision is not None:
+        network["precision"] = precision
+    trust.check_import(network.get("base"), config, trust_code, where)
+    try:
+        check_network(network)
+        model = RecursiveCascade(**network)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: bad `network`: {error}") from error
+    try:
+        load_original_weights(model, arrays)
+    except (KeyError, ValueError) as error:
+        raise type(error)(f"{folder / 'weights.h5'}: {error.args[0]}") from error
+    return model, config
+
+
+def read_config(folder):
+    """The checked `config.json` of a model folder.
+
+    Raises: FileNotFoundError, ValueError: missing, not JSON, or of another format.
+    """
+    path = pathlib.Path(folder) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json.")
+    config = read_json(path)
+    if config.get("format") != FORMAT_VERSION or not isinstance(config.get("network"), dict):
+        raise ValueError(
+            f"{path} is not a model config of format {FORMAT_VERSION} "
+            f"(format {config.get('format')!r})."
+        )
+    return config
+
+
+def versions():
+    """What made a model: versions of the software, and the git commit of a checkout."""
+    from rcn_tf import __version__  # the package imports this module
+
+    return {
+        "rcn_tf": __version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "commit": _git_commit(),
+    }
+
+
+def _read_consistently(folder):
+    """(config, weights) that were written together, also while a training replaces them."""
+    for _ in range(_TRIES):
+        config = read_config(folder)
+        arrays, checksum = _read_weights(folder / "weights.h5")
+        written = config.get("weights")
+        if not isinstance(written, dict) or checksum in written.values():
+            return config, arrays  # folders of earlier versions hold no checksum
+        time.sleep(_PAUSE)
+    raise ValueError(
+        f"{folder / 'weights.h5'} is not the one that config.json was written with: it is "
+        "damaged or was replaced. If you mean to use it, remove `weights` from config.json."
+    )
+
+
+def _read_weights(path):
+    """({name: array}, SHA-256 of the file)."""
+    require_file(path, "the weights of a model", absent=f"{path} does not exist.")
+    arrays = {}
+
+    def collect(name, item):
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()]
+
+    with path.open("rb") as stream:
+        checksum = stream_checksum(stream)
+        stream.seek(0)  # the very file, though another may take its place
+        with open_hdf5(path, stream=stream) as file:
+            try:
+                file.visititems(collect)
+            except (OSError, RuntimeError) as error:
+                raise ValueError(f"{path} is damaged: {reason(path, error)}.") from error
+    return arrays, checksum
+
+
+def _git_commit():
+    """Commit of the checkout that runs, with "-dirty" if it has changes; None if installed."""
+    root = pathlib.Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()

@@ -1,0 +1,1 @@
+"""The papers' experiments by name, and the papers' numbers."""

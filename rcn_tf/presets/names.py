@@ -1,0 +1,43 @@
+"""What a mistyped preset may have meant. A number is never guessed: vtn_99 is not vtn_9_brain."""
+
+import difflib
+import re
+
+from rcn_tf.presets.rcn_and_vtn import PRESETS
+
+_NUMBER = re.compile(r"(?<![a-z0-9])[0-9]+(?![a-z0-9])")  # vtn_10_liver has one, vm_x2 has none
+
+
+def nearest_presets(name):
+    """Up to three presets of nearly that name, with its very number; [] if its kind lacks that."""
+    if _kind(name) in _numbers_by_kind():
+        return []
+    numbers = _NUMBER.findall(name)
+    candidates = [preset for preset in PRESETS if _NUMBER.findall(preset) == numbers]
+    return difflib.get_close_matches(name, candidates)
+
+
+def hint(name):
+    """What to say of a name that is no preset's, to follow a semicolon."""
+    near = nearest_presets(name)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    kinds = _numbers_by_kind()
+    exact = [_kind(name)] if _kind(name) in kinds else []
+    near = exact or (difflib.get_close_matches(_kind(name), kinds) if _kind(name) != name else [])
+    ranges = [f"{kind} has N = {min(kinds[kind])} to {max(kinds[kind])}" for kind in near]
+    listed = "`rcn train --presets` lists the presets."
+    return f"{', '.join(ranges)}; {listed}" if ranges else listed
+
+
+def _numbers_by_kind():
+    """{"vtn_N_liver": [1, 2, ...], ...} of the presets with a number."""
+    kinds = {}
+    for preset in PRESETS:
+        for number in _NUMBER.findall(preset):
+            kinds.setdefault(_kind(preset), []).append(int(number))
+    return kinds
+
+
+def _kind(name):
+    return _NUMBER.sub("N", name)

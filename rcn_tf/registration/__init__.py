@@ -1,0 +1,1 @@
+"""Registration of one pair of images, from files to files."""

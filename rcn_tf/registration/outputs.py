@@ -1,0 +1,70 @@
+"""The folder of a registration: its files' names and meanings, and how they come into it.
+
+Loads no TensorFlow, as `--help` names the files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+from rcn_tf.errors import naming
+from rcn_tf.files.working_folders import EARLIER, working_folder
+
+FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
+COMPOSITE, AFFINE = "transform.h5", "affine.tfm"
+WARPED = "warped.nii.gz"
+DICOM_FOLDER = "warped_dicom"
+
+OUTPUTS = {
+    WARPED: "moving image on the fixed image's grid",
+    DICOM_FOLDER: "the same as a DICOM series",
+    "warped_labels.nii.gz": "moving labels on the fixed image's grid",
+    FIELD: "displacement field on the fixed image's grid, mm",
+    INVERSE_FIELD: "its inverse, on the moving image's grid",
+    AFFINE: "the affine part, an ITK transform",
+    COMPOSITE: "affine part and deformation, an ITK composite transform",
+    "report.html": "pictures and metrics; open it in a browser",
+    "overview.png": "before and after in one picture",
+    "metrics.json": "metrics, with settings",
+    "metrics.csv": "the same metrics as a table",
+}
+"""What `rcn register` may write, in the order in which it is listed."""
+
+
+@contextlib.contextmanager
+def results_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder to write into; what is in it moves to `out` together, if nothing fails.
+
+    Of the earlier files in `out`, those that `OUTPUTS` names and that were not written again are
+    removed. On an error `out` stays as it was, and folders that were made for it go. What killed
+    runs left in it is removed.
+
+    Args: out: the results' folder, made with its parents where it is missing.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with working_folder(out) as working:
+            partial = working / "results"
+            partial.mkdir()
+            with naming(out, instead_of=partial):
+                yield partial
+                _move(partial, out)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+def _move(partial, out):
+    for name in OUTPUTS:
+        new, old = partial / name, out / name
+        if old.is_dir():  # which nothing can be renamed to
+            old.replace(partial.with_name(f"{EARLIER}-{name}"))
+        if new.exists():
+            new.replace(old)
+        else:  # of an earlier run with labels, say
+            old.unlink(missing_ok=True)

@@ -1,0 +1,264 @@
+"""Registers one pair of images from file geometry to file geometry.
+
+prepare both images -> choose a start -> network -> keep its result or the start -> transform in
+physical space -> warped image, labels and displacement fields at full resolution -> metrics.
+Three stages are compared on the fixed image's full-resolution grid: "before" (the moving image
+where its header puts it), "initial" (its crop box laid over the fixed one's, zero flow) and
+"after" (registered). A result that fits worse than a start (`rcn_tf.registration.start`) is not
+given out.
+"""
+
+import dataclasses
+from typing import Optional
+
+import numpy as np
+import SimpleITK as sitk
+import tensorflow as tf
+
+from rcn_tf.errors import warn
+from rcn_tf.registration import meant_for
+from rcn_tf.registration import pair_warnings as register_warnings
+from rcn_tf.registration.comparison import comparable_images
+from rcn_tf.registration.orientation_check import better_orientation
+from rcn_tf.registration.pair_metrics import registration_metrics
+from rcn_tf.registration.refinement import refine, training_weights
+from rcn_tf.registration.start import choose_start
+from rcn_tf.registration.steps import Steps
+from rcn_tf.registration.verdict import judge
+from rcn_tf.volumes import Grid, GridTransform, PreparedVolume, prepare_volume, warp_image
+from rcn_tf.volumes.preparation.network_input import DEFAULT_OPTIONS
+from rcn_tf.volumes.same_space import labels_beside, labels_on
+from rcn_tf.volumes.warping import warp_labels
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RegistrationResult:
+    """What `register_images` found.
+
+    Args:
+        transform: GridTransform, fixed points -> moving points.
+        affine: (A [3, 3], b [3]) of the network's affine stage in voxels, (None, None) without.
+        fixed, moving: PreparedVolume, what the network saw.
+        start: "header" or "boxes", from where the network started (`rcn_tf.registration.start`).
+        fallback: whether its result fitted worse than a start, which `transform` is instead.
+        warped: SimpleITK.Image, registered moving image on the fixed image's grid.
+        before, initial: the same without registration; see the module.
+        displacement: vector image on the fixed image's grid, mm, LPS, float32.
+        inverse_displacement: the inverse on the moving image's grid, or None.
+        warped_labels: SimpleITK.Image of label ids on the fixed image's grid, or None.
+        fixed_labels: SimpleITK.Image, the fixed labels on the fixed image's grid, or None.
+        metrics: see `rcn_tf.registration.pair_metrics`; `agreement` and `agreement_inside` per
+            stage (`rcn_tf.registration.agreement`); `start`, `fallback` and `failed`
+            (`rcn_tf.registration.verdict`); `warnings`, a list of sentences; `seconds` per step.
+    """
+
+    transform: GridTransform
+    affine: tuple
+    fixed: PreparedVolume
+    moving: PreparedVolume
+    start: str
+    fallback: bool
+    warped: sitk.Image
+    before: sitk.Image
+    initial: sitk.Image
+    displacement: sitk.Image
+    inverse_displacement: Optional[sitk.Image]
+    warped_labels: Optional[sitk.Image]
+    fixed_labels: Optional[sitk.Image]
+    metrics: dict
+
+
+def register_images(
+    model,
+    config,
+    fixed,
+    moving,
+    *,
+    fixed_labels=None,
+    moving_labels=None,
+    fixed_mask=None,
+    moving_mask=None,
+    n_repeats=1,
+    diffeomorphic=False,
+    refine_steps=0,
+    start=None,
+    force=False,
+    inverse=True,
+    steps=None,
+    keep_label_type=False,
+    background=None,
+):
+    """Registers the moving image to the fixed one.
+
+    Args:
+        model: registration network with a `volume_shape`: RecursiveCascade or any callable
+            (fixed, moving, n_repeats, training) -> RegistrationOutput.
+        config: the model folder's config; its `preprocessing` section is used, and `meant_for`
+            (`rcn_tf.registration.meant_for`) if it has one.
+        fixed, moving: SimpleITK.Image, 3D, scalar, any geometry.
+        fixed_labels, moving_labels: label images in the spaces of their images, on any grid,
+            or None. The moving ones are warped; with both, overlap is measured on the fixed
+            image's grid.
+        fixed_mask, moving_mask: images in the same spaces whose non-zero voxels are the
+            foreground, or None to find it from the intensities.
+        n_repeats: times that each dense stage of the cascade is applied.
+        diffeomorphic: integrate each dense stage's flow as a velocity (RecursiveCascade only).
+        refine_steps: gradient steps of instance optimisation (`rcn_tf.registration.refinement`).
+        start: "header" or "boxes"; None takes the better one.
+        force: give out the network's result even if it fits worse than a start.
+        inverse: whether to compute the inverse transform, which takes as long as the transform.
+        steps: rcn_tf.registration.steps.Steps, which announces and times what is done; None tells
+        nobody.
+        keep_label_type: give the warped labels the pixel type of the moving ones; by default the
+            smallest that holds the ids.
+        background: grey value outside the moving image; None takes that of its background.
+    Returns: RegistrationResult.
+    Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
+    """
+    steps = steps or Steps()
+    with steps("prepare", "preparing both images"):
+        if fixed_labels is not None and moving_labels is None:
+            raise ValueError("the fixed labels need moving labels to be compared with")
+        if fixed_labels is not None:
+            fixed_labels = labels_on(fixed, fixed_labels, "the fixed labels")
+        if moving_labels is not None:
+            moving_labels = labels_beside(moving, moving_labels, "the moving labels")
+        prepare = _preparation(model, config, (fixed, fixed_mask), (moving, moving_mask))
+        boxes = prepare("fixed"), prepare("moving")
+        for name, volume in zip(("the fixed image", "the moving image"), boxes):
+            for remark in volume.remarks:
+                warn(f"{name}: {remark}")
+    with steps("start", "comparing where the registration can start"):
+        begin = choose_start(*boxes, prepare, start)
+        unlike = meant_for.differences(config, (fixed, moving), boxes)
+        turned = better_orientation(*boxes, begin.fits["header"])
+    shape = " x ".join(map(str, model.volume_shape))
+    with steps("network", f"running the network at {shape}"):
+        inputs = [tf.constant(v.array[None, ..., None]) for v in (begin.fixed, begin.moving)]
+        further = {"diffeomorphic": True} if diffeomorphic else {}  # not every model has it
+        output = model(*inputs, n_repeats=n_repeats, training=False, **further)
+        flow = _finite_flow(output)
+    gain = None
+    if refine_steps:
+        with steps("refine", f"refining with {refine_steps} gradient steps"):
+            output, gain = refine(
+                output,
+                *inputs,
+                refine_steps,
+                weights=training_weights(config),
+                diffeomorphic=diffeomorphic,
+            )
+            flow = _finite_flow(output)
+    with steps("transform", "computing the displacement at full resolution"):
+        found = GridTransform(begin.fixed.grid, begin.moving.grid, flow)
+        verdict = judge(begin, found, unlike=bool(unlike), force=force)
+        transform = verdict.transform
+        displacement = transform.displacement_on(Grid.from_image(fixed))
+    with steps("warp", "warping the moving image"):
+        nothing = np.broadcast_to(np.float32(0), displacement.shape)
+        stages = {"before": nothing, "initial": begin.boxes, "after": displacement}
+        fill = boxes[1].background.value if background is None else background
+        images = {name: warp_image(moving, by, fixed, fill) for name, by in stages.items()}
+        labels = {}
+        if moving_labels is not None:
+            wanted = stages if fixed_labels is not None else ["after"]  # what is compared
+            label_options = {"name": "the moving labels", "keep_type": keep_label_type}
+            labels = {
+                stage: warp_labels(moving_labels, stages[stage], fixed, **label_options)
+                for stage in wanted
+            }
+    backward = inverse_displacement = None
+    if inverse:
+        with steps("inverse", "inverting the transform"):
+            backward = transform.inverse()
+            inverse_displacement = _vector_image(
+                backward.displacement_on(Grid.from_image(moving)), moving
+            )
+    with steps("metrics", "measuring"):
+        compared = comparable_images(fixed, moving, boxes, stages, images)
+        metrics = registration_metrics(transform, backward, *compared, fixed_labels, labels)
+        metrics.update(_judgement(begin, verdict))
+        metrics["warnings"] = [
+            *register_warnings.about_the_kinds(
+                {"the fixed image": fixed, "the moving image": moving},
+                {"the fixed labels": fixed_labels, "the moving labels": moving_labels},
+            ),
+            *register_warnings.about_the_orientation(fixed, moving, turned),
+            *register_warnings.about_the_start(begin),
+            *verdict.warnings,
+            *meant_for.warnings(config, unlike, verdict.failed),
+            *register_warnings.about_the_result(metrics),
+        ]
+    if gain is not None:
+        metrics["refinement"] = {k: v for k, v in gain._asdict().items() if k != "seconds"}
+    return RegistrationResult(
+        transform=transform,
+        affine=(None, None) if verdict.fallback else _affine_stage(output),
+        fixed=begin.fixed,
+        moving=begin.moving,
+        start=begin.name,
+        fallback=verdict.fallback,
+        warped=images["after"],
+        before=images["before"],
+        initial=images["initial"],
+        displacement=_vector_image(displacement, fixed),
+        inverse_displacement=inverse_displacement,
+        warped_labels=labels.get("after"),
+        fixed_labels=fixed_labels,
+        metrics={**metrics, "seconds": steps.seconds},
+    )
+
+
+def _preparation(model, config, fixed, moving):
+    """Function of "fixed" or "moving", and a Grid or None, that prepares that image."""
+    scans, options = {"fixed": fixed, "moving": moving}, _preprocessing(config)
+
+    def prepare(which: str, grid: Optional[Grid] = None) -> PreparedVolume:
+        image, mask = scans[which]
+        name = f"the {which} image"
+        return prepare_volume(image, model.volume_shape, mask=mask, grid=grid, name=name, **options)
+
+    return prepare
+
+
+def _judgement(start, verdict):
+    """Metrics of the start and of what came of it."""
+    fits = {"before": start.fits["header"], "initial": start.fits["boxes"], "after": verdict.fit}
+    return {
+        "agreement": {stage: fit.agreement for stage, fit in fits.items()},
+        "agreement_inside": {stage: fit.inside for stage, fit in fits.items()},
+        "start": start.name,
+        "fallback": verdict.fallback,
+        "failed": verdict.failed,
+    }
+
+
+def _preprocessing(config):
+    options = dict(config.get("preprocessing", {}))
+    unknown = sorted(set(options) - set(DEFAULT_OPTIONS))
+    if unknown:
+        raise ValueError(
+            f"the model's `preprocessing` may hold {', '.join(DEFAULT_OPTIONS)}; got {unknown}"
+        )
+    return options
+
+
+def _finite_flow(output):
+    flow = np.asarray(output.flow, np.float32)[0]
+    if not np.isfinite(flow).all():
+        raise ValueError("the network gave a flow with NaN or infinite values; check its weights")
+    return flow
+
+
+def _affine_stage(output):
+    """(A, b) of the first stage, if that is an affine one."""
+    first = output.stages[0]
+    if first.matrix is None:
+        return None, None
+    return np.asarray(first.matrix)[0], np.asarray(first.offset)[0]
+
+
+def _vector_image(displacement, like):
+    image = sitk.GetImageFromArray(displacement, isVector=True)
+    image.CopyInformation(like)
+    return image

@@ -1,0 +1,131 @@
+"""Sentences on whether a registration can be trusted.
+
+Each function looks at one thing and returns a list of sentences without full stop, empty where
+nothing is wrong. They stand in the metrics as `warnings`, in the report and on the terminal.
+"""
+
+from typing import Optional
+
+import numpy as np
+import SimpleITK as sitk
+
+from rcn_tf.registration import orientation_check
+from rcn_tf.registration.orientation_check import BetterOrientation
+from rcn_tf.registration.start import WHOLE, Start
+from rcn_tf.volumes.label_ids import (
+    look_like_grey_values,
+    look_like_labels,
+    require_integers,
+)
+from rcn_tf.volumes.transforms.grid_transform import GridTransform
+from rcn_tf.wording import counted
+
+MAX_FOLDING = 1.0
+"""Percent; papers of the field report about 0.05 to 0.5."""
+
+MAX_STRETCH = 1.5
+"""Ratio of the boxes' extents beyond which they hardly hold the same organ."""
+
+UNRELATED = 0.3
+"""Agreement that scans of unrelated things reach as well."""
+
+
+def about_the_start(start: Start) -> list:
+    """Where the registration started from, if that is not boxes that hold the same thing."""
+    header, boxes = start.fits["header"], start.fits["boxes"]
+    found = []
+    if start.name == "header":
+        found.append(
+            "the registration starts from where the headers put the images (agreement "
+            f"{header.agreement:.2f}), not from their foreground boxes laid over each other "
+            f"({boxes.agreement:.2f}); --start boxes does that"
+        )
+    stretch = _stretch(start.boxes)
+    if start.name == "header" and header.overlap < WHOLE:
+        found.append(
+            f"the fields of view differ: the moving image shows {100 * header.overlap:.0f} % of "
+            "the fixed image's foreground box, and only that part is registered"
+        )
+    elif stretch > MAX_STRETCH:
+        found.append(
+            f"the foreground boxes of the images differ {stretch:.1f}-fold in size: they may "
+            "show different parts of the body; masks of the same organ help"
+        )
+    return found
+
+
+def about_the_kinds(images: dict, labels: dict) -> list:
+    """Label maps that were given as images, and images as label maps.
+
+    Args: images, labels: {name: SimpleITK.Image or None}.
+    """
+    found = []
+    for name, image in images.items():
+        if look_like_labels(sitk.GetArrayViewFromImage(image)):
+            found.append(f"{name} looks like a label map, whose ids are no grey values")
+    for name, image in labels.items():
+        if image is not None and look_like_grey_values(require_integers(image, name)):
+            found.append(f"{name} look like an image, not like a label map")
+    return found
+
+
+def about_the_orientation(
+    fixed: sitk.Image, moving: sitk.Image, better: Optional[BetterOrientation]
+) -> list:
+    """Which orientation of the moving image fits better than its header's, if there is one."""
+    if better is None:
+        return []
+    stated = orientation_check.stated_code(moving)
+    code = orientation_check.corrected_code(moving, better.orientation)
+    other = orientation_check.corrected_fixed_code(fixed, better.orientation)
+    return [
+        f"by its header the moving image's axes point to {stated}, but it fits the fixed image "
+        f"clearly better with {orientation_check.describe(better.orientation)} (agreement "
+        f"{better.score:.2f} instead of {better.stated_score:.2f}): a header is probably "
+        f"wrong; look at both images, then give --moving-orientation {code}, or "
+        f"--fixed-orientation {other} if the fixed image's header is the wrong one; left and right "
+        "cannot be told from the images where both sides look alike, as in brains: "
+        f"{orientation_check.mirrored(code)} fits as well"
+    ]
+
+
+def about_the_result(metrics: dict) -> list:
+    """What the numbers of a result say.
+
+    Args: metrics: of `registration_metrics`, with `agreement` and `fallback`.
+    """
+    found = []
+    similarity, agreement = metrics["correlation"], metrics["agreement"]
+    starts = [similarity[stage] for stage in ("before", "initial")]
+    best = max((value for value in starts if value is not None), default=-1.0)
+    if similarity["after"] is None:
+        found.append("the warped image is constant within the fixed image's foreground")
+    elif similarity["after"] < best and not metrics["fallback"]:
+        found.append(
+            f"the correlation did not rise ({best:.3f} before, {similarity['after']:.3f} after): "
+            "that is to be expected only of images of different contrast or field of view; look at "
+            "the pictures before using the result"
+        )
+    if agreement["after"] < UNRELATED:
+        found.append(
+            f"the images hardly agree, also where they are shown as registered (agreement "
+            f"{agreement['after']:.2f}, as unrelated images have): look at the pictures before "
+            "using the result"
+        )
+    if metrics["folding_percent"] > MAX_FOLDING:
+        found.append(f"{metrics['folding_percent']:.1f} % of the volume folds")
+    if "dice" in metrics:
+        scores = metrics["dice"]["structures"].values()
+        absent = sum(not any(stages.values()) for stages in scores)
+        if absent:
+            found.append(
+                f"{absent} of {counted(len(scores), 'structure')} never "
+                f"{'overlaps' if absent == 1 else 'overlap'}: both label images must use the same "
+                "ids, unless one does not show them"
+            )
+    return found
+
+
+def _stretch(boxes: GridTransform):
+    fixed, moving = (grid.spacing * grid.shape for grid in (boxes.fixed_grid, boxes.moving_grid))
+    return float(np.exp(np.abs(np.log(fixed / moving)).max()))

@@ -1,0 +1,129 @@
+"""Instance optimisation: one more stage for a single pair, found by gradient descent.
+
+    flows of the cascade o update,  update = argmin of the training's loss for this pair
+
+The update starts at zero and is what a further dense stage would predict: its smoothness counts
+as in training, the similarity is that of the moving image warped once by the composition. The
+networks stay as they are.
+"""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rcn_tf import fields
+from rcn_tf.keras_api import keras
+from rcn_tf.losses.objective import RCN_WEIGHTS, registration_losses
+from rcn_tf.models.cascade import dense_stage
+from rcn_tf.models.output import RegistrationOutput
+
+LEARNING_RATE = 0.1
+"""Of Adam: about the voxels that the update may change by in a step."""
+
+
+class RefinementGain(NamedTuple):
+    """What instance optimisation changed, on the network grid.
+
+    Attributes:
+        steps: that were made.
+        loss_before, loss_after: similarity and smoothness of the update, weighted as in training.
+        seconds: that they took.
+    """
+
+    steps: int
+    loss_before: float
+    loss_after: float
+    seconds: float
+
+
+def refine(
+    output,
+    fixed,
+    moving,
+    steps,
+    *,
+    weights=None,
+    diffeomorphic=False,
+    learning_rate=LEARNING_RATE,
+):
+    """Adds a stage whose flow is optimised for this pair.
+
+    Args:
+        output: RegistrationOutput of a network.
+        fixed, moving: [B, D, H, W, 1] float32, as the network got them.
+        steps: gradient steps, at least 1.
+        weights: loss weights of the training (`rcn_tf.losses.objective`); RCN's by default. Of
+            their terms those of a dense stage and the final similarity are used.
+        diffeomorphic: optimise a stationary velocity, integrated by scaling and squaring.
+        learning_rate: of Adam, voxels.
+
+    Returns: (RegistrationOutput with one more stage, RefinementGain). The update with the
+        smallest loss is taken, so that the loss never rises.
+    Raises: ValueError: `steps` is below 1, or the loss is not finite.
+    """
+    if steps < 1:
+        raise ValueError(f"`steps` must be at least 1; got {steps}.")
+    start = time.perf_counter()
+    weights = _stage_weights(RCN_WEIGHTS if weights is None else weights)
+    variable = tf.Variable(tf.zeros_like(output.flow), name="update")
+    best = tf.Variable(variable)
+    optimiser = keras.optimizers.Adam(learning_rate)
+    optimiser.build([variable])
+
+    def further_stage(parameters):
+        flow = fields.integrate(parameters) if diffeomorphic else parameters
+        return dense_stage(list(output.stages), flow, moving)
+
+    def loss_of(stage):
+        result = RegistrationOutput(stage.total_flow, stage.warped, (stage,))
+        return tf.reduce_mean(registration_losses(result, fixed, weights)["total"])
+
+    @tf.function(jit_compile=False)
+    def step():
+        with tf.GradientTape() as tape:
+            loss = loss_of(further_stage(variable))
+        current = tf.identity(variable)
+        with tf.control_dependencies([current]):
+            optimiser.apply_gradients([(tape.gradient(loss, variable), variable)])
+        return loss, current
+
+    first = lowest = np.inf
+    for number in range(steps):
+        loss, current = step()
+        loss = _finite(loss)
+        first = loss if number == 0 else first
+        if loss < lowest:
+            lowest = loss
+            best.assign(current)
+    last = _finite(loss_of(further_stage(variable)))
+    if last < lowest:
+        lowest = last
+        best.assign(variable)
+    stage = further_stage(best)
+    refined = RegistrationOutput(stage.total_flow, stage.warped, (*output.stages, stage))
+    return refined, RefinementGain(steps, first, lowest, time.perf_counter() - start)
+
+
+def training_weights(config):
+    """Loss weights that a model folder's config records of its training; None without one."""
+    return config.get("training", {}).get("config", {}).get("loss")
+
+
+def _stage_weights(weights):
+    """The terms of the training's loss that one more dense stage has."""
+    dense = weights.get("dense", {})
+    if isinstance(dense, (list, tuple)):
+        dense = dense[-1] if dense else {}
+    similarity = weights.get("final", {}).get("similarity", 0)
+    if not similarity and not dense.get("similarity"):  # as after a supervised training
+        return _stage_weights(RCN_WEIGHTS)
+    return {"dense": dense, "final": {"similarity": similarity}}
+
+
+def _finite(loss):
+    value = float(loss)
+    if not np.isfinite(value):
+        raise ValueError("the loss of the refinement is not finite; check the images")
+    return value

@@ -1,0 +1,97 @@
+"""The files that a registration leaves in its folder.
+
+Images and fields have the scans' own geometry; `rcn apply` and any ITK program take them as they
+are. What they are called stands here once, for the command, its help and `rcn apply`.
+"""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+
+import SimpleITK as sitk
+
+from rcn_tf.errors import ESCAPES
+from rcn_tf.files.whole_files import write_json
+from rcn_tf.registration.pair_metrics import metrics_rows
+from rcn_tf.registration.report import write_report
+from rcn_tf.registration.report.figures import make_views
+from rcn_tf.registration.steps import Steps
+from rcn_tf.volumes.formats.images import write_image
+from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.transforms.itk_transforms import (
+    affine_transform,
+    composite_transform,
+    deformation_grid,
+    write_transform,
+)
+
+_MEGABYTES = 100  # from which on a file's size is announced, as it takes seconds
+
+
+def write_result(
+    result,
+    folder: pathlib.Path,
+    *,
+    fixed: sitk.Image,
+    facts: dict,
+    metrics: dict,
+    fields: bool = True,
+    steps: Steps,
+) -> None:
+    """Writes a registration into an existing folder (`rcn_tf.registration.outputs` says what).
+
+    Args:
+        result: RegistrationResult. fixed: the fixed image.
+        facts: what the report and `metrics.json` state besides, such as file names.
+        metrics: the result's metrics, with what the caller adds; `seconds` is replaced by that
+            of `steps`.
+        fields: whether to write the displacement field and, if there is one, its inverse.
+        steps: announces every file and takes the time.
+    Raises: ValueError, OSError: a file cannot be written.
+    """
+
+    def write(name, image):
+        size = _megabytes(image)
+        note = f" ({size:.0f} MB before compression)" if size > _MEGABYTES else ""
+        with steps("write", f"writing {name}{note}"):
+            write_image(image, folder / name)
+
+    write("warped.nii.gz", result.warped)
+    if result.warped_labels is not None:
+        write("warped_labels.nii.gz", result.warped_labels)
+    if fields:
+        write("displacement.nii.gz", result.displacement)
+        if result.inverse_displacement is not None:
+            write("inverse_displacement.nii.gz", result.inverse_displacement)
+    with steps("write", "writing affine.tfm and transform.h5"):
+        _write_transforms(result, Grid.from_image(fixed), folder, steps)
+    with steps("write", "drawing the report"):
+        views = make_views(result, fixed)
+        metrics = {**metrics, "seconds": steps.seconds}
+        write_report(views, metrics, facts, folder)
+    settings = {name.replace(" ", "_"): str(value) for name, value in facts.items()}
+    write_json(folder / "metrics.json", {**metrics, "settings": settings})
+    rows = metrics_rows(metrics)
+    with (folder / "metrics.csv").open("w", newline="", encoding="utf-8", errors=ESCAPES) as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_transforms(result, fixed_grid, folder, steps):
+    write_transform(affine_transform(result.transform, *result.affine), folder / "affine.tfm")
+    try:
+        composite = composite_transform(result.transform, fixed_grid, *result.affine)
+    except ValueError as error:
+        steps.say(f"leaving out transform.h5: {error}")
+        return
+    write_transform(composite, folder / "transform.h5")
+    if deformation_grid(result.transform, fixed_grid) is fixed_grid:
+        steps.say("transform.h5 samples the flow at the fixed image's voxels, coarser than it is")
+
+
+def _megabytes(image):
+    bits = {sitk.sitkUInt8: 8, sitk.sitkInt8: 8, sitk.sitkUInt16: 16, sitk.sitkInt16: 16}
+    per_value = bits.get(image.GetPixelID(), 32) / 8
+    return image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * per_value / 1e6

@@ -1,5 +1,0 @@
-"""Pictures and the HTML page that show whether a registration worked."""
-
-from rcn_tf.report.html import render_report, write_report
-
-__all__ = ["render_report", "write_report"]

@@ -1,0 +1,1 @@
+"""Settings of trainings and datasets: dataclasses from JSON, YAML and the command line."""

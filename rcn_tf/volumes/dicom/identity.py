@@ -1,0 +1,105 @@
+"""Whose series a written one is: patient, study and frame of reference, kept or removed.
+
+Removed means the basic profile of DICOM PS3.15, Annex E: new UIDs, names and numbers that mean
+nothing, no dates, no words of the source at all. It says nothing of the pixels: the face in a
+head scan stays recognisable.
+"""
+
+from rcn_tf.volumes.dicom.headers import FRAME, PATIENT, STUDY, copied
+from rcn_tf.volumes.dicom.terms import TERMS
+
+_METHOD = "rcn-tf: PS3.15 basic profile, written from a whitelist"
+_PROFILE = ("113100", "Basic Application Confidentiality Profile")
+_OPTIONS = (  # what a PET series keeps for SUV
+    ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
+    ("113108", "Retain Patient Characteristics Option"),
+)
+_ABSENT = (
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+    "PatientPosition",
+    "Laterality",
+)
+"""What a file must have, if only without a value."""
+
+
+def removed(source, reference, *, retains):
+    """Identity that leads to nobody: the same for the files that are written together.
+
+    Args: source, reference: as of `kept`. retains: whether weight and time differences stay.
+    Returns: pydicom.Dataset.
+    Raises: ValueError: if the pixels are said to have writing burned into them.
+    """
+    if any(header.get("BurnedInAnnotation") == "YES" for header in source):
+        raise ValueError("the moving series has annotations in its pixels, which would stay")
+    result = _empty()
+    if reference:
+        result.update(copied(reference[0], ("PatientPosition",), TERMS))
+    number = new_uid()[-8:]
+    result.PatientName, result.PatientID = f"RCN^{number}", f"RCN-{number}"
+    result.StudyInstanceUID, result.FrameOfReferenceUID = new_uid(), new_uid()
+    result.PatientIdentityRemoved = "YES"
+    result.DeidentificationMethod = _METHOD
+    options = _OPTIONS if retains else ()
+    result.DeidentificationMethodCodeSequence = [code(*one) for one in (_PROFILE, *options)]
+    result.LongitudinalTemporalInformationModified = "MODIFIED" if retains else "REMOVED"
+    return result
+
+
+def kept(source, reference):
+    """Patient of the moving series, study and frame of reference of the fixed one.
+
+    Args: source: headers of the moving series; reference: of the fixed one, or None: then the
+        study is the moving series' and the frame of reference a new one.
+    Returns: pydicom.Dataset.
+    Raises: ValueError: if they are of two patients.
+    """
+    if _patient(source[0]) != _patient((reference or source)[0]):
+        raise ValueError(
+            "the fixed and the moving series are of different patients; "
+            "the warped one cannot keep both identities"
+        )
+    result = _empty()
+    result.FrameOfReferenceUID = new_uid()
+    result.update(copied(source[0], PATIENT))
+    result.update(copied((reference or source)[0], STUDY))
+    if reference:
+        result.update(copied(reference[0], FRAME))
+    if not result.get("StudyInstanceUID"):
+        result.StudyInstanceUID = new_uid()
+    return result
+
+
+def new_uid():
+    """A UID that nobody else has, of 2.25 and a random number, which needs no registration."""
+    from pydicom.uid import generate_uid
+
+    return generate_uid(prefix=None)
+
+
+def code(value, meaning):
+    """Item of a code sequence, of the standard's own codes."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+    return item
+
+
+def _empty():
+    from pydicom.dataset import Dataset
+
+    result = Dataset()
+    for keyword in _ABSENT:
+        setattr(result, keyword, "")
+    return result
+
+
+def _patient(header):
+    return str(header.get("PatientID") or header.get("PatientName") or "").strip()

@@ -1,0 +1,1 @@
+"""Image files: opening, checking and reading each format, and writing."""

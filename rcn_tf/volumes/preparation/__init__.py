@@ -1,0 +1,1 @@
+"""From grey values to a network's input: background, foreground box, range, grid."""

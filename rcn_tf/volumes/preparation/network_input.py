@@ -1,0 +1,216 @@
+"""From an image of any geometry to the network's input volume.
+
+The image is reoriented to the nearest canonical axes (LPS; an oblique rest is kept), its
+background is found and made its darkest part, the foreground's box is resampled onto the network
+grid and intensities are scaled to [0, 1]. The result is the same whatever linear change the grey
+values went through and whatever value stands for the background. The grid that comes with the
+volume records where in space it lies, so no step loses the way back to the scanner's coordinates
+(RCN, section 4.1, with geometry kept).
+"""
+
+import dataclasses
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.label_ids import require_integers
+from rcn_tf.volumes.preparation.background import Background
+from rcn_tf.volumes.preparation.cut_organs import box_before_cut, largest_part
+from rcn_tf.volumes.preparation.foreground import (
+    MARGIN,
+    bounding_box,
+    foreground_box,
+    foreground_mask,
+    intensity_range,
+)
+from rcn_tf.volumes.preparation.standard_image import standard_image
+from rcn_tf.volumes.same_space import labels_on
+from rcn_tf.volumes.sampling import sample, slabs
+
+REVISION = 2
+"""Number of what `prepare_volume` makes of an image: packs of another one are not continued."""
+
+DEFAULT_OPTIONS = {"margin": MARGIN, "apply_mask": False}
+"""What a model's config records as `preprocessing`: the options of `prepare_volume`."""
+
+_WHOLE = (
+    "no background was found, so the box is the whole image; if that shows more than the organ, "
+    "a mask helps"
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedVolume:
+    """A network input and where it lies.
+
+    Args:
+        array: [D, H, W] float32 in [0, 1].
+        grid: Grid of the array in physical space.
+        box: [3, 2] float64, bounds (lo, hi) of the crop per array axis, in voxels of the
+            image reoriented to LPS; voxel k covers [k, k + 1).
+        standard: SimpleITK.Image, the image on its own grid with a background darker than the
+            organ; the image itself where it is so already.
+        background: Background of the image.
+        remarks: sentences about what had to be assumed of the image, for the user to read.
+    """
+
+    array: np.ndarray
+    grid: Grid
+    box: np.ndarray
+    standard: sitk.Image
+    background: Background
+    remarks: tuple = ()
+
+
+def prepare_volume(
+    image,
+    shape,
+    *,
+    mask=None,
+    margin=MARGIN,
+    box=None,
+    grid=None,
+    apply_mask=False,
+    window=None,
+    name="image",
+):
+    """Network input of an image.
+
+    Args:
+        image: SimpleITK.Image, 3D, scalar.
+        shape: (D, H, W) of the network grid.
+        mask: SimpleITK.Image in the image's space, on any grid: its non-zero voxels are the
+            foreground.
+        margin: fraction of the foreground's extent added on both sides of each axis, at
+            most to the image's border.
+        box: crop box to use as it is (see PreparedVolume.box) instead of the foreground's.
+        grid: Grid of `shape`, anywhere, to sample on instead of one over the box.
+        apply_mask: whether voxels outside the mask become 0 (as in skull stripping);
+            otherwise the mask only places the box and the intensity range.
+        window: intensities (low, high) that become 0 and 1, for CT in Hounsfield units;
+            None takes the PERCENTILES of the foreground.
+        name: what to call the image in errors.
+    Returns: PreparedVolume.
+    Raises: ValueError: for an image that is empty, and for a mask that is empty or lies beside
+        the image.
+    """
+    standard, background, remarks = standard_image(image, window, name)
+    canonical = sitk.DICOMOrient(standard, "LPS")
+    array = sitk.GetArrayViewFromImage(canonical)
+    cut = mask is None and background.surface == "cut"
+    if mask is not None:
+        foreground = _mask_array(mask, image, name)
+    elif box is None or window is None:
+        foreground = _organ(array, background, standard)
+    if box is None:
+        box = foreground_box(foreground, margin, box_before_cut if cut else bounding_box)
+        if mask is None and background.nothing is not None:
+            box = _without_rim(box, _in_lps(~background.nothing, standard))
+        if mask is None and background.whole:
+            remarks = (*remarks, _WHOLE)
+    box = np.asarray(box, dtype=np.float64)
+    whole = Grid.from_image(canonical)
+    grid = whole.crop_resampled(box, shape) if grid is None else grid
+
+    low, high = intensity_range(array, foreground) if window is None else map(float, window)
+    if cut and window is None:
+        low = -background.level if background.inverted else background.level
+    # Only what the grid depends on is turned into floats: scans can be large.
+    part, source = _cut_to(grid, array, whole)
+    scaled = part.astype(np.float32)
+    scaled -= np.float32(low)
+    scaled /= np.float32(high - low)
+    np.clip(scaled, 0, 1, out=scaled)
+    if apply_mask and mask is not None:
+        scaled *= _cut_to(grid, foreground, whole)[0]
+    volume = sample_array(scaled, source, grid, order=1, outside=None)
+    return PreparedVolume(volume.astype(np.float32), grid, box, standard, background, remarks)
+
+
+def prepare_labels(labels, grid, name="labels"):
+    """Label ids on a network grid, by nearest neighbour; 0 outside the image.
+
+    Args: labels: SimpleITK.Image of whole numbers; grid: Grid to sample on.
+    Returns: [D, H, W] integer array.
+    Raises: ValueError: if a voxel is not a whole number.
+    """
+    array = require_integers(labels, name)
+    return sample_array(array, Grid.from_image(labels), grid, order=0, outside=0)
+
+
+def sample_array(array, source, target, *, order, outside):
+    """Samples an array on another grid in the same physical space.
+
+    Linear sampling onto coarser voxels is preceded by Gaussian smoothing against aliasing.
+
+    Args:
+        array: of grid `source`.
+        source, target: Grid.
+        order: 1 linear, 0 nearest.
+        outside: value of voxels outside the array; None repeats the border.
+    Returns: array of grid `target`, same dtype.
+    """
+    array, source = _cut_to(target, array, source)
+    matrix = np.linalg.inv(source.affine) @ target.affine  # target index -> source index
+    if order:
+        step = np.linalg.norm(matrix[:3, :3], axis=1)  # source voxels per target voxel
+        sigma = np.maximum(step - 1, 0) / 2
+        if sigma.any():
+            array = ndimage.gaussian_filter(array, sigma, mode="nearest")
+    result = np.empty(target.shape, array.dtype)
+    for slab in slabs(target.shape):
+        index = source.point_to_index(target.points(slab))
+        result[slab] = sample(array, index, order=order, outside=outside)
+    return result
+
+
+def _cut_to(target, array, source):
+    """The part of an array (and of its grid) that samples on `target` depend on."""
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(target.shape) - 1)
+    index = source.point_to_index(target.index_to_point(corners))
+    step = np.linalg.norm(np.linalg.inv(source.affine)[:3, :3] @ target.affine[:3, :3], axis=1)
+    reach = np.ceil(2 * np.maximum(step - 1, 0)) + 2  # 4 sigma of the smoothing, and a neighbour
+    last = np.array(source.shape) - 1
+    low = np.clip(np.floor(index.min(axis=0) - reach), 0, last).astype(int)
+    high = np.clip(np.ceil(index.max(axis=0) + reach), 0, last).astype(int) + 1
+    affine = source.affine.copy()
+    affine[:3, 3] = source.index_to_point(low)
+    part = array[tuple(slice(a, b) for a, b in zip(low, high))]
+    return part, Grid(part.shape, affine)
+
+
+def _organ(array, background, standard):
+    """Foreground of an image in standard form, oriented to LPS. Returns: [D, H, W] bool."""
+    if background.surface in (None, "fading"):
+        known = background.value if background.surface is None else background.level
+        return foreground_mask(array, -known if background.inverted else known)
+    if background.masked is None:
+        return np.ones(array.shape, bool)
+    return largest_part(_in_lps(~background.masked, standard))
+
+
+def _without_rim(box, shown):
+    """A box cut, like at the image's border, where padding on all sides has made that larger."""
+    bounds = bounding_box(shown)
+    on_all_sides = (bounds[:, 0] > 0).all() and (bounds[:, 1] < shown.shape).all()
+    if not on_all_sides or shown.sum() < np.diff(bounds).prod():
+        return box
+    return np.clip(box, bounds[:, :1], bounds[:, 1:])
+
+
+def _in_lps(mask, image):
+    """A mask [D, H, W] on the grid of an image, oriented to LPS."""
+    result = sitk.GetImageFromArray(mask.astype(np.uint8))
+    result.CopyInformation(image)
+    return sitk.GetArrayFromImage(sitk.DICOMOrient(result, "LPS")) != 0
+
+
+def _mask_array(mask, image, name):
+    mask_name = f"the mask of {name}"
+    mask = labels_on(image, mask != 0, mask_name)
+    array = sitk.GetArrayFromImage(sitk.DICOMOrient(mask, "LPS")) != 0
+    if not array.any():
+        raise ValueError(f"{mask_name} is empty: every voxel is 0")
+    return array

@@ -1,0 +1,1 @@
+"""Transforms of physical space: made of a network's flow, read from files, chained, inverted."""

@@ -1,0 +1,111 @@
+"""Transforms one behind the other, each as it is or inverted: one map of points.
+
+    chain = Chain([Link(warp), Link(affine), Link(other, inverted=True)])
+    chain.transform_points(p)   # other^-1(affine(warp(p)))
+
+Points go through the links in their order, which is also that of ANTs' `-t warp -t affine`.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.sampling import slabs
+from rcn_tf.volumes.transforms.inversion import InverseField, Status
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Link:
+    """A transform of a chain.
+
+    Args:
+        transform: with `transform_points`, `invert_points` and `contains`, such as a
+            DisplacementField or an AffineMap.
+        inverted: whether points go through it backwards.
+    """
+
+    transform: object
+    inverted: bool = False
+
+    def move(self, points):
+        """(where the points [..., 3] go, residual [...] mm, status [...]) through this link."""
+        if self.inverted:
+            return self.transform.invert_points(points)
+        status = np.where(self.transform.contains(points), Status.OK, Status.OUTSIDE)
+        moved = self.transform.transform_points(points)
+        return moved, np.zeros(status.shape), status.astype(np.uint8)
+
+
+class Chain:
+    """Composition of transforms.
+
+    Args: links: list of Link, in the order in which points go through; at least one.
+    """
+
+    def __init__(self, links):
+        self.links = list(links)
+
+    def inverse(self) -> "Chain":
+        """The chain backwards, every link inverted."""
+        turned = [Link(link.transform, not link.inverted) for link in self.links]
+        return Chain(turned[::-1])
+
+    def has_inverses(self) -> bool:
+        """Whether points go backwards through a link."""
+        return any(link.inverted for link in self.links)
+
+    def move_points(self, points):
+        """Where points go, and how sure that is.
+
+        Args: points: [..., 3] (x, y, z), LPS, mm.
+        Returns: (points [..., 3] float64; residual [...] mm, the largest error of the links
+            that are inverted; status [...] uint8, a fold anywhere before a border anywhere).
+        """
+        points = np.asarray(points, np.float64)
+        residual = np.zeros(points.shape[:-1])
+        status = np.full(points.shape[:-1], Status.OK, np.uint8)
+        for link in self.links:
+            points, error, state = link.move(points)
+            residual = np.maximum(residual, error)
+            status = _worse(status, state)
+        return points, residual, status
+
+    def transform_points(self, points: np.ndarray) -> np.ndarray:
+        """Where points [..., 3] go, [..., 3] float64."""
+        return self.move_points(points)[0]
+
+    def displacement_on(self, grid: Grid) -> InverseField:
+        """Displacement at the voxel centres of a grid, and how sure it is.
+
+        Args: grid: Grid.
+        Returns: InverseField.
+        Raises: ValueError: if a field that is inverted maps the volume into a plane.
+        """
+        first, rest = self.links[0], Chain(self.links[1:])
+        if first.inverted and hasattr(first.transform, "inverse_on"):
+            start = first.transform.inverse_on(grid)  # knows its folds on a whole grid at once
+            return rest._continued(start) if rest.links else start
+        if not rest.links and not first.inverted and hasattr(first.transform, "displacement_on"):
+            vectors = first.transform.displacement_on(grid)
+            nothing = np.zeros(grid.shape, np.float32)
+            return InverseField(grid, vectors, nothing, nothing.astype(np.uint8))
+        nothing = np.zeros(grid.shape, np.float32)
+        still = np.zeros((*grid.shape, 3), np.float32)
+        return self._continued(InverseField(grid, still, nothing, nothing.astype(np.uint8)))
+
+    def _continued(self, start):
+        """A map on a grid, followed by this chain; changes `start`."""
+        for slab in slabs(start.grid.shape):
+            points = start.grid.points(slab)
+            moved, error, state = self.move_points(points + start.vectors[slab])
+            start.vectors[slab] = moved - points
+            start.residual[slab] = np.maximum(start.residual[slab], error)
+            start.status[slab] = _worse(start.status[slab], state)
+        return start
+
+
+def _worse(first, second):
+    """The status to tell of two links: a fold, else a border, else nothing."""
+    folded = (first == Status.FOLDED) | (second == Status.FOLDED)
+    return np.where(folded, Status.FOLDED, np.maximum(first, second)).astype(np.uint8)

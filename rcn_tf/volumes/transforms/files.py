@@ -1,0 +1,71 @@
+"""What may be given as a transform: a registration's folder, a displacement field, ITK's files.
+
+folder of `rcn register`     displacement.nii.gz, or transform.h5 where no fields were written
+displacement field           vectors in mm, LPS: .nii.gz, .mha, ... of this project, ANTs, ITK
+ITK transform                .tfm, .txt, .h5, .mat (ANTs' 0GenericAffine.mat), .xfm
+"""
+
+import dataclasses
+import pathlib
+from typing import Optional, Union
+
+import SimpleITK as sitk
+
+from rcn_tf.registration.outputs import COMPOSITE, FIELD, INVERSE_FIELD, WARPED
+from rcn_tf.volumes.formats.images import read_displacement, read_displacement_header, read_image
+from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.transforms.chain import Link
+from rcn_tf.volumes.transforms.displacement import DisplacementField
+from rcn_tf.volumes.transforms.itk_entries import SUFFIXES
+from rcn_tf.volumes.transforms.itk_maps import read_itk_maps
+
+FILES = (FIELD, INVERSE_FIELD, COMPOSITE, WARPED)
+"""What is read of a folder of `rcn register`."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TransformFile:
+    """A transform that was read, from fixed to moving points.
+
+    Args:
+        path: file or folder.
+        links: list of Link, in the order in which points go through.
+        field_grid: Grid of a displacement field, else None.
+    """
+
+    path: pathlib.Path
+    links: list
+    field_grid: object = None
+
+    def fixed_grid(self) -> Optional[Grid]:
+        """Grid of the fixed image, or None where the file does not say it."""
+        if self.field_grid is None and (self.path / WARPED).is_file():
+            return Grid.from_image(read_image(self.path / WARPED))
+        return self.field_grid
+
+    def moving_grid(self) -> Optional[Grid]:
+        """Grid of the moving image, or None where the file does not say it."""
+        if (self.path / INVERSE_FIELD).is_file():
+            return Grid.from_image(read_displacement_header(self.path / INVERSE_FIELD))
+        return None
+
+
+def read_transform(path: Union[str, pathlib.Path]) -> TransformFile:
+    """Reads a transform.
+
+    Args: path: see the head of this module.
+    Returns: TransformFile.
+    Raises: FileNotFoundError, ValueError: naming the file and what is wrong.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        return TransformFile(path, [Link(one) for one in read_itk_maps(path)])
+    if path.is_dir() and not (path / FIELD).is_file():
+        if (path / COMPOSITE).is_file():
+            return TransformFile(path, [Link(one) for one in read_itk_maps(path / COMPOSITE)])
+        raise FileNotFoundError(
+            f"{path} is no result of `rcn register`: it has no {FIELD} and no {COMPOSITE}"
+        )
+    image = read_displacement(path / FIELD if path.is_dir() else path)
+    field = DisplacementField(Grid.from_image(image), sitk.GetArrayFromImage(image))
+    return TransformFile(path, [Link(field)], field.grid)

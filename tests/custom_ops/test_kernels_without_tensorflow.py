@@ -1,0 +1,204 @@
+"""The kernels without TensorFlow: what CUDA threads do, and the CPU's under a memory checker."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from custom_ops import kernels_without_tensorflow as plain
+from custom_ops import toolchain
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def host_library(compiler, tmp_path_factory):
+    path = tmp_path_factory.mktemp("host") / "libhost.so"
+    plain.build_host_library(path, ["-O1"])  # compiles in a third of the time
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_cuda_threads_compute_what_the_cpu_does(host_library, rng, channels, padding, dtype):
+    image = rng.standard_normal((2, 4, 1, 9, channels)).astype(dtype)
+    flow = rng.normal(0, 3, (2, 3, 6, 70, 3)).astype(dtype)
+    upstream = rng.standard_normal((2, 3, 6, 70, channels)).astype(dtype)
+    cpu, voxel = (plain.HostLibrary(host_library, kernels) for kernels in ("cpu", "voxel"))
+    tolerance = {"rtol": 1e-5, "atol": 1e-5}
+    for add_flow in (False, True) if channels == 3 else (False,):
+        np.testing.assert_allclose(
+            voxel.warp(image, flow, padding, add_flow),
+            cpu.warp(image, flow, padding, add_flow),
+            **tolerance,
+        )
+        np.testing.assert_allclose(
+            voxel.flow_gradient(image, flow, upstream, padding, add_flow),
+            cpu.flow_gradient(image, flow, upstream, padding, add_flow),
+            **tolerance,
+        )
+    np.testing.assert_allclose(
+        voxel.image_gradient(image.shape, flow, upstream, padding),
+        cpu.image_gradient(image.shape, flow, upstream, padding),
+        **tolerance,
+    )
+
+
+@pytest.fixture(scope="module")
+def cuda_on_host(compiler, tmp_path_factory):
+    """`warp_cuda.cu`, launches included, compiled for the host; 16-bit types hold floats."""
+    folder = tmp_path_factory.mktemp("cuda")
+    source = (toolchain.SOURCES / "warp_cuda.cu").read_text()
+    launch = "kernel<<<blocks_for(units), kThreads, 0, stream>>>("
+    assert source.count(launch) == source.count("<<<") - 1  # the other is in a comment
+    (folder / "warp.cc").write_text(source.replace(launch, "emulate(kernel)("))
+    headers = [f"-I{Path(__file__).parent / 'cuda_on_host'}", f"-I{toolchain.SOURCES}"]
+    command = [compiler, "-std=c++17", "-O1", "-fPIC", "-shared", *headers, "warp.cc"]
+    subprocess.run([*command, "-o", "libcuda.so"], cwd=folder, check=True)
+    return plain.CudaLibrary(folder / "libcuda.so")
+
+
+def pointer(array):
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def image_gradient(library, kind, shape, flow, upstream, padding, deterministic):
+    geometry = plain.Geometry(shape, flow.shape)
+    scratch = np.empty(library.scratch_bytes(geometry, kind, deterministic), "uint8")
+    gradient = np.full(shape, 7, upstream.dtype)  # what was there must not count
+    arrays = map(pointer, (flow, upstream, scratch, gradient))
+    library.image_gradient(geometry, padding, kind, *arrays, deterministic=deterministic)
+    return gradient
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_cuda_source_computes_what_the_cpu_does(
+    cuda_on_host, host_library, rng, channels, padding, kind
+):
+    dtype = "float64" if kind == "float64" else "float32"
+    image = rng.standard_normal((2, 7, 5, 13, channels)).astype(dtype)
+    flow = rng.normal(0, 3, (2, 4, 6, 21, 3)).astype(dtype)
+    upstream = rng.standard_normal((2, 4, 6, 21, channels)).astype(dtype)
+    host, geometry = plain.HostLibrary(host_library), plain.Geometry(image.shape, flow.shape)
+    call, add = (geometry, padding, kind), channels == 3
+    out, by_flow = np.empty_like(upstream), np.empty_like(flow)
+    cuda_on_host.warp(*call, *map(pointer, (image, flow, out)), add_flow=add)
+    np.testing.assert_allclose(out, host.warp(image, flow, padding, add), atol=1e-6)
+    arrays = map(pointer, (image, flow, upstream, by_flow))
+    cuda_on_host.flow_gradient(*call, *arrays, add_flow=add)
+    np.testing.assert_allclose(
+        by_flow, host.flow_gradient(image, flow, upstream, padding, add), atol=1e-5
+    )
+    expected = host.image_gradient(image.shape, flow, upstream, padding)
+    for deterministic in (False, True):
+        by_image = image_gradient(
+            cuda_on_host, kind, image.shape, flow, upstream, padding, deterministic
+        )
+        np.testing.assert_allclose(by_image, expected, atol=5e-5)
+
+
+def test_fixed_point_sums_of_what_is_not_finite_or_zero(cuda_on_host, rng):
+    flow = rng.normal(0, 1, (1, 3, 4, 5, 3)).astype("float32")
+    upstream = np.ones((1, 3, 4, 5, 1), "float32")
+
+    def gradient(flow, upstream):
+        return image_gradient(
+            cuda_on_host, "float32", upstream.shape, flow, upstream, "border", True
+        )
+
+    assert (gradient(flow, 0 * upstream) == 0).all()
+    for value in (np.nan, np.inf):
+        broken = upstream.copy()
+        broken[0, 1, 2, 3] = value
+        assert np.isnan(gradient(flow, broken)).all()
+    flow[0, 1, 1, 1, 1] = np.nan
+    assert np.isnan(gradient(flow, upstream)).all()
+
+
+@pytest.mark.parametrize("kernels", ["cpu", "voxel"])
+def test_volumes_beyond_32_bit_indices(host_library, kernels):
+    """2.2e9 voxels; the pages that are never touched take no memory."""
+    size, flow = 1300, np.zeros((1, 1, 1, 3, 3), "float32")
+    image = np.zeros((1, size, size, size, 1), "float32")
+    image[0, -1, -1, -2:, 0] = 3.0, 5.0
+    image[0, 0, 0, 0, 0] = 7.0
+    flow[0, 0, 0, 1] = size, size, size - 2.75
+    flow[0, 0, 0, 2] = size, size, size
+    library = plain.HostLibrary(host_library, kernels)
+    np.testing.assert_allclose(library.warp(image, flow).ravel(), [7.0, 3.5, 5.0])
+    np.testing.assert_allclose(
+        library.flow_gradient(image, flow, np.ones((1, 1, 1, 3, 1), "float32"))[0, 0, 0],
+        [[-7.0, -7.0, -7.0], [0.0, 0.0, 2.0], [0.0, 0.0, 0.0]],
+    )
+
+
+CHECKED = """
+import sys, numpy as np
+from custom_ops import plain
+rng = np.random.default_rng(0)
+for kernels in ("cpu", "voxel"):
+    library = plain.HostLibrary(sys.argv[1], kernels, threads=3)
+    for image_shape, grid in (((2, 5, 6, 7), (4, 3, 67)), ((1, 1, 1, 1), (2, 3, 4)),
+                              ((1, 8, 1, 3), (1, 1, 130)), ((3, 2, 2, 2), (2, 2, 2))):
+        for channels in (1, 2, 3):
+            for dtype in ("float32", "float64"):
+                image = rng.standard_normal((*image_shape, channels)).astype(dtype)
+                flow = rng.normal(0, 4, (image_shape[0], *grid, 3)).astype(dtype)
+                odd = (np.nan, np.inf, -np.inf, 3e38, -3e38, 2.0**31, 2.0**63, -(2.0**63))
+                flow.reshape(-1)[: len(odd)] = odd
+                upstream = rng.standard_normal((*flow.shape[:4], channels)).astype(dtype)
+                for padding in ("border", "zeros"):
+                    library.warp(image, flow, padding, add_flow=channels == 3)
+                    library.flow_gradient(image, flow, upstream, padding)
+                    library.image_gradient(image.shape, flow, upstream, padding)
+print("checked")
+"""
+
+
+@pytest.mark.slow
+def test_no_read_or_write_out_of_bounds(compiler, tmp_path):
+    """AddressSanitizer watches every array, UndefinedBehaviorSanitizer the arithmetic."""
+    runtime = subprocess.run(
+        [compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    if not Path(runtime).is_absolute():
+        pytest.skip("the compiler has no AddressSanitizer")
+    library = tmp_path / "libhost.so"
+    sanitizers = "-fsanitize=address,undefined,float-cast-overflow"
+    plain.build_host_library(library, [sanitizers, "-fno-sanitize-recover=all", "-O1", "-g"])
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKED, str(library)],
+        env={**os.environ, "LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == "checked\n"
+
+
+def test_plain_kernels_need_no_tensorflow():
+    code = "import sys\nfrom custom_ops import plain\nassert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.slow
+def test_cuda_library_compiles_for_every_gpu(compiler, tmp_path):
+    nvcc = toolchain.find_nvcc()
+    if nvcc is None:
+        pytest.skip("there is no nvcc")
+    gpus = toolchain.known_gpus(nvcc)
+    assert gpus[0] == 75
+    assert 90 in gpus
+    plain.build_cuda_library(tmp_path / "libwarp.so", gpus)
+    library = plain.CudaLibrary(tmp_path / "libwarp.so")  # loads without a GPU
+    geometry = plain.Geometry((2, 3, 4, 5, 3), (2, 3, 4, 5, 3))
+    assert library.scratch_bytes(geometry, "float16", False) == 4 * 360
+    assert library.scratch_bytes(geometry, "float16", True) == 8 * 361

@@ -1,0 +1,117 @@
+"""The examples run, and the default model does what the README says of it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+
+import custom_ops
+from rcn_tf.metrics import correlation
+from rcn_tf.models.folder import DEFAULT_MODEL, load_model
+from rcn_tf.volumes import prepare_volume
+from rcn_tf.volumes.formats.images import read_image
+from tests.data_prep.phantoms import small_abdomen
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments):
+    result = subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.slow
+def test_demo_recovers_a_known_deformation(tmp_path):
+    """MNI152 against a deformed copy of itself; needs nothing but pip."""
+    pytest.importorskip("nilearn")
+    text = run("examples/demo.py", "--out", tmp_path, "--synthetic")
+    before, after = map(float, re.search(r"([\d.]+) mm before, ([\d.]+) mm after", text).groups())
+    assert after < 0.4 * before
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["correlation"]["after"] > metrics["correlation"]["initial"]
+    assert (tmp_path / "report.html").stat().st_size > 100_000
+    moving = tmp_path / "inputs" / "mni152_deformed.nii.gz"
+    text = run("examples/apply_with_simpleitk.py", "--moving", moving, "--result", tmp_path)
+    assert float(re.search(r"largest difference ([\d.]+)", text)[1]) <= 0.501
+
+
+def test_default_model_is_small_and_says_how_it_was_trained():
+    size = sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir())
+    assert size <= 10e6
+    _, config = load_model(DEFAULT_MODEL)
+    assert config["training"]["config"]["data"]["config"] == "brain_study.json"
+    assert config["training"]["steps"] == config["training"]["config"]["steps"]
+
+
+def test_default_model_does_no_harm_to_equal_images():
+    """MNI152 registered to itself still looks like itself."""
+    nilearn = pytest.importorskip("nilearn")
+    template = "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
+    model, _ = load_model(DEFAULT_MODEL)
+    volume = prepare_volume(
+        read_image(Path(nilearn.__file__).parent / template), model.volume_shape
+    )
+    image = volume.array[None, ..., None]
+    assert correlation(image, model(image, image).warped) > 0.99
+
+
+@pytest.mark.slow
+def test_pipeline_benchmark_runs(tmp_path):
+    _, labels = small_abdomen()
+    sitk.WriteImage(labels, str(tmp_path / "map.nii.gz"))
+    study = ("--out", tmp_path / "s.h5", "--config", tmp_path / "s.json")
+    words = ("--labels", tmp_path / "map.nii.gz", "--structures", "all", "--number", 3, *study)
+    run("-m", "rcn_tf.commands.main", "prepare", "synth", "--shape", 32, 32, 32, *words)
+    options = ("--passes", 1, "--pairs", 4, "--cascades", 1, "--steps", 2)
+    text = run("benchmarks/pipeline.py", "--config", tmp_path / "s.json", *options)
+    assert re.search(r"\| one chunk, gzip 2 \(ours\) \| [\d.]+ \| [\d.]+ \|", text)
+    assert re.search(r"\| pipeline, augmented \| [\d.]+ \| [\d.]+ \|", text)
+    assert re.search(r"waiting for data: [\d.]+% of the training time", text)
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_preparation_benchmark_runs(shared_data):
+    options = ("--data", shared_data, "--copies", 2, "--workers", 2)
+    text = run("benchmarks/preparation.py", *options)
+    for kind in ("CT, 3 mm", "CT, 0.72 mm", "brain, 1 mm"):
+        assert re.search(rf"\| {kind} \| 2 \| \d+ \| [\d.]+ \| .*resample", text)
+
+
+def test_warp_benchmark_runs():
+    if "native" not in custom_ops.available_backends():
+        pytest.skip("the native op cannot be had")
+    text = run("benchmarks/warp.py", "--shapes", "16,18,20", "--channels", 1, "--repeats", 1)
+    for contestant in ("copy", "python", "SciPy", "SimpleITK"):
+        assert re.search(rf"\| 1 \| forward \| {contestant} \| [\d.]+ \|", text)
+
+
+@pytest.mark.slow
+def test_reference_flows_of_demons_reduce_the_difference(tmp_path):
+    """Made for every pair, in voxels and axis order ij: warping by them aligns the scans."""
+    import h5py
+    import numpy as np
+
+    from tests.training.study import write_study
+
+    write_study(tmp_path)
+    out = tmp_path / "flows.h5"
+    arguments = ("--data", tmp_path / "data.json", "--subset", "train", "--out", out)
+    text = run("examples/make_reference_flows.py", *arguments)
+    assert text.count("voxels") == 12
+    assert run("examples/make_reference_flows.py", *arguments) == ""
+    with h5py.File(tmp_path / "scans.h5") as pack, h5py.File(out) as file:
+        fixed, moving = (pack[f"{name}/volume"][...].astype("float32") for name in ("s0", "s1"))
+        flow = file["s0 <- s1"][...]
+    warped = custom_ops.warp(moving[None, ..., None], flow[None]).numpy()[0, ..., 0]
+    assert correlation(fixed, warped) > correlation(fixed, moving) + 0.2
+    swapped = custom_ops.warp(moving[None, ..., None], flow[None, ..., ::-1]).numpy()[0, ..., 0]
+    assert correlation(fixed, warped) > correlation(fixed, swapped) + 0.1
+    assert np.isfinite(flow).all()

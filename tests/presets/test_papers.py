@@ -1,0 +1,102 @@
+"""Every number of `papers.yaml` stands in the paper's text: in that table, row and column."""
+
+import os
+import pathlib
+import re
+
+import pytest
+import yaml
+
+from rcn_tf.presets.papers import PATH, Score, load_tables
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAPERS = pathlib.Path(os.environ.get("RCN_PAPERS", ROOT.parent / "shared" / "papers"))
+RAW = yaml.load(PATH.read_text(encoding="utf-8"), yaml.BaseLoader)
+ROWS = [(name, label) for name, table in RAW.items() for label in table["rows"]]
+
+
+HEADER = re.compile("Method|Architecture|Cascade |Network|Training Dataset")
+NAMES = {  # of columns, as printed
+    "Dice": "Dice",
+    "LPBA Dice": "Avg. Dice",
+    "landmarks": "Lm. Dist.",
+    "similarity": "Similarity",
+    "IoU": "Seg. IoU",
+    "Jacobian std": "Std. Jacobian",
+    "folding %": "Folding (%)",
+}
+TIMES = {"RCN": ("GPU", "CPU"), "VTN": ("Time", "Time (w/o GPU)")}
+
+
+def table_lines(name):
+    """The lines of a table in the paper's text: from its header to its caption."""
+    source = RAW[name]["source"]
+    found = list(PAPERS.glob(f"{source.split(',')[0].lower()}_2019*.txt"))
+    if not found:
+        pytest.skip("the papers' text is not here (set RCN_PAPERS to its folder)")
+    lines = found[0].read_text(encoding="utf-8").splitlines()
+    caption = re.compile(rf"{source.split(', ')[1]}[.:] ")
+    end = max(k for k, line in enumerate(lines) if caption.match(line))
+    start = max(k for k, line in enumerate(lines[:end]) if HEADER.match(line))
+    return lines[start:end]
+
+
+def printed_name(column, paper):
+    """How a column is headed below its dataset, where it has one."""
+    times = dict(zip(("GPU seconds", "CPU seconds"), TIMES[paper]))
+    return {**NAMES, **times}.get(column) or NAMES[column.partition(" ")[2]]
+
+
+def numbers(text):
+    """Cells of a printed row; citations, units and marks of the best taken out."""
+    text = re.sub(r"\[[\d, ]+\]", "", text)
+    text = re.sub(r"(?<=\d)(?: s\b|\?)", "", text).replace("N/A", "-")
+    return re.findall(r"\d+(?:\.\d+)?(?: \(\d+\.\d+\))?|(?<= )-(?= )", text)
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(("name", "label"), ROWS)
+def test_rows_are_printed(name, label):
+    """Cell by cell; a digit right after the label is a footnote's mark."""
+    rests = [line[len(label) :] for line in table_lines(name) if line.startswith(label)]
+    rows = [numbers(re.sub(r"^\d(?= )", "", rest)) for rest in rests]
+    assert RAW[name]["rows"][label] in rows
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", RAW)
+def test_columns_are_printed(name):
+    columns, paper = RAW[name]["columns"], RAW[name]["source"][:3]
+    first, second = table_lines(name)[:2]
+    if name == "table5":
+        assert second.split() == [
+            column.replace("Atlas ", "Atlas").split()[0] for column in columns
+        ]
+    elif paper == "VTN":
+        assert first.endswith(" ".join(printed_name(column, paper) for column in columns))
+    else:
+        assert second == " ".join(printed_name(column, paper) for column in columns)
+        datasets = dict.fromkeys(column.split()[0] for column in columns if "seconds" not in column)
+        assert first.split()[1 : len(datasets) + 1] == list(datasets)
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_tables_are_complete(name):
+    table = RAW[name]
+    assert set(table) == {"source", "title", "columns", "rows"}
+    assert all(len(cells) == len(table["columns"]) for cells in table["rows"].values())
+
+
+def test_scores():
+    tables = load_tables()
+    row = tables["table2"].rows["10-cascade VTN"]
+    assert row["SLIVER Dice"] == Score(0.953, 0.014)
+    assert row["CPU seconds"] == Score(87, None)
+    assert "GPU seconds" not in tables["table1"].rows["ANTs SyN"]
+    assert tables["vtn6"].rows["VTN DD?"]["IoU"] == Score(0.9305)
+    assert (tables["table5"].source, tables["vtn2"].source) == ("RCN, Table 5", "VTN, Table II")
+
+
+def test_tables_cannot_be_changed():
+    with pytest.raises(TypeError):
+        load_tables()["table2"].rows["10-cascade VTN"]["SLIVER Dice"] = Score(1.0)

@@ -1,0 +1,153 @@
+"""Presets load, make the networks that the papers name, and state scores that the papers have."""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+import re
+
+import pytest
+
+import rcn_tf
+from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.training.config import TrainingConfig, load_training_config
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIGS = ROOT / "configs"
+FLOWS = "data.reference_flows=flows.h5"
+
+
+def load(name, *settings):
+    supervised = [FLOWS] if "supervised" in name else []
+    return load_training_config(name, ["data.config=any.json", *supervised, *settings])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_load_and_are_described(name):
+    config, preset = load(name), PRESETS[name]
+    assert preset.name == name
+    assert bool(preset.scores) == bool(preset.paper) == (name != "quick")
+    assert config.description.startswith(f"{name}: ")
+    assert config.network.init == ("gentle" if name == "quick" else "original")
+    assert config == load(name)
+
+
+def test_file_presets_load():
+    assert load_training_config(CONFIGS / "brain_small.json").description
+
+
+def structures():
+    """The smallest preset of every base network, with and without an affine stage."""
+    smallest = {}
+    for name in PRESETS:
+        network = load(name).network
+        key = (network.base, network.affine)
+        smallest[key] = min(smallest.get(key, (99, "")), (network.n_cascades, name))
+    return [name for _, name in smallest.values()]
+
+
+@pytest.mark.parametrize("name", structures())
+def test_models_can_be_made(name):
+    config = load(name, "network.channels=2", "network.affine_channels=2")
+    model = rcn_tf.RecursiveCascade(volume_shape=(32, 32, 32), **dataclasses.asdict(config.network))
+    assert len(model.networks) == config.network.n_cascades + config.network.affine
+
+
+def test_rcn_trains_with_the_defaults():
+    """RCN, section 4.1: nothing but the network differs."""
+    config = load("vtn_10_liver")
+    assert (config.network.base, config.network.n_cascades) == ("vtn", 10)
+    defaults = TrainingConfig()
+    same = {"description": "", "data": defaults.data, "network": defaults.network}
+    assert dataclasses.replace(config, **same) == defaults
+
+
+def test_vtn_trains_as_section_v_says():
+    config = load("vtn_addd")
+    assert (config.batch_size, config.steps, config.halve_at) == (8, 100_000, (80_000,))
+    assert config.loss["affine"] == {"similarity": 1, "determinant": 0.1, "orthogonality": 0.1}
+    dense = [tuple(entry.values()) for entry in config.loss["dense"]]
+    assert dense == [(0, 1), (0.05, 1), (1, 1)]
+    assert "affine" not in load("vtn_dd").loss
+    assert not load("vtn_dd").network.affine
+
+
+def test_invertibility_is_the_only_addition():
+    """VTN, section V.A.3: ADDD + inv is ADDD with weight 1e-3 on eq. 12."""
+    plain, inverse = load("vtn_addd"), load("vtn_addd_inv")
+    assert inverse.loss == {**plain.loss, "final": {"invertibility": 1e-3}}
+    same = {"loss": plain.loss, "description": plain.description}
+    assert dataclasses.replace(inverse, **same) == plain
+
+
+def test_supervised_presets_need_reference_flows():
+    with pytest.raises(ValueError, match="needs reference flows"):
+        load_training_config("vtn_addd_supervised", ["data.config=any.json"])
+    assert load("vtn_add_supervised_brain").loss["final"] == {"endpoint_error": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "scores"),
+    [
+        ("vtn_10_liver", (0.953, 10.8, 0.909, 0.855)),
+        ("vtn_10_brain", (0.716,)),
+        ("vm_xx2_brain", (0.693,)),
+        ("affine_liver", (0.794, 14.8, 0.754, 0.727)),
+        ("voxelmorph_alone_brain", (0.685,)),
+        ("vtn_addd_inv", (0.8882, 11.42)),
+        ("vtn_dd_brain", (0.9305, 2.83)),
+        ("vm2", (0.6796, 18.10)),
+    ],
+)
+def test_scores_are_those_of_the_row(name, scores):
+    """The numbers themselves are compared with the papers' text in test_papers.py."""
+    assert tuple(PRESETS[name].scores.values()) == scores
+
+
+def test_scores_are_of_the_images_trained_on():
+    for name, preset in PRESETS.items():
+        if preset.paper.startswith("RCN"):
+            brains = [column.startswith("LPBA") for column in preset.scores]
+            assert all(brains) if name.endswith("brain") else not any(brains)
+
+
+def test_networks_without_affine_stage_stand_for_voxelmorphs_own_code():
+    alone, vm2 = load("voxelmorph_alone_liver"), load("vm2")
+    assert not alone.network.affine
+    assert not vm2.network.affine
+    assert (alone.batch_size, alone.steps) == (4, 100_000)
+    assert (vm2.batch_size, vm2.steps) == (4, 5000)  # VTN, section V.A.3
+    assert load("affine_brain").network.n_cascades == 0
+
+
+def test_documented_defaults_are_the_defaults():
+    text = (ROOT / "docs" / "configs.md").read_text()
+    documented = json.loads(text.split("```json")[-1].split("```")[0])
+    assert documented == TrainingConfig().to_dict()
+    assert list(documented) == list(TrainingConfig().to_dict())
+
+
+def test_documented_yaml_example_loads(tmp_path):
+    text = (ROOT / "docs" / "configs.md").read_text()
+    (tmp_path / "train.yaml").write_text(text.split("```yaml")[1].split("```")[0])
+    config = load_training_config(tmp_path / "train.yaml")
+    assert config.optimizer.learning_rate == 3e-4
+
+
+def test_documented_presets_are_the_presets():
+    """Names in the table, braces as a shell expands them."""
+    text = (ROOT / "docs" / "configs.md").read_text().split("## Training")[1]
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    names = [name for cell in cells for name in re.findall(r"`(.+?)`", cell)]
+    documented = {one for name in names if ".json" not in name for one in expanded(name)}
+    assert set(PRESETS) <= documented
+    assert documented - set(PRESETS) <= set(TrainingConfig().to_dict())  # the table of keys
+
+
+def expanded(name):
+    parts = re.split(r"\{(.+?)\}", name)
+    choices = [[part] for part in parts]
+    for k in range(1, len(parts), 2):
+        first, dots, last = parts[k].partition("..")
+        choices[k] = map(str, range(int(first), int(last) + 1)) if dots else parts[k].split(",")
+    return {"".join(words) for words in itertools.product(*choices)}
