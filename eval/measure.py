@@ -131,7 +131,9 @@ class _Network:
             )
         gpu = bool(tf.config.list_logical_devices("GPU"))
         self._by_device = {
-            device: Registration(model, n_repeats, last_only=True, device=f"/{device}:0")
+            device: Registration(
+                model, {"n_repeats": n_repeats}, last_only=True, device=f"/{device}:0"
+            )
             for device in (("GPU", "CPU") if gpu else ("CPU",))
         }
 

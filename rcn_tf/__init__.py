@@ -13,11 +13,16 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
+    "MODELS": "rcn_tf.models",
+    "CallOption": "rcn_tf.models.model",
     "RecursiveCascade": "rcn_tf.models.cascade",
+    "RegistrationModel": "rcn_tf.models.model",
     "RegistrationOutput": "rcn_tf.models.output",
     "StageOutput": "rcn_tf.models.output",
     "load_original_weights": "rcn_tf.models.weights",
+    "load_reference_weights": "rcn_tf.models.weights",
     "registration_losses": "rcn_tf.losses.objective",
+    "unregistered": "rcn_tf.models.output",
 }
 _MODULES = ("fields", "losses", "metrics")
 

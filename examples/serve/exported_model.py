@@ -5,11 +5,11 @@ import pathlib
 import tensorflow as tf
 
 from rcn_tf.files.whole_files import read_json
-from rcn_tf.models.output import RegistrationOutput, StageOutput
+from rcn_tf.models.output import unregistered
 
 
 class ExportedModel:
-    """Callable (fixed, moving, n_repeats, training) -> RegistrationOutput, all stages as one.
+    """Callable (fixed, moving, training) -> RegistrationOutput, all stages as one.
 
     Args: folder: of the SavedModel, with `rcn_export.json`.
 
@@ -31,11 +31,10 @@ class ExportedModel:
         self.volume_shape = tuple(record["volume_shape"])
         self.config = {"preprocessing": record["preprocessing"]}
 
-    def __call__(self, fixed, moving, n_repeats=1, training=False):
+    def __call__(self, fixed, moving, training=False):
         """Runs the signature; repeats were fixed when the model was exported."""
-        del n_repeats, training
+        del training
         found = self._model.signatures["register"](
             fixed=tf.constant(fixed, tf.float32), moving=tf.constant(moving, tf.float32)
         )
-        stage = StageOutput(found["flow"], found["flow"], found["warped"])
-        return RegistrationOutput(stage.flow, stage.warped, (stage,))
+        return unregistered(moving).then(found["flow"])

@@ -5,7 +5,6 @@ and writes every pair to `pairs.csv` and the means to `summary.json`.
 """
 
 import dataclasses
-import functools
 import itertools
 import pathlib
 
@@ -13,10 +12,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from rcn_tf.commands.model_options import (
+    add_model_options,
+    check_model_options,
+    model_options,
+)
 from rcn_tf.commands.options import (
     add_precision,
-    add_quality,
-    add_repeats,
+    add_refine,
     add_trust,
     check_positive,
     check_refine,
@@ -49,7 +52,7 @@ def add_arguments(parser):
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--subset", metavar="NAME", help="subset whose pairs are registered")
     which.add_argument("--scheme", metavar="NAME", help="every subset of this scheme, one by one")
-    add_repeats(parser)
+    add_model_options(parser)
     parser.add_argument(
         "--out",
         type=pathlib.Path,
@@ -63,7 +66,7 @@ def add_arguments(parser):
     )
     add_precision(parser)
     add_trust(parser)
-    add_quality(parser)
+    add_refine(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a subset")
     parser.add_argument(
         "--augment-seed",
@@ -94,7 +97,8 @@ def run(args):
     from rcn_tf.data.scans import ScanStore
     from rcn_tf.models.folder import load_model
 
-    check_positive(args, ["repeats", "limit"])
+    check_positive(args, ["limit"])
+    check_model_options(args)
     check_refine(args)
     config = load_dataset_config(args.data)
     subsets = [args.subset] if args.subset else list(config.scheme(args.scheme))
@@ -136,6 +140,8 @@ def _evaluate_subset(model, model_config, store, subset, pairs, seen, args):
     from rcn_tf.evaluation import evaluate, summarise, to_frame, write_results
     from rcn_tf.models.folder import versions
 
+    options = model_options(model, args)
+
     def scans():
         for number, pair in enumerate(pairs):
             fixed, moving = (dataclasses.replace(store.read(scan), id=scan) for scan in pair)
@@ -144,14 +150,14 @@ def _evaluate_subset(model, model_config, store, subset, pairs, seen, args):
             yield fixed, moving
 
     results = evaluate(
-        functools.partial(model, diffeomorphic=args.diffeomorphic),
+        model,
         scans(),
-        n_repeats=args.repeats,
         structures=store.config.structures,
         masks=store.config.image_type == "liver",
         overlap=args.overlap,
         surfaces=args.hd95,
         refiner=_refiner(args, model_config),
+        **options,
     )
     progress = Console(stderr=True)
     rows = []
@@ -171,8 +177,9 @@ def _evaluate_subset(model, model_config, store, subset, pairs, seen, args):
         "model": str(args.model),
         "data": str(args.data),
         "subset": subset,
-        "repeats": args.repeats,
-        "diffeomorphic": args.diffeomorphic,
+        "repeats": options.get("n_repeats", 1),
+        "diffeomorphic": options.get("diffeomorphic", False),
+        "options": options,
         "refinement_steps": args.refine,
         "overlap": args.overlap,
         "augment_seed": args.augment_seed,
@@ -208,7 +215,7 @@ def _refiner(args, model_config):
         return None
     from rcn_tf.registration.refinement import refine, training_weights
 
-    options = {"weights": training_weights(model_config), "diffeomorphic": args.diffeomorphic}
+    options = {"weights": training_weights(model_config), "diffeomorphic": bool(args.diffeomorphic)}
     return lambda *pair: refine(*pair, args.refine, **options)[0]
 
 

@@ -6,7 +6,12 @@ compared with the model before it is put in place.
 
 import pathlib
 
-from rcn_tf.commands.options import add_precision, add_repeats, add_trust, check_positive
+from rcn_tf.commands.model_options import (
+    add_model_options,
+    check_model_options,
+    model_options,
+)
+from rcn_tf.commands.options import add_precision, add_trust
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
 
@@ -25,7 +30,7 @@ def add_arguments(parser):
         metavar="DIR",
         help="folder of the SavedModel (default: saved_model in the model folder)",
     )
-    add_repeats(parser)
+    add_model_options(parser)
     add_precision(parser)
     add_trust(parser)
     parser.add_argument(
@@ -40,7 +45,7 @@ def run(args):
     """Exports the model; what can be wrong with the folders is found out first."""
     if args.model is None and args.out is None:
         raise ValueError("--out DIR is needed to export the model that comes with rcn")
-    check_positive(args, ["repeats"])
+    check_model_options(args)
     out = args.out or args.model / "saved_model"
     if args.model is not None and not args.model.is_dir():
         raise FileNotFoundError(f"model folder {args.model} does not exist.")
@@ -59,7 +64,12 @@ def run(args):
             args.model or DEFAULT_MODEL, args.precision, trust_code=args.trust_code
         )
     record = export_model(
-        model, config, out, n_repeats=args.repeats, native=args.native, overwrite=args.force
+        model,
+        config,
+        out,
+        native=args.native,
+        overwrite=args.force,
+        **model_options(model, args),
     )
     differences = record["differences"]
     print(f"SavedModel in {out}, {_megabytes(out):.1f} MB, warp: {record['warp_backend']}")

@@ -88,7 +88,12 @@ def _model(folder, trusted):
     parameters = [(network.name, network.count_params()) for network in model.networks]
     rows = [(name, f"{n:,}") for name, n in parameters]
     rows.append(("total", f"{sum(n for _, n in parameters):,}"))
-    return _sections(folder, config, Parameters=rows)
+    options = [
+        (name, f"{option.default}: {option.help}")
+        for name, option in model.CALL_OPTIONS.items()
+        if not option.for_training
+    ]
+    return _sections(folder, config, Parameters=rows, Options=options or [("none", "")])
 
 
 def _sections(folder, config, **found):

@@ -9,7 +9,7 @@ def add_settings(parser, help_text):
     parser.add_argument(
         "--set",
         dest="settings",
-        action=_SetOnce,
+        action=SetOnce,
         default=[],
         metavar="KEY=VALUE",
         help=help_text,
@@ -33,26 +33,15 @@ def add_geometry(parser, names=("fixed", "moving")):
         )
 
 
-class _SetOnce(argparse.Action):
+class SetOnce(argparse.Action):
     """Collects settings; each key may be set once."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        del parser, option_string
+        del parser
         key, earlier = values.partition("=")[0], getattr(namespace, self.dest)
         if key in [setting.partition("=")[0] for setting in earlier]:
-            raise argparse.ArgumentError(None, f"--set {key} is given twice")
+            raise argparse.ArgumentError(None, f"{option_string} {key} is given twice")
         setattr(namespace, self.dest, [*earlier, values])
-
-
-def add_repeats(parser):
-    """`--repeats`, shared-weight cascading (RCN, section 3.3)."""
-    parser.add_argument(
-        "--repeats",
-        type=int,
-        default=1,
-        metavar="R",
-        help="apply each dense stage R times (shared-weight cascading; default 1)",
-    )
 
 
 def add_background(parser):
@@ -76,16 +65,11 @@ def _finite(text):
     return value
 
 
-def add_quality(parser, refine=0):
-    """`--diffeomorphic` and `--refine`, which cost time for a better flow.
+def add_refine(parser, refine=0):
+    """`--refine`, which costs time for a better flow.
 
     Args: refine: steps that are made by default.
     """
-    parser.add_argument(
-        "--diffeomorphic",
-        action="store_true",
-        help="integrate each dense stage's flow as a velocity, so that it hardly folds",
-    )
     parser.add_argument(
         "--refine",
         type=int,

@@ -4,15 +4,18 @@ import pathlib
 import sys
 
 from rcn_tf.commands import dicom_options
+from rcn_tf.commands.model_options import (
+    add_model_options,
+    check_model_options,
+    model_options,
+)
 from rcn_tf.commands.options import (
     add_background,
     add_geometry,
     add_label_type,
     add_precision,
-    add_quality,
-    add_repeats,
+    add_refine,
     add_trust,
-    check_positive,
     check_refine,
 )
 from rcn_tf.commands.register_summary import print_summary
@@ -57,8 +60,8 @@ def add_arguments(parser):
     add_geometry(parser)
     add_label_type(parser)
     add_background(parser)
-    add_repeats(parser)
-    add_quality(parser, REFINE)
+    add_model_options(parser)
+    add_refine(parser, REFINE)
     parser.add_argument(
         "--start",
         choices=("header", "boxes"),
@@ -93,7 +96,7 @@ def run(args):
     """
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out {args.out} is a file; expected a folder")
-    check_positive(args, ["repeats"])
+    check_model_options(args)
     check_refine(args)
     if args.fixed_labels and not args.moving_labels:
         raise ValueError("--fixed-labels needs --moving-labels, to be compared with")
@@ -125,12 +128,11 @@ def _register(args, steps, noted):
             model, config = load_model(
                 args.model or DEFAULT_MODEL, args.precision, trust_code=args.trust_code
             )
+        options = model_options(model, args)
         result = register_images(
             model,
             config,
             **images,
-            n_repeats=args.repeats,
-            diffeomorphic=args.diffeomorphic,
             refine_steps=args.refine,
             start=args.start,
             force=args.force,
@@ -138,6 +140,7 @@ def _register(args, steps, noted):
             steps=steps,
             keep_label_type=args.keep_label_type,
             background=args.background,
+            **options,
         )
         metrics = {**result.metrics, "warnings": [*noted, *result.metrics["warnings"]]}
         if headers is not None:
@@ -149,7 +152,7 @@ def _register(args, steps, noted):
             result,
             partial,
             fixed=images["fixed"],
-            facts=_facts(args, result),
+            facts={**_facts(args, result), **options},
             metrics=metrics,
             fields=args.fields == "all",
             steps=steps,
@@ -171,8 +174,8 @@ def _facts(args, result):
         "fixed image": args.fixed.name,
         "moving image": args.moving.name,
         "model": args.model.resolve().name if args.model else "default",
-        "repeats": args.repeats,
-        "diffeomorphic": args.diffeomorphic,
+        "repeats": args.repeats or 1,
+        "diffeomorphic": bool(args.diffeomorphic),
         "refinement steps": args.refine,
         "network grid": " x ".join(map(str, result.fixed.grid.shape)),
         "rcn_tf": __version__,

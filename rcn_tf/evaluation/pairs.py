@@ -10,20 +10,19 @@ def evaluate(
     model,
     pairs,
     *,
-    n_repeats=1,
     structures=None,
     masks=False,
     overlap="argmax",
     surfaces=False,
     last_only=False,
     refiner=None,
+    **options,
 ):
     """Registers every pair and measures it before and after each stage.
 
     Args:
-        model: (fixed, moving, n_repeats, training) -> RegistrationOutput.
+        model: (fixed, moving, training, **options) -> RegistrationOutput.
         pairs: iterable of (fixed, moving), each a `rcn_tf.data.packs.Scan`.
-        n_repeats: shared-weight repeats of each dense stage.
         structures: {name: label}; by default every label of either scan, named by its id.
         masks: segmentations may be the original's liver masks: where their maximum is 255
             they are one structure, warped linearly and thresholded at 128. All others are
@@ -34,7 +33,8 @@ def evaluate(
             too.
         surfaces: also the 95th percentile Hausdorff and mean surface distance (slower).
         last_only: measure the last stage alone (faster).
-        refiner: as of `Registration`; its stage is called "refined".
+        refiner: as of `Registration`.
+        options: call options of the model.
 
     Yields: rows of one pair, a list of dicts: before, then one per stage, with "fixed",
         "moving", "stage" and the `METRICS` that its data allow (mm need the pack's
@@ -43,7 +43,7 @@ def evaluate(
 
     Raises: ValueError: as `PairScores`.
     """
-    register = Registration(model, n_repeats, last_only, refiner=refiner)
+    register = Registration(model, options, last_only, refiner=refiner)
     for fixed, moving in pairs:
         scores = PairScores(
             fixed, moving, structures, masks=masks, overlap=overlap, surfaces=surfaces

@@ -25,7 +25,8 @@ from rcn_tf.errors import one_line, tensorflow_reason
 from rcn_tf.export import warps as exported_warps
 from rcn_tf.files.plain_names import is_plain
 from rcn_tf.files.whole_files import replacing_folder, write_json
-from rcn_tf.models.folder import versions
+from rcn_tf.models.folder import describe, versions
+from rcn_tf.models.model import checked_options
 
 FORMAT_VERSION = 1
 RECORD = "rcn_export.json"
@@ -61,37 +62,35 @@ def check_target(folder, overwrite=False):
         raise FileExistsError(f"{folder} exists; --force replaces it")
 
 
-def export_model(model, config, folder, *, n_repeats=1, native=False, overwrite=False):
+def export_model(model, config, folder, *, native=False, overwrite=False, **options):
     """Writes a SavedModel, compares it with the model, and puts it in place if they agree.
 
     Args:
-        model: RecursiveCascade, or another network (fixed, moving, n_repeats, training) ->
-            RegistrationOutput with `volume_shape`, `variables` and `get_config`.
+        model: RegistrationModel.
         config: the model folder's config; `preprocessing` is recorded.
         folder: made by this; the folder that it is in must exist.
-        n_repeats: times that each dense stage is applied; fixed in the export.
         native: keep the native warp in the graph, for TensorFlow of the same version on a
             processor that knows the same instructions.
         overwrite: replace an earlier export.
+        options: call options of the model, fixed in the export.
     Returns: the record that is written as `rcn_export.json`, a dict.
     Raises:
         FileExistsError, FileNotFoundError: see `check_target`.
         ImportError: the native warp is not available here.
-        ValueError: n_repeats is below 1, the network cannot be exported, or what was written
-            does not compute what the model does.
+        ValueError: the model declares no such option, the network cannot be exported, or what was
+            written does not compute what the model does.
     """
-    if n_repeats < 1:
-        raise ValueError(f"`n_repeats` must be at least 1; got {n_repeats}.")
+    options = checked_options(model, options)
     check_target(folder, overwrite)
     with custom_ops.using_backend("native" if native else "python"):
-        module = _traced(model, n_repeats)
+        module = _traced(model, options)
         _check_ops(module.register, native)
-        record = _record(model, config, n_repeats, native)
+        record = _record(model, config, options, native)
         with replacing_folder(folder) as temporary:
             _save(module, temporary)
             if native:
                 record["native"] = _add_library(temporary)
-            record["differences"] = _compared(model, temporary, n_repeats)
+            record["differences"] = _compared(model, temporary, options)
             write_json(temporary / RECORD, record)
     return record
 
@@ -111,7 +110,7 @@ def usage(record, folder):
     ]
 
 
-def _traced(model, n_repeats):
+def _traced(model, options):
     """tf.Module with the functions of the signatures and the model's variables."""
     image = tf.TensorSpec([None, *model.volume_shape, 1], tf.float32)
     grid = [None] * 4
@@ -119,10 +118,10 @@ def _traced(model, n_repeats):
 
     def register(fixed, moving):
         fixed, moving = _checked_pair(fixed, moving, image.shape)
-        out = model(fixed, moving, n_repeats=n_repeats, training=False)
+        out = model(fixed, moving, training=False, **options)
         results = {"warped": out.warped, "flow": out.flow}
-        if out.stages[0].matrix is not None:
-            results.update(matrix=out.stages[0].matrix, offset=out.stages[0].offset)
+        if out.affine is not None:
+            results.update(matrix=out.affine[0], offset=out.affine[1])
         return results
 
     module = tf.Module()
@@ -234,12 +233,13 @@ def _add_library(folder):
     }
 
 
-def _record(model, config, n_repeats, native):
+def _record(model, config, options, native):
     return {
         "format": FORMAT_VERSION,
-        "network": model.get_config(),
+        **describe(model),
         "volume_shape": list(model.volume_shape),
-        "n_repeats": n_repeats,
+        "options": {k: v for k, v in options.items() if not model.CALL_OPTIONS[k].for_training},
+        "n_repeats": options.get("n_repeats", 1),
         "warp_backend": "native" if native else "TensorFlow",
         "inputs": {
             "images": "float32 [B, D, H, W, 1] in [0, 1], arrays in SimpleITK's order (z, y, x)",
@@ -253,10 +253,10 @@ def _record(model, config, n_repeats, native):
     }
 
 
-def _compared(model, folder, n_repeats):
+def _compared(model, folder, options):
     """Largest differences of the export in `folder` and the model, on one pair."""
     fixed, moving = _pair(model.volume_shape)
-    expected = model(fixed, moving, n_repeats=n_repeats, training=False)
+    expected = model(fixed, moving, training=False, **options)
     signatures = tf.saved_model.load(str(folder)).signatures
     found = signatures["register"](fixed=fixed, moving=moving)
     again = signatures["warp"](

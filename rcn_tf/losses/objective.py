@@ -99,7 +99,7 @@ def _check_terms(part, entry):
 
 def _weighted_stages(output, weights):
     """(name, stage, its weights) for every stage; repeats share their cascade's weights."""
-    dense_stages = [stage for stage in output.stages if stage.matrix is None]
+    dense_stages = [stage for stage in output.stages if stage.kind != "affine"]
     dense = weights.get("dense", {})
     if not isinstance(dense, (list, tuple)):
         dense = [dense] * len(dense_stages)
@@ -108,11 +108,11 @@ def _weighted_stages(output, weights):
             f"loss weights: {len(dense)} dense entries do not fit {len(dense_stages)} stages."
         )
     for stage in output.stages:
-        if stage.matrix is not None:
-            yield "affine", stage, weights.get("affine", {})
+        if stage.kind == "affine":
+            yield stage.name, stage, weights.get("affine", {})
     for k, stage in enumerate(dense_stages):
         repeats = len(dense_stages) // len(dense)
-        yield f"dense_{k + 1}", stage, dense[k // repeats]
+        yield stage.name, stage, dense[k // repeats]
 
 
 def _stage_term(term, stage, fixed):

@@ -6,25 +6,26 @@ the total flow, so that interpolation does not blur it stage by stage.
 """
 
 import importlib
+import math
+from typing import Callable, Union
 
 import tensorflow as tf
 
-from custom_ops import compose, resolve_backend, warp
 from rcn_tf import fields
-from rcn_tf.choices import MIN_SIZE
-from rcn_tf.keras_api import keras
-from rcn_tf.models.inputs import check_whole, checked_pair, checked_volume_shape
-from rcn_tf.models.output import RegistrationOutput, StageOutput
+from rcn_tf.models.inputs import check_whole
+from rcn_tf.models.model import RECOMPUTE, CallOption, RegistrationModel
+from rcn_tf.models.output import RegistrationOutput, unregistered
+from rcn_tf.models.size_check import tensor_bytes
+from rcn_tf.models.weights import original_names
 from rcn_tf.networks import BASES, AffineNetwork
 from rcn_tf.networks.precision import layers_in
 
-_INSTEAD = (
-    "Keras' fit, evaluate and predict are not for registration models: call model(fixed, moving), "
-    "train with `rcn train` (rcn_tf.training.loop.train), evaluate with `rcn evaluate`."
-)
+_FLOAT = 4  # bytes
+# Weights of a network, per squared channel: the larger ones of this package's. Maps at full size.
+_WEIGHTS_PER_CHANNEL, _MAPS = 600_000, 8
 
 
-class RecursiveCascade(keras.Model):
+class RecursiveCascade(RegistrationModel):
     """An affine stage followed by `n_cascades` dense stages.
 
     Args:
@@ -32,7 +33,7 @@ class RecursiveCascade(keras.Model):
             `f(channels=, flow_multiplier=, init=, name=) -> network`, or such a factory's
             import path "package.module:name".
         n_cascades: number of dense stages, each with its own weights.
-        volume_shape: (D, H, W), at least 32 per axis.
+        volume_shape: (D, H, W) or (H, W), at least 32 per axis.
         channels: width of the dense networks (their first convolution).
         affine: False leaves the affine stage out (VTN's networks D, DD, DDD).
         affine_channels: width of the affine network.
@@ -47,22 +48,31 @@ class RecursiveCascade(keras.Model):
         ImportError: if `RCN_OPS` demands a warp backend that is not available.
     """
 
+    CALL_OPTIONS = {
+        "n_repeats": CallOption(
+            1, "times that each dense stage is applied, with the same weights", 1, "repeats"
+        ),
+        "diffeomorphic": CallOption(
+            False, "integrate each dense stage's flow as a velocity", flag="diffeomorphic"
+        ),
+        "recompute": RECOMPUTE,
+    }
+    TRAINING_DEFAULTS = {"n_cascades": 10}
+
     def __init__(
         self,
-        base="vtn",
-        n_cascades=1,
-        volume_shape=(128, 128, 128),
-        channels=16,
+        base: Union[str, Callable] = "vtn",
+        n_cascades: int = 1,
+        volume_shape: tuple[int, ...] = (128, 128, 128),
+        channels: int = 16,
         *,
-        affine=True,
-        affine_channels=16,
-        init="gentle",
-        precision="float32",
-        name="recursive_cascade",
+        affine: bool = True,
+        affine_channels: int = 16,
+        init: str = "gentle",
+        precision: str = "float32",
+        name: str = "recursive_cascade",
     ):
-        super().__init__(name=name, dtype="float32")  # whatever Keras' global policy is
-        resolve_backend()  # fails here rather than deep inside a training step
-        self.volume_shape = checked_volume_shape(volume_shape, MIN_SIZE)
+        super().__init__(volume_shape, name=name)
         check_whole("n_cascades", n_cascades, 0)
         check_whole("channels", channels, 1)
         check_whole("affine_channels", affine_channels, 1)
@@ -107,15 +117,15 @@ class RecursiveCascade(keras.Model):
         self,
         fixed,
         moving,
-        n_repeats=1,
-        training=False,
-        recompute=False,
-        diffeomorphic=False,
-    ):
+        n_repeats: int = 1,
+        training: bool = False,
+        recompute: bool = False,
+        diffeomorphic: bool = False,
+    ) -> RegistrationOutput:
         """Registers `moving` to `fixed`.
 
         Args:
-            fixed, moving: [B, D, H, W, 1] float32 in [0, 1], of the model's volume shape.
+            fixed, moving: [B, *volume_shape, 1] float32 in [0, 1].
             n_repeats: times that each dense stage is applied in place with the same
                 weights (shared-weight cascading, RCN section 3.3).
             training: passed on to layers that behave differently in training; the
@@ -127,35 +137,71 @@ class RecursiveCascade(keras.Model):
                 and integrate it (scaling and squaring, `rcn_tf.fields.integrate`): the stages'
                 flows, and so their composition, then hardly fold.
 
-        Returns: RegistrationOutput; stages[0] is the affine one where there is one, and
-            each repeat is a stage of its own.
+        Returns: RegistrationOutput with the stages "affine", where there is one, "dense_1",
+            "dense_2", ...; of repeats "dense_1/repeat_1", "dense_1/repeat_2", ...
 
-        Raises: ValueError, TypeError: as `rcn_tf.models.inputs.checked_pair`; n_repeats below 1.
+        Raises: ValueError, TypeError: as `RegistrationModel`.
         """
-        fixed, moving = checked_pair(fixed, moving, self.volume_shape)
-        check_whole("n_repeats", n_repeats, 1)
         return super().__call__(
             fixed,
             moving,
-            n_repeats=n_repeats,
             training=training,
+            n_repeats=n_repeats,
             recompute=recompute,
             diffeomorphic=diffeomorphic,
         )
 
-    def call(self, fixed, moving, n_repeats, training, recompute=False, diffeomorphic=False):
-        """What `__call__` runs once the inputs are checked."""
-        del training  # reaches the layers through Keras' call context
-        stages = []
+    def register(self, fixed, moving, n_repeats, diffeomorphic, recompute):
+        """The cascade, once the inputs are checked."""
+        out = unregistered(moving)
         if self.affine is not None:
-            stages.append(self._affine_stage(fixed, moving, recompute))
-        for network in self.dense:
-            for _ in range(n_repeats):
-                current = stages[-1].warped if stages else moving
-                flow = _apply(network, fixed, current, recompute)
+            out = out.then_affine(*_apply(self.affine, fixed, moving, recompute), name="affine")
+        for number, network in enumerate(self.dense, start=1):
+            for repeat in range(1, n_repeats + 1):
+                flow = _apply(network, fixed, out.warped, recompute)
                 flow = fields.integrate(flow) if diffeomorphic else flow
-                stages.append(dense_stage(stages, flow, moving))
-        return RegistrationOutput(stages[-1].total_flow, stages[-1].warped, tuple(stages))
+                suffix = f"/repeat_{repeat}" if n_repeats > 1 else ""
+                out = out.then(flow, name=f"dense_{number}{suffix}")
+        return out
+
+    @property
+    def parts(self):
+        """ "affine", where there is one, and "dense_1", "dense_2", ..."""
+        parts = {} if self.affine is None else {"affine": tuple(self.affine.variables)}
+        for number, network in enumerate(self.dense, start=1):
+            parts[f"dense_{number}"] = tuple(network.variables)
+        return parts
+
+    def named_weights(self):
+        """All weights under the names of the original's TensorFlow 1 graph (`models.weights`)."""
+        return original_names(self.networks)
+
+    def reference_weights(self):
+        """As `named_weights`."""
+        return self.named_weights()
+
+    @classmethod
+    def rough_bytes(cls, network):
+        """Upper bound of a cascade's memory, by the sizes of this package's networks."""
+        shape = network.get("volume_shape", (128, 128, 128))
+        channels, cascades = network.get("channels", 16), network.get("n_cascades", 1)
+        squares = cascades * channels**2 + network.get("affine_channels", 16) ** 2
+        maps = _MAPS * (1 + cascades) + channels
+        return _FLOAT * (_WEIGHTS_PER_CHANNEL * squares + maps * math.prod(shape))
+
+    @classmethod
+    def traced_bytes(cls, network):
+        """As `RegistrationModel`; one cascade is traced and counted as often as there are any."""
+        cascades = network.get("n_cascades", 1)
+        with tf.Graph().as_default() as graph:
+            model = cls(**{**network, "n_cascades": min(1, cascades)})
+            sizes = [tensor_bytes(tensor) for op in graph.get_operations() for tensor in op.outputs]
+        affine = [] if model.affine is None else model.affine.weights
+        weights = sum(map(tensor_bytes, affine)) + sum(
+            cascades * tensor_bytes(weight) for stage in model.dense for weight in stage.weights
+        )
+        flows = _FLOAT * math.prod(model.volume_shape) * 7 * (cascades + len(affine[:1]))
+        return weights + flows + 2 * max(sizes)
 
     def get_config(self):
         """Arguments that make the same network again; JSON-serialisable.
@@ -164,52 +210,11 @@ class RecursiveCascade(keras.Model):
         """
         return dict(self._config)
 
-    def _affine_stage(self, fixed, moving, recompute):
-        matrix, offset = _apply(self.affine, fixed, moving, recompute)
-        flow = fields.affine_flow(matrix, offset, self.volume_shape)
-        return StageOutput(flow, flow, warp(moving, flow), matrix, offset)
-
-    def fit(self, *args, **kwargs):
-        """Not offered: Keras' loop hands a model one input and knows no losses of its stages."""
-        raise NotImplementedError(_INSTEAD)
-
-    evaluate = predict = train_on_batch = test_on_batch = predict_on_batch = fit
-
-    def save(self, *args, **kwargs):
-        """Not offered: a file of Keras would not load again without the class's arguments."""
-        raise NotImplementedError(
-            "use rcn_tf.models.folder.save_model(model, folder), or `rcn export` for a SavedModel."
-        )
-
-
-def dense_stage(stages, flow, moving):
-    """The stage that a further flow makes after the given ones.
-
-    Args:
-        stages: list of StageOutput, may be empty.
-        flow: [B, D, H, W, 3] float32, voxels.
-        moving: [B, D, H, W, 1] float32.
-    Returns: StageOutput; its total flow composes all flows, the moving image is warped by it once.
-    """
-    total = _total_flow(stages, flow)
-    return StageOutput(flow, total, warp(moving, total))
-
 
 def _apply(network, fixed, moving, recompute):
     """What a network predicts, in float32 whatever it computes in."""
     predicted = (tf.recompute_grad(network) if recompute else network)(fixed, moving)
     return tf.nest.map_structure(lambda tensor: tf.cast(tensor, tf.float32), predicted)
-
-
-def _total_flow(stages, flow):
-    """Composition with what came before; exact, without sampling, after an affine stage."""
-    if not stages:
-        return flow
-    previous = stages[-1]
-    if previous.matrix is not None:
-        linear = previous.matrix + tf.eye(3)
-        return tf.einsum("bij,bdhwj->bdhwi", linear, flow) + previous.flow
-    return compose(previous.total_flow, flow)
 
 
 def _factory(base):

@@ -1,9 +1,9 @@
 """Model folders: `config.json` beside `weights.h5`.
 
-`config.json` says how to build the network, under which versions it was made and which
-`weights.h5` it was written with (`weights.sha256`); `weights.h5` holds one dataset per weight
-under the original project's variable name (see `rcn_tf.models.weights`), in float32 or, half as
-large, float16.
+`config.json` names the model ("model"; a cascade where it names none) and its arguments
+("network"), under which versions it was made and which `weights.h5` it was written with
+(`weights.sha256`); `weights.h5` holds one dataset per weight under the model's name for it
+(`named_weights`), in float32 or, half as large, float16.
 
 A folder may be read while a training writes it, and a training may be killed between the two
 files. So a new `config.json` comes first, which names both the weights to come and those that
@@ -28,10 +28,9 @@ from rcn_tf.files.whole_files import (
     stream_checksum,
     write_json,
 )
-from rcn_tf.models import trust
-from rcn_tf.models.cascade import RecursiveCascade
+from rcn_tf.models import CASCADE, model_class, model_name, trust
 from rcn_tf.models.size_check import check_network
-from rcn_tf.models.weights import load_original_weights, named_weights
+from rcn_tf.models.weights import set_weights
 
 FORMAT_VERSION = 1
 DEFAULT_MODEL = pathlib.Path(__file__).parents[1] / "default_model"
@@ -42,31 +41,27 @@ def save_model(model, folder, *, dtype="float32", **sections):
     """Writes a model folder; each file replaces an older one in one step.
 
     Args:
-        model: RecursiveCascade.
+        model: RegistrationModel.
         folder: created if it is missing.
         dtype: of the weights on disk, "float32" or "float16".
         sections: further JSON-serialisable entries of `config.json`, such as `training`.
 
-    Raises: ValueError: the network's factory cannot be imported again by name.
+    Raises: ValueError: the model, or a network that it is made of, cannot be imported by name.
         OSError: it cannot be written.
     """
     folder = pathlib.Path(folder)
-    if model.get_config()["base"] is None:
-        raise ValueError(
-            "the model's base network cannot be imported by name: to save it, make its factory "
-            "a module-level class or function."
-        )
+    described = describe(model)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "weights.h5"
     with replacing(path) as temporary:
         with h5py.File(temporary, "w") as file:
-            for name, variable in named_weights(model).items():
+            for name, variable in model.named_weights().items():
                 file[name] = variable.numpy().astype(dtype)
         weights = {"sha256": file_checksum(temporary)}
         config = {
             "format": FORMAT_VERSION,
-            "network": model.get_config(),
-            **trust.mark_of(model.get_config()["base"]),
+            **described,
+            **trust.mark_of(trust.code_of(described)),
             **sections,
             "weights": weights,
             "versions": versions(),
@@ -75,6 +70,25 @@ def save_model(model, folder, *, dtype="float32", **sections):
             before = {"before": file_checksum(path)}
             write_json(folder / "config.json", {**config, "weights": {**weights, **before}})
     write_json(folder / "config.json", config)
+
+
+def describe(model) -> dict:
+    """{"model": name, "network": arguments}, from which `load_model` makes a model again.
+
+    Raises: ValueError: the model, or a network that it is made of, cannot be imported by name.
+    """
+    name, network = model_name(type(model)), model.get_config()
+    if name is None:
+        raise ValueError(
+            f"the model's class {type(model).__qualname__} cannot be imported by name: to save it, "
+            "make it a module-level class."
+        )
+    if "base" in network and network["base"] is None:
+        raise ValueError(
+            "the model's base network cannot be imported by name: to save it, make its factory "
+            "a module-level class or function."
+        )
+    return {"model": name, "network": network}
 
 
 def count_parameters(folder):
@@ -98,7 +112,7 @@ def load_model(folder, precision=None, *, trust_code=False):
         precision: of the convolutions (`rcn_tf.networks.precision`); by default that of the folder.
         trust_code: import the module of a network that is not this package's, although
             another account saved the folder (`rcn_tf.models.trust`).
-    Returns: (RecursiveCascade, the config as a dict).
+    Returns: (RegistrationModel, the config as a dict).
     Raises:
         FileNotFoundError: the folder or one of its files is missing.
         KeyError, ValueError: a file is damaged or does not fit the other, the network is none
@@ -112,14 +126,15 @@ def load_model(folder, precision=None, *, trust_code=False):
     network = dict(config["network"])
     if precision is not None:
         network["precision"] = precision
-    trust.check_import(network.get("base"), config, trust_code, where)
+    trust.check_import(trust.code_of(config), config, trust_code, where)
     try:
-        check_network(network)
-        model = RecursiveCascade(**network)
+        made = model_class(config.get("model", CASCADE))
+        check_network(made, network)
+        model = made(**network)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: bad `network`: {error}") from error
     try:
-        load_original_weights(model, arrays)
+        set_weights(model.named_weights(), arrays)
     except (KeyError, ValueError) as error:
         raise type(error)(f"{folder / 'weights.h5'}: {error.args[0]}") from error
     return model, config

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from rcn_tf.errors import warn
 
+_SIZES = {2: "two sizes (H, W)", 3: "three sizes (D, H, W)"}
 RANGE_TOLERANCE = 0.01
 """How far beyond [0, 1] images may reach, as resampling and rounding do."""
 
@@ -38,13 +39,14 @@ def checked_pair(fixed, moving, volume_shape: tuple) -> tuple:
     return fixed, moving
 
 
-def checked_volume_shape(shape, smallest: int) -> tuple:
-    """Raises: ValueError: `shape` is not three whole sizes of at least `smallest`."""
+def checked_volume_shape(shape, smallest: int, ranks: tuple = (3,)) -> tuple:
+    """Raises: ValueError: `shape` is not two or three whole sizes (as `ranks` allow) of at least
+    `smallest`.
+    """
     sizes = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray, tf.TensorShape)) else ()
-    if len(sizes) != 3 or not all(_is_whole(size) and size >= smallest for size in sizes):
-        raise ValueError(
-            f"`volume_shape` must be three sizes (D, H, W) of at least {smallest}; got {shape!r}."
-        )
+    if len(sizes) not in ranks or not all(_is_whole(size) and size >= smallest for size in sizes):
+        wanted = " or ".join(_SIZES[rank] for rank in sorted(ranks, reverse=True))
+        raise ValueError(f"`volume_shape` must be {wanted} of at least {smallest}; got {shape!r}.")
     return tuple(int(size) for size in sizes)
 
 

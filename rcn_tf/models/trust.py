@@ -1,8 +1,8 @@
 """Whether a folder's network may be imported: loading a model must not run a stranger's code.
 
-A network of one's own is named in a folder as "package.module:name", and importing the module
-runs it. Allowed are this package's modules, and what this account has saved itself: such folders
-bear a mark, an HMAC of the name under a key that lies in the account's configuration folder
+A model or network of one's own is named in a folder as "package.module:name", and importing the
+module runs it. Allowed are this package's modules, and what this account has saved itself: such
+folders bear a mark, an HMAC of the name under a key that lies in the account's configuration folder
 (`$XDG_CONFIG_HOME`, else `~/.config`). Everything else needs the user's word, `--trust-code` or
 `load_model(folder, trust_code=True)`.
 """
@@ -18,8 +18,20 @@ MARK = "code_mark"
 _PACKAGE = __name__.partition(".")[0]
 
 
+def code_of(config):
+    """What making the model of a config would import from outside this package.
+
+    Args: config: dict with "network", the model's arguments, and perhaps "model", its name.
+    Returns: "package.module:name", several joined by " and "; None where there is nothing.
+    """
+    network = config.get("network")
+    values = network.values() if isinstance(network, dict) else ()
+    named = {name for name in (config.get("model"), *values) if is_foreign(name)}
+    return " and ".join(sorted(named)) or None
+
+
 def is_foreign(base):
-    """Whether a network's `base` names a module outside this package."""
+    """Whether a name, as of a model or a base network, is that of code outside this package."""
     if not isinstance(base, str) or ":" not in base:
         return False
     return base.partition(":")[0].partition(".")[0] != _PACKAGE

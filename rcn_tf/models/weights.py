@@ -1,8 +1,9 @@
-"""Names of a model's weights, and loading them from the original project's variables.
+"""Names of a model's weights, and loading them from mappings and TensorFlow 1 checkpoints.
 
-The original's TensorFlow 1 graph names its variables
-`gaffdfrm/affine_stem/<layer>/{W,b}` and `gaffdfrm/deform_stem_<k>/<layer>/{W,b}`. Model
-folders of this project use the same names, so there is one way in for both.
+A model names its weights itself (`named_weights`). Those of a cascade are the variables of the
+original's TensorFlow 1 graph, `gaffdfrm/affine_stem/<layer>/{W,b}` and
+`gaffdfrm/deform_stem_<k>/<layer>/{W,b}`, so that the original's checkpoints and the model folders
+of this project go in by one way.
 """
 
 import pathlib
@@ -20,15 +21,15 @@ _SHORT = {"kernel": "W", "bias": "b"}
 _OPTIMISER_SLOTS = ("Adam", "Adam_1", "Momentum")
 
 
-def named_weights(model):
-    """A cascade's variables under the original's names.
+def original_names(networks) -> dict:
+    """Variables of a cascade's networks under the original's names.
 
-    Args: model: RecursiveCascade (or any model with `networks`, a list of Keras models).
-    Returns: dict {name: tf.Variable}, in the order of the stages.
+    Args: networks: Keras models, in the order of the stages.
+    Returns: dict {name: tf.Variable}.
     Raises: ValueError: if two weights of a custom network would share a name.
     """
     names = {}
-    for network in model.networks:
+    for network in networks:
         for path, variable in _variables(network):
             name = f"{SCOPE}/{network.name}/{path}"
             if name in names:
@@ -37,8 +38,8 @@ def named_weights(model):
     return names
 
 
-def load_original_weights(model, source):
-    """Sets a cascade's weights from the original's variables.
+def load_original_weights(model, source) -> None:
+    """Sets a model's weights from the variables of the authors' TensorFlow 1 code.
 
     Args:
         model: RecursiveCascade of the same architecture.
@@ -51,32 +52,60 @@ def load_original_weights(model, source):
         KeyError: a variable of the model is missing in the source.
         ValueError: a shape differs, or the source has variables that the model lacks.
     """
-    if not isinstance(source, Mapping):
-        path = pathlib.Path(source)
-        folder, prefix = (path, None) if path.is_dir() else (path.parent, path.name)
-        with plain_name(folder) as plain:
-            load_original_weights(model, _Checkpoint(plain, prefix, path))
+    if isinstance(source, Mapping):
+        set_weights(model.reference_weights(), source, _is_weight)
         return
-    arrays = source
-    wanted = named_weights(model)
-    missing = [name for name in wanted if name not in arrays]
+    path = pathlib.Path(source)
+    folder, prefix = (path, None) if path.is_dir() else (path.parent, path.name)
+    with plain_name(folder) as plain:
+        load_original_weights(model, _Checkpoint(plain, prefix, path))
+
+
+def load_reference_weights(model, mapping: Mapping) -> None:
+    """Sets a model's weights from those of the authors' code, by name.
+
+    Args:
+        model: RegistrationModel that has such code, of the same architecture.
+        mapping: {variable name: array}, names and layouts as the model's `reference_weights`
+            has them: kernels [*spatial, in, out], transposed ones [*spatial, out, in].
+
+    Raises:
+        KeyError: a variable of the model is missing in the mapping.
+        ValueError: a shape differs, or the mapping has variables that the model lacks.
+    """
+    set_weights(model.reference_weights(), mapping)
+
+
+def set_weights(variables: Mapping, arrays: Mapping, concerns=lambda _: True) -> None:
+    """Sets variables from arrays of the same names, all of them or none.
+
+    Args:
+        variables: {name: tf.Variable}.
+        arrays: {name: array}, perhaps with entries of other kinds.
+        concerns: f(name) -> whether an entry of `arrays` is a weight, and so must be wanted.
+
+    Raises:
+        KeyError: one is missing.
+        ValueError: a shape differs, or there are others.
+    """
+    missing = [name for name in variables if name not in arrays]
     if missing:
         are = "is" if len(missing) == 1 else "are"
         raise KeyError(f"{counted(len(missing), 'weight')} {are} missing, first {missing[0]!r}.")
-    unknown = [name for name in arrays if _is_weight(name) and name not in wanted]
+    unknown = [name for name in arrays if concerns(name) and name not in variables]
     if unknown:
         raise ValueError(
             f"{counted(len(unknown), 'weight')} {'does' if len(unknown) == 1 else 'do'} not belong "
             f"to this network, first {unknown[0]!r}."
         )
-    values = {name: arrays[name] for name in wanted}
-    for name, variable in wanted.items():  # all are checked before any is set
+    values = {name: arrays[name] for name in variables}
+    for name, variable in variables.items():  # all are checked before any is set
         if tuple(values[name].shape) != tuple(variable.shape):
             raise ValueError(
                 f"weight {name!r} must have shape {tuple(variable.shape)}; "
                 f"got {tuple(values[name].shape)}."
             )
-    for name, variable in wanted.items():
+    for name, variable in variables.items():
         variable.assign(tf.cast(values[name], variable.dtype))
 
 

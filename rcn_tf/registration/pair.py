@@ -78,8 +78,6 @@ def register_images(
     moving_labels=None,
     fixed_mask=None,
     moving_mask=None,
-    n_repeats=1,
-    diffeomorphic=False,
     refine_steps=0,
     start=None,
     force=False,
@@ -87,12 +85,13 @@ def register_images(
     steps=None,
     keep_label_type=False,
     background=None,
+    **options,
 ):
     """Registers the moving image to the fixed one.
 
     Args:
-        model: registration network with a `volume_shape`: RecursiveCascade or any callable
-            (fixed, moving, n_repeats, training) -> RegistrationOutput.
+        model: RegistrationModel, or another callable with a `volume_shape`, called as
+            (fixed, moving, training, **options) -> RegistrationOutput.
         config: the model folder's config; its `preprocessing` section is used, and `meant_for`
             (`rcn_tf.registration.meant_for`) if it has one.
         fixed, moving: SimpleITK.Image, 3D, scalar, any geometry.
@@ -101,8 +100,6 @@ def register_images(
             image's grid.
         fixed_mask, moving_mask: images in the same spaces whose non-zero voxels are the
             foreground, or None to find it from the intensities.
-        n_repeats: times that each dense stage of the cascade is applied.
-        diffeomorphic: integrate each dense stage's flow as a velocity (RecursiveCascade only).
         refine_steps: gradient steps of instance optimisation (`rcn_tf.registration.refinement`).
         start: "header" or "boxes"; None takes the better one.
         force: give out the network's result even if it fits worse than a start.
@@ -112,6 +109,7 @@ def register_images(
         keep_label_type: give the warped labels the pixel type of the moving ones; by default the
             smallest that holds the ids.
         background: grey value outside the moving image; None takes that of its background.
+        options: call options of the model, such as n_repeats of a cascade.
     Returns: RegistrationResult.
     Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
     """
@@ -135,8 +133,7 @@ def register_images(
     shape = " x ".join(map(str, model.volume_shape))
     with steps("network", f"running the network at {shape}"):
         inputs = [tf.constant(v.array[None, ..., None]) for v in (begin.fixed, begin.moving)]
-        further = {"diffeomorphic": True} if diffeomorphic else {}  # not every model has it
-        output = model(*inputs, n_repeats=n_repeats, training=False, **further)
+        output = model(*inputs, training=False, **options)
         flow = _finite_flow(output)
     gain = None
     if refine_steps:
@@ -146,7 +143,7 @@ def register_images(
                 *inputs,
                 refine_steps,
                 weights=training_weights(config),
-                diffeomorphic=diffeomorphic,
+                diffeomorphic=options.get("diffeomorphic", False),
             )
             flow = _finite_flow(output)
     with steps("transform", "computing the displacement at full resolution"):
@@ -251,11 +248,10 @@ def _finite_flow(output):
 
 
 def _affine_stage(output):
-    """(A, b) of the first stage, if that is an affine one."""
-    first = output.stages[0]
-    if first.matrix is None:
+    """(A, b) of the affine stages that the registration begins with, if it does."""
+    if output.affine is None:
         return None, None
-    return np.asarray(first.matrix)[0], np.asarray(first.offset)[0]
+    return tuple(part.numpy()[0] for part in output.affine)
 
 
 def _vector_image(displacement, like):

@@ -16,8 +16,10 @@ import tensorflow as tf
 from rcn_tf import fields
 from rcn_tf.keras_api import keras
 from rcn_tf.losses.objective import RCN_WEIGHTS, registration_losses
-from rcn_tf.models.cascade import dense_stage
 from rcn_tf.models.output import RegistrationOutput
+
+REFINED = "refined"
+"""Name of the stage that is added."""
 
 LEARNING_RATE = 0.1
 """Of Adam: about the voxels that the update may change by in a step."""
@@ -66,24 +68,25 @@ def refine(
     if steps < 1:
         raise ValueError(f"`steps` must be at least 1; got {steps}.")
     start = time.perf_counter()
+    output = RegistrationOutput(output.flow, output.warped, output.stages, moving)
     weights = _stage_weights(RCN_WEIGHTS if weights is None else weights)
     variable = tf.Variable(tf.zeros_like(output.flow), name="update")
     best = tf.Variable(variable)
     optimiser = keras.optimizers.Adam(learning_rate)
     optimiser.build([variable])
 
-    def further_stage(parameters):
+    def updated(parameters):
         flow = fields.integrate(parameters) if diffeomorphic else parameters
-        return dense_stage(list(output.stages), flow, moving)
+        return output.then(flow, name=REFINED)
 
-    def loss_of(stage):
-        result = RegistrationOutput(stage.total_flow, stage.warped, (stage,))
-        return tf.reduce_mean(registration_losses(result, fixed, weights)["total"])
+    def loss_of(result):
+        last = RegistrationOutput(result.flow, result.warped, result.stages[-1:])
+        return tf.reduce_mean(registration_losses(last, fixed, weights)["total"])
 
     @tf.function(jit_compile=False)
     def step():
         with tf.GradientTape() as tape:
-            loss = loss_of(further_stage(variable))
+            loss = loss_of(updated(variable))
         current = tf.identity(variable)
         with tf.control_dependencies([current]):
             optimiser.apply_gradients([(tape.gradient(loss, variable), variable)])
@@ -97,13 +100,11 @@ def refine(
         if loss < lowest:
             lowest = loss
             best.assign(current)
-    last = _finite(loss_of(further_stage(variable)))
+    last = _finite(loss_of(updated(variable)))
     if last < lowest:
         lowest = last
         best.assign(variable)
-    stage = further_stage(best)
-    refined = RegistrationOutput(stage.total_flow, stage.warped, (*output.stages, stage))
-    return refined, RefinementGain(steps, first, lowest, time.perf_counter() - start)
+    return updated(best), RefinementGain(steps, first, lowest, time.perf_counter() - start)
 
 
 def training_weights(config):

@@ -28,8 +28,10 @@ class StubModel:
         stages = []
         for k, shift in enumerate(self.shifts):
             flow = tf.zeros((1, *SHAPE, 3)) + tf.constant(shift, tf.float32)
-            matrix = tf.zeros((1, 3, 3)) if self.affine and k == 0 else None
-            stages.append(StageOutput(flow, flow, warp(moving, flow), matrix, None))
+            affine = self.affine and k == 0
+            kind = "affine" if affine else "dense"
+            name = "affine" if affine else f"dense_{k + 1 - self.affine}"
+            stages.append(StageOutput(flow, flow, warp(moving, flow), name=name, kind=kind))
         return RegistrationOutput(stages[-1].total_flow, stages[-1].warped, tuple(stages))
 
 
@@ -56,7 +58,7 @@ def test_a_flow_that_undoes_the_shift():
     fixed = _scan("a", points=[[2, 3, 4], [-1, -1, -1], [5, 6, 7]])
     moving = _scan("b", shift=2, points=[[2, 5, 4], [2, 2, 2], [5, 8, 7]])
     frame = _frame(StubModel((0, 1, 0), (0, 2, 0)), [(fixed, moving)])
-    assert list(frame.stage) == ["before", "affine", "cascade 1"]
+    assert list(frame.stage) == ["before", "affine", "dense_1"]
     assert set(frame.fixed) == {"a"}
     assert set(frame.moving) == {"b"}
 
@@ -72,7 +74,7 @@ def test_a_flow_that_undoes_the_shift():
     assert half["landmark_voxels"] == pytest.approx(1)
     assert half["landmark_mm"] == pytest.approx(2)
 
-    final = _stage(frame, "cascade 1")
+    final = _stage(frame, "dense_1")
     assert final["dice"] == final["jaccard"] == 1
     assert final["similarity"] == pytest.approx(1)
     assert final["landmark_voxels"] == pytest.approx(0, abs=1e-6)
@@ -168,8 +170,8 @@ def test_surface_distances_in_millimetres():
 def test_repeats_reach_the_model_and_the_names():
     model = StubModel((0, 0, 0), (0, 1, 0), (0, 2, 0), affine=False)
     assert list(_frame(model, [(_scan("a"), _scan("b"))]).stage[1:]) == [
-        "cascade 1",
-        "cascade 2",
+        "dense_1",
+        "dense_2",
         "cascade 3",
     ]
     model = StubModel(*[(0, 0, 0)] * 5)
@@ -195,8 +197,8 @@ def test_folding_of_a_mirrored_axis():
         return RegistrationOutput(flow, stage.warped, (stage,))
 
     frame = _frame(mirror, [(_scan("a"), _scan("b"))])
-    assert _stage(frame, "cascade 1")["folding_percent"] == 100
-    assert _stage(frame, "cascade 1")["folded_volume_percent"] == pytest.approx(100)
+    assert _stage(frame, "dense_1")["folding_percent"] == 100
+    assert _stage(frame, "dense_1")["folded_volume_percent"] == pytest.approx(100)
 
 
 def test_pairs_that_do_not_fit():

@@ -19,13 +19,15 @@ def fixed(rng):
 @pytest.fixture
 def make_output(rng):
     def make(n_dense, affine=True):
-        def stage(matrix=None):
+        def stage(name, matrix=None):
             flow = rng.standard_normal((2, *SHAPE, 3)).astype("float32")
             warped = rng.uniform(size=(2, *SHAPE, 1)).astype("float32")
-            return rcn_tf.StageOutput(flow, flow, warped, matrix)
+            kind = "dense" if matrix is None else "affine"
+            return rcn_tf.StageOutput(flow, flow, warped, matrix, name=name, kind=kind)
 
-        stages = [stage(0.1 * rng.standard_normal((2, 3, 3)).astype("float32"))] if affine else []
-        stages += [stage() for _ in range(n_dense)]
+        matrix = 0.1 * rng.standard_normal((2, 3, 3)).astype("float32")
+        stages = [stage("affine", matrix)] if affine else []
+        stages += [stage(f"dense_{k}") for k in range(1, n_dense + 1)]
         return rcn_tf.RegistrationOutput(stages[-1].total_flow, stages[-1].warped, tuple(stages))
 
     return make

@@ -21,7 +21,7 @@ def blob(centre, radius=9.0):
 
 def identity_output(moving):
     flow = tf.zeros((1, *SHAPE, 3))
-    return RegistrationOutput(flow, moving, (StageOutput(flow, flow, moving),))
+    return RegistrationOutput(flow, moving, (StageOutput(flow, flow, moving),), moving)
 
 
 @pytest.mark.parametrize("diffeomorphic", [False, True])

@@ -5,9 +5,7 @@ import pytest
 import SimpleITK as sitk
 import tensorflow as tf
 
-from rcn_tf.fields import affine_flow
-from rcn_tf.models.cascade import dense_stage
-from rcn_tf.models.output import StageOutput
+from rcn_tf.models.output import unregistered
 from rcn_tf.volumes import Grid, GridTransform
 from rcn_tf.volumes.transforms import itk_transforms
 from rcn_tf.volumes.transforms.itk_transforms import (
@@ -24,10 +22,9 @@ OFFSET = np.array([1.5, -2.0, 0.7], np.float32)
 
 def cascade_flow():
     """Total flow of an affine stage and a dense one."""
-    flow = affine_flow(tf.constant(MATRIX[None]), tf.constant(OFFSET[None]), SHAPE)
-    moving = tf.zeros((1, *SHAPE, 1))
-    affine = StageOutput(flow, flow, moving, tf.constant(MATRIX[None]), tf.constant(OFFSET[None]))
-    return dense_stage([affine], tf.constant(smooth_flow()[None]), moving).total_flow[0].numpy()
+    out = unregistered(tf.zeros((1, *SHAPE, 1)))
+    out = out.then_affine(tf.constant(MATRIX[None]), tf.constant(OFFSET[None]))
+    return out.then(tf.constant(smooth_flow()[None])).flow[0].numpy()
 
 
 @pytest.fixture
