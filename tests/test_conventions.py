@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = sorted(
     p for name in ("rcn_tf", "custom_ops", "data_prep", "eval") for p in (ROOT / name).rglob("*.py")
 )
-COMMANDS = ROOT / "rcn_tf" / "commands"
+COMMANDS = (ROOT / "rcn_tf" / "commands", ROOT / "data_prep" / "commands")
 
 
 def nodes(path, kind):
@@ -21,7 +21,10 @@ def nodes(path, kind):
 
 def is_command(path):
     commands = ("data_prep/brain_study.py", "eval/command.py", "eval/prealign.py")
-    return COMMANDS in path.parents or str(path.relative_to(ROOT)) in commands
+    return (
+        any(folder in path.parents for folder in COMMANDS)
+        or str(path.relative_to(ROOT)) in commands
+    )
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))
@@ -45,7 +48,7 @@ CPP_NAMES = r"SetFileName|sitk\.(Read|Write)(Image|Transform)|GetImageIOFromFile
 PLAIN = r"plain_name|plain_folder|under_right_name"
 OWN_NAMES = {  # in temporary folders of their own, or from callers who made them plain
     *("stripping.py", "ants.py", "elastix.py", "frame_writer.py"),
-    *("checked_geometry.py", "dicom_decoding.py", "dicom_files.py", "itk_maps.py"),
+    *("checked_geometry.py", "decoding.py", "files.py", "itk_maps.py"),
 }
 
 

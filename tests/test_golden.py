@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from rcn_tf.weights import named_weights
 
 import custom_ops
 import rcn_tf
 from rcn_tf import metrics
+from rcn_tf.models.weights import named_weights
 from tests.conftest import GOLDEN
 from tests.golden import inputs
 

@@ -141,7 +141,7 @@ def test_volumes_beyond_32_bit_indices(host_library, kernels):
 
 CHECKED = """
 import sys, numpy as np
-from custom_ops import plain
+from custom_ops import kernels_without_tensorflow
 rng = np.random.default_rng(0)
 for kernels in ("cpu", "voxel"):
     library = plain.HostLibrary(sys.argv[1], kernels, threads=3)
@@ -185,7 +185,7 @@ def test_no_read_or_write_out_of_bounds(compiler, tmp_path):
 
 
 def test_plain_kernels_need_no_tensorflow():
-    code = "import sys\nfrom custom_ops import plain\nassert 'tensorflow' not in sys.modules"
+    code = "import sys\nfrom custom_ops import kernels_without_tensorflow\nassert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
