@@ -9,7 +9,6 @@ import tensorflow as tf
 import custom_ops
 import rcn_tf
 from rcn_tf import metrics
-from rcn_tf.models.weights import named_weights
 from tests.conftest import GOLDEN
 from tests.golden import inputs
 
