@@ -40,7 +40,7 @@ class Case:
             self.losses = rcn_tf.registration_losses(
                 self.output, self.inputs["fixed"], self.weights()
             )
-        names = named_weights(self.model)
+        names = self.model.named_weights()
         gradients = tape.gradient(self.losses["total"], [names[k] for k in self.gradient_norms])
         self.norms = [float(tf.norm(g)) for g in gradients]
 
