@@ -1,4 +1,4 @@
-"""Trilinear warping of volumes, the operation that registration networks spend their time in.
+"""Linear warping of images, the operation that registration networks spend their time in.
 
     warp(image, flow)           image looked up at x + flow(x)
     compose(previous, update)   flow that applies `update`, then looks up `previous`
@@ -6,8 +6,8 @@
 
 Backends share one interface and one set of checks (`sampling.py`): `native_backend.py`
 calls the ops in `cc/`, built at first use; `python_backend.py` is the reference in plain
-TensorFlow, and the fallback. `RCN_OPS=auto|native|python` chooses for a whole run,
-`using_backend` for a block.
+TensorFlow, and the fallback. Both are made for volumes; `planes.py` lifts images of two axes.
+`RCN_OPS=auto|native|python` chooses for a whole run, `using_backend` for a block.
 """
 
 import importlib

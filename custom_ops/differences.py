@@ -2,28 +2,32 @@
 
 import tensorflow as tf
 
-from custom_ops import toolchain
+from custom_ops import planes, toolchain
 from custom_ops.sampling import resolve_backend
 
 
 @tf.autograph.experimental.do_not_convert
-def squared_differences(field, backend="auto"):
-    """Sum of the squared forward differences along all three axes.
+def squared_differences(field: tf.Tensor, backend: str = "auto") -> tf.Tensor:
+    """Sum of the squared forward differences along all spatial axes.
 
     Args:
-        field: [B, D, H, W, C] float32 or float64, no axis empty but B.
+        field: [B, *spatial, C], of two or three axes, float32 or float64, no axis empty but B.
         backend: as in `warp`. The native op is for CPUs alone; with a GPU, TensorFlow's own
             ops run. It is differentiable once.
 
     Returns: [B], same dtype.
 
-    Raises: ValueError: not of rank 5. TypeError: another dtype.
+    Raises: ValueError: not of rank 4 or 5. TypeError: another dtype.
     """
     field = tf.convert_to_tensor(field)
-    if field.shape.rank != 5:
-        raise ValueError(f"`field` must have shape [B, D, H, W, C]; got {field.shape}.")
+    if field.shape.rank not in (4, 5):
+        raise ValueError(
+            f"`field` must have shape [B, D, H, W, C] or [B, H, W, C]; got {field.shape}."
+        )
     if field.dtype not in (tf.float32, tf.float64):
         raise TypeError(f"`field` must be float32 or float64; got {field.dtype.name}.")
+    if field.shape.rank == 4:
+        field = planes.lift_image(field)
     if resolve_backend(backend) == "native" and not toolchain.visible_gpus():
         from custom_ops.native_backend import library
 

@@ -1,8 +1,9 @@
 """`warp` and `compose`: checks and the choice of a backend.
 
 Conventions: channel k of a flow is the displacement in voxels along spatial axis k
-("ij"); sampling is a pull-back, `warped(x) = image(x + flow(x))`, trilinear between the
-eight neighbours (VTN, section III.A).
+("ij"); sampling is a pull-back, `warped(x) = image(x + flow(x))`, linear between the
+neighbours, eight in a volume and four in a plane (VTN, section III.A). Below, `*spatial` is
+D, H, W or H, W, and R their number.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import os
 
 import tensorflow as tf
 
-from custom_ops import loader
+from custom_ops import loader, planes
 
 _PADDINGS = ("border", "zeros")
 _CHOICES = ("auto", "native", "python")
@@ -20,12 +21,14 @@ _chosen = contextvars.ContextVar("backend", default=None)
 
 
 @tf.autograph.experimental.do_not_convert
-def warp(image, flow, padding="border", backend="auto"):
-    """Image looked up at x + flow(x), trilinearly.
+def warp(
+    image: tf.Tensor, flow: tf.Tensor, padding: str = "border", backend: str = "auto"
+) -> tf.Tensor:
+    """Image looked up at x + flow(x), linearly.
 
     Args:
-        image: [B, D, H, W, C] float16, bfloat16, float32 or float64.
-        flow: [B, D', H', W', 3] float32 or float64, voxels of `image`, axis order ij; the
+        image: [B, *spatial, C] float16, bfloat16, float32 or float64.
+        flow: [B, *spatial', R] float32 or float64, voxels of `image`, axis order ij; the
             output has the flow's spatial shape.
         padding: "border": outside the volume the nearest border voxel; "zeros": zero, to
             which the border falls off linearly within one voxel. Either way a coordinate
@@ -35,7 +38,7 @@ def warp(image, flow, padding="border", backend="auto"):
             runs on the devices here. The native op is differentiable once, the Python one any
             number of times.
 
-    Returns: [B, D', H', W', C], the image's dtype; coordinates and weights are computed
+    Returns: [B, *spatial', C], the image's dtype; coordinates and weights are computed
         in the flow's dtype. A NaN in the flow gives NaN at that voxel.
 
     Raises:
@@ -46,23 +49,26 @@ def warp(image, flow, padding="border", backend="auto"):
     image, flow = tf.convert_to_tensor(image), tf.convert_to_tensor(flow)
     if padding not in _PADDINGS:
         raise ValueError(f"`padding` must be one of {_PADDINGS}; got {padding!r}.")
-    _check_image(image)
+    _check_image(image, flow)
     _check_flow(flow, image)
+    if image.shape.rank == 4:
+        lifted = planes.lift_image(image), planes.lift_flow(flow)
+        return planes.drop_image(_module(backend).warp(*lifted, padding))
     return _module(backend).warp(image, flow, padding)
 
 
 @tf.autograph.experimental.do_not_convert
-def compose(previous, update, backend="auto"):
+def compose(previous: tf.Tensor, update: tf.Tensor, backend: str = "auto") -> tf.Tensor:
     """Flow that applies `update`, then looks up `previous` (VTN, eq. 3).
 
     `compose(previous, update)(x) = update(x) + previous(x + update(x))`, so that warping
     by the composed flow is warping by `previous`, then by `update`.
 
     Args:
-        previous, update: [B, D, H, W, 3] float32 or float64, voxels, axis order ij.
+        previous, update: [B, *spatial, R] float32 or float64, voxels, axis order ij.
         backend: as in `warp`.
 
-    Returns: [B, D, H, W, 3], same dtype; samples outside clamp to the border.
+    Returns: [B, *spatial, R], same dtype; samples outside clamp to the border.
 
     Raises: ValueError: if the shapes differ. TypeError: if the dtypes differ.
     """
@@ -77,12 +83,15 @@ def compose(previous, update, backend="auto"):
             f"`previous` and `update` must share a dtype; got {previous.dtype.name} and "
             f"{update.dtype.name}."
         )
-    _check_image(previous, "previous")
+    _check_image(previous, update, "previous")
     _check_flow(update, previous, "update", "previous")
+    if update.shape.rank == 4:
+        lifted = planes.lift_flow(previous), planes.lift_flow(update)
+        return planes.drop_flow(_module(backend).compose(*lifted))
     return _module(backend).compose(previous, update)
 
 
-def available_backends():
+def available_backends() -> tuple[str, ...]:
     """Names of the backends that can run here, fastest first; builds the native one."""
     return ("native", "python") if loader.missing_because() is None else ("python",)
 
@@ -104,7 +113,7 @@ def using_backend(backend):
         _chosen.reset(token)
 
 
-def resolve_backend(backend="auto"):
+def resolve_backend(backend: str = "auto") -> str:
     """Name of the backend that a call with `backend` runs on.
 
     Args: backend: "auto" (what `using_backend` says, else the environment variable
@@ -131,18 +140,20 @@ def _module(backend):
     return importlib.import_module(f"custom_ops.{resolve_backend(backend)}_backend")
 
 
-def _check_image(image, name="image"):
-    if image.shape.rank != 5:
-        raise ValueError(f"`{name}` must have shape [B, D, H, W, C]; got {_shape(image)}.")
+def _check_image(image, flow, name="image"):
+    missing_channels = image.shape.rank == 4 and flow.shape.rank == 5
+    if image.shape.rank not in (4, 5) or missing_channels:
+        wanted = "[B, D, H, W, C]" + ("" if missing_channels else " or [B, H, W, C]")
+        raise ValueError(f"`{name}` must have shape {wanted}; got {_shape(image)}.")
     if not image.dtype.is_floating:
         raise TypeError(f"`{name}` must be floating point; got {image.dtype.name}.")
 
 
 def _check_flow(flow, image, flow_name="flow", image_name="image"):
-    batch = image.shape[0]
-    fits = flow.shape.rank == 5 and flow.shape[-1] == 3
+    batch, rank = image.shape[0], image.shape.rank - 2
+    fits = flow.shape.rank == rank + 2 and flow.shape[-1] == rank
     if not fits or not tf.TensorShape([batch]).is_compatible_with(flow.shape[:1]):
-        wanted = (*image.shape[:-1].as_list(), 3)
+        wanted = (*image.shape[:-1].as_list(), rank)
         raise ValueError(
             f"`{flow_name}` must have shape {wanted} to match `{image_name}`; got {_shape(flow)}."
         )

@@ -1,8 +1,12 @@
 """Displacement fields on a voxel grid: making, composing, inverting, differentiating.
 
-A flow is [B, D, H, W, 3]; channel k displaces along spatial axis k ("ij") in voxels, and
-acts by pull-back: `warped(x) = moving(x + flow(x))`.
+A flow is [B, *spatial, R] with R = 2 or 3 the number of spatial axes; channel k displaces along
+spatial axis k ("ij") in voxels, and acts by pull-back: `warped(x) = moving(x + flow(x))`.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -18,78 +22,98 @@ __all__ = [
     "resize",
 ]
 
+_MOST_STEPS = 100
+_TOLERANCE = 1e-4  # voxels
 
-def identity_grid(shape, dtype=tf.float32):
+
+def identity_grid(shape: Sequence[int], dtype: tf.DType = tf.float32) -> tf.Tensor:
     """Index of every voxel.
 
-    Args: shape: (D, H, W) ints. dtype: of the result.
-    Returns: [D, H, W, 3], axis order ij.
+    Args: shape: sizes of the R axes. dtype: of the result.
+    Returns: [*shape, R], axis order ij.
     """
     axes = [tf.cast(tf.range(n), dtype) for n in shape]
     return tf.stack(tf.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
-def affine_flow(matrix, offset, shape):
+def affine_flow(matrix: tf.Tensor, offset: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """Flow of an affine displacement about the volume's centre (VTN, eq. 11).
 
     `flow(x) = A x + b` with x measured from the centre (n - 1) / 2: A is the deviation
     from the identity, so that A = 0, b = 0 leaves every voxel where it is.
 
     Args:
-        matrix: [B, 3, 3] float, A.
-        offset: [B, 3] float, b, voxels.
-        shape: (D, H, W) ints.
+        matrix: [B, R, R] float, A.
+        offset: [B, R] float, b, voxels.
+        shape: sizes of the R axes.
 
-    Returns: [B, D, H, W, 3], dtype of `matrix`.
+    Returns: [B, *shape, R], dtype of `matrix`.
     """
+    rank = len(shape)
     axes = [tf.cast(tf.range(n), matrix.dtype) - (n - 1) / 2 for n in shape]
-    parts = [
-        matrix[:, None, None, None, :, k]
-        * tf.reshape(x, [-1 if a == k else 1 for a in range(3)] + [1])
-        for k, x in enumerate(axes)
-    ]
-    return parts[0] + parts[1] + parts[2] + offset[:, None, None, None, :]
+    vector = [-1, *[1] * rank, rank]  # of one for every sample, over the grid
+    flow = None
+    for k, x in enumerate(axes):
+        along = tf.reshape(x, [-1 if axis == k else 1 for axis in range(rank)] + [1])
+        part = tf.reshape(matrix[:, :, k], vector) * along
+        flow = part if flow is None else flow + part
+    return flow + tf.reshape(offset, vector)
 
 
-def invert(flow, iterations=50, tolerance=1e-3):
+def invert(flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Flow g with x + g(x) the point that `flow` moves to x: g(x) = -flow(x + g(x)).
 
-    Fixed-point iteration, each step half way: with k an eigenvalue of the flow's gradient it
-    converges for -1 < k < 3, that is wherever the flow does not fold (k > -1) and does not
-    stretch more than fourfold; full steps would swing where it more than doubles a length.
+    Each voxel's g is improved by `s` times its error, g + s e with e = -(g + flow(x + g)), for a
+    step s of its own: it begins at 1, is halved where the error would grow and grows again where
+    it falls. Where the flow does not fold this converges; where it folds, one of several points
+    is found. Outside the grid the flow is that of the nearest border voxel, so that an inverse is
+    exact there only for a flow that is constant beyond the border.
 
-    Args:
-        flow: [B, D, H, W, 3] float, voxels.
-        iterations: the most that are made; they stop once no voxel moves by `tolerance`.
-        tolerance: voxels.
+    Args: flow: [B, *spatial, R] float, voxels.
 
     Returns:
-        inverse: [B, D, H, W, 3], same dtype.
-        residual: [B, D, H, W], length in voxels of `compose(flow, inverse)`: how far a
-            round trip misses. Large where the flow folds.
+        inverse: [B, *spatial, R], same dtype.
+        residual: [B, *spatial], length in voxels of `compose(flow, inverse)`: how far a
+            round trip misses; below 1e-4 but where the flow is steep or leaves the grid.
     """
     flow = tf.convert_to_tensor(flow)
 
-    def unfinished(step, _inverse, change):
-        return tf.logical_and(step < iterations, change > tolerance)
+    def missed(inverse):
+        error = -compose(flow, inverse)
+        return error, tf.norm(error, axis=-1)
 
-    def improve(step, inverse, _change):
-        better = 0.5 * (inverse - warp(flow, inverse))
-        return step + 1, better, tf.reduce_max(tf.abs(better - inverse))
+    def unfinished(number, _inverse, _error, residual, _step):
+        return tf.logical_and(number < _MOST_STEPS, tf.reduce_any(residual > _TOLERANCE))
 
-    start = (0, -flow, tf.constant(float("inf"), flow.dtype))
-    _, inverse, _ = tf.while_loop(unfinished, improve, start)
-    return inverse, tf.norm(compose(flow, inverse), axis=-1)
+    def improve(number, inverse, error, residual, step):
+        trial = inverse + step[..., tf.newaxis] * error
+        trial_error, trial_residual = missed(trial)
+        better = trial_residual < residual
+        chosen = better[..., tf.newaxis]
+        return (
+            number + 1,
+            tf.where(chosen, trial, inverse),
+            tf.where(chosen, trial_error, error),
+            tf.where(better, trial_residual, residual),
+            tf.where(better, tf.minimum(1.5 * step, 1.0), 0.5 * step),
+        )
+
+    start = -flow
+    error, residual = missed(start)
+    _, inverse, _, residual, _ = tf.while_loop(
+        unfinished, improve, (0, start, error, residual, tf.ones_like(residual))
+    )
+    return inverse, residual
 
 
-def integrate(velocity, steps=7):
+def integrate(velocity: tf.Tensor, steps: int = 7) -> tf.Tensor:
     """Displacement of a stationary velocity field at time 1, by scaling and squaring.
 
     Args:
-        velocity: [B, D, H, W, 3] float, voxels per unit of time.
+        velocity: [B, *spatial, R] float, voxels per unit of time.
         steps: number of squarings; the field is first divided by 2**steps.
 
-    Returns: [B, D, H, W, 3], same dtype.
+    Returns: [B, *spatial, R], same dtype.
     """
     flow = velocity / 2**steps
     for _ in range(steps):
@@ -97,18 +121,18 @@ def integrate(velocity, steps=7):
     return flow
 
 
-def resize(flow, shape):
+def resize(flow: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """Flow on another grid over the same box, in that grid's voxels.
 
     Voxels are boxes: voxel i of n covers [i, i + 1] / n of the axis (the convention of
     `rcn_tf.volumes`), so that positions map by (i + 0.5) m / n - 0.5 and displacements
     scale by m / n. Linear interpolation, nearest outside.
 
-    Args: flow: [B, D, H, W, 3] float, voxels. shape: (D', H', W').
-    Returns: [B, D', H', W', 3], same dtype.
+    Args: flow: [B, *spatial, R] float, voxels. shape: the new sizes.
+    Returns: [B, *shape, R], same dtype.
     """
     flow = tf.convert_to_tensor(flow)
-    old = tf.cast(tf.shape(flow)[1:4], flow.dtype)
+    old = tf.cast(tf.shape(flow)[1:-1], flow.dtype)
     grid = identity_grid(shape, flow.dtype)
     scale = tf.cast(tf.constant(list(shape)), flow.dtype) / old
     lookup = (grid + 0.5) / scale - 0.5 - grid
@@ -116,20 +140,24 @@ def resize(flow, shape):
     return warp(flow, lookup) * scale
 
 
-def jacobian_determinant(flow):
+def jacobian_determinant(flow: tf.Tensor) -> tf.Tensor:
     """Determinant of the Jacobian of x + flow(x), by forward differences.
 
     1 where volume is kept, negative where the transform folds.
 
-    Args: flow: [B, D, H, W, 3] float, voxels.
-    Returns: [B, D-1, H-1, W-1], same dtype.
+    Args: flow: [B, *spatial, R] float, voxels.
+    Returns: [B, *(sizes - 1)], same dtype.
     """
     flow = tf.convert_to_tensor(flow)
-    corner = flow[:, :-1, :-1, :-1]
-    columns = [
-        flow[:, 1:, :-1, :-1] - corner,
-        flow[:, :-1, 1:, :-1] - corner,
-        flow[:, :-1, :-1, 1:] - corner,
-    ]
-    a, b, c = (columns[k] + tf.eye(3, dtype=flow.dtype)[k] for k in range(3))
+    rank = flow.shape[-1]
+    corner = flow[(slice(None), *[slice(None, -1)] * rank)]
+    columns = []
+    for axis in range(rank):
+        ahead = [slice(1, None) if k == axis else slice(None, -1) for k in range(rank)]
+        difference = flow[(slice(None), *ahead)] - corner
+        columns.append(difference + tf.eye(rank, dtype=flow.dtype)[axis])
+    if rank == 2:
+        (a, b), (c, d) = (tf.unstack(column, axis=-1) for column in columns)
+        return a * d - b * c
+    a, b, c = columns
     return tf.reduce_sum(a * tf.linalg.cross(b, c), axis=-1)

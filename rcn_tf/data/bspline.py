@@ -1,10 +1,12 @@
 """Cubic B-spline free-form fields, used to augment the moving image (VTN, section V)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
 
-def free_form_flow(control, shape):
+def free_form_flow(control: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """Dense flow of a uniform cubic B-spline with few control points.
 
     The first and the last of m control points sit on the two faces of the volume, one more
@@ -12,24 +14,26 @@ def free_form_flow(control, shape):
     (i + 0.5) (m - 1) / n, so any n will do (the original needs a multiple of m - 1).
 
     Args:
-        control: [B, m, m', m'', 3] float, displacements in voxels, at least 2 per axis.
-        shape: (D, H, W) ints.
+        control: [B, m, m', 2] or [B, m, m', m'', 3] float, displacements in voxels, at least 2
+            points per axis.
+        shape: the grid's sizes, as many as the control points have axes.
 
-    Returns: [B, D, H, W, 3], same dtype, voxels, axis order ij.
+    Returns: [B, *shape, R], same dtype, voxels, axis order ij.
 
     Raises: ValueError: if an axis has fewer than two control points.
     """
     control = tf.convert_to_tensor(control)
-    if min(control.shape[1:4]) < 2:
+    if min(control.shape[1:-1]) < 2:
         raise ValueError(
             "`control` must have at least 2 points per axis; got shape "
             f"{tuple(control.shape.as_list())}."
         )
     bases = [
         tf.constant(_basis(points, voxels), control.dtype)
-        for points, voxels in zip(control.shape[1:4], shape)
+        for points, voxels in zip(control.shape[1:-1], shape)
     ]
-    return tf.einsum("bijkc,di,hj,wk->bdhwc", control, *bases, optimize="optimal")
+    equation = "bijkc,di,hj,wk->bdhwc" if len(shape) == 3 else "bjkc,hj,wk->bhwc"
+    return tf.einsum(equation, control, *bases, optimize="optimal")
 
 
 def _basis(points, voxels):

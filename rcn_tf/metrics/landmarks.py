@@ -2,55 +2,66 @@
 
 A landmark p of the fixed image maps to p + flow(p) in the moving image; the error is its
 distance to the corresponding landmark there. Coordinates are voxels of the network grid in
-array order (d, h, w), fractional; a landmark that was not found is stored as -1.
+array order (d, h, w or h, w), fractional; a landmark that was not found is stored as -1.
 """
 
+from typing import Optional
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.ndimage import map_coordinates
 
 MISSING = -1
 
 
-def sample_flow(flow, points):
+def sample_flow(flow: ArrayLike, points: ArrayLike) -> np.ndarray:
     """Flow at fractional positions, trilinear.
 
     The original's landmark sampler: the volume is surrounded by one voxel of zeros, so a
     position outside fades to zero within one voxel and further out gets zero.
 
     Args:
-        flow: [D, H, W, 3] or [B, D, H, W, 3], voxels, axis order ij.
-        points: [N, 3] or [B, N, 3], voxels.
+        flow: [*spatial, R] or [B, *spatial, R], voxels, axis order ij.
+        points: [N, R] or [B, N, R], voxels.
 
     Returns: float64, shape of `points`.
     Raises: ValueError: if the shapes do not fit each other.
     """
     flow, points = np.asarray(flow), np.asarray(points, np.float64)
-    if flow.ndim == 5 and points.ndim == 3 and len(flow) == len(points):
+    rank = flow.shape[-1] if flow.ndim else 0
+    if flow.ndim == rank + 2 and points.ndim == 3 and len(flow) == len(points):
         return np.stack([sample_flow(f, p) for f, p in zip(flow, points)])
-    if flow.ndim != 4 or flow.shape[-1] != 3 or points.ndim != 2 or points.shape[-1] != 3:
+    if rank not in (2, 3) or flow.ndim != rank + 1 or points.shape != (len(points), rank):
         raise ValueError(
-            "`flow` and `points` must have shapes [D, H, W, 3] and [N, 3], or "
-            f"[B, D, H, W, 3] and [B, N, 3]; got {flow.shape} and {points.shape}."
+            "`flow` and `points` must have shapes [*spatial, R] and [N, R], or "
+            f"[B, *spatial, R] and [B, N, R]; got {flow.shape} and {points.shape}."
         )
     sampled = [
         map_coordinates(
             flow[..., axis], points.T, output=np.float64, order=1, mode="grid-constant", cval=0.0
         )
-        for axis in range(3)
+        for axis in range(rank)
     ]
     return np.stack(sampled, axis=-1)
 
 
-def landmark_distance(flow, fixed_points, moving_points, spacing=None, *, linear=None):
+def landmark_distance(
+    flow: Optional[ArrayLike],
+    fixed_points: ArrayLike,
+    moving_points: ArrayLike,
+    spacing: Optional[ArrayLike] = None,
+    *,
+    linear: Optional[ArrayLike] = None,
+) -> np.ndarray:
     """Distance | p_fixed + flow(p_fixed) - p_moving | of each landmark.
 
     Args:
-        flow: [D, H, W, 3] or [B, D, H, W, 3], voxels; None for no registration at all.
-        fixed_points, moving_points: [N, 3] or [B, N, 3], voxels; -1 where missing.
-        spacing: millimetres per voxel of the moving image's grid along each array axis, [3]
-            or [B, 3]; None for distances in voxels. The moving grid's, because the distance
+        flow: [*spatial, R] or [B, *spatial, R], voxels; None for no registration at all.
+        fixed_points, moving_points: [N, R] or [B, N, R], voxels; -1 where missing.
+        spacing: millimetres per voxel of the moving image's grid along each array axis, [R]
+            or [B, R]; None for distances in voxels. The moving grid's, because the distance
             is measured between two positions in the moving image.
-        linear: [3, 3], multiplied to the difference in voxels: of a moving image that was aligned
+        linear: [R, R], multiplied to the difference in voxels: of a moving image that was aligned
             before, what leads back to the original (after VTN, section V-B).
 
     Returns: float64 [N] or [B, N], voxels or mm; NaN where either landmark is missing.
@@ -74,7 +85,7 @@ def landmark_distance(flow, fixed_points, moving_points, spacing=None, *, linear
     return distance
 
 
-def is_missing(points):
-    """True for each landmark of [..., N, 3] that is stored as -1 (or NaN)."""
+def is_missing(points: ArrayLike) -> np.ndarray:
+    """True for each landmark of [..., N, R] that is stored as -1 (or NaN)."""
     points = np.asarray(points)
     return np.all(points == MISSING, axis=-1) | np.any(np.isnan(points), axis=-1)

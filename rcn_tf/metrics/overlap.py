@@ -10,23 +10,28 @@ absent from one of them it scores 0. Computed in NumPy: evaluation goes pair by 
 arrays. TensorFlow tensors are accepted.
 """
 
+from collections.abc import Sequence
+from typing import Optional
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 MASK_THRESHOLD = 128  # of the original's masks, stored as 0 and 255
 
 
-def structures(*label_maps):
+def structures(*label_maps: ArrayLike) -> np.ndarray:
     """Sorted ids of the structures (labels other than 0) present in any of `label_maps`."""
     found = [np.unique(np.asarray(labels)) for labels in label_maps]
     ids = np.unique(np.concatenate(found))
     return ids[ids != 0]
 
 
-def dice(a, b, labels=None):
+def dice(a: ArrayLike, b: ArrayLike, labels: Optional[Sequence[int]] = None) -> np.ndarray:
     """Dice score of each structure.
 
     Args:
-        a, b: integer label maps [D, H, W] or [B, D, H, W]; boolean masks count as label 1.
+        a, b: integer label maps [*spatial] of two or three axes, or [B, D, H, W]; boolean masks
+            count as label 1. Three axes are a volume, not a batch of planes.
         labels: sequence of K structure ids; by default all that occur in `a` or `b`.
 
     Returns: float64 [K] or [B, K] in [0, 1], in the order of `labels`.
@@ -36,20 +41,20 @@ def dice(a, b, labels=None):
     return _ratio(2 * shared, size_a + size_b)
 
 
-def jaccard(a, b, labels=None):
+def jaccard(a: ArrayLike, b: ArrayLike, labels: Optional[Sequence[int]] = None) -> np.ndarray:
     """Jaccard coefficient (intersection over union) of each structure; see `dice`."""
     shared, size_a, size_b = _counts(a, b, labels)
     return _ratio(shared, size_a + size_b - shared)
 
 
-def mask_overlap(a, b, threshold=MASK_THRESHOLD):
+def mask_overlap(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Dice and Jaccard of a single structure given as masks 0..255, as the original counts.
 
     The moving mask is warped linearly, like an image, and both masks are then thresholded.
 
     Args:
-        a, b: [D, H, W], [B, D, H, W] or [B, D, H, W, 1], any number type, 0..255.
-        threshold: a voxel belongs to the structure if its value is above.
+        a, b: [D, H, W], [B, D, H, W] or [B, D, H, W, 1], any number type, 0..255; a voxel
+            belongs to the structure if its value is above `MASK_THRESHOLD`.
 
     Returns: (dice, jaccard), float64 scalars for [D, H, W], else [B].
     Raises: ValueError: if the shapes differ.
@@ -57,7 +62,7 @@ def mask_overlap(a, b, threshold=MASK_THRESHOLD):
     a, b = np.asarray(a), np.asarray(b)
     if a.ndim == 5 and a.shape[-1] == 1:
         a, b = a[..., 0], b[..., 0]
-    counts = _counts(a > threshold, b > threshold, [1])
+    counts = _counts(a > MASK_THRESHOLD, b > MASK_THRESHOLD, [1])
     shared, size_a, size_b = (count[..., 0] for count in counts)
     return _ratio(2 * shared, size_a + size_b), _ratio(shared, size_a + size_b - shared)
 
@@ -65,9 +70,9 @@ def mask_overlap(a, b, threshold=MASK_THRESHOLD):
 def _counts(a, b, labels):
     """Voxels of each label in both maps at once, in `a`, and in `b`: three arrays [..., K]."""
     a, b = np.asarray(a), np.asarray(b)
-    if a.shape != b.shape or a.ndim not in (3, 4):
+    if a.shape != b.shape or a.ndim not in (2, 3, 4):
         raise ValueError(
-            "label maps must have equal shapes [D, H, W] or [B, D, H, W]; "
+            "label maps must have equal shapes [H, W], [D, H, W] or [B, D, H, W]; "
             f"got {a.shape} and {b.shape}."
         )
     for array in (a, b):
@@ -75,12 +80,12 @@ def _counts(a, b, labels):
             raise ValueError(f"label maps must be integers; got {array.dtype}.")
     labels = structures(a, b) if labels is None else np.asarray(labels)
     if a.ndim == 4:
-        samples = [_counts_3d(x, y, labels) for x, y in zip(a, b)]
+        samples = [_counts_of_one(x, y, labels) for x, y in zip(a, b)]
         return tuple(np.stack(column) for column in zip(*samples))
-    return _counts_3d(a, b, labels)
+    return _counts_of_one(a, b, labels)
 
 
-def _counts_3d(a, b, labels):
+def _counts_of_one(a, b, labels):
     if labels.size == 0:
         return (np.zeros(0),) * 3
     a, b = _positions(a, labels), _positions(b, labels)

@@ -1,9 +1,10 @@
 """Similarity of two images: Pearson's correlation coefficient (VTN, section IV-B)."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def correlation(a, b):
+def correlation(a: ArrayLike, b: ArrayLike) -> float:
     """Correlation coefficient over all voxels; invariant to linear changes of intensity.
 
     Args: a, b: images of one shape, any number type.

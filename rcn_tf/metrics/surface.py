@@ -5,17 +5,23 @@ volume counts as outside). Distances run between voxel centres, from each surfac
 one mask to the nearest surface voxel of the other, in both directions.
 """
 
+from typing import Optional
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
 
 
-def hausdorff(a, b, spacing=(1.0, 1.0, 1.0), percentile=100):
+def hausdorff(
+    a: ArrayLike, b: ArrayLike, spacing: Optional[ArrayLike] = None, percentile: float = 100
+) -> float:
     """Hausdorff distance, or its robust variant: the larger of the two directed percentiles.
 
     Args:
-        a, b: [D, H, W] masks; any value other than 0 is inside.
-        spacing: mm per voxel along each array axis, [3]; or [3, 3], from voxels to mm.
+        a, b: [*spatial] masks of two or three axes; any value other than 0 is inside.
+        spacing: mm per voxel along each array axis, [R]; or [R, R], from voxels to mm; 1 by
+            default.
         percentile: 100 for the maximum, 95 for the common "HD95".
 
     Returns: float, mm; NaN if either mask is empty.
@@ -24,7 +30,9 @@ def hausdorff(a, b, spacing=(1.0, 1.0, 1.0), percentile=100):
     return directed_maximum(*surface_distances(a, b, spacing), percentile)
 
 
-def average_surface_distance(a, b, spacing=(1.0, 1.0, 1.0)):
+def average_surface_distance(
+    a: ArrayLike, b: ArrayLike, spacing: Optional[ArrayLike] = None
+) -> float:
     """Symmetric mean surface distance: over the surface voxels of both masks together.
 
     Args and Raises: as `hausdorff`.
@@ -33,15 +41,19 @@ def average_surface_distance(a, b, spacing=(1.0, 1.0, 1.0)):
     return pooled_mean(*surface_distances(a, b, spacing))
 
 
-def surface_distances(a, b, spacing=(1.0, 1.0, 1.0)):
+def surface_distances(
+    a: ArrayLike, b: ArrayLike, spacing: Optional[ArrayLike] = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Distance of every surface voxel of one mask to the other mask's surface.
 
     Args and Raises: as `hausdorff`.
     Returns: (a to b, b to a): float64 vectors, mm; both empty if either mask is.
     """
     a, b = np.asarray(a) != 0, np.asarray(b) != 0
-    if a.shape != b.shape or a.ndim != 3:
-        raise ValueError(f"masks must have the same shape [D, H, W]; got {a.shape} and {b.shape}.")
+    if a.shape != b.shape or a.ndim not in (2, 3):
+        raise ValueError(
+            f"masks must have the same shape [D, H, W] or [H, W]; got {a.shape} and {b.shape}."
+        )
     if not (a.any() and b.any()):
         return np.empty(0), np.empty(0)
     points_a, points_b = _surface_points(a, spacing), _surface_points(b, spacing)
@@ -64,7 +76,7 @@ def pooled_mean(to_b, to_a):
 
 
 def _surface_points(mask, spacing):
-    """Positions of the surface voxels in mm, [N, 3]."""
-    spacing = np.asarray(spacing, float)
+    """Positions of the surface voxels in mm, [N, R]."""
+    spacing = np.ones(mask.ndim) if spacing is None else np.asarray(spacing, float)
     to_mm = np.diag(spacing) if spacing.ndim == 1 else spacing
     return np.argwhere(mask & ~binary_erosion(mask)) @ to_mm.T

@@ -96,6 +96,8 @@ class RecursiveCascade(RegistrationModel):
             if affine:
                 self.affine = AffineNetwork(self.volume_shape, channels=affine_channels, init=init)
             arguments = {"channels": channels, "init": init}
+            if self.rank == 2:
+                arguments["rank"] = 2
             try:
                 self.dense = [
                     factory(flow_multiplier=1 / n_cascades, name=f"deform_stem_{k}", **arguments)

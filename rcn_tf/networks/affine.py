@@ -24,42 +24,44 @@ class AffineNetwork(keras.Model):
     """Predicts an affine displacement A x + b from two images.
 
     Ten convolutions down to 1/64 of the size, then one that spans what is left, with 12
-    outputs. It predicts A, the deviation from the identity, not I + A; x is measured from
-    the centre of the volume.
+    outputs (in the plane 6). It predicts A, the deviation from the identity, not I + A; x is
+    measured from the centre of the volume.
 
     Args:
-        volume_shape: (D, H, W); the last kernels have the size that is left of it.
+        volume_shape: (D, H, W) or (H, W); the last kernels have the size that is left of it.
         channels: of the first convolution; the others are multiples of it.
         init: "gentle" or "original".
     """
 
-    def __init__(self, volume_shape, *, channels=16, init="gentle", name="affine_stem"):
-        super().__init__(name=name, autocast=False)
+    def __init__(self, volume_shape, *, channels=16, init="gentle"):
+        super().__init__(name="affine_stem", autocast=False)
+        self.rank = rank = len(volume_shape)
         self.encoder = [
-            convolution(factor * channels, 3, stride, name=layer, dtype=dtype)
+            convolution(factor * channels, 3, stride, name=layer, dtype=dtype, rank=rank)
             for layer, factor, stride, dtype in _ENCODER
         ]
         remaining = tuple(-(-size // 64) for size in volume_shape)
         scale = output_scale(init)
-        self.matrix_layer = _head(9, remaining, scale, "conv7_W")
-        self.offset_layer = _head(3, remaining, scale, "conv7_b")
+        self.matrix_layer = _head(rank**2, remaining, scale, "conv7_W")
+        self.offset_layer = _head(rank, remaining, scale, "conv7_b")
 
     def call(self, fixed, moving):
         """Affine displacement that aligns `moving` to `fixed`.
 
-        Args: fixed, moving: [B, D, H, W, 1] float32 in [0, 1].
-        Returns: matrix [B, 3, 3] (A) and offset [B, 3] (b, voxels), float32.
+        Args: fixed, moving: [B, *volume_shape, 1] float32 in [0, 1].
+        Returns: matrix [B, R, R] (A) and offset [B, R] (b, voxels), float32.
         """
         x = tf.concat([fixed, moving], axis=-1)
         for layer in self.encoder:
             x = layer(x)
-        matrix = tf.reshape(self.matrix_layer(x), [-1, 3, 3])
-        offset = tf.reshape(self.offset_layer(x), [-1, 3])
+        matrix = tf.reshape(self.matrix_layer(x), [-1, self.rank, self.rank])
+        offset = tf.reshape(self.offset_layer(x), [-1, self.rank])
         return matrix, offset
 
 
 def _head(filters, kernel_size, scale, name):
-    return keras.layers.Conv3D(
+    layer = keras.layers.Conv3D if len(kernel_size) == 3 else keras.layers.Conv2D
+    return layer(
         filters,
         kernel_size,
         use_bias=False,

@@ -55,6 +55,22 @@ class TransposedConvolution(keras.layers.Conv3DTranspose):
         return self.activation(outputs)
 
 
+class PlanarTransposedConvolution(keras.layers.Conv2DTranspose):
+    """As `TransposedConvolution`, of planes [B, H, W, C]."""
+
+    def __init__(self, filters, *, multiplier=1.0, **kwargs):
+        super().__init__(filters, 4, 2, padding="same", use_bias=False, **kwargs)
+        self.multiplier = multiplier
+
+    def call(self, inputs):
+        shape = tf.shape(inputs)
+        out = tf.concat([shape[:1], 2 * shape[1:3], [self.filters]], axis=0)
+        kernel = self.multiplier * self.kernel
+        outputs = tf.nn.conv2d_transpose(inputs, kernel, out, [1, 2, 2, 1])
+        outputs.set_shape((None, *(n and 2 * n for n in inputs.shape[1:3]), self.filters))
+        return self.activation(outputs)
+
+
 def _convolve_tiny(x, kernel, strides):
     """[B, D, H, W, C] -> [B, D', H', W', C'], the patches times the kernel as a matrix."""
     shape, size = tuple(x.shape[1:4]), tuple(kernel.shape[:3])

@@ -7,7 +7,11 @@ an activation, LeakyReLU with slope 0.1; transposed convolutions have no bias.
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
-from rcn_tf.networks.convolutions import Convolution, TransposedConvolution
+from rcn_tf.networks.convolutions import (
+    Convolution,
+    PlanarTransposedConvolution,
+    TransposedConvolution,
+)
 
 LEAKY_SLOPE = 0.1
 GENTLE_SCALE = 0.02
@@ -60,12 +64,14 @@ def output_scale(init):
     return scales[init]
 
 
-def convolution(filters, kernel_size, strides=1, *, name, leaky=True, dtype=None):
-    """3D convolution with bias; `leaky` appends LeakyReLU; `dtype` as in Keras."""
-    return Convolution(
+def convolution(filters, kernel_size, strides=1, *, name, leaky=True, dtype=None, rank=3):
+    """Convolution over `rank` axes with bias; `leaky` appends LeakyReLU; `dtype` as in Keras."""
+    planar = {"padding": "same"} if rank == 2 else {}
+    return (Convolution if rank == 3 else keras.layers.Conv2D)(
         filters,
         kernel_size,
         strides,
+        **planar,
         activation=leaky_relu if leaky else None,
         kernel_initializer=OriginalUniform(),
         name=name,
@@ -74,10 +80,13 @@ def convolution(filters, kernel_size, strides=1, *, name, leaky=True, dtype=None
 
 
 def transposed_convolution(
-    filters, *, name, leaky=False, initial_scale=1.0, multiplier=1.0, dtype=None
+    filters, *, name, leaky=False, initial_scale=1.0, multiplier=1.0, dtype=None, rank=3
 ):
-    """3D transposed convolution, kernel 4, stride 2, no bias; see `TransposedConvolution`."""
-    return TransposedConvolution(
+    """Transposed convolution over `rank` axes, kernel 4, stride 2, no bias.
+
+    See `TransposedConvolution` for its arguments.
+    """
+    return (TransposedConvolution if rank == 3 else PlanarTransposedConvolution)(
         filters,
         multiplier=multiplier,
         activation=leaky_relu if leaky else None,
@@ -88,7 +97,7 @@ def transposed_convolution(
 
 
 def concatenate(tensors, dtype):
-    """Channels of all tensors [B, D, H, W, C], converted to `dtype`, side by side."""
+    """Channels of all tensors [B, *spatial, C], converted to `dtype`, side by side."""
     return tf.concat([tf.cast(tensor, dtype) for tensor in tensors], axis=-1)
 
 
@@ -109,13 +118,14 @@ def leaky_relu(x):
 
 
 def crop_like(x, reference):
-    """Leading corner of x [B, d, h, w, C] with the spatial shape of `reference`.
+    """Leading corner of x [B, *spatial, C] with the spatial shape of `reference`.
 
     A stride-2 layer rounds odd sizes up, so what is up-sampled again may be one voxel
     larger than its skip connection; the surplus is at the far end, as in a transposed
     convolution that is told its output shape.
     """
-    if x.shape[1:4].is_fully_defined() and x.shape[1:4] == reference.shape[1:4]:
+    if x.shape[1:-1].is_fully_defined() and x.shape[1:-1] == reference.shape[1:-1]:
         return x
     size = tf.shape(reference)
-    return x[:, : size[1], : size[2], : size[3]]
+    corner = [slice(None, size[axis]) for axis in range(1, x.shape.rank - 1)]
+    return x[(slice(None), *corner)]

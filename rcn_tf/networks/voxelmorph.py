@@ -25,6 +25,7 @@ class VoxelMorph(keras.Model):
             many. 32 gives Table 4's "VM x2".
         convolutions_per_level: 2 gives Table 4's "VM-double".
         flow_multiplier: 1 / n_cascades in a cascade.
+        rank: number of spatial axes, 3 or 2.
     """
 
     def __init__(
@@ -35,18 +36,19 @@ class VoxelMorph(keras.Model):
         flow_multiplier=1.0,
         init="gentle",
         name="voxelmorph",
+        rank=3,
     ):
         super().__init__(name=name, autocast=False)
         output_scale(init)  # rejects unknown choices
         self.scale = flow_multiplier
-        self.unet = UNet(channels, convolutions_per_level)
-        self.flow_layer = _flow_layer()
+        self.unet = UNet(channels, convolutions_per_level, rank=rank)
+        self.flow_layer = _flow_layer(rank)
 
     def call(self, fixed, moving):
         """Flow that aligns `moving` to `fixed`.
 
-        Args: fixed, moving: [B, D, H, W, 1] float32 in [0, 1].
-        Returns: [B, D, H, W, 3] float32, voxels, axis order ij.
+        Args: fixed, moving: [B, *spatial, 1] float32 in [0, 1].
+        Returns: [B, *spatial, rank] float32, voxels, axis order ij.
         """
         return self.flow_layer(self.unet(tf.concat([fixed, moving], axis=-1))) * self.scale
 
@@ -58,13 +60,13 @@ class VoxelMorphTwice(keras.Model):
     arguments are VoxelMorph's.
     """
 
-    def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vm_xx2"):
+    def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vm_xx2", rank=3):
         super().__init__(name=name, autocast=False)
         output_scale(init)
         self.scale = flow_multiplier
-        self.first = UNet(channels, name="first", prefix="first_")
-        self.second = UNet(channels, name="second", prefix="second_")
-        self.flow_layer = _flow_layer()
+        self.first = UNet(channels, name="first", prefix="first_", rank=rank)
+        self.second = UNet(channels, name="second", prefix="second_", rank=rank)
+        self.flow_layer = _flow_layer(rank)
 
     def call(self, fixed, moving):
         """Flow that aligns `moving` to `fixed`; shapes as in VoxelMorph."""
@@ -77,11 +79,11 @@ class VoxelMorphTwice(keras.Model):
 class UNet(keras.layers.Layer):
     """The encoder-decoder of VoxelMorph without its flow layer.
 
-    [B, D, H, W, C] -> [B, D, H, W, channels]. In low precision the first level, which sees
+    [B, *spatial, C] -> [B, *spatial, channels]. In low precision the first level, which sees
     the images, stays float32. `prefix` sets the names of two UNets' layers apart.
     """
 
-    def __init__(self, channels, convolutions_per_level=1, name="unet", prefix=""):
+    def __init__(self, channels, convolutions_per_level=1, name="unet", prefix="", rank=3):
         super().__init__(name=name, autocast=False)
         wide = 2 * channels
         extra = convolutions_per_level - 1
@@ -90,7 +92,7 @@ class UNet(keras.layers.Layer):
             first = f"{prefix}{layer_name}"
             names = [first] + [f"{first}_extra{k + 1}" for k in range(extra)]
             return [
-                convolution(width, 3, stride if k == 0 else 1, name=name, dtype=dtype)
+                convolution(width, 3, stride if k == 0 else 1, name=name, dtype=dtype, rank=rank)
                 for k, name in enumerate(names)
             ]
 
@@ -104,7 +106,8 @@ class UNet(keras.layers.Layer):
             level("decode1", wide) + level("decode1_1", wide),
             level("decode0", channels) + level("decode0_1", channels),
         ]
-        self.upsample = keras.layers.UpSampling3D(2)
+        upsampling = keras.layers.UpSampling3D if rank == 3 else keras.layers.UpSampling2D
+        self.upsample = upsampling(2)
 
     def call(self, x):
         skips = [x]
@@ -134,7 +137,7 @@ def _apply(layers, x):
     return x
 
 
-def _flow_layer():
-    layer = convolution(3, 3, name="flow", leaky=False, dtype="float32")
+def _flow_layer(rank):
+    layer = convolution(rank, 3, name="flow", leaky=False, dtype="float32", rank=rank)
     layer.kernel_initializer = SmallNormal(_FLOW_STDDEV)
     return layer

@@ -29,17 +29,20 @@ class VTN(keras.Model):
         channels: of level 1; level k has 2^(k-1) times as many.
         flow_multiplier: 1 / n_cascades in a cascade.
         init: "gentle" or "original".
+        rank: number of spatial axes, 3 or 2.
     """
 
-    def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vtn"):
+    def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vtn", rank=3):
         super().__init__(name=name, autocast=False)
         self.encoder = []
         for level in range(1, 7):
             width = channels * 2 ** (level - 1)
             dtype = "float32" if level in (1, 2, 5, 6) else None
-            convolutions = [convolution(width, 3, 2, name=f"conv{level}", dtype=dtype)]
+            convolutions = [convolution(width, 3, 2, name=f"conv{level}", dtype=dtype, rank=rank)]
             if level >= 3:
-                convolutions.append(convolution(width, 3, name=f"conv{level}_1", dtype=dtype))
+                convolutions.append(
+                    convolution(width, 3, name=f"conv{level}_1", dtype=dtype, rank=rank)
+                )
             self.encoder.append(convolutions)
         self.predictions = {}
         self.upsampled_flows = {}
@@ -47,15 +50,18 @@ class VTN(keras.Model):
         for level in range(6, 1, -1):
             up, key = level - 1, str(level)
             dtype = "float32" if level == 6 else None
-            self.predictions[key] = convolution(3, 3, name=f"pred{level}", leaky=False, dtype=dtype)
+            self.predictions[key] = convolution(
+                rank, 3, name=f"pred{level}", leaky=False, dtype=dtype, rank=rank
+            )
             self.upsampled_flows[key] = transposed_convolution(
-                3, name=f"upsamp{level}to{up}", dtype=dtype
+                rank, name=f"upsamp{level}to{up}", dtype=dtype, rank=rank
             )
             self.upsampled_features[key] = transposed_convolution(
-                channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True, dtype=dtype
+                channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True, dtype=dtype, rank=rank
             )
         self.output_layer = transposed_convolution(
-            3,
+            rank,
+            rank=rank,
             name="upsamp1to0",
             initial_scale=output_scale(init),
             multiplier=OUTPUT_FACTOR * flow_multiplier,
@@ -65,8 +71,8 @@ class VTN(keras.Model):
     def call(self, fixed, moving):
         """Flow that aligns `moving` to `fixed`.
 
-        Args: fixed, moving: [B, D, H, W, 1] float32 in [0, 1].
-        Returns: [B, D, H, W, 3] float32, voxels, axis order ij.
+        Args: fixed, moving: [B, *spatial, 1] float32 in [0, 1].
+        Returns: [B, *spatial, rank] float32, voxels, axis order ij.
         """
         x = tf.concat([fixed, moving], axis=-1)
         skips = {}

@@ -57,8 +57,8 @@ def test_native_sums_are_the_same_bits_for_any_number_of_threads(rng, compiler):
 
 
 def test_mistakes_are_named(backend):
-    with pytest.raises(ValueError, match=r"`field` must have shape \[B, D, H, W, C\]"):
-        squared_differences(tf.zeros((4, 4, 4, 3)), backend)
+    with pytest.raises(ValueError, match=r"`field` must have shape \[B, D, H, W, C\] or"):
+        squared_differences(tf.zeros((4, 4, 3)), backend)
     with pytest.raises(TypeError, match="must be float32 or float64; got bfloat16"):
         squared_differences(tf.zeros((1, 4, 4, 4, 3), tf.bfloat16), backend)
 

@@ -238,7 +238,7 @@ def test_wrong_types_and_choices_are_named(monkeypatch):
     with pytest.raises(ValueError, match=r"`update` must have shape \(1, 2, 2, 2, 3\)"):
         custom_ops.compose(flow, np.zeros((1, 3, 2, 2, 3), "f4"))
     with pytest.raises(ValueError, match="`previous` must have shape"):
-        custom_ops.compose(flow[0], flow[0])
+        custom_ops.compose(flow[0, 0], flow[0, 0])
     with pytest.raises(TypeError, match="must share a dtype; got float32 and float64"):
         custom_ops.compose(flow, flow.astype("f8"))
     monkeypatch.setenv("RCN_OPS", "fast")

@@ -79,7 +79,7 @@ def test_structures_are_sorted_and_without_background():
     ("a", "b", "message"),
     [
         (np.zeros((2, 2, 2), int), np.zeros((2, 2, 3), int), r"\(2, 2, 2\) and \(2, 2, 3\)"),
-        (np.zeros((2, 2), int), np.zeros((2, 2), int), "equal shapes"),
+        (np.zeros(2, int), np.zeros(2, int), "equal shapes"),
         (np.zeros((2, 2, 2)), np.zeros((2, 2, 2), int), "integers; got float64"),
     ],
 )

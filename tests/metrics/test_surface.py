@@ -78,5 +78,7 @@ def test_empty_masks_are_nan(masks):
 
 
 def test_shapes_must_agree(masks):
-    with pytest.raises(ValueError, match=r"\[D, H, W\]; got \(12, 16, 10\) and \(11, 16, 10\)"):
+    with pytest.raises(
+        ValueError, match=r"\[D, H, W\] or \[H, W\]; got \(12, 16, 10\) and \(11, 16, 10\)"
+    ):
         metrics.hausdorff(masks[0], masks[1][1:])
