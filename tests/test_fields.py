@@ -129,7 +129,9 @@ def planar_flow(matrix, offset):
 
 
 def test_affine_flow_in_the_plane():
-    found = fields.affine_flow(tf.constant(PLANE_MATRIX[None], tf.float32), tf.constant([[0.5, -2.0]]), PLANE)
+    found = fields.affine_flow(
+        tf.constant(PLANE_MATRIX[None], tf.float32), tf.constant([[0.5, -2.0]]), PLANE
+    )
     np.testing.assert_allclose(found, planar_flow(PLANE_MATRIX, [0.5, -2.0]), atol=1e-6)
 
 

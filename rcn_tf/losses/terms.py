@@ -1,120 +1,144 @@
-"""Loss terms of the RCN and VTN papers, per sample.
+"""The terms that an objective may name: which function, where, with what parameters and inputs."""
 
-Every function returns [B] (lower is better); weighting and reduction are the caller's, see
-`rcn_tf.losses.objective`.
-"""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Callable
 
 import tensorflow as tf
 
-from custom_ops import squared_differences
-from rcn_tf.fields import compose
+from rcn_tf.losses.affine import affine_size, determinant, orthogonality
+from rcn_tf.losses.consistency import invertibility
+from rcn_tf.losses.regularity import (
+    absolute_gradient,
+    bending_energy,
+    folding,
+    forward_gradient,
+    smoothness,
+    squared_gradient,
+)
+from rcn_tf.losses.similarity import (
+    local_ncc,
+    mean_absolute,
+    mind_ssc,
+    mse,
+    multi_kernel_lncc,
+    nmi,
+    pearson,
+)
+from rcn_tf.losses.supervision import endpoint_error, label_dice, landmark_error
+from rcn_tf.models.output import RegistrationOutput, StageOutput
 
-_VARIANCE_EPSILON = 1e-6
-_EIGENVALUE_EPSILON = 1e-5
+STAGE, AFFINE, FINAL, REVERSED = "stage", "affine", "final", "reversed"
+LABELS, LANDMARKS, REFERENCE_FLOW = "labels", "landmarks", "reference_flow"
+BATCH_ENTRIES = {
+    LABELS: ("fixed_labels", "moving_labels"),
+    LANDMARKS: ("fixed_landmarks", "moving_landmarks", "landmark_mask", "spacing"),
+    REFERENCE_FLOW: ("reference_flow",),
+}
+"""Which entries of a batch a need stands for."""
 
 
-def similarity(fixed, warped):
-    """1 - Pearson correlation coefficient (VTN, eq. 5-7).
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a term is computed from.
 
-    Args: fixed, warped: [B, D, H, W, C] float.
-    Returns: [B], in [0, 2].
+    Attributes:
+        fixed: [B, *spatial, C], the image that is registered to.
+        flow: [B, *spatial, R], a stage's own flow, or the total one.
+        warped: [B, *spatial, C].
+        stage: StageOutput, or None for the end result.
+        total_flow: [B, *spatial, R].
+        backward: RegistrationOutput of the reversed pair, or None.
+        batch: mapping with labels, landmarks and more.
+        step: number of the training step, for random choices.
     """
-    fixed, warped = _centred(fixed), _centred(warped)
-    covariance = tf.reduce_mean(fixed * warped, axis=-1)
-    variances = [tf.reduce_mean(tf.square(x), axis=-1) for x in (fixed, warped)]
-    product = (variances[0] + _VARIANCE_EPSILON) * (variances[1] + _VARIANCE_EPSILON)
-    return 1.0 - covariance * tf.math.rsqrt(product)
+
+    fixed: tf.Tensor
+    flow: tf.Tensor
+    warped: tf.Tensor
+    stage: StageOutput | None
+    total_flow: tf.Tensor
+    backward: RegistrationOutput | None
+    batch: Mapping[str, tf.Tensor]
+    step: Any
 
 
-def smoothness(flow):
-    """Total variation of a flow, squared (VTN, eq. 8).
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One entry of `TERMS`.
 
-    Half the sum of squared forward differences along all axes, over the number of flow
-    elements: the original's normalisation, half of eq. 8's.
-
-    Args: flow: [B, D, H, W, 3] float, voxels.
-    Returns: [B].
+    Attributes:
+        compute: (Inputs, **parameters) -> [B].
+        places: kinds of parts where it has a meaning.
+        parameters: {name: default}.
+        needs: what it reads beside the images.
     """
-    elements = tf.reduce_prod(tf.shape(flow)[1:])
-    return 0.5 * squared_differences(flow) / tf.cast(elements, flow.dtype)
+
+    compute: Callable[..., tf.Tensor]
+    places: tuple[str, ...]
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
 
-def determinant(matrix):
-    """Half the squared deviation of det(I + A) from 1 (VTN, eq. 10, halved as in the code).
-
-    Args: matrix: [B, 3, 3] float, A.
-    Returns: [B], same dtype; computed in float64, since near 0 the terms cancel.
-    """
-    linear = _plus_identity(tf.cast(matrix, tf.float64))
-    return tf.cast(0.5 * tf.square(_determinant(linear) - 1.0), matrix.dtype)
-
-
-def orthogonality(matrix):
-    """Deviation of I + A from an orthogonal matrix (VTN, eq. 9).
-
-    With k the eigenvalues of (I + A)^T (I + A) + eps I: sum of k + (1 + eps)^2 / k, less
-    its minimum 6 (1 + eps). The sums are symmetric functions of the eigenvalues, hence
-    polynomials in the matrix: sum k = s1, sum 1 / k = s2 / s3.
-
-    Args: matrix: [B, 3, 3] float, A.
-    Returns: [B], same dtype; computed in float64, since near 0 the terms cancel.
-    """
-    eps = _EIGENVALUE_EPSILON
-    linear = _plus_identity(tf.cast(matrix, tf.float64))
-    gram = tf.matmul(linear, linear, transpose_a=True)
-    gram += eps * tf.eye(3, dtype=gram.dtype)
-    trace = tf.linalg.trace(gram)
-    minors = 0.5 * (tf.square(trace) - tf.reduce_sum(tf.square(gram), axis=[1, 2]))
-    loss = trace + (1 + eps) ** 2 * minors / _determinant(gram) - 6 * (1 + eps)
-    return tf.cast(loss, matrix.dtype)
-
-
-def invertibility(forward, backward):
-    """How far round trips miss, in the centre of the volume (VTN, eq. 12 and section V.A.3).
-
-    Mean squared length of both compositions; the first and last quarter of every axis are
-    left out.
-
-    Args: forward, backward: [B, D, H, W, 3] float, total flows of a pair and its reverse.
-    Returns: [B], voxels squared.
-    """
-    trips = [compose(forward, backward), compose(backward, forward)]
-    return tf.add_n(
-        [
-            tf.reduce_mean(tf.reduce_sum(tf.square(_centre(t)), axis=-1), axis=[1, 2, 3])
-            for t in trips
-        ]
+def _of_images(function, **parameters):
+    return Term(
+        lambda x, **chosen: function(x.fixed, x.warped, **chosen),
+        (AFFINE, STAGE, FINAL, REVERSED),
+        parameters,
     )
 
 
-def endpoint_error(flow, reference):
-    """Mean length of the difference to a reference flow (VTN's "supervised" rows).
-
-    Args: flow, reference: [B, D, H, W, 3] float, voxels.
-    Returns: [B], voxels.
-    """
-    squared = tf.reduce_sum(tf.square(flow - reference), axis=-1)
-    # The square root has no gradient at 0: leave exact agreement out of it.
-    positive = squared > 0
-    length = tf.where(positive, tf.sqrt(tf.where(positive, squared, 1.0)), 0.0)
-    return tf.reduce_mean(length, axis=[1, 2, 3])
+def _of_flow(function):
+    return Term(lambda x: function(x.flow), (STAGE, FINAL))
 
 
-def _centred(image):
-    flat = tf.reshape(image, [tf.shape(image)[0], -1])
-    return flat - tf.reduce_mean(flat, axis=-1, keepdims=True)
+def _label_dice(x, **parameters):
+    labels = [x.batch[name] for name in BATCH_ENTRIES[LABELS]]
+    return label_dice(*labels, x.total_flow, step=x.step, **parameters)
 
 
-def _centre(field):
-    quarters = [size // 4 for size in field.shape[1:4]]
-    d, h, w = (slice(q, size - q) for q, size in zip(quarters, field.shape[1:4]))
-    return field[:, d, h, w]
+def _landmark_error(x):
+    fixed, moving, mask, spacing = (x.batch[name] for name in BATCH_ENTRIES[LANDMARKS])
+    return landmark_error(fixed, moving, mask, x.total_flow, spacing)
 
 
-def _plus_identity(matrix):
-    return matrix + tf.eye(3, dtype=matrix.dtype)
-
-
-def _determinant(matrix):
-    """Written out: `tf.linalg.det`'s gradient inverts the matrix and fails where singular."""
-    return tf.reduce_sum(matrix[:, 0] * tf.linalg.cross(matrix[:, 1], matrix[:, 2]), axis=-1)
+TERMS: dict[str, Term] = {
+    "similarity": _of_images(pearson),
+    "mse": _of_images(mse),
+    "mean_absolute": _of_images(mean_absolute),
+    "local_ncc": _of_images(local_ncc, window=9, squared=True),
+    "multi_kernel_lncc": _of_images(
+        multi_kernel_lncc, sizes=(), weights=(), dilation=0, limits=(64, 128)
+    ),
+    "nmi": _of_images(nmi, bins=32),
+    "mind_ssc": _of_images(mind_ssc, radius=1, dilation=2),
+    "smoothness": _of_flow(smoothness),
+    "squared_gradient": _of_flow(squared_gradient),
+    "forward_gradient": _of_flow(forward_gradient),
+    "absolute_gradient": _of_flow(absolute_gradient),
+    "bending_energy": _of_flow(bending_energy),
+    "folding": _of_flow(folding),
+    "determinant": Term(lambda x: determinant(x.stage.matrix), (AFFINE,)),
+    "orthogonality": Term(lambda x: orthogonality(x.stage.matrix), (AFFINE,)),
+    "affine_size": Term(lambda x: affine_size(x.stage.matrix, x.stage.offset), (AFFINE,)),
+    "invertibility": Term(
+        lambda x: invertibility(x.total_flow, x.backward.flow),
+        (FINAL,),
+        needs=(REVERSED,),
+    ),
+    "endpoint_error": Term(
+        lambda x: endpoint_error(x.total_flow, x.batch[REFERENCE_FLOW]),
+        (FINAL,),
+        needs=(REFERENCE_FLOW,),
+    ),
+    "label_dice": Term(
+        _label_dice,
+        (AFFINE, STAGE, FINAL),
+        {"structures": 8, "pooled": False, "seed": 0},
+        needs=(LABELS,),
+    ),
+    "landmarks": Term(_landmark_error, (AFFINE, STAGE, FINAL), needs=(LANDMARKS,)),
+}
+"""{name in an objective: Term}."""

@@ -5,7 +5,7 @@ import pytest
 
 import rcn_tf
 from rcn_tf import losses
-from rcn_tf.losses.objective import RCN_WEIGHTS, registration_losses
+from rcn_tf.losses.objective import RCN_WEIGHTS, needs, registration_losses
 from rcn_tf.presets.rcn_and_vtn import PRESETS
 
 SHAPE = (6, 8, 7)
@@ -23,7 +23,8 @@ def make_output(rng):
             flow = rng.standard_normal((2, *SHAPE, 3)).astype("float32")
             warped = rng.uniform(size=(2, *SHAPE, 1)).astype("float32")
             kind = "dense" if matrix is None else "affine"
-            return rcn_tf.StageOutput(flow, flow, warped, matrix, name=name, kind=kind)
+            offset = None if matrix is None else np.ones((2, 3), np.float32)
+            return rcn_tf.StageOutput(flow, flow, warped, matrix, offset, name=name, kind=kind)
 
         matrix = 0.1 * rng.standard_normal((2, 3, 3)).astype("float32")
         stages = [stage("affine", matrix)] if affine else []
@@ -109,3 +110,95 @@ def test_default_weights_are_the_papers():
         "dense": {"smoothness": 1.0},
         "final": {"similarity": 1.0},
     }
+
+
+def test_parameters_schedules_and_names_of_stages(fixed, make_output):
+    out = make_output(2)
+    weights = {
+        "dense": {"smoothness": 2.0},
+        "dense_2": {"mse": 0.5},
+        "final": {"local_ncc": {"weight": 3.0, "window": 5}},
+        "affine": {
+            "affine_size": {
+                "weight": 10,
+                "schedule": {
+                    "kind": "sigmoid_decay",
+                    "static": 10,
+                    "decay": 3,
+                    "least": 1e-3,
+                    "epoch": 4,
+                },
+            }
+        },
+    }
+    affine = losses.affine_size(out.stages[0].matrix, out.stages[0].offset)
+    rest = sum(2 * losses.smoothness(stage.flow) for stage in out.stages[1:])
+    rest += 0.5 * losses.mse(fixed, out.stages[2].warped)
+    rest += 3 * losses.local_ncc(fixed, out.warped, window=5)
+    # AVSM's code: 10 up to epoch 9, 7.5 in epoch 10, and never below 0.01.
+    for step, factor in ((0, 10), (39, 10), (40, 7.5), (52, 10 * 3 / (3 + np.e)), (10**6, 0.01)):
+        terms = registration_losses(out, fixed, weights, step=step)
+        assert "dense_1/mse" not in terms
+        np.testing.assert_allclose(terms["total"], factor * affine + rest, rtol=1e-5)
+
+
+def test_the_reversed_pair_is_compared_with_the_moving_image(fixed, make_output, rng):
+    out, back = make_output(1), make_output(1)
+    moving = rng.uniform(size=fixed.shape).astype("float32")
+    out = rcn_tf.RegistrationOutput(out.flow, out.warped, out.stages, moving)
+    weights = {"reversed": {"mse": 2.0}}
+    assert needs(weights) == {"reversed"}
+    terms = registration_losses(out, fixed, weights, backward=back)
+    np.testing.assert_allclose(terms["total"], 2 * losses.mse(moving, back.warped), rtol=1e-5)
+
+
+def test_labels_and_landmarks_come_in_the_batch(fixed, make_output, rng):
+    out = make_output(1, affine=False)
+    labels = rng.integers(0, 3, size=(2, *SHAPE)).astype(np.int32)
+    points = rng.uniform(0, 4, size=(2, 3, 3)).astype("float32")
+    batch = {
+        "fixed_labels": labels,
+        "moving_labels": labels,
+        "fixed_landmarks": points,
+        "moving_landmarks": points,
+        "landmark_mask": np.ones((2, 3), "f4"),
+        "spacing": np.float32([2, 1, 3]),
+    }
+    weights = {"final": {"label_dice": 0.5, "landmarks": {"weight": 0.25}}}
+    assert needs(weights) == {"labels", "landmarks"}
+    terms = registration_losses(out, fixed, weights, batch=batch)
+    expected = 0.5 * losses.label_dice(labels, labels, out.flow)
+    expected += 0.25 * losses.landmark_error(
+        points, points, batch["landmark_mask"], out.flow, batch["spacing"]
+    )
+    np.testing.assert_allclose(terms["total"], expected, rtol=1e-5)
+    for missing, words in (("moving_labels", "'label_dice' in 'final' needs labels of both"),):
+        less = {key: value for key, value in batch.items() if key != missing}
+        with pytest.raises(ValueError, match=words):
+            registration_losses(out, fixed, weights, batch=less)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"final": {"similarty": 1.0}}, "unknown term 'similarty' in 'final'; did you mean 'simil"),
+        ({"finale": {"similarity": 1.0}}, "unknown part 'finale'; did you mean 'final'"),
+        ({"dense_7": {"smoothness": 1.0}}, "unknown part 'dense_7'; did you mean 'dense_"),
+        (
+            {"final": {"local_ncc": {"windw": 3}}},
+            "unknown parameter 'windw' of final.local_ncc; did you mean 'window'",
+        ),
+        ({"final": {"mse": {"weight": "1"}}}, "final.mse.weight must be a number; got '1'"),
+        (
+            {"final": {"mse": {"schedule": {"kind": "linear"}}}},
+            "final.mse.schedule must be one of constant, sigmoid_decay; got 'linear'",
+        ),
+        (
+            {"final": {"mse": {"schedule": {"kind": "sigmoid_decay", "statik": 1}}}},
+            "unknown key 'statik' of final.mse.schedule; did you mean 'static'",
+        ),
+    ],
+)
+def test_mistakes_in_objectives_are_named(fixed, make_output, weights, message):
+    with pytest.raises(ValueError, match=message):
+        registration_losses(make_output(2), fixed, weights)
