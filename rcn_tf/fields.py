@@ -18,8 +18,10 @@ __all__ = [
     "identity_grid",
     "integrate",
     "invert",
+    "invert_points",
     "jacobian_determinant",
     "resize",
+    "sample",
 ]
 
 _MOST_STEPS = 100
@@ -60,14 +62,27 @@ def affine_flow(matrix: tf.Tensor, offset: tf.Tensor, shape: Sequence[int]) -> t
     return flow + tf.reshape(offset, vector)
 
 
+def sample(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """Field at points, linearly; outside the grid that of the nearest border voxel.
+
+    Args: field: [B, *spatial, C] float. points: [B, N, R] float, voxels, axis order ij.
+    Returns: [B, N, C], dtype of `field`.
+    """
+    rank = points.shape[-1]
+    # A grid of N x 1 x 1 voxels, of which voxel n looks the field up at n + (p - n).
+    number = tf.cast(tf.range(tf.shape(points)[1]), points.dtype)
+    lookup = points - number[:, tf.newaxis] * tf.one_hot(0, rank, dtype=points.dtype)
+    for _ in range(rank - 1):
+        lookup = tf.expand_dims(lookup, 2)
+    return tf.squeeze(warp(field, lookup), axis=list(range(2, rank + 1)))
+
+
 def invert(flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Flow g with x + g(x) the point that `flow` moves to x: g(x) = -flow(x + g(x)).
 
-    Each voxel's g is improved by `s` times its error, g + s e with e = -(g + flow(x + g)), for a
-    step s of its own: it begins at 1, is halved where the error would grow and grows again where
-    it falls. Where the flow does not fold this converges; where it folds, one of several points
-    is found. Outside the grid the flow is that of the nearest border voxel, so that an inverse is
-    exact there only for a flow that is constant beyond the border.
+    Where the flow does not fold there is one such point; where it folds, one of several is found.
+    Outside the grid the flow is that of the nearest border voxel, so that an inverse is exact
+    there only for a flow that is constant beyond the border.
 
     Args: flow: [B, *spatial, R] float, voxels.
 
@@ -77,33 +92,57 @@ def invert(flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             round trip misses; below 1e-4 but where the flow is steep or leaves the grid.
     """
     flow = tf.convert_to_tensor(flow)
+    return _solved(lambda inverse: warp(flow, inverse), -flow)
 
-    def missed(inverse):
-        error = -compose(flow, inverse)
+
+def invert_points(points: tf.Tensor, flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Points q that a flow moves to the given ones, q + flow(q) = p; as `invert`, at any place.
+
+    Args: points: [B, N, R] float, voxels. flow: [B, *spatial, R], same dtype.
+
+    Returns:
+        origins: [B, N, R], same dtype, q.
+        residual: [B, N], distance of q + flow(q) from p in voxels.
+    """
+    points, flow = tf.convert_to_tensor(points), tf.convert_to_tensor(flow)
+    start = -sample(flow, points)
+    found, residual = _solved(lambda moved: sample(flow, points + moved), start)
+    return points + found, residual
+
+
+def _solved(flow_at, start):
+    """Displacements g with g + flow_at(g) = 0, and the lengths of what is left.
+
+    Each g is improved by `s` times its error, g + s e with e = -(g + flow_at(g)), for a step s
+    of its own: it begins at 1, is halved where the error would grow and grows again where it
+    falls. For an eigenvalue k > -1 of the flow's gradient some s makes the error fall, so this
+    converges wherever the flow does not fold.
+    """
+
+    def missed(found):
+        error = -(found + flow_at(found))
         return error, tf.norm(error, axis=-1)
 
-    def unfinished(number, _inverse, _error, residual, _step):
+    def unfinished(number, _found, _error, residual, _step):
         return tf.logical_and(number < _MOST_STEPS, tf.reduce_any(residual > _TOLERANCE))
 
-    def improve(number, inverse, error, residual, step):
-        trial = inverse + step[..., tf.newaxis] * error
+    def improve(number, found, error, residual, step):
+        trial = found + step[..., tf.newaxis] * error
         trial_error, trial_residual = missed(trial)
         better = trial_residual < residual
         chosen = better[..., tf.newaxis]
         return (
             number + 1,
-            tf.where(chosen, trial, inverse),
+            tf.where(chosen, trial, found),
             tf.where(chosen, trial_error, error),
             tf.where(better, trial_residual, residual),
             tf.where(better, tf.minimum(1.5 * step, 1.0), 0.5 * step),
         )
 
-    start = -flow
     error, residual = missed(start)
-    _, inverse, _, residual, _ = tf.while_loop(
-        unfinished, improve, (0, start, error, residual, tf.ones_like(residual))
-    )
-    return inverse, residual
+    state = (0, start, error, residual, tf.ones_like(residual))
+    _, found, _, residual, _ = tf.while_loop(unfinished, improve, state)
+    return found, residual
 
 
 def integrate(velocity: tf.Tensor, steps: int = 7) -> tf.Tensor:

@@ -54,10 +54,10 @@ def _deepest_stages(table, task, models, fixed, moving):
     images = (scan.volume[None, ..., None].astype("float32") / 255 for scan in (fixed, moving))
     return [
         (
-            "affine" if stage.matrix is not None else f"cascade {number}",
+            stage.name,
             stage.flow.numpy()[0],
             stage.total_flow.numpy()[0],
             stage.warped.numpy()[0, ..., 0],
         )
-        for number, stage in enumerate(model(*images).stages)
+        for stage in model(*images).stages
     ]

@@ -79,13 +79,13 @@ def _model(folder, trusted):
 
     if folder.is_dir() and not trusted:
         config = read_config(folder)
-        base = config["network"].get("base")
-        if not trust.may_import(base, config):
+        code = trust.code_of(config)
+        if not trust.may_import(code, config):
             weights = [("total", f"{count_parameters(folder)[0]:,}")]
-            code = [("not imported", f"{base} (--trust-code imports it)")]
-            return _sections(folder, config, Code=code, Parameters=weights)
+            rows = [("not imported", f"{code} (--trust-code imports it)")]
+            return _sections(folder, config, Code=rows, Parameters=weights)
     model, config = load_model(folder, trust_code=trusted)
-    parameters = [(network.name, network.count_params()) for network in model.networks]
+    parameters = [(name, _count(weights)) for name, weights in model.parts.items()]
     rows = [(name, f"{n:,}") for name, n in parameters]
     rows.append(("total", f"{sum(n for _, n in parameters):,}"))
     options = [
@@ -94,6 +94,10 @@ def _model(folder, trusted):
         if not option.for_training
     ]
     return _sections(folder, config, Parameters=rows, Options=options or [("none", "")])
+
+
+def _count(weights):
+    return sum(weight.shape.num_elements() for weight in weights)
 
 
 def _sections(folder, config, **found):

@@ -95,21 +95,23 @@ def _source(args):
 
 def _of_model(folder, settings, trusted):
     """A model's training config, or the default one around its network, and its shape."""
-    from rcn_tf.models import trust
+    from rcn_tf.models import CASCADE, model_class, trust
     from rcn_tf.models.folder import read_config
     from rcn_tf.models.size_check import check_values
     from rcn_tf.training.config import TrainingConfig
 
     model = read_config(folder)
     network = dict(model["network"])
-    trust.check_import(network.get("base"), model, trusted, folder / "config.json")
+    trust.check_import(trust.code_of(model), model, trusted, folder / "config.json")
     training = model.get("training")
     values = training.get("config") if isinstance(training, dict) else None
     where = folder / "config.json"
     try:
-        check_values(network)
+        name = model.get("model", CASCADE)
+        check_values(model_class(name), network)
         shape = tuple(map(int, network.pop("volume_shape", DEFAULT_SHAPE)))
         values = {**(values or {}), "precision": network.pop("precision", "float32")}
+        values["model"] = name
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: bad `network` or `training`: {error}") from error
     config = TrainingConfig.from_dict({**values, "network": network}, str(where))

@@ -112,10 +112,11 @@ def _check_code(args, config):
     from rcn_tf.models import trust
     from rcn_tf.training.run_folder import CONFIG, ENVIRONMENT
 
-    base, path = config.network.base, args.out / ENVIRONMENT
-    named = any(setting.startswith("network.base=") for setting in args.settings)
+    code = trust.code_of({"model": config.model, "network": dict(config.network)})
+    path = args.out / ENVIRONMENT
+    named = any(setting.startswith(("network.", "model=")) for setting in args.settings)
     record = read_json(path) if path.is_file() else {}
-    trust.check_import(base, record, args.trust_code or named, args.out / CONFIG)
+    trust.check_import(code, record, args.trust_code or named, args.out / CONFIG)
 
 
 def _settings(args):

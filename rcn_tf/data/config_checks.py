@@ -50,9 +50,10 @@ class ConfigChecker:
 
     def image_size(self, value):
         sizes = [value] * 3 if isinstance(value, int) else value
-        good = isinstance(sizes, list) and len(sizes) == 3
+        good = isinstance(sizes, list) and len(sizes) in (2, 3)
         if not good or not all(type(n) is int and n > 0 for n in sizes):
-            self._fail("image_size", "must be a positive integer or a list of three", value)
+            rule = "must be a positive integer or a list of three, for planes of two"
+            self._fail("image_size", rule, value)
         return tuple(sizes)
 
     def files(self, value):

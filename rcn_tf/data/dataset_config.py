@@ -3,7 +3,7 @@
 The format is the original RCN project's:
 
     {"files": {"lpba": {"path": "lpba_val.h5"}, "/": {"path": "msd_dataset.h5"}},
-     "image_size": [128, 128, 128],             or one number for a cube
+     "image_size": [128, 128, 128],             or one number for a cube, or two for planes
      "image_type": "liver" | "brain" | "lung",  segmentations: 0/255 masks, or label ids
      "schemes": {"1": {"combine-train": 1.0}, "2": {"lpba-val": 1.0}},
      "subsets": {"combine-train": ["adni/1", ...], "lpba-val": ["lpba/S02", ...]},
@@ -44,7 +44,7 @@ IMAGE_TYPES = ("liver", "brain", "lung")
 class DatasetConfig:
     """A parsed dataset config. Scan ids are entries "alias/id" throughout.
 
-    files: {alias: path}; image_size: (D, H, W); image_type: one of IMAGE_TYPES;
+    files: {alias: path}; image_size: (D, H, W) or (H, W); image_type: one of IMAGE_TYPES;
     schemes: {name: {subset: share}}; subsets: {name: (scan id, ...)}; atlas: scan id or None;
     paired: bool, or the names of the subsets that are; structures: {name: label id} or None
     (`segmentation_class_value`); excluded: (scan id, ...), already left out of the subsets;

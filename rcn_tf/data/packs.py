@@ -1,8 +1,8 @@
 """Reads HDF5 packs: one group per scan, as in the data of the original RCN project.
 
-A group holds `volume` uint8 [D, H, W] (0..255), and optionally `segmentation` (integers
-[D, H, W]: 0/255 for the liver, label ids for brains) and `point` (float [n, 3], voxels, axis
-order ij, -1 in all three where a landmark is missing). Packs written by this project carry
+A group holds `volume` uint8 [D, H, W] or [H, W] (0..255), and optionally `segmentation` (integers
+of the same shape: 0/255 for the liver, label ids for brains) and `point` (float [n, R], voxels,
+axis order ij, -1 in all R where a landmark is missing). Packs written by this project carry
 attributes as well (geometry, source, checksum: see `data_prep.packs`); none is needed here.
 Every error names the file and the key. Packs are untrusted: links to other files, arrays stored
 in other files and arrays larger than the machine's memory are refused.
@@ -23,15 +23,13 @@ from rcn_tf.files.whole_files import physical_memory
 
 _HDF5_SAYS = ("Unable to", "Can't", "unable to")  # how its errors begin
 
-_HDF5_SAYS = ("Unable to", "Can't", "unable to")  # how its errors begin
-
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
     """One scan of a pack, as stored.
 
-    volume: uint8 [D, H, W]; segmentation: uint8 or uint16 [D, H, W] or None;
-    points: float32 [n, 3] in voxels, -1 where missing, or None; attributes: dict.
+    volume: uint8 [*spatial]; segmentation: uint8 or uint16 [*spatial] or None;
+    points: float32 [n, R] in voxels, -1 where missing, or None; attributes: dict.
     """
 
     id: str
@@ -152,9 +150,9 @@ class PackReader:
             raise ValueError(
                 f"`volume` of {self._name(scan_id)} must be uint8; got {volume.dtype}."
             )
-        if volume.ndim != 3 or 0 in volume.shape:
+        if volume.ndim not in (2, 3) or 0 in volume.shape:
             raise ValueError(
-                f"`volume` of {self._name(scan_id)} must have shape (D, H, W); "
+                f"`volume` of {self._name(scan_id)} must have shape (D, H, W) or (H, W); "
                 f"got {tuple(volume.shape)}."
             )
         labels = group.get("segmentation")
@@ -168,9 +166,9 @@ class PackReader:
                 f"`segmentation` of {self._name(scan_id)} must be integers; got {labels.dtype}."
             )
         points = group.get("point")
-        if points is not None and (points.ndim != 2 or points.shape[1] != 3):
+        if points is not None and (points.ndim != 2 or points.shape[1] != volume.ndim):
             raise ValueError(
-                f"`point` of {self._name(scan_id)} must have shape (n, 3); "
+                f"`point` of {self._name(scan_id)} must have shape (n, {volume.ndim}); "
                 f"got {tuple(points.shape)}."
             )
         if points is not None and points.dtype.kind not in "iuf":

@@ -1,10 +1,18 @@
 """tf.data pipeline of training pairs.
 
-Batches are dicts: `fixed`, `moving` float32 [B, D, H, W, 1] in [0, 1]; for supervised training
-also `reference_flow` [B, D, H, W, 3]. Background threads read ahead and scans are cached as
-uint8 (`rcn_tf.data.scans`); order and augmentation are functions of (seed, step) alone. The
-replicas of a tf.distribute strategy each read their own part of every global batch, on however
-many machines: together they see what one device would.
+Batches are dicts: `fixed`, `moving` float32 [B, *spatial, 1] in [0, 1], and what the objective
+needs (`rcn_tf.losses.terms.BATCH_ENTRIES`):
+
+    labels           fixed_labels, moving_labels int32 [B, *spatial]
+    landmarks        fixed_landmarks, moving_landmarks float32 [B, N, R], voxels; landmark_mask
+                     [B, N], 1 where both are known; spacing [B, R] of the moving scan, mm
+    reference_flow   reference_flow float32 [B, *spatial, R], voxels
+
+Labels and landmarks of the moving scan follow its augmentation, labels one-hot linear with an
+argmax. Landmarks correspond by their place in the list; shorter lists are padded. Background
+threads read ahead and scans are cached as uint8 (`rcn_tf.data.scans`); order and augmentation are
+functions of (seed, step) alone. The replicas of a tf.distribute strategy each read their own part
+of every global batch, on however many machines: together they see what one device would.
 """
 
 import dataclasses
@@ -13,12 +21,15 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
-from rcn_tf.data.augmentation import augment_images
+import custom_ops
+from rcn_tf import discrete_warps, fields
+from rcn_tf.data.augmentation import batch_flow
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.identity import training_identity
 from rcn_tf.data.pairs import TrainingOrder, scheme_pairs
 from rcn_tf.data.reference_flows import ReferenceFlows
 from rcn_tf.data.scans import ScanStore
+from rcn_tf.metrics.landmarks import is_missing
 
 PARALLEL_READS = 4
 PREFETCH = 2
@@ -34,12 +45,14 @@ class TrainingData:
     seed: int
     augment: bool
     flows: Optional[ReferenceFlows] = None
+    needs: frozenset = frozenset()
+    landmarks: int = 0  # the most that a scan has
     identity: Optional[dict] = None  # `rcn_tf.data.identity`
     failures: list = dataclasses.field(default_factory=list)  # of reading, as raised
 
     @property
     def volume_shape(self):
-        """(D, H, W) of the scans."""
+        """(D, H, W) or (H, W) of the scans."""
         return self.store.config.image_size
 
     def batches(self, start_step=0, part=0, parts=1, parts_here=1):
@@ -100,20 +113,54 @@ class TrainingData:
         return [" <- ".join(self.order[draw]) for draw in draws]
 
     def _read(self, pair):
-        images = [self.store.read(scan).volume[..., None] for scan in pair]
-        return (*images, *([] if self.flows is None else [self.flows.read(*pair)]))
+        """Arrays of a pair in the order of `_specs`."""
+        fixed, moving = (self.store.read(scan) for scan in pair)
+        arrays = [scan.volume[..., None] for scan in (fixed, moving)]
+        if "labels" in self.needs:
+            arrays += [scan.segmentation.astype(np.int32) for scan in (fixed, moving)]
+        if "landmarks" in self.needs:
+            points = [self._padded(scan.points) for scan in (fixed, moving)]
+            known = ~(is_missing(points[0]) | is_missing(points[1]))
+            arrays += [*points, known.astype(np.float32), self._spacing(moving)]
+        if self.flows is not None:
+            arrays.append(self.flows.read(*pair))
+        return tuple(arrays)
+
+    def _padded(self, points):
+        """Landmarks as many as the most that a scan has; the further ones are missing."""
+        return np.pad(points, [(0, self.landmarks - len(points)), (0, 0)], constant_values=-1)
+
+    def _spacing(self, scan):
+        """mm per voxel along each array axis; packs store ITK's order (x, y, z)."""
+        rank = len(self.volume_shape)
+        spacing = scan.attributes.get("spacing", np.ones(rank))
+        return np.asarray(spacing, np.float32)[:rank][::-1].copy()
 
     def _specs(self):
-        image = (tf.uint8, (*self.volume_shape, 1))
+        shape, rank = self.volume_shape, len(self.volume_shape)
+        image, points = (tf.uint8, (*shape, 1)), (tf.float32, (self.landmarks, rank))
         specs = {"fixed": image, "moving": image}
+        if "labels" in self.needs:
+            specs.update(fixed_labels=(tf.int32, shape), moving_labels=(tf.int32, shape))
+        if "landmarks" in self.needs:
+            specs.update(fixed_landmarks=points, moving_landmarks=points)
+            specs.update(landmark_mask=(tf.float32, (self.landmarks,)))
+            specs.update(spacing=(tf.float32, (rank,)))
         if self.flows is not None:
-            specs["reference_flow"] = (tf.float32, (*self.volume_shape, 3))
+            specs["reference_flow"] = (tf.float32, (*shape, rank))
         return specs
 
     def _finish(self, steps, places, batch):
         batch = _as_float(batch)
         if self.augment:
-            batch["moving"] = augment_images(batch["moving"], self.seed, steps[0], places)
+            flow = batch_flow(self.volume_shape, self.seed, steps[0], places)
+            batch["moving"] = custom_ops.warp(batch["moving"], flow)
+            if "labels" in self.needs:
+                labels = batch["moving_labels"][..., tf.newaxis]
+                batch["moving_labels"] = discrete_warps.warp_labels(labels, flow)[..., 0]
+            if "landmarks" in self.needs:
+                points = fields.invert_points(batch["moving_landmarks"], flow)[0]
+                batch["moving_landmarks"] = points
         return batch
 
 
@@ -125,7 +172,8 @@ def training_dataset(
     seed=0,
     augment=True,
     reference_flows=None,
-    cache_bytes=2 << 30,
+    needs=frozenset(),
+    store=None,
 ):
     """Training pairs of a scheme, after a check of every scan.
 
@@ -134,12 +182,13 @@ def training_dataset(
         batch_size: of the global batch. seed: non-negative; of order and augmentation.
         augment: deform the moving images at random.
         reference_flows: file of `rcn_tf.data.reference_flows`; only its pairs are then used.
-        cache_bytes: memory for scans.
+        needs: of "labels" and "landmarks", which are then read too.
+        store: ScanStore of the config, where there is one already.
     Returns: TrainingData.
     Raises: FileNotFoundError, KeyError, ValueError: naming the file and the key, also for any
         scan that cannot be used.
     """
-    config = load_dataset_config(config)
+    config = load_dataset_config(config) if store is None else store.config
     groups = scheme_pairs(config, scheme)
     flows = None
     if reference_flows is not None:
@@ -147,11 +196,30 @@ def training_dataset(
         groups = [([pair for pair in pairs if pair in flows], share) for pairs, share in groups]
         if not all(pairs for pairs, _ in groups):
             raise ValueError(f"{reference_flows} has no flow for a subset of scheme {scheme!r}.")
-    store = ScanStore(config, cache_bytes, annotations=False)
-    checksums = store.check(_scans_of(config, config.scheme(scheme)))
+    annotations = bool(needs & {"labels", "landmarks"})
+    store = store or ScanStore(config, annotations=annotations)
+    scans = _scans_of(config, config.scheme(scheme))
+    checksums = store.check(scans)
+    landmarks = _check_annotations(store, scans, needs)
     identity = training_identity(config, scheme, checksums, reference_flows)
     order = TrainingOrder(groups, seed)
-    return TrainingData(store, order, batch_size, seed, augment, flows, identity)
+    return TrainingData(
+        store, order, batch_size, seed, augment, flows, frozenset(needs), landmarks, identity
+    )
+
+
+def _check_annotations(store, scans, needs):
+    """The most landmarks that a scan has. Raises: ValueError: a scan lacks what is needed."""
+    most, missing = 0, "the loss needs {} of every scan, but {!r} in {} has none."
+    for scan_id in scans if needs else ():
+        scan = store.read(scan_id)
+        for need, there in (("labels", scan.segmentation), ("landmarks", scan.points)):
+            if need in needs and there is None:
+                alias, key = store.config.locate(scan_id)
+                raise ValueError(missing.format(need, key, store.config.files[alias]))
+        if "landmarks" in needs:
+            most = max(most, len(scan.points))
+    return most
 
 
 def _scans_of(config, subsets):

@@ -1,6 +1,6 @@
 """Flows made by another method, as the target of supervised training (VTN, section V).
 
-An HDF5 file with one dataset per pair, "<fixed id> <- <moving id>", float [D, H, W, 3]: voxels
+An HDF5 file with one dataset per pair, "<fixed id> <- <moving id>", float [*spatial, R]: voxels
 of the scans' grid, axis order ij, pull-back like every flow here.
 """
 
@@ -19,7 +19,7 @@ _ARROW = " <- "
 def write_reference_flow(file, fixed, moving, flow):
     """Adds the flow of a pair to an open h5py.File, replacing an older one.
 
-    Args: fixed, moving: scan ids "alias/id". flow: [D, H, W, 3], stored as float32.
+    Args: fixed, moving: scan ids "alias/id". flow: [*spatial, R], stored as float32.
     """
     name = f"{fixed}{_ARROW}{moving}"
     if name in file:
@@ -30,13 +30,13 @@ def write_reference_flow(file, fixed, moving, flow):
 class ReferenceFlows:
     """Reads the flows of a file; threads may share it.
 
-    Args: path: of the file. shape: (D, H, W) that every flow must have.
+    Args: path: of the file. shape: sizes of the grid that every flow must have.
     Raises: FileNotFoundError: no such file. ValueError: not HDF5, no flow in it, or one that is
         not a flow of that shape.
     """
 
     def __init__(self, path, shape):
-        self._path, self._shape = path, (*shape, 3)
+        self._path, self._shape = path, (*shape, len(shape))
         self._lock = threading.Lock()
         self._file = open_hdf5(pathlib.Path(path))
         self._names = set()
@@ -48,7 +48,7 @@ class ReferenceFlows:
         return _ARROW.join(pair) in self._names
 
     def read(self, fixed, moving):
-        """Flow [D, H, W, 3] float32 of a pair.
+        """Flow [*spatial, R] float32 of a pair.
 
         Raises: ValueError: it is not finite.
         """

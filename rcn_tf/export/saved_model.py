@@ -9,7 +9,7 @@ Its signatures, all tensors float32 but for the label ids (int32):
                  interpolation "linear" | "nearest" | "labels" -> warped [B, d', h', w', C]
     warp_labels  labels [B, d, h, w, C] int32, flow -> warped, int32
 
-"labels" takes every value for an id and never mixes two (`rcn_tf.export.warps`). Everything is
+"labels" takes every value for an id and never mixes two (`rcn_tf.discrete_warps`). Everything is
 made of TensorFlow's own ops unless the native warp is asked for, whose library then lies in
 `assets.extra/`. `rcn_export.json` says what goes in and how images were prepared.
 """
@@ -21,8 +21,8 @@ import shutil
 import tensorflow as tf
 
 import custom_ops
+from rcn_tf import discrete_warps
 from rcn_tf.errors import one_line, tensorflow_reason
-from rcn_tf.export import warps as exported_warps
 from rcn_tf.files.plain_names import is_plain
 from rcn_tf.files.whole_files import replacing_folder, write_json
 from rcn_tf.models.folder import describe, versions
@@ -150,14 +150,14 @@ def _warp(image, flow, interpolation):
     tf.debugging.Assert(tf.reduce_any(chosen), [message, interpolation])
     branches = (
         lambda: custom_ops.warp(image, flow),
-        lambda: exported_warps.warp_nearest(image, flow),
-        lambda: exported_warps.warp_labels(image, flow),
+        lambda: discrete_warps.warp_nearest(image, flow),
+        lambda: discrete_warps.warp_labels(image, flow),
     )
     return {"warped": tf.switch_case(tf.argmax(chosen, output_type=tf.int32), branches)}
 
 
 def _warp_labels(labels, flow):
-    return {"warped": exported_warps.warp_labels(_fitting(labels, flow), flow)}
+    return {"warped": discrete_warps.warp_labels(_fitting(labels, flow), flow)}
 
 
 def _checked_pair(fixed, moving, shape):

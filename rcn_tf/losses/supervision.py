@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from custom_ops import warp
+from rcn_tf.fields import sample
 
 _EPSILON = 1e-6
 
@@ -77,11 +78,12 @@ def landmark_error(
 
     Returns: [B], mm; 0 where a pair has no landmark.
     """
-    mapped = fixed_landmarks + _flow_at(fixed_landmarks, flow)
+    known = mask > 0
+    finite = tf.where(known[..., tf.newaxis], fixed_landmarks, 0.0)  # whatever padding holds
+    mapped = finite + sample(flow, finite)
     spacing = tf.convert_to_tensor(spacing, flow.dtype)
     difference = (mapped - moving_landmarks) * spacing[..., tf.newaxis, :]
-    known = mask > 0
-    difference = tf.where(known[..., tf.newaxis], difference, 0.0)  # whatever padding holds
+    difference = tf.where(known[..., tf.newaxis], difference, 0.0)
     distance = _length(tf.square(difference))
     counts = tf.reduce_sum(tf.cast(known, flow.dtype), axis=1)
     return tf.reduce_sum(distance, axis=1) / tf.maximum(counts, 1.0)
@@ -92,21 +94,6 @@ def _length(squares):
     squared = tf.reduce_sum(squares, axis=-1)
     positive = squared > 0
     return tf.where(positive, tf.sqrt(tf.where(positive, squared, 1.0)), 0.0)
-
-
-def _flow_at(points, flow):
-    """Flow [B, *spatial, R] at points [B, N, R], linearly.
-
-    The points are a grid of N x 1 x 1 voxels; voxel n of it looks the flow up at n + (p - n).
-    """
-    rank = flow.shape[-1]
-    number = tf.cast(tf.range(tf.shape(points)[1]), points.dtype)
-    along = tf.one_hot(0, rank, dtype=points.dtype)
-    lookup = points - number[:, tf.newaxis] * along
-    lookup = tf.where(tf.math.is_finite(lookup), lookup, 0.0)
-    for _ in range(rank - 1):
-        lookup = tf.expand_dims(lookup, 2)
-    return tf.squeeze(warp(flow, lookup), axis=list(range(2, rank + 1)))
 
 
 def _chosen_ids(fixed_labels, moving_labels, number, step, seed):

@@ -14,7 +14,6 @@ weights. A model of one's own is a subclass with an `__init__` that makes the la
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 import numbers
 from collections.abc import Mapping
@@ -244,17 +243,3 @@ def stages_of(model, **options) -> tuple[tuple[str, str], ...]:
 
     tf.function(trace).get_concrete_function(image, image)
     return tuple(found)
-
-
-def arguments_of(model_class) -> dict[str, inspect.Parameter]:
-    """The arguments that a model's class takes besides shape and precision, by name.
-
-    Those two come from the data and from how the model is to be run.
-    """
-    parameters = dict(inspect.signature(model_class).parameters)
-    return {
-        name: parameter
-        for name, parameter in parameters.items()
-        if name not in ("self", "volume_shape", "precision", "name")
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    }

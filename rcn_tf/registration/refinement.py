@@ -16,6 +16,7 @@ import tensorflow as tf
 from rcn_tf import fields
 from rcn_tf.keras_api import keras
 from rcn_tf.losses.objective import RCN_WEIGHTS, registration_losses
+from rcn_tf.losses.terms import REVERSED, TERMS
 from rcn_tf.models.output import RegistrationOutput
 
 REFINED = "refined"
@@ -113,14 +114,25 @@ def training_weights(config):
 
 
 def _stage_weights(weights):
-    """The terms of the training's loss that one more dense stage has."""
+    """The terms of the training's loss that one more dense stage has: those of images and flow."""
     dense = weights.get("dense", {})
     if isinstance(dense, (list, tuple)):
         dense = dense[-1] if dense else {}
-    similarity = weights.get("final", {}).get("similarity", 0)
-    if not similarity and not dense.get("similarity"):  # as after a supervised training
+    dense = {term: value for term, value in dense.items() if not TERMS[term].needs}
+    final = {
+        term: value
+        for term, value in weights.get("final", {}).items()
+        if REVERSED in TERMS[term].places
+    }
+    compared = [
+        value
+        for part in (dense, final)
+        for term, value in part.items()
+        if REVERSED in TERMS[term].places
+    ]
+    if not any(compared):  # as after a supervised training
         return _stage_weights(RCN_WEIGHTS)
-    return {"dense": dense, "final": {"similarity": similarity}}
+    return {"dense": dense, "final": final}
 
 
 def _finite(loss):

@@ -49,12 +49,9 @@ def check_keys(cls, values, root=None, prefix=""):
 
 def unknown_key(cls, key):
     """What to say of an unknown dotted key: the nearest one, or those of its level."""
-    known = [*typing.get_type_hints(cls), *known_keys(cls)]
-    endings = difflib.get_close_matches(_ending(key), map(_ending, known), n=1)
-    if endings:
-        candidates = [name for name in known if _ending(name) in endings]
-        near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.0)
-        return f"unknown key {key!r}; did you mean {near[0]!r}?"
+    found = nearest_key(key, [*typing.get_type_hints(cls), *known_keys(cls)], otherwise="")
+    if found:
+        return found
     level = cls
     for parent in key.split(".")[:-1]:
         inner = typing.get_type_hints(level).get(parent)
@@ -62,6 +59,21 @@ def unknown_key(cls, key):
             break
         level = inner
     return f"unknown key {key!r}; known there: {', '.join(typing.get_type_hints(level))}."
+
+
+def nearest_key(key, known, otherwise=None):
+    """What to say of an unknown dotted key: the nearest known one, by its last part.
+
+    Args: otherwise: said where none is near; by default the known ones.
+    """
+    endings = difflib.get_close_matches(_ending(key), map(_ending, known), n=1)
+    if endings:
+        candidates = [name for name in known if _ending(name) in endings]
+        near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.0)
+        return f"unknown key {key!r}; did you mean {near[0]!r}?"
+    if otherwise is None:
+        return f"unknown key {key!r}; known there: {', '.join(map(_ending, known))}."
+    return otherwise
 
 
 def build(cls, values):
@@ -102,7 +114,7 @@ def convert_fields(instance, prefix=""):
     Raises: ValueError: a value of another type, named with `prefix`.
     """
     for name, hint in typing.get_type_hints(type(instance)).items():
-        value = _converted(getattr(instance, name), hint, f"{prefix}{name}")
+        value = converted(getattr(instance, name), hint, f"{prefix}{name}")
         object.__setattr__(instance, name, value)
 
 
@@ -110,7 +122,13 @@ def _ending(key):
     return key.rpartition(".")[2]
 
 
-def _converted(value, hint, name):
+def converted(value, hint, name):
+    """A value as its annotated type.
+
+    A whole number will do for a number, a list for a tuple; a boolean never is a number.
+
+    Raises: ValueError: a value of another type, called `name`.
+    """
     options = typing.get_args(hint) if typing.get_origin(hint) is typing.Union else (hint,)
     for option in options:
         fits, result = _as(value, option)
@@ -130,9 +148,9 @@ def _as(value, option):
     if kind is int and type(value) is float and value.is_integer():  # 1e5
         return True, int(value)
     if kind is tuple:
-        return isinstance(value, (list, tuple)), _read_only(value)
+        return isinstance(value, (list, tuple)), read_only(value)
     if kind is collections.abc.Mapping:
-        return isinstance(value, kind), _read_only(value)
+        return isinstance(value, kind), read_only(value)
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool)), value
 
 
@@ -144,9 +162,10 @@ def _description(option):
     return _DESCRIPTIONS[typing.get_origin(option) or option]
 
 
-def _read_only(value):
+def read_only(value):
+    """Nested mappings and lists as mappings and tuples that cannot be changed."""
     if isinstance(value, collections.abc.Mapping):
-        return types.MappingProxyType({key: _read_only(inner) for key, inner in value.items()})
+        return types.MappingProxyType({key: read_only(inner) for key, inner in value.items()})
     if isinstance(value, (list, tuple)):
-        return tuple(_read_only(inner) for inner in value)
+        return tuple(read_only(inner) for inner in value)
     return value

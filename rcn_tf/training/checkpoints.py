@@ -37,6 +37,11 @@ class Checkpoints:
         """Number of training steps that the state in memory has behind it."""
         return int(self._step.numpy())
 
+    @property
+    def step_variable(self):
+        """The same as a variable, which compiled functions read."""
+        return self._step
+
     def advance(self):
         """Counts a step. The optimiser's own count leaves out those that overflowed."""
         self._step.assign_add(1)

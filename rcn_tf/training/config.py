@@ -19,16 +19,19 @@ import pathlib
 from collections.abc import Mapping
 from typing import Literal, Optional, Union
 
-from rcn_tf.losses.objective import RCN_WEIGHTS, check_weights
+from rcn_tf.losses.objective import RCN_WEIGHTS, check_weights, needs
+from rcn_tf.models import CASCADE, model_class, trust
 from rcn_tf.presets import names as preset_names
 from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.settings.arguments import Arguments, checked_arguments
 from rcn_tf.settings.fields import build, check_keys, convert_fields, plain
 from rcn_tf.settings.files import SUFFIXES, read_settings_file
 from rcn_tf.settings.overrides import apply_settings
 from rcn_tf.training.optimizers import check_optimizer
-from rcn_tf.wording import counted
+from rcn_tf.training.phases import phases_of, total_steps
 
 _PATHS = ("data.config", "data.reference_flows")
+_WHOLE = ("loss", "network", "options")  # a file's value takes the place of the default's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,22 +44,6 @@ class DataConfig:
 
     def __post_init__(self):
         convert_fields(self, "data.")
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkConfig:
-    """Arguments of `rcn_tf.RecursiveCascade`, which checks `base` and `init`."""
-
-    base: str = "vtn"
-    n_cascades: int = 10
-    channels: int = 16
-    affine: bool = True
-    affine_channels: int = 16
-    init: str = "gentle"
-
-    def __post_init__(self):
-        convert_fields(self, "network.")
-        _require_positive(self, ("channels", "affine_channels"), "network.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +86,10 @@ class TrainingConfig:
 
     description: str = ""  # what the run reproduces, for people
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
-    n_repeats: int = 1  # shared-weight repeats during training
+    model: str = CASCADE  # of rcn_tf.models.MODELS, or "package.module:Class"
+    network: Mapping = dataclasses.field(default_factory=dict)  # arguments of the model
+    n_repeats: int = 1  # shared-weight repeats during training, the cascades' call option
+    options: Mapping = dataclasses.field(default_factory=dict)  # further call options
     recompute: Union[bool, Literal["auto"]] = "auto"  # gradient checkpointing
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     loss: Mapping = dataclasses.field(
@@ -118,26 +107,31 @@ class TrainingConfig:
     checkpoint_every: int = 1000
     keep_checkpoints: int = 3
     validation: ValidationConfig = dataclasses.field(default_factory=ValidationConfig)
+    phases: tuple = ()  # rcn_tf.training.phases; none: one phase of the settings above
 
     def __post_init__(self):
         convert_fields(self)
+        object.__setattr__(self, "network", checked_network(self.model, self.network))
+        if "n_repeats" in self.options:
+            raise ValueError("`options.n_repeats`: set `n_repeats` itself.")
         _require_positive(self, ("n_repeats", "steps", "batch_size", "log_every", "images_every"))
         _require_positive(self, ("checkpoint_every", "keep_checkpoints"))
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"`seed` must lie in 0 .. 2**32 - 1; got {self.seed}.")
         _check_halvings(self.halve_at)
         check_weights(self.loss)
-        dense, cascades = self.loss.get("dense"), self.network.n_cascades
-        if isinstance(dense, tuple) and len(dense) != cascades:
-            entries, wanted = counted(len(dense), "entry", "entries"), counted(cascades, "cascade")
-            raise ValueError(f"`loss.dense` has {entries} for {wanted}.")
-        if not any(_weights_in_use(self.loss, self.network)):
-            raise ValueError("`loss` leaves no term with a weight for this network.")
+        object.__setattr__(self, "steps", total_steps(self.phases, self.steps, TrainingConfig))
         if self.data.reference_flows and self.augment:
             raise ValueError(
                 "`data.reference_flows` needs `augment` false: the flows do not follow the "
                 "augmentation."
             )
+
+    @property
+    def call_options(self):
+        """{name: value} of the model's call options in training, those that are not the default."""
+        repeats = {"n_repeats": self.n_repeats} if self.n_repeats != 1 else {}
+        return {**self.options, **repeats}
 
     def __reduce__(self):
         """Copies and pickles through `to_dict`: a read-only mapping allows neither."""
@@ -168,11 +162,32 @@ class TrainingConfig:
         """Raises ValueError if a file that training needs is not named."""
         if not self.data.config:
             raise ValueError(f"{where}: `data.config` must name a dataset config (--data).")
-        if self.loss.get("final", {}).get("endpoint_error") and not self.data.reference_flows:
+        flows_needed = any("reference_flow" in needs(phase.loss) for phase in phases_of(self))
+        if flows_needed and not self.data.reference_flows:
             raise ValueError(
                 f"{where}: `endpoint_error` needs reference flows: name their file in "
                 "`data.reference_flows`."
             )
+
+
+def checked_network(model, network, trusted=False):
+    """Arguments of a model, all of them, `volume_shape` and `precision` left out.
+
+    Those of a model of one's own stay as they are given: its module may only be imported once
+    that is known to be allowed (`rcn_tf.models.trust`), which `trusted` says.
+
+    Raises: ValueError: there is no such model, or no such argument, or one of another type.
+    """
+    if trust.is_foreign(model) and not trusted:
+        return Arguments(network)
+    made = model_class(model)
+    return checked_arguments(
+        made,
+        network,
+        "network.",
+        leave_out=("volume_shape", "precision"),
+        defaults=made.TRAINING_DEFAULTS,
+    )
 
 
 def load_training_config(source, settings=()):
@@ -205,7 +220,7 @@ def read_training_config(source, settings=()):
         raise ValueError(f"{where}: {error}") from error
     values = TrainingConfig().to_dict()
     for key, value in given.items():
-        group = isinstance(values[key], dict) and key != "loss"  # which is replaced as a whole
+        group = isinstance(values[key], dict) and key not in _WHOLE
         values[key] = {**values[key], **value} if group else value
     values = apply_settings(TrainingConfig, values, settings, _PATHS)
     return TrainingConfig.from_dict(values, where)
@@ -233,15 +248,6 @@ def _missing(path):
         return f"{path} does not exist" + (f"; did you mean the preset {near}?" if near else ".")
     hint = preset_names.hint(path.name)
     return f"{path} is neither a training config nor a preset; {hint}"
-
-
-def _weights_in_use(loss, network):
-    """Weights of all loss terms that a network has stages for."""
-    dense = loss.get("dense", {}) if network.n_cascades else {}
-    parts = [*(dense if isinstance(dense, tuple) else [dense]), loss.get("final", {})]
-    if network.affine:
-        parts.append(loss.get("affine", {}))
-    return [weight for part in parts for weight in part.values()]
 
 
 def _require_positive(section, keys, prefix=""):

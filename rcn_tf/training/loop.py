@@ -11,16 +11,18 @@ import tensorflow as tf
 
 from rcn_tf.data.pipeline import training_dataset
 from rcn_tf.keras_api import keras
+from rcn_tf.losses.objective import check_stages, needs
 from rcn_tf.metrics import folding_fraction
-from rcn_tf.models.cascade import RecursiveCascade
 from rcn_tf.models.folder import save_model
-from rcn_tf.models.weights import named_weights
+from rcn_tf.models.model import stages_of
 from rcn_tf.networks.precision import scaled_optimizer
 from rcn_tf.training import monitor
 from rcn_tf.training.available_memory import available_to_replica
 from rcn_tf.training.checkpoints import Checkpoints, newest_step
+from rcn_tf.training.making import make_model
 from rcn_tf.training.memory import choose_recompute
-from rcn_tf.training.optimizers import Halving, create_slots, make_optimizer
+from rcn_tf.training.optimizers import create_slots, make_optimizer
+from rcn_tf.training.phases import learning_rate_of, phases_of
 from rcn_tf.training.records import Records
 from rcn_tf.training.run_folder import (
     check_data,
@@ -126,6 +128,8 @@ class _Run:
         self.folder = folder
         self.strategy = strategy
         self.lock = lock
+        self.phases = phases_of(config)
+        self.phase = None
         self.source = training_dataset(
             config.data.config,
             config.data.scheme,
@@ -133,13 +137,14 @@ class _Run:
             seed=config.seed,
             augment=config.augment,
             reference_flows=config.data.reference_flows,
+            needs=frozenset().union(*(needs(phase.loss) for phase in self.phases)),
         )
         self.source.check_replicas(strategy)
         self.validation = make_validation(config)
-        self.schedule = Halving(config.optimizer.learning_rate, config.halve_at)
+        self.schedule = learning_rate_of(self.phases)
         self.warnings = monitor.at_the_start(config, self.source, self.validation)
         self.flat_loss = monitor.FlatLoss()
-        original = config.network.init == "original"
+        original = config.network.get("init") == "original"
         self.folding = monitor.Folding(config.steps // 10 if original else 0, original=original)
         self.not_falling = monitor.NotFalling()
         self.is_chief = is_chief(strategy)
@@ -158,26 +163,37 @@ class _Run:
     def _build(self):
         """Network, optimiser and what saves them."""
         config = self.config
-        self.model = RecursiveCascade(
-            volume_shape=self.source.volume_shape,
-            precision=config.precision,
-            **dataclasses.asdict(config.network),
-        )
-        optimizer = make_optimizer(halve_at=config.halve_at, **dataclasses.asdict(config.optimizer))
-        optimizer = scaled_optimizer(optimizer, config.precision)
-        create_slots(optimizer, self.model.trainable_variables)
+        self.model = make_model(config, self.source.volume_shape)
+        for phase in self.phases:
+            check_stages(phase.loss, stages_of(self.model, **phase.options))
+            phase.variables(self.model)
+        settings = {**dataclasses.asdict(config.optimizer), "learning_rate": self.schedule}
+        self.optimizer = scaled_optimizer(make_optimizer(**settings), config.precision)
+        create_slots(self.optimizer, self.model.trainable_variables)
         self.checkpoints = Checkpoints(
-            self.folder / "checkpoints", self.model, optimizer, config.keep_checkpoints
+            self.folder / "checkpoints", self.model, self.optimizer, config.keep_checkpoints
         )
-        self.step_function = make_train_step(
-            self.strategy,
-            self.model,
-            optimizer,
-            weights=config.loss,
-            batch_size=config.batch_size,
-            n_repeats=config.n_repeats,
-            recompute=self.recompute,
-        )
+
+    def _enter(self, step):
+        """Makes the step function of the phase that a step belongs to, where it is a new one."""
+        phase = next(phase for phase in self.phases if step < phase.end)
+        if phase is self.phase:
+            return
+        self.phase = phase
+        options = dict(phase.options)
+        if self.recompute:
+            options["recompute"] = True
+        with self.strategy.scope():
+            self.step_function = make_train_step(
+                self.strategy,
+                self.model,
+                self.optimizer,
+                weights=phase.loss,
+                batch_size=self.config.batch_size,
+                variables=phase.variables(self.model),
+                step=self.checkpoints.step_variable,
+                **options,
+            )
 
     def compare_data(self):
         """Raises ValueError if a resumed run's data are others than it began with."""
@@ -229,6 +245,7 @@ class _Run:
                 self._warn(step, warning)
 
     def _take_step(self, batch, step):
+        self._enter(step)
         terms = self.step_function(**batch)
         terms = {name: term.numpy() for name, term in terms.items()}
         problem = monitor.source_of_nan(terms, self.source.pair_names(step))
@@ -284,7 +301,7 @@ class _Run:
             self.strategy.experimental_local_results(batch[key])[0][:1]
             for key in ("fixed", "moving")
         )
-        output = self.model(fixed, moving, n_repeats=self.config.n_repeats)
+        output = self.model(fixed, moving, **self.phase.options)
         flow = output.flow
         self.records.pictures(step, fixed=fixed, moving=moving, warped=output.warped, flow=flow)
         self._warn(step, self.folding(step, folding_fraction(flow)[0]))
@@ -323,7 +340,7 @@ class _Run:
 
     def _check_weights(self, step):
         """A finite loss may have had a gradient that is not: never save what came of it."""
-        for name, variable in named_weights(self.model).items():
+        for name, variable in self.model.named_weights().items():
             if not tf.reduce_all(tf.math.is_finite(variable)):
                 raise TrainingDivergedError(
                     f"weight {name} is not finite at step {step}; the last checkpoint is of "

@@ -4,8 +4,8 @@
 
 A step holds the weights, the optimiser's variables and the gradients, each as large as the
 weights; the flows and warped images of all stages; and the activations that the backward pass
-looks up. How large these are is read off the graph of one network and its gradients, which is
-traced without being run: no weight is allocated, any base network will do. With `recompute`
+looks up. How large these are is read off the graph of the model and its gradients, which is
+traced without being run: no weight is allocated, any model will do. With `recompute`
 only one stage's activations exist at a time.
 
 On a CPU (float32 and bfloat16, batches of 1 to 4, 64^3 and 128^3, 1 to 10 cascades) the estimate
@@ -14,13 +14,19 @@ hold more than is counted; `RUNTIME` was set from these runs. GPUs were not meas
 `choose_recompute` leaves a fifth of the memory free.
 """
 
+from __future__ import annotations
+
 import dataclasses
 
 import tensorflow as tf
 
-from rcn_tf.models.cascade import RecursiveCascade
+from rcn_tf.losses.objective import needs
+from rcn_tf.losses.terms import REVERSED
+from rcn_tf.models import model_class
 from rcn_tf.training.available_memory import available_memory
+from rcn_tf.training.making import make_model
 from rcn_tf.training.optimizers import SLOTS
+from rcn_tf.training.phases import phases_of
 
 RUNTIME = 640 * 2**20  # TensorFlow, its threads and kernels
 USABLE = 0.8  # share of the available memory that an estimate may fill
@@ -51,47 +57,47 @@ class MemoryEstimate:
     activations: int
     recomputed: int
 
-    def total(self, recompute=False):
+    def total(self, recompute: bool = False) -> int:
         """Peak of the step, with activations kept or recomputed."""
         fixed = self.runtime + self.weights + self.optimizer + self.gradients + self.flows
         return fixed + (self.recomputed if recompute else self.activations)
 
 
-def estimate(config, volume_shape, replica_batch):
-    """Peak memory of a training step on one replica.
+def estimate(config, volume_shape: tuple, replica_batch: int) -> MemoryEstimate:
+    """Peak memory of a training step on one replica, of the phase that needs the most.
 
     Args:
         config: TrainingConfig.
-        volume_shape: (D, H, W).
+        volume_shape: sizes of the volumes.
         replica_batch: pairs per step and replica.
 
     Returns: MemoryEstimate.
 
-    Raises: ValueError: there is no such network, or the batch is below 1.
+    Raises: ValueError: there is no such model, or the batch is below 1.
     """
     if replica_batch < 1:
         raise ValueError(f"`replica_batch` must be at least 1; got {replica_batch}.")
-    network, repeats = config.network, config.n_repeats
-    affine, dense = _traced(network, volume_shape, config.precision, replica_batch)
-    weights = affine.weights + network.n_cascades * dense.weights
-    trained = affine.trained + network.n_cascades * dense.trained
-    stages = network.n_cascades * repeats
-    largest = max(affine.activations, dense.activations)
-    # The invertibility loss registers the reversed pair as well.
-    passes = 2 if config.loss.get("final", {}).get("invertibility") else 1
-    image = replica_batch * _FLOAT * tf.TensorShape(volume_shape).num_elements()
-    return MemoryEstimate(
-        runtime=RUNTIME,
-        weights=weights,
-        optimizer=SLOTS[config.optimizer.name] * trained,
-        gradients=trained,
-        flows=passes * _flow_bytes(image, network.affine, stages),
-        activations=passes * (affine.activations + stages * dense.activations + largest),
-        recomputed=passes * 2 * largest,
-    )
+    estimates = []
+    for phase in phases_of(config):
+        traced = _traced(config, phase, tuple(volume_shape), replica_batch)
+        # The reversed pair is registered as well.
+        passes = 2 if REVERSED in needs(phase.loss) else 1
+        kept, largest = sum(traced.stages), max(traced.stages)
+        estimates.append(
+            MemoryEstimate(
+                runtime=RUNTIME,
+                weights=traced.weights,
+                optimizer=SLOTS[config.optimizer.name] * traced.trained,
+                gradients=traced.trained,
+                flows=passes * _flow_bytes(volume_shape, replica_batch, len(traced.stages)),
+                activations=passes * (kept + largest),
+                recomputed=passes * 2 * largest,
+            )
+        )
+    return max(estimates, key=MemoryEstimate.total)
 
 
-def choose_recompute(config, volume_shape, replica_batch, available=None):
+def choose_recompute(config, volume_shape, replica_batch, available=None) -> bool:
     """Whether to compute activations again in the backward pass (gradient checkpointing).
 
     Args:
@@ -100,10 +106,14 @@ def choose_recompute(config, volume_shape, replica_batch, available=None):
         available: bytes that a replica may use; by default `available_memory()`.
 
     Returns: bool; with "auto", whether a step that keeps its activations would fill more than
-        80 % of what is available. False where that is not known.
+        80 % of what is available. False where that is not known, or the model cannot.
+    Raises: ValueError: it is asked for and the model cannot.
     """
-    if isinstance(config.recompute, bool):
-        return config.recompute
+    able = "recompute" in model_class(config.model).CALL_OPTIONS
+    if config.recompute is True and not able:
+        raise ValueError(f"`recompute`: {config.model} cannot compute its activations again.")
+    if isinstance(config.recompute, bool) or not able:
+        return config.recompute is True
     available = available_memory() if available is None else available
     if available is None:
         return False
@@ -112,41 +122,42 @@ def choose_recompute(config, volume_shape, replica_batch, available=None):
 
 @dataclasses.dataclass(frozen=True)
 class _Traced:
-    """Bytes of a network's weights, of those that are trained, and of its activations."""
+    """Bytes of a model's weights, of those that are trained, and of each stage's activations."""
 
-    weights: int = 0
-    trained: int = 0
-    activations: int = 0
+    weights: int
+    trained: int
+    stages: tuple[int, ...]
 
 
-def _traced(network, volume_shape, precision, batch):
-    """The affine and one dense network of a cascade, each a `_Traced`; zeros for one it lacks.
+def _traced(config, phase, volume_shape, batch):
+    """What a step of a phase holds, from its graph.
 
     In a plain graph Keras makes variables that nobody initialises.
     """
-    arguments = dataclasses.asdict(network)
-    arguments["n_cascades"] = min(1, network.n_cascades)
-    with tf.Graph().as_default():
+    with tf.Graph().as_default() as graph:
         tf.random.set_seed(0)  # a graph has its own, which deterministic ops demand
-        model = RecursiveCascade(volume_shape=volume_shape, precision=precision, **arguments)
-        shape = (batch, *model.volume_shape, 1)
-        dense = [_trace(stage, shape) for stage in model.dense]
-        affine = _trace(model.affine, shape) if model.affine is not None else _Traced()
-    return affine, dense[0] if dense else _Traced()
+        model = make_model(config, volume_shape)
+        trained = phase.variables(model)
+        images = (tf.compat.v1.placeholder(tf.float32, (batch, *volume_shape, 1)) for _ in "fm")
+        output = model(*images, **phase.options)
+        forward = graph.get_operations()
+        place = {op: number for number, op in enumerate(forward)}
+        own = {tensor.ref() for stage in output.stages for tensor in _tensors_of(stage)}
+        results = [x for stage in output.stages for x in (stage.flow, stage.warped)]
+        gradients = tf.gradients(results, trained)
+        kept = _looked_up([g for g in gradients if g is not None], place)
+        ends = [place[stage.warped.op] for stage in output.stages]
+        sizes = [0] * len(ends)
+        for tensor in kept:
+            if tensor.ref() not in own:
+                stage = sum(place[tensor.op] > end for end in ends[:-1])
+                sizes[stage] += _bytes([tensor])
+        return _Traced(_bytes(model.weights), _bytes(trained), tuple(sizes))
 
 
-def _trace(network, shape):
-    """A network's `_Traced` for images of a shape, in the current graph."""
-    graph = tf.compat.v1.get_default_graph()
-    fixed, moving = (tf.compat.v1.placeholder(tf.float32, shape) for _ in range(2))
-    predicted = network(fixed, moving)
-    forward = set(graph.get_operations())
-    gradients = tf.gradients(predicted, [moving, *network.trainable_weights])
-    return _Traced(
-        weights=_bytes(network.weights),
-        trained=_bytes(network.trainable_weights),
-        activations=_bytes(_looked_up([g for g in gradients if g is not None], forward)),
-    )
+def _tensors_of(stage):
+    tensors = (stage.flow, stage.total_flow, stage.warped)
+    return [_source(tensor) for tensor in tensors]
 
 
 def _looked_up(gradients, forward):
@@ -175,14 +186,15 @@ def _source(tensor):
 
 
 def _bytes(tensors):
-    return sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors)
+    return sum((tensor.shape.num_elements() or 0) * tensor.dtype.size for tensor in tensors)
 
 
-def _flow_bytes(image, affine, dense_stages):
+def _flow_bytes(volume_shape, batch, stages):
     """The pair, every stage's flow, total flow and image, and the gradients of one stage's.
 
-    The first stage's flow is its total flow; `image` is the bytes of one volume.
+    The first stage's flow is its total flow.
     """
-    flow, stages = 3 * image, int(affine) + dense_stages
+    image = batch * _FLOAT * tf.TensorShape(volume_shape).num_elements()
+    flow = len(volume_shape) * image
     stage = 2 * flow + image
     return 2 * image + stages * stage - flow + stage

@@ -35,8 +35,9 @@ def at_the_start(config, source, validation):
 
 def _short_for_its_start(config):
     network = config.network
-    near_identity = network.base.startswith(("voxelmorph", "vm_")) and not network.affine
-    if network.init != "original" or near_identity or config.steps >= SHORT:
+    base = str(network.get("base", ""))
+    near_identity = base.startswith(("voxelmorph", "vm_")) and not network.get("affine")
+    if network.get("init") != "original" or near_identity or config.steps >= SHORT:
         return None
     return (
         f"`network.init` is original, the papers' start with large random flows: {config.steps} "

@@ -1,4 +1,4 @@
-"""Optimisers by name, with the paper's step-wise learning rate."""
+"""Optimisers by name, and the paper's step-wise learning rate."""
 
 import math
 
@@ -31,14 +31,13 @@ class Halving(keras.optimizers.schedules.LearningRateSchedule):
         return {"learning_rate": self.learning_rate, "halve_at": self.halve_at}
 
 
-def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None, weight_decay=None):
-    """Optimiser whose learning rate halves after given steps (RCN, section 4.1).
+def make_optimizer(name, learning_rate, clip_norm=None, weight_decay=None):
+    """Optimiser by name.
 
     Args:
         name: "adam", "adamw", or from tensorflow-addons "rectified_adam", "lamb",
             "lookahead" (around Adam).
-        learning_rate: initial.
-        halve_at: increasing step numbers.
+        learning_rate: number, or schedule such as `Halving` (RCN, section 4.1).
         clip_norm: limit on the gradient's global norm, or None.
         weight_decay: of "adamw" (0.004 if None), "rectified_adam" and "lamb" (0 if None).
 
@@ -49,7 +48,7 @@ def make_optimizer(name, learning_rate, halve_at=(), clip_norm=None, weight_deca
         ImportError: tensorflow-addons is needed but cannot be imported.
     """
     check_optimizer(name, weight_decay)
-    options = {"learning_rate": Halving(learning_rate, halve_at), "global_clipnorm": clip_norm}
+    options = {"learning_rate": learning_rate, "global_clipnorm": clip_norm}
     if weight_decay is not None:
         options["weight_decay"] = weight_decay
     if name == "adam":

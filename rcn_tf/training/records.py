@@ -60,17 +60,21 @@ class Records:
     def pictures(self, step, *, fixed, moving, warped, flow):
         """Slices of the images, the grid as the flow deforms it, and its Jacobian's histogram.
 
-        Args: images [B, D, H, W, 1] in [0, 1]; flow [B, D, H, W, 3]; the first sample is shown.
+        Args: images [B, *spatial, 1] in [0, 1]; flow [B, *spatial, R]; the first sample is shown.
         """
         flow = flow[:1]
-        grid = warp(_grid(flow.shape[1:4]), flow)
+        grid = warp(_grid(flow.shape[1:-1]), flow)
         volumes = {"fixed": fixed, "moving": moving, "warped": warped}
         with self._writer.as_default(step=step):
-            for axis in range(3):
-                shown = {**volumes, "grid": grid[..., axis : axis + 1]}
+            for channel in range(grid.shape[-1]):
+                shown = {**volumes, "grid": grid[..., channel : channel + 1]}
                 for name, volume in shown.items():
-                    middle = tf.gather(volume[:1], volume.shape[axis + 1] // 2, axis=axis + 1)
-                    tf.summary.image(f"{name}/axis_{axis}", tf.clip_by_value(middle, 0.0, 1.0))
+                    middle, title = volume[:1], name
+                    if len(volume.shape) == 5:
+                        size, axis = volume.shape[channel + 1], channel + 1
+                        middle = tf.gather(middle, size // 2, axis=axis)
+                        title = f"{name}/axis_{channel}"
+                    tf.summary.image(title, tf.clip_by_value(middle, 0.0, 1.0))
             tf.summary.histogram("jacobian_determinant", fields.jacobian_determinant(flow))
 
     def close(self):
@@ -83,9 +87,13 @@ class Records:
 
 
 def _grid(shape):
-    """Grid lines [1, D, H, W, 3]; channel k has those that a slice across axis k shows."""
-    d, h, w = (index % _GRID_SPACING == 0 for index in np.indices(shape, sparse=True))
-    lines = np.broadcast_arrays(h | w, d | w, d | h)
+    """Grid lines: [1, D, H, W, 3], channel k for slices across axis k, or [1, H, W, 1]."""
+    on_line = [index % _GRID_SPACING == 0 for index in np.indices(shape, sparse=True)]
+    if len(shape) == 2:
+        lines = [on_line[0] | on_line[1]]
+    else:
+        d, h, w = on_line
+        lines = np.broadcast_arrays(h | w, d | w, d | h)
     return tf.constant(np.stack(lines, axis=-1)[None].astype(np.float32))
 
 

@@ -28,7 +28,10 @@ ENVIRONMENT = "environment.json"
 
 # What must not change between the parts of one run, besides its data.
 _FIXED_KEYS = (
+    "model",
     "network",
+    "options",
+    "phases",
     "loss",
     "batch_size",
     "seed",
@@ -57,7 +60,7 @@ def check_folder(folder, config, resume):
         return
     if not started:
         raise FileNotFoundError(f"{folder} holds no checkpoint to resume from.")
-    before, now = read_json(folder / CONFIG), config.to_dict()
+    before, now = _recorded(folder), config.to_dict()
     for key in _FIXED_KEYS:
         changed = _difference(key, _lookup(before, key), _lookup(now, key))
         if changed:
@@ -119,9 +122,21 @@ def write_records(folder, config, strategy, recompute, identity):
             "replicas": strategy.num_replicas_in_sync,
             "recompute": recompute,
             "warp": resolve_backend(),
-            **trust.mark_of(config.network.base),
+            **trust.mark_of(
+                trust.code_of({"model": config.model, "network": dict(config.network)})
+            ),
         },
     )
+
+
+def _recorded(folder):
+    """The run's config with all keys of today; those that an earlier version lacked, at default.
+
+    Raises: ValueError: it is damaged.
+    """
+    from rcn_tf.training.config import TrainingConfig
+
+    return TrainingConfig.from_dict(read_json(folder / CONFIG), str(folder / CONFIG)).to_dict()
 
 
 def _moved(path, folder):

@@ -1,13 +1,26 @@
 """One optimiser step on a tf.distribute strategy."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
 import tensorflow as tf
 
-from rcn_tf.losses.objective import registration_losses
+from rcn_tf.losses.objective import needs, registration_losses
+from rcn_tf.losses.terms import REVERSED
 from rcn_tf.training.strategies import has_other_workers
 
 
 def make_train_step(
-    strategy, model, optimizer, *, weights, batch_size, n_repeats=1, recompute=False
+    strategy,
+    model,
+    optimizer,
+    *,
+    weights: Mapping,
+    batch_size: int,
+    variables: Sequence[tf.Variable] | None = None,
+    step: tf.Variable | int = 0,
+    **options,
 ):
     """Compiled function that updates the weights from one global batch.
 
@@ -16,40 +29,43 @@ def make_train_step(
 
     Args:
         strategy: under whose scope model and optimizer were made.
+        model: RegistrationModel.
         optimizer: keras optimizer, perhaps within a loss scale (`rcn_tf.networks.precision`).
-        weights: of the loss terms, see `rcn_tf.losses.objective`.
+        weights: objective, see `rcn_tf.losses.objective`.
         batch_size: global.
-        n_repeats: shared-weight repeats of each dense stage.
-        recompute: compute activations again in the backward pass instead of keeping them.
+        variables: the weights that are trained; by default all.
+        step: number of the step, for schedules and random choices of the objective.
+        options: call options of the model.
 
-    Returns: f(fixed, moving, reference_flow=None) with images [B, D, H, W, 1] and flow
-        [B, D, H, W, 3] as the strategy distributes them -> dict of loss terms [B] over the
-        global batch.
+    Returns: f(fixed, moving, **further) with images [B, *spatial, 1] and what else the objective
+        needs, as the strategy distributes them -> dict of loss terms [B] over the global batch.
     """
-    needs_reverse = bool(weights.get("final", {}).get("invertibility"))
+    reverses = REVERSED in needs(weights)
     scales = hasattr(optimizer, "get_scaled_loss")
-    options = {"n_repeats": n_repeats, "training": True, "recompute": recompute}
+    trained = list(model.trainable_variables if variables is None else variables)
 
-    def replica_step(fixed, moving, reference_flow):
-        with tf.GradientTape() as tape:
-            output = model(fixed, moving, **options)
-            reverse = model(moving, fixed, **options) if needs_reverse else None
+    def replica_step(batch):
+        fixed, moving = batch["fixed"], batch["moving"]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(trained)
+            output = model(fixed, moving, training=True, **options)
+            backward = model(moving, fixed, training=True, **options) if reverses else None
             terms = registration_losses(
-                output, fixed, weights, backward=reverse, reference_flow=reference_flow
+                output, fixed, weights, backward=backward, batch=batch, step=step
             )
             loss = tf.reduce_sum(terms["total"]) / batch_size
             if scales:
                 loss = optimizer.get_scaled_loss(loss)
-        variables = model.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        gradients = tape.gradient(loss, trained)
         if scales:
             gradients = optimizer.get_unscaled_gradients(gradients)
-        optimizer.apply_gradients(zip(gradients, variables))
+        optimizer.apply_gradients(zip(gradients, trained))
         return terms
 
     @tf.function
-    def train_step(fixed, moving, reference_flow=None):
-        terms = strategy.run(replica_step, (fixed, moving, reference_flow))
+    def train_step(fixed, moving, **further):
+        batch = {"fixed": fixed, "moving": moving, **further}
+        terms = strategy.run(replica_step, (batch,))
         return {name: strategy.gather(term, axis=0) for name, term in terms.items()}
 
     return train_step

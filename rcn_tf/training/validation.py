@@ -14,6 +14,7 @@ from rcn_tf.data.scans import ScanStore
 from rcn_tf.evaluation import evaluate
 from rcn_tf.models.folder import read_config
 from rcn_tf.training.config import TrainingConfig
+from rcn_tf.training.phases import phases_of
 
 _DEFAULT_SCHEME = "2"  # the original's name for validation
 _OFF = "none"
@@ -37,7 +38,7 @@ def make_validation(config):
     places = np.linspace(0, len(pairs) - 1, min(config.validation.pairs, len(pairs)))
     chosen = [pairs[round(k)] for k in places]
     try:
-        validation = Validation(ScanStore(dataset), chosen, config.n_repeats)
+        validation = Validation(ScanStore(dataset), chosen, phases_of(config)[-1].options)
     except (FileNotFoundError, KeyError, ValueError) as error:
         hint = f"validation: {error.args[0]} (validation.scheme=none trains without it)"
         raise type(error)(hint) from error
@@ -67,7 +68,7 @@ def _trained_on(dataset, scheme, pairs):
 class Validation:
     """Registers pairs of scans and averages what the last stage achieves.
 
-    Args: store: ScanStore. pairs: [(fixed id, moving id)]. n_repeats: as in training.
+    Args: store: ScanStore. pairs: [(fixed id, moving id)]. options: call options of the model.
 
     identity: what tells these pairs and their annotations from others, by content. title: what
     the measurement is called. warning: what is to be said of the pairs, or None.
@@ -77,8 +78,8 @@ class Validation:
     title = "validation"
     warning = None
 
-    def __init__(self, store, pairs, n_repeats=1):
-        self._store, self._pairs, self._n_repeats = store, pairs, n_repeats
+    def __init__(self, store, pairs, options=None):
+        self._store, self._pairs, self._options = store, pairs, dict(options or {})
         self._compiled = None
         volumes = store.check(sorted({scan for pair in pairs for scan in pair}))
         self.identity = self._identity(volumes)
@@ -92,7 +93,7 @@ class Validation:
             for pair_rows in evaluate(
                 self._compiled,
                 map(self._read, self._pairs),
-                n_repeats=self._n_repeats,
+                **self._options,
                 structures=self._store.config.structures,
                 masks=self._store.config.image_type == "liver",
                 last_only=True,
@@ -109,7 +110,9 @@ class Validation:
             annotations[scan_id] = annotations_checksum(scan.segmentation, scan.points)
         pairs = [[volumes[scan] + annotations[scan] for scan in pair] for pair in self._pairs]
         config = self._store.config
-        told = [pairs, config.structures, config.image_type, self._n_repeats]
+        repeats = self._options.get("n_repeats", 1)
+        others = {k: v for k, v in self._options.items() if k != "n_repeats"}
+        told = [pairs, config.structures, config.image_type, repeats, *([others] if others else [])]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def _read(self, pair):

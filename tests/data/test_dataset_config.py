@@ -87,7 +87,7 @@ def test_missing_key(tmp_path, key):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_size": [64, 64]}, r"`image_size` must be .* got \[64, 64\]"),
+        ({"image_size": [64] * 4}, r"`image_size` must be .* got \[64, 64, 64, 64\]"),
         ({"image_size": 64.0}, r"`image_size` must be"),
         ({"image_type": "knee"}, r"`image_type` must be one of .* got 'knee'"),
         ({"files": []}, r"`files` must be an object"),

@@ -77,7 +77,7 @@ def test_missing_volume(pack):
     ("key", "array", "message"),
     [
         ("volume", np.zeros(SHAPE, np.float32), r"`volume` of 'a' in .*pack\.h5 must be uint8"),
-        ("volume", np.zeros(SHAPE[1:], np.uint8), r"must have shape \(D, H, W\); got \(10, 8\)"),
+        ("volume", np.zeros(8, np.uint8), r"must have shape \(D, H, W\) or \(H, W\); got \(8,\)"),
         ("segmentation", np.zeros((2, 3, 4), np.uint8), r"`segmentation` of 'a' .* \(2, 3, 4\)"),
         ("segmentation", np.zeros(SHAPE), r"`segmentation` of 'a' .* must be integers"),
         ("point", np.zeros((6, 2)), r"`point` of 'a' .* must have shape \(n, 3\); got \(6, 2\)"),

@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter
 
 import custom_ops
 import rcn_tf
+from rcn_tf.discrete_warps import warp_labels, warp_nearest
 from rcn_tf.export import saved_model as export
-from rcn_tf.export.warps import warp_labels, warp_nearest
 from rcn_tf.keras_api import keras
 
 SHAPE = (32, 36, 40)
@@ -293,5 +293,5 @@ def test_weights_that_are_not_numbers(tmp_path):
 
 
 def test_repeats_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match="`n_repeats` must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="`n_repeats` must be a whole number of at least 1; got 0"):
         export.export_model(make_model(), {}, tmp_path / "out", n_repeats=0)

@@ -61,7 +61,7 @@ def test_contract(base, affine, images):
 
 
 def test_affine_stage_reports_the_matrix_and_offset_of_its_flow(images):
-    stage = random_model().call(*images, n_repeats=1, training=False).stages[0]
+    stage = random_model()(*images).stages[0]
     expected = fields.affine_flow(stage.matrix, stage.offset, SHAPE)
     np.testing.assert_allclose(stage.flow, expected, atol=1e-6)
     assert abs(stage.flow.numpy()).max() > 1e-3
@@ -169,7 +169,7 @@ def test_runs_inside_a_tf_function(images):
         ({"base": "os:path"}, "is not a factory of networks"),
         ({"base": [1]}, "`base` must be one of"),
         ({"volume_shape": (32, 31, 32)}, "at least 32"),
-        ({"volume_shape": (32, 32)}, "three sizes"),
+        ({"volume_shape": (32,) * 4}, "three sizes .* or two sizes"),
         ({"n_cascades": 0, "affine": False}, "at least one stage"),
         ({"init": "zeros"}, "`init` must be one of"),
     ],

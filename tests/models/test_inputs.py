@@ -27,10 +27,10 @@ def image(rng):
 
 
 BAD_ARGUMENTS = [
-    ({"volume_shape": 32}, r"`volume_shape` must be three sizes \(D, H, W\) .*; got 32\."),
+    ({"volume_shape": 32}, r"`volume_shape` must be three sizes \(D, H, W\) or two .*; got 32\."),
     ({"volume_shape": "128"}, "got '128'"),
     ({"volume_shape": (32.5, 32, 32)}, r"got \(32\.5, 32, 32\)"),
-    ({"volume_shape": (32, 32)}, r"got \(32, 32\)"),
+    ({"volume_shape": (32,)}, r"got \(32,\)"),
     ({"volume_shape": (32, 31, 32)}, "at least 32"),
     ({"channels": 0}, "`channels` must be a whole number of at least 1; got 0"),
     ({"affine_channels": 2.5}, "`affine_channels` must be a whole number .* got 2.5"),

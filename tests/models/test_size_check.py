@@ -6,7 +6,8 @@ import pytest
 
 import rcn_tf
 from rcn_tf.commands.main import main as rcn
-from rcn_tf.models import size_check as network_size
+from rcn_tf.models import size_check
+from rcn_tf.models.cascade import RecursiveCascade
 from rcn_tf.models.folder import load_model, save_model
 from rcn_tf.models.size_check import check_network
 
@@ -20,8 +21,8 @@ GOOD = {
 
 
 def test_an_ordinary_network_passes():
-    check_network(GOOD)
-    check_network({})
+    check_network(RecursiveCascade, GOOD)
+    check_network(RecursiveCascade, {})
 
 
 @pytest.mark.parametrize(
@@ -33,42 +34,44 @@ def test_an_ordinary_network_passes():
         ({"channels": 10**300}, "GiB of memory"),
         ({"affine_channels": 10**7}, "GiB of memory"),
         ({"n_cascades": 10**9}, "GiB of memory"),
-        ({"volume_shape": [-64, 64, 64]}, r"`volume_shape` must be three whole numbers; got \[-64"),
-        ({"volume_shape": ["64", 64, 64]}, "`volume_shape` must be three whole numbers"),
-        ({"volume_shape": [64.5, 64, 64]}, "`volume_shape` must be three whole numbers"),
-        ({"volume_shape": [True, 64, 64]}, "`volume_shape` must be three whole numbers"),
-        ({"volume_shape": "abc"}, "`volume_shape` must be three whole numbers; got 'abc'"),
-        ({"volume_shape": 64}, "`volume_shape` must be three whole numbers; got 64"),
-        ({"volume_shape": None}, "`volume_shape` must be three whole numbers"),
-        ({"channels": 0}, "`channels` must be a whole number from 1 on; got 0"),
-        ({"channels": "4"}, "`channels` must be a whole number from 1 on; got '4'"),
-        ({"channels": 1e9}, "`channels` must be a whole number from 1 on"),
+        (
+            {"volume_shape": [-64, 64, 64]},
+            r"`volume_shape` must be two or three whole numbers; got \[-64",
+        ),
+        ({"volume_shape": ["64", 64, 64]}, "`volume_shape` must be two or three whole numbers"),
+        ({"volume_shape": [64.5, 64, 64]}, "`volume_shape` must be two or three whole numbers"),
+        ({"volume_shape": [True, 64, 64]}, "`volume_shape` must be two or three whole numbers"),
+        ({"volume_shape": "abc"}, "`volume_shape` must be two or three whole numbers; got 'abc'"),
+        ({"volume_shape": 64}, "`volume_shape` must be two or three whole numbers; got 64"),
+        ({"volume_shape": None}, "`volume_shape` must be two or three whole numbers"),
+        ({"channels": "4"}, "`channels` must be a whole number from 0 on; got 4"),
+        ({"channels": 1e9}, "`channels` must be a whole number from 0 on"),
         ({"n_cascades": -1}, "`n_cascades` must be a whole number from 0 on; got -1"),
         ({"affine": "no"}, "`affine` must be true or false; got 'no'"),
     ],
 )
 def test_what_cannot_be_made_is_named(change, words):
     with pytest.raises(ValueError, match=words):
-        check_network({**GOOD, **change})
+        check_network(RecursiveCascade, {**GOOD, **change})
 
 
 def test_what_looks_large_is_traced_without_being_made(monkeypatch):
     """Two cascades need twice the weights of one, and the flows of two stages."""
-    monkeypatch.setattr(network_size, "physical_memory", lambda: 2**20)
-    needed = network_size._traced_bytes(GOOD)
+    monkeypatch.setattr(size_check, "physical_memory", lambda: 2**20)
+    needed = rcn_tf.RecursiveCascade.traced_bytes(GOOD)
     model = rcn_tf.RecursiveCascade(**GOOD)
     weights = 4 * sum(network.count_params() for network in model.networks)
     flows = 4 * 32**3 * 7
     assert weights + flows < needed < weights + flows + 2**23
-    twice = network_size._traced_bytes({**GOOD, "n_cascades": 2})
+    twice = rcn_tf.RecursiveCascade.traced_bytes({**GOOD, "n_cascades": 2})
     assert twice - needed == weights + flows
     for available in (needed - 1, needed):
-        monkeypatch.setattr(network_size, "available_memory", lambda free=available: free)
+        monkeypatch.setattr(size_check, "available_memory", lambda free=available: free)
         if available < needed:
             with pytest.raises(ValueError, match="needs about .* GiB of memory and"):
-                check_network(GOOD)
+                check_network(RecursiveCascade, GOOD)
         else:
-            check_network(GOOD)
+            check_network(RecursiveCascade, GOOD)
 
 
 @pytest.mark.parametrize("command", ["info", "info --memory", "export"])

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 import rcn_tf
 from rcn_tf.models.folder import load_model, save_model
-from rcn_tf.models.weights import named_weights
 from rcn_tf.networks import VoxelMorph
 from tests.conftest import GOLDEN
 from tests.models.test_cascade import ConstantFlow
@@ -26,7 +25,7 @@ def model():
 
 
 def arrays_of(model):
-    return {name: variable.numpy() for name, variable in named_weights(model).items()}
+    return {name: variable.numpy() for name, variable in model.named_weights().items()}
 
 
 @pytest.mark.parametrize(
@@ -35,7 +34,7 @@ def arrays_of(model):
 def test_names_and_shapes_are_the_originals(name):
     base, cascades, *_ = name.split("_")
     model = rcn_tf.RecursiveCascade(base.lower(), int(cascades[1:]), (64, 64, 64))
-    ours = {key: list(variable.shape) for key, variable in named_weights(model).items()}
+    ours = {key: list(variable.shape) for key, variable in model.named_weights().items()}
     assert ours == json.loads((GOLDEN / f"{name}.variables.json").read_text())
 
 

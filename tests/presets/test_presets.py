@@ -49,7 +49,7 @@ def structures():
 @pytest.mark.parametrize("name", structures())
 def test_models_can_be_made(name):
     config = load(name, "network.channels=2", "network.affine_channels=2")
-    model = rcn_tf.RecursiveCascade(volume_shape=(32, 32, 32), **dataclasses.asdict(config.network))
+    model = rcn_tf.RecursiveCascade(volume_shape=(32, 32, 32), **config.network)
     assert len(model.networks) == config.network.n_cascades + config.network.affine
 
 

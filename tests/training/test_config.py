@@ -127,7 +127,7 @@ def test_round_trip(write):
 
 def test_a_config_cannot_be_changed(write):
     config = load_training_config(write(YAML, "train.yaml"))
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="arguments cannot be changed: 'channels'"):
         config.network.channels = 3
     with pytest.raises(TypeError):
         config.loss["final"] = {}
@@ -169,10 +169,20 @@ D = ["data.config=d"]
         ({"network": 3}, [], "`network` must be an object; got 3"),
         ({"steps": {"a": 1}}, D, "`steps` must be a whole number"),
         ({}, ["steps"], "--set needs key=value"),
-        ({}, ["network={n_cascades: 2}"], "'network' is a group of keys: network.base"),
+        ({}, ["data={scheme: 2}"], "'data' is a group of keys: data.config"),
         ({"data": {"config": 5}}, [], "`data.config` must be a string"),
         ({}, [*D, "network.n_cascades=two"], "`network.n_cascades` must be a whole number"),
-        ({}, [*D, "network.channels=0"], "`network.channels` must be a positive integer"),
+        ({}, [*D, "model=VTN"], "`model` must be one of .*; got 'VTN'"),
+        ({}, [*D, "options.n_repeats=2"], "`options.n_repeats`: set `n_repeats` itself"),
+        ({}, [*D, "phases=[3]"], "`phases` must be a list of objects; got 3"),
+        ({}, [*D, "phases=[{train: [affine]}]"], "each phase must say its `steps`"),
+        ({}, [*D, "phases=[{steps: 0}]"], "`phases.steps` must be a positive integer; got 0"),
+        ({}, [*D, "phases=[{steps: 5}]", "steps=6"], "`steps` is 6, but `phases` have 5"),
+        (
+            {},
+            [*D, "phases=[{steps: 5, trian: [affine]}]"],
+            "'phases.trian'; did you mean 'phases.t",
+        ),
         ({}, [*D, "augment=no"], "`augment` must be true or false"),
         ({}, [*D, "recompute=1"], "`recompute` must be true or false or 'auto'; got 1"),
         ({}, [*D, "precision=half"], "must be 'float32' or 'bfloat16' or 'float16'; got 'half'"),
@@ -191,11 +201,6 @@ D = ["data.config=d"]
         ({}, [*D, "loss.final.similarity=.nan"], "final.similarity must be a number"),
         ({}, [*D, "loss.final.dice=1"], "unknown term 'dice'"),
         ({"loss": {"dense": [{}]}}, [*D, "loss.dense.smoothness=1"], "`dense` in .* has no keys"),
-        (
-            {"network": {"n_cascades": 1}, "loss": {"dense": [{}, {}]}},
-            D,
-            "`loss.dense` has 2 entries for 1 cascade",
-        ),
         ({}, [*D, "loss.final.endpoint_error=1"], "needs reference flows"),
         ({}, [*D, "data.reference_flows=f.h5"], "needs `augment` false"),
         ({}, [*D, "steps=0"], "`steps` must be a positive integer"),
@@ -303,12 +308,3 @@ def test_a_whole_number_may_be_written_with_an_exponent(tmp_path):
     path = tmp_path / "train.yaml"
     path.write_text("steps: 2e5\ndata: {config: d.json}\n")
     assert load_training_config(path).steps == 200_000
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [["loss={}"], ["loss={affine: {similarity: 1}}", "network.affine=false"]],
-)
-def test_a_loss_without_terms_is_refused(settings):
-    with pytest.raises(ValueError, match="`loss` leaves no term with a weight"):
-        TrainingConfig().with_settings(*settings)

@@ -55,9 +55,11 @@ def test_a_network_counted_by_hand(precision):
     assert found.optimizer == 4 * weights
     assert found.flows == flows
     assert found.recomputed == 2 * stage
-    assert found.activations == 3 * stage
+    # Nobody asks the first network for the gradient of the images: its kernel is not looked up.
+    spared = 2 * 27 * 2 * 5 if precision == "bfloat16" else 0
+    assert found.activations == 3 * stage - spared
     parts = found.runtime + 8 * weights + flows
-    assert found.total() == parts + 3 * stage
+    assert found.total() == parts + 3 * stage - spared
     assert found.total(recompute=True) == parts + 2 * stage
 
 
@@ -79,10 +81,12 @@ def test_what_grows_with_what():
     assert 3.5 * one.activations < batch.activations <= 4 * one.activations
     longer = estimate(config(*SMALL, "network.n_cascades=5"), SHAPE, 1)
     assert longer.recomputed == one.recomputed
-    assert longer.activations == one.activations + 3 * one.recomputed // 2
+    more = 3 * one.recomputed // 2
+    assert longer.activations == pytest.approx(one.activations + more, rel=1e-3)
     repeated = estimate(config(*SMALL, "n_repeats=3"), SHAPE, 1)
     assert repeated.weights == one.weights
-    assert repeated.activations == one.activations + 4 * one.recomputed // 2
+    more = 4 * one.recomputed // 2
+    assert repeated.activations == pytest.approx(one.activations + more, rel=1e-3)
     both_ways = estimate(config(*SMALL, f"loss={RCN_LOSS}"), SHAPE, 1)
     assert both_ways.activations == 2 * one.activations
     assert both_ways.flows == 2 * one.flows

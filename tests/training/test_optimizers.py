@@ -19,7 +19,7 @@ def test_the_schedule_reaches_the_optimiser(name):
     """From step 1 on the rate is next to nothing: the second update does not move."""
     if name not in ("adam", "adamw"):
         pytest.importorskip("tensorflow_addons.optimizers")
-    optimizer = make_optimizer(name, 0.1, halve_at=[1] * 40)
+    optimizer = make_optimizer(name, Halving(0.1, [1] * 40))
     variable = tf.Variable([1.0, -2.0])
     values = [variable.numpy()]
     for gradient in ([1.0, 2.0], [3.0, -1.0]):
@@ -73,7 +73,7 @@ def test_clip_norm_limits_the_global_norm(name):
 def test_other_optimisers_descend(name):
     if name != "adamw":
         pytest.importorskip("tensorflow_addons.optimizers")
-    optimizer = make_optimizer(name, 0.05, halve_at=[50])
+    optimizer = make_optimizer(name, Halving(0.05, [50]))
     variable = tf.Variable([3.0, -2.0])
     for _ in range(100):
         optimizer.apply_gradients([(2 * variable, variable)])

@@ -6,7 +6,7 @@ import tensorflow as tf
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from rcn_tf.data import label_warp as numpy_labels
-from rcn_tf.export.warps import warp_labels, warp_nearest
+from rcn_tf.discrete_warps import warp_labels, warp_nearest
 
 SHAPE = (11, 14, 9)
 

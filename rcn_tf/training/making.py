@@ -1,0 +1,20 @@
+"""Makes the model of a training config."""
+
+import inspect
+
+from rcn_tf.models import model_class
+from rcn_tf.training.config import checked_network
+
+
+def make_model(config, volume_shape: tuple):
+    """The model of a training config, with new weights.
+
+    Raises: ValueError: an argument is wrong, or the model computes in float32 alone.
+    """
+    made = model_class(config.model)
+    arguments = dict(checked_network(config.model, config.network, trusted=True))
+    if "precision" in inspect.signature(made).parameters:
+        arguments["precision"] = config.precision
+    elif config.precision != "float32":
+        raise ValueError(f"`precision`: {config.model} computes in float32 alone.")
+    return made(volume_shape=volume_shape, **arguments)

@@ -1,0 +1,96 @@
+"""One row per registration model: what to make of it small, and what it must then be."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from rcn_tf.models.cascade import RecursiveCascade
+from tests.contract.small_models import PlanarShift, ThreeAffineSteps
+
+
+@dataclasses.dataclass(frozen=True)
+class Descriptor:
+    """A model and what is known of it.
+
+    Attributes:
+        cls: RegistrationModel.
+        arguments: of a small one, `volume_shape` not a cube.
+        parameters: exact number of its weights.
+        stages: (name, kind) of its stages.
+        options: call options that are not the defaults, and the stages that they give.
+        planar: arguments for planes, where the model is made for volumes and planes.
+        loss: objective that all its weights have a gradient of.
+    """
+
+    cls: type
+    arguments: Mapping[str, Any]
+    parameters: int
+    stages: tuple
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    option_stages: tuple = ()
+    planar: Optional[Mapping[str, Any]] = None
+    loss: Optional[Mapping] = None
+
+    @property
+    def name(self):
+        shape = "x".join(map(str, self.arguments["volume_shape"]))
+        return f"{self.cls.__name__}-{self.arguments.get('base', '')}{shape}"
+
+
+SMALL = {"channels": 1, "affine_channels": 1}
+CASCADE_STAGES = (("affine", "affine"), ("dense_1", "dense"), ("dense_2", "dense"))
+REPEATED = (
+    ("affine", "affine"),
+    ("dense_1/repeat_1", "dense"),
+    ("dense_1/repeat_2", "dense"),
+    ("dense_2/repeat_1", "dense"),
+    ("dense_2/repeat_2", "dense"),
+)
+
+DESCRIPTORS = (
+    Descriptor(
+        RecursiveCascade,
+        {"base": "voxelmorph", "n_cascades": 2, "volume_shape": (32, 34, 36), **SMALL},
+        parameters=72_938,
+        stages=CASCADE_STAGES,
+        options={"n_repeats": 2, "diffeomorphic": True},
+        option_stages=REPEATED,
+        planar={"base": "voxelmorph", "n_cascades": 2, "volume_shape": (33, 40), **SMALL},
+    ),
+    Descriptor(
+        RecursiveCascade,
+        {"base": "vtn", "n_cascades": 2, "volume_shape": (34, 32, 36), **SMALL},
+        parameters=0,
+        stages=CASCADE_STAGES,
+        options={"n_repeats": 2},
+        option_stages=REPEATED,
+        planar={"base": "vtn", "n_cascades": 2, "volume_shape": (40, 35), **SMALL},
+    ),
+    Descriptor(
+        PlanarShift,
+        {"volume_shape": (16, 20), "channels": 2},
+        parameters=(9 * 2 * 2 + 2) + (9 * 2 * 2 + 2) + 4,
+        stages=(("first", "dense"), ("second_1", "shift")),
+        options={"times": 3},
+        option_stages=(
+            ("first", "dense"),
+            ("second_1", "shift"),
+            ("second_2", "shift"),
+            ("second_3", "shift"),
+        ),
+        loss={"final": {"mse": 1.0}},
+    ),
+    Descriptor(
+        ThreeAffineSteps,
+        {"volume_shape": (16, 20, 18)},
+        parameters=(27 * 2 * 3 + 3) + 3 * 9 + 3 * 3,
+        stages=(
+            ("affine", "affine"),
+            ("affine_2", "affine"),
+            ("affine_3", "affine"),
+            ("update", "dense"),
+        ),
+        planar={"volume_shape": (16, 20)},
+        loss={"final": {"mse": 1.0}, "affine": {"affine_size": 0.01}},
+    ),
+)

@@ -1,0 +1,231 @@
+"""What every registration model must hold, run for each row of `descriptors`."""
+
+import inspect
+import json
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.ndimage import gaussian_filter
+
+import rcn_tf
+from rcn_tf.export.saved_model import export_model
+from rcn_tf.files.whole_files import write_json
+from rcn_tf.losses.objective import RCN_WEIGHTS, registration_losses
+from rcn_tf.models import MODELS, model_class
+from rcn_tf.models.folder import load_model, save_model
+from rcn_tf.models.model import stages_of
+from rcn_tf.training.config import TrainingConfig
+from rcn_tf.training.loop import train
+from tests.contract.descriptors import DESCRIPTORS
+
+PLANAR = [row for row in DESCRIPTORS if row.planar is not None]
+each_model = pytest.mark.parametrize("row", DESCRIPTORS, ids=lambda row: row.name)
+
+
+def smooth_pair(shape, batch=1, seed=0):
+    """Two smooth images [B, *shape, 1] in [0, 1] that differ by a shift of two voxels."""
+    rng = np.random.default_rng(seed)
+    images = []
+    for _ in range(batch):
+        volume = gaussian_filter(rng.standard_normal(shape), 2.5)
+        images.append((volume - volume.min()) / np.ptp(volume))
+    fixed = np.stack(images)[..., None].astype("float32")
+    return tf.constant(fixed), tf.constant(np.roll(fixed, 2, axis=1))
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A model per row, each made once."""
+    models = {}
+
+    def make(row):
+        if row.name not in models:
+            tf.random.set_seed(1)
+            models[row.name] = row.cls(**row.arguments)
+        return models[row.name]
+
+    return make
+
+
+def disturbed(model, seed=0):
+    """Gives the weights values that make every stage move something."""
+    rng = np.random.default_rng(seed)
+    for variable in model.trainable_variables:
+        noise = rng.standard_normal(variable.shape).astype("float32")
+        variable.assign_add(0.02 * noise)
+    return model
+
+
+def test_every_public_model_has_a_row():
+    tested = {row.cls for row in DESCRIPTORS}
+    for name in MODELS:
+        assert model_class(name) in tested, f"{name} needs a row in tests/contract/descriptors.py"
+        assert getattr(rcn_tf, name) is model_class(name)
+
+
+@each_model
+def test_parameters_stages_and_parts(row, made):
+    model = made(row)
+    assert sum(int(np.prod(v.shape)) for v in model.variables) == row.parameters
+    assert stages_of(model) == row.stages
+    if row.options:
+        assert stages_of(model, **row.options) == row.option_stages
+    names = [name for name, _ in row.stages]
+    assert len(set(names)) == len(names)
+    in_parts = [id(v) for part in model.parts.values() for v in part]
+    assert sorted(in_parts) == sorted(id(v) for v in model.variables)
+    weights = model.named_weights()
+    assert sorted(map(id, weights.values())) == sorted(id(v) for v in model.variables)
+
+
+@each_model
+def test_the_output_is_one_warp_by_the_total_flow(row, made):
+    model = made(row)
+    fixed, moving = smooth_pair(model.volume_shape, batch=2)
+    out = model(fixed, moving, **row.options)
+    assert out.flow.shape == (2, *model.volume_shape, model.rank)
+    assert out.flow.dtype == tf.float32
+    last = out.stages[-1]
+    np.testing.assert_array_equal(last.total_flow, out.flow)
+    for stage in out.stages:
+        from custom_ops import warp
+
+        np.testing.assert_allclose(stage.warped, warp(moving, stage.total_flow), atol=1e-5)
+    compiled = tf.function(lambda *pair: model(*pair, **row.options))(fixed, moving)
+    assert [stage.name for stage in compiled.stages] == [stage.name for stage in out.stages]
+    np.testing.assert_allclose(compiled.flow, out.flow, atol=2e-4)
+    single = model(fixed[1:], moving[1:], **row.options)
+    np.testing.assert_allclose(single.flow[0], out.flow[1], atol=2e-4)
+
+
+@each_model
+def test_the_configuration_makes_it_again(row, made):
+    config = json.loads(json.dumps(made(row).get_config()))
+    again = row.cls(**config)
+    shapes = [tuple(v.shape) for v in made(row).variables]
+    assert [tuple(v.shape) for v in again.variables] == shapes
+    accepted = inspect.signature(row.cls).parameters
+    assert set(config) <= set(accepted)
+
+
+@each_model
+def test_saved_and_loaded(row, made, tmp_path):
+    model = made(row)
+    save_model(model, tmp_path / "m")
+    again, config = load_model(tmp_path / "m")
+    assert type(again) is row.cls
+    assert model_class(config["model"]) is row.cls
+    pair = smooth_pair(model.volume_shape)
+    np.testing.assert_array_equal(again(*pair).flow, model(*pair).flow)
+    with h5py.File(tmp_path / "m" / "weights.h5") as file:
+        for name, variable in model.named_weights().items():
+            np.testing.assert_array_equal(file[name], variable)
+
+
+@each_model
+def test_exported_and_loaded_in_plain_tensorflow(row, made, tmp_path):
+    model = made(row)
+    export_model(model, {}, tmp_path / "saved", **row.options)
+    pair = smooth_pair(model.volume_shape, batch=2)
+    register = tf.saved_model.load(str(tmp_path / "saved")).signatures["register"]
+    found = register(fixed=pair[0], moving=pair[1])
+    expected = model(*pair, **row.options)
+    np.testing.assert_allclose(found["flow"], expected.flow, atol=1e-3)
+    assert ("matrix" in found) == (expected.affine is not None)
+    if expected.affine is not None:
+        np.testing.assert_allclose(found["matrix"], expected.affine[0], atol=1e-5)
+        np.testing.assert_allclose(found["offset"], expected.affine[1], atol=1e-4)
+
+
+@each_model
+def test_the_gradient_reaches_every_weight_and_a_step_lowers_the_loss(row):
+    model = disturbed(row.cls(**row.arguments))
+    fixed, moving = smooth_pair(model.volume_shape, batch=2)
+    weights = row.loss or RCN_WEIGHTS
+
+    def loss_and_gradients():
+        with tf.GradientTape() as tape:
+            terms = registration_losses(model(fixed, moving), fixed, weights)
+            loss = tf.reduce_mean(terms["total"])
+        return float(loss), tape.gradient(loss, model.trainable_variables)
+
+    before, gradients = loss_and_gradients()
+    for variable, gradient in zip(model.trainable_variables, gradients):
+        assert gradient is not None and np.any(gradient), variable.name
+    norm = tf.linalg.global_norm(gradients)
+    for variable, gradient in zip(model.trainable_variables, gradients):
+        variable.assign_sub(1e-4 * gradient / norm)
+    after = loss_and_gradients()[0]
+    assert after < before
+
+
+@pytest.mark.parametrize("row", PLANAR, ids=lambda row: row.name)
+def test_planes(row):
+    model = disturbed(row.cls(**row.planar))
+    fixed, moving = smooth_pair(model.volume_shape, batch=2)
+    out = model(fixed, moving)
+    assert out.rank == model.rank == 2
+    assert [(stage.name, stage.kind) for stage in out.stages] == list(row.stages)
+    assert np.any(out.flow[..., 0]) and np.any(out.flow[..., 1])
+    with tf.GradientTape() as tape:
+        terms = registration_losses(model(fixed, moving), fixed, row.loss)
+    gradients = tape.gradient(terms["total"], model.trainable_variables)
+    assert all(gradient is not None and np.any(gradient) for gradient in gradients)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """f(shape) -> dataset config of three scans of that shape."""
+    folder = tmp_path_factory.mktemp("study")
+
+    def make(shape):
+        name = "x".join(map(str, shape))
+        path = folder / f"{name}.json"
+        if not path.exists():
+            with h5py.File(folder / f"{name}.h5", "w") as pack:
+                for k in range(3):
+                    volume = smooth_pair(shape, seed=k)[0][0, ..., 0]
+                    pack[f"s{k}/volume"] = (255 * volume.numpy()).astype("uint8")
+            config = {
+                "files": {"/": {"path": f"{name}.h5"}},
+                "image_size": list(shape),
+                "image_type": "brain",
+                "schemes": {"1": {"all": 1.0}, "2": {"all": 1.0}},
+                "subsets": {"all": ["s0", "s1", "s2"]},
+            }
+            write_json(path, config)
+        return path
+
+    return make
+
+
+@each_model
+def test_trained_resumed_and_validated(row, study, tmp_path):
+    """Two steps at once and one by one end with the same weights, bit for bit."""
+    arguments = {k: v for k, v in row.arguments.items() if k != "volume_shape"}
+    values = {
+        "model": next(
+            (name for name, path in MODELS.items() if path.endswith(f":{row.cls.__qualname__}")),
+            f"{row.cls.__module__}:{row.cls.__qualname__}",
+        ),
+        "network": arguments,
+        "data": {"config": str(study(row.arguments["volume_shape"]))},
+        "batch_size": 1,
+        "steps": 2,
+        "halve_at": [],
+        "log_every": 1,
+        "images_every": 2,
+        "checkpoint_every": 1,
+        "validation": {"every": 2, "pairs": 1},
+        **({"loss": row.loss} if row.loss else {}),
+    }
+    config = TrainingConfig.from_dict(values)
+    assert train(config, tmp_path / "whole") == 2
+    train(config.with_settings("steps=1"), tmp_path / "parts")
+    assert train(config, tmp_path / "parts", resume=True) == 2
+    whole, parts = (load_model(tmp_path / name)[0] for name in ("whole", "parts"))
+    for name, variable in whole.named_weights().items():
+        np.testing.assert_array_equal(parts.named_weights()[name], variable, name)
+    assert (tmp_path / "whole" / "best" / "weights.h5").exists()
