@@ -18,7 +18,11 @@ def run(args):
 
     source = args.image or args.labels
     frames = frame_count(source) if source else 1
-    image = read_image(source, orientation=args.orientation) if source and frames == 1 else None
+    image = (
+        read_image(source, orientation=args.orientation, planes=True)
+        if source and frames == 1
+        else None
+    )
     chain, start_grid = read_chain(args.transforms, args.inverse)
     grid = read_grid(args.reference, args.reference_orientation) if args.reference else start_grid()
     shape = " x ".join(map(str, grid.shape[::-1]))

@@ -207,6 +207,7 @@ def _read_images(args):
             series.get(name),
             orientation=getattr(args, f"{name.partition('_')[0]}_orientation"),
             frame=frames.get(name),
+            planes=True,
         )
         for name, path in paths.items()
         if path is not None

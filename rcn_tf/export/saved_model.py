@@ -2,12 +2,14 @@
 
 Its signatures, all tensors float32 but for the label ids (int32):
 
-    register     fixed, moving [B, D, H, W, 1] in [0, 1] of the model's volume shape
-                 -> warped [B, D, H, W, 1], flow [B, D, H, W, 3]; with an affine stage also its
-                 matrix [B, 3, 3] and offset [B, 3]
-    warp         image [B, d, h, w, C], flow [B, d', h', w', 3],
-                 interpolation "linear" | "nearest" | "labels" -> warped [B, d', h', w', C]
-    warp_labels  labels [B, d, h, w, C] int32, flow -> warped, int32
+    register     fixed, moving [B, *spatial, 1] in [0, 1] of the model's volume shape
+                 -> warped [B, *spatial, 1], flow [B, *spatial, R]; of a model that begins with
+                 affine stages also their matrix [B, R, R] and offset [B, R] together
+    warp         image [B, *any, C], flow [B, *other, R],
+                 interpolation "linear" | "nearest" | "labels" -> warped [B, *other, C]
+    warp_labels  labels [B, *any, C] int32, flow -> warped, int32
+
+R is the number of the model's axes, 3, or 2 for planes.
 
 "labels" takes every value for an id and never mixes two (`rcn_tf.discrete_warps`). Everything is
 made of TensorFlow's own ops unless the native warp is asked for, whose library then lies in
@@ -113,8 +115,9 @@ def usage(record, folder):
 def _traced(model, options):
     """tf.Module with the functions of the signatures and the model's variables."""
     image = tf.TensorSpec([None, *model.volume_shape, 1], tf.float32)
-    grid = [None] * 4
-    flow = tf.TensorSpec([*grid, 3], tf.float32, "flow")
+    rank = len(model.volume_shape)
+    grid = [None] * (rank + 1)
+    flow = tf.TensorSpec([*grid, rank], tf.float32, "flow")
 
     def register(fixed, moving):
         fixed, moving = _checked_pair(fixed, moving, image.shape)
@@ -176,7 +179,7 @@ def _fitting(image, flow):
     message = "what is warped and `flow` must have the same batch size; got shapes"
     batches = tf.debugging.Assert(shape[0] == tf.shape(flow)[0], [message, shape, tf.shape(flow)])
     message = "what is warped must not be empty; got shape"
-    voxels = tf.debugging.Assert(tf.reduce_all(shape[1:4] > 0), [message, shape])
+    voxels = tf.debugging.Assert(tf.reduce_all(shape[1:-1] > 0), [message, shape])
     with tf.control_dependencies([batches, voxels]):
         return tf.identity(image)
 
@@ -234,6 +237,8 @@ def _add_library(folder):
 
 
 def _record(model, config, options, native):
+    rank = len(model.volume_shape)
+    axes = ", ".join("DHW"[-rank:])
     return {
         "format": FORMAT_VERSION,
         **describe(model),
@@ -242,8 +247,8 @@ def _record(model, config, options, native):
         "n_repeats": options.get("n_repeats", 1),
         "warp_backend": "native" if native else "TensorFlow",
         "inputs": {
-            "images": "float32 [B, D, H, W, 1] in [0, 1], arrays in SimpleITK's order (z, y, x)",
-            "flow": "float32 [B, D, H, W, 3] in voxels, channel k along spatial axis k; "
+            "images": f"float32 [B, {axes}, 1] in [0, 1], arrays in SimpleITK's order (z, y, x)",
+            "flow": f"float32 [B, {axes}, {rank}] in voxels, channel k along spatial axis k; "
             "warped(x) = moving(x + flow(x)), outside the nearest border voxel",
             "affine": "x + matrix x + offset in voxels, x measured from the centre (n - 1) / 2",
             "interpolation": list(INTERPOLATIONS),
@@ -281,13 +286,14 @@ def _compared(model, folder, options):
 
 
 def _pair(shape):
-    """Two smooth images [1, D, H, W, 1] that differ by a shift and a stretch."""
+    """Two smooth images [1, *shape, 1] that differ by a shift and a stretch."""
 
     def image(centre, widths):
         axes = [
             (tf.range(n, dtype=tf.float32) / n - c) / w for n, c, w in zip(shape, centre, widths)
         ]
-        d, h, w = tf.meshgrid(*axes, indexing="ij")
+        grid = tf.meshgrid(*axes, indexing="ij")
+        d, h, w = grid if len(grid) == 3 else (grid[0], *grid)
         blob = tf.exp(-(d**2 + h**2 + w**2)) * (1 + 0.3 * tf.sin(9 * d) * tf.cos(7 * h - 5 * w))
         return (blob / tf.reduce_max(blob))[None, ..., None]
 

@@ -21,6 +21,13 @@ from rcn_tf.registration import pair_warnings as register_warnings
 from rcn_tf.registration.comparison import comparable_images
 from rcn_tf.registration.orientation_check import better_orientation
 from rcn_tf.registration.pair_metrics import registration_metrics
+from rcn_tf.registration.plane import (
+    common_thin_axis,
+    grid_shape,
+    network_image,
+    spatial_affine,
+    spatial_flow,
+)
 from rcn_tf.registration.refinement import refine, training_weights
 from rcn_tf.registration.start import choose_start
 from rcn_tf.registration.steps import Steps
@@ -121,7 +128,9 @@ def register_images(
             fixed_labels = labels_on(fixed, fixed_labels, "the fixed labels")
         if moving_labels is not None:
             moving_labels = labels_beside(moving, moving_labels, "the moving labels")
-        prepare = _preparation(model, config, (fixed, fixed_mask), (moving, moving_mask))
+        across = common_thin_axis(model.volume_shape, fixed, moving)
+        shape = grid_shape(model.volume_shape, across)
+        prepare = _preparation(shape, config, (fixed, fixed_mask), (moving, moving_mask))
         boxes = prepare("fixed"), prepare("moving")
         for name, volume in zip(("the fixed image", "the moving image"), boxes):
             for remark in volume.remarks:
@@ -129,10 +138,13 @@ def register_images(
     with steps("start", "comparing where the registration can start"):
         begin = choose_start(*boxes, prepare, start)
         unlike = meant_for.differences(config, (fixed, moving), boxes)
-        turned = better_orientation(*boxes, begin.fits["header"])
+        turned = None  # slices have no 48 orientations
+        if across is None:
+            turned = better_orientation(*boxes, begin.fits["header"])
     shape = " x ".join(map(str, model.volume_shape))
     with steps("network", f"running the network at {shape}"):
-        inputs = [tf.constant(v.array[None, ..., None]) for v in (begin.fixed, begin.moving)]
+        volumes = begin.fixed.array, begin.moving.array
+        inputs = [tf.constant(network_image(array, across)) for array in volumes]
         output = model(*inputs, training=False, **options)
         flow = _finite_flow(output)
     gain = None
@@ -147,6 +159,7 @@ def register_images(
             )
             flow = _finite_flow(output)
     with steps("transform", "computing the displacement at full resolution"):
+        flow = spatial_flow(flow, across)
         found = GridTransform(begin.fixed.grid, begin.moving.grid, flow)
         verdict = judge(begin, found, unlike=bool(unlike), force=force)
         transform = verdict.transform
@@ -190,7 +203,7 @@ def register_images(
         metrics["refinement"] = {k: v for k, v in gain._asdict().items() if k != "seconds"}
     return RegistrationResult(
         transform=transform,
-        affine=(None, None) if verdict.fallback else _affine_stage(output),
+        affine=(None, None) if verdict.fallback else _affine_stages(output, across),
         fixed=begin.fixed,
         moving=begin.moving,
         start=begin.name,
@@ -206,14 +219,14 @@ def register_images(
     )
 
 
-def _preparation(model, config, fixed, moving):
+def _preparation(shape, config, fixed, moving):
     """Function of "fixed" or "moving", and a Grid or None, that prepares that image."""
     scans, options = {"fixed": fixed, "moving": moving}, _preprocessing(config)
 
     def prepare(which: str, grid: Optional[Grid] = None) -> PreparedVolume:
         image, mask = scans[which]
         name = f"the {which} image"
-        return prepare_volume(image, model.volume_shape, mask=mask, grid=grid, name=name, **options)
+        return prepare_volume(image, shape, mask=mask, grid=grid, name=name, **options)
 
     return prepare
 
@@ -247,11 +260,11 @@ def _finite_flow(output):
     return flow
 
 
-def _affine_stage(output):
+def _affine_stages(output, across):
     """(A, b) of the affine stages that the registration begins with, if it does."""
     if output.affine is None:
         return None, None
-    return tuple(part.numpy()[0] for part in output.affine)
+    return spatial_affine(*(part.numpy()[0] for part in output.affine), across)
 
 
 def _vector_image(displacement, like):

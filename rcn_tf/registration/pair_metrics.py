@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from rcn_tf.fields import jacobian_determinant
 from rcn_tf.metrics import correlation, dice, jaccard, structures
+from rcn_tf.registration.plane import planar_flow
 from rcn_tf.volumes import Grid
 from rcn_tf.volumes.label_ids import require_integers
 from rcn_tf.volumes.sampling import inside
@@ -40,7 +41,8 @@ def registration_metrics(transform, inverse, fixed, images, shown, fixed_labels=
     similarity = {
         stage: _correlation(fixed, images[stage], shown[stage], region) for stage in STAGES
     }
-    determinant = np.asarray(jacobian_determinant(transform.flow[None]), np.float64)
+    flow = planar_flow(transform.flow)
+    determinant = np.asarray(jacobian_determinant(flow[None]), np.float64)
     metrics = {
         "correlation": similarity,
         "folding_percent": 100 * float((determinant <= 0).mean()),

@@ -13,7 +13,9 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import ESCAPES
 from rcn_tf.files.whole_files import write_json
+from rcn_tf.registration.outputs import AFFINE, COMPOSITE, FIELD, INVERSE_FIELD, WARPED
 from rcn_tf.registration.pair_metrics import metrics_rows
+from rcn_tf.registration.plane import thickened
 from rcn_tf.registration.report import write_report
 from rcn_tf.registration.report.figures import make_views
 from rcn_tf.registration.steps import Steps
@@ -57,13 +59,13 @@ def write_result(
         with steps("write", f"writing {name}{note}"):
             write_image(image, folder / name)
 
-    write("warped.nii.gz", result.warped)
+    write(WARPED, result.warped)
     if result.warped_labels is not None:
         write("warped_labels.nii.gz", result.warped_labels)
     if fields:
-        write("displacement.nii.gz", result.displacement)
+        write(FIELD, thickened(result.displacement))
         if result.inverse_displacement is not None:
-            write("inverse_displacement.nii.gz", result.inverse_displacement)
+            write(INVERSE_FIELD, thickened(result.inverse_displacement))
     with steps("write", "writing affine.tfm and transform.h5"):
         _write_transforms(result, Grid.from_image(fixed), folder, steps)
     with steps("write", "drawing the report"):
@@ -80,13 +82,13 @@ def write_result(
 
 
 def _write_transforms(result, fixed_grid, folder, steps):
-    write_transform(affine_transform(result.transform, *result.affine), folder / "affine.tfm")
+    write_transform(affine_transform(result.transform, *result.affine), folder / AFFINE)
     try:
         composite = composite_transform(result.transform, fixed_grid, *result.affine)
     except ValueError as error:
         steps.say(f"leaving out transform.h5: {error}")
         return
-    write_transform(composite, folder / "transform.h5")
+    write_transform(composite, folder / COMPOSITE)
     if deformation_grid(result.transform, fixed_grid) is fixed_grid:
         steps.say("transform.h5 samples the flow at the fixed image's voxels, coarser than it is")
 

@@ -51,7 +51,7 @@ DESCRIPTORS = (
     Descriptor(
         RecursiveCascade,
         {"base": "voxelmorph", "n_cascades": 2, "volume_shape": (32, 34, 36), **SMALL},
-        parameters=72_938,
+        parameters=58_439,
         stages=CASCADE_STAGES,
         options={"n_repeats": 2, "diffeomorphic": True},
         option_stages=REPEATED,
@@ -60,7 +60,7 @@ DESCRIPTORS = (
     Descriptor(
         RecursiveCascade,
         {"base": "vtn", "n_cascades": 2, "volume_shape": (34, 32, 36), **SMALL},
-        parameters=0,
+        parameters=305_691,
         stages=CASCADE_STAGES,
         options={"n_repeats": 2},
         option_stages=REPEATED,

@@ -175,7 +175,7 @@ def test_repeats_reach_the_model_and_the_names():
         "dense_3",
     ]
     model = StubModel(*[(0, 0, 0)] * 5)
-    frame = _frame(model, [(_scan("a"), _scan("b"))], n_repeats=2)
+    _frame(model, [(_scan("a"), _scan("b"))], n_repeats=2)
     assert model.calls == [(2, False)]  # traced once
 
 

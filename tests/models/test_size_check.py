@@ -36,7 +36,7 @@ def test_an_ordinary_network_passes():
         ({"n_cascades": 10**9}, "GiB of memory"),
         (
             {"volume_shape": [-64, 64, 64]},
-            r"`volume_shape` must be two or three whole numbers; got \[-64",
+            r"two or three whole numbers; got \[-64",
         ),
         ({"volume_shape": ["64", 64, 64]}, "`volume_shape` must be two or three whole numbers"),
         ({"volume_shape": [64.5, 64, 64]}, "`volume_shape` must be two or three whole numbers"),

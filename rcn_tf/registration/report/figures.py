@@ -14,7 +14,14 @@ from matplotlib.figure import Figure
 
 from rcn_tf.fields import jacobian_determinant
 from rcn_tf.registration.pair_metrics import box_slices
-from rcn_tf.registration.report.planes import PLANES, View, view_of_image, window, window_range
+from rcn_tf.registration.plane import planar_flow
+from rcn_tf.registration.report.planes import (
+    View,
+    planes_of,
+    view_of_image,
+    window,
+    window_range,
+)
 from rcn_tf.volumes import Grid
 
 CAPTIONS = {
@@ -131,7 +138,7 @@ def deformation_figure(views):
     millimetres = flow.array * views.moving_spacing
     scale = max(float(np.percentile(np.abs(millimetres), 99.5)), 1e-3)
     colours = View(flow_colours(millimetres, scale), flow.spacing)
-    determinant = View(np.asarray(jacobian_determinant(flow.array[None]))[0], flow.spacing)
+    determinant = View(_determinant(flow.array), flow.spacing)
 
     def jacobian(axes, plane):
         picture = determinant.slice(plane)
@@ -139,7 +146,7 @@ def deformation_figure(views):
         folds = np.zeros((*picture.shape, 4))
         folds[picture <= 0] = (*FOLDING_COLOUR, 1)
         _show(axes, folds, determinant, plane)
-        _colour_bar(axes, plane, drawn)
+        _colour_bar(axes, drawn)
 
     return _panels(
         flow,
@@ -183,7 +190,8 @@ _STAGES = ("before", "initial", "after")
 
 def _panels(like, columns):
     """A figure with one row per plane and one column per (title, draw(axes, plane))."""
-    sizes = [like.extent(plane) for plane in PLANES]
+    planes = planes_of(like.array.shape)
+    sizes = [like.extent(plane) for plane in planes]
     width = 2.6  # inches per column
     heights = [width * min(height / across, 1.6) for across, height in sizes]
     top, gap = 0.55, 0.12
@@ -191,7 +199,7 @@ def _panels(like, columns):
     total = top + sum(heights) + gap * len(heights) + bottom
     figure = Figure(figsize=(width * len(columns) + 0.4, total), facecolor="white")
     grid = figure.add_gridspec(
-        len(PLANES),
+        len(planes),
         len(columns),
         height_ratios=heights,
         left=0.3 / (width * len(columns) + 0.4),
@@ -201,7 +209,7 @@ def _panels(like, columns):
         wspace=0.04,
         hspace=gap / np.mean(heights),
     )
-    for row, plane in enumerate(PLANES):
+    for row, plane in enumerate(planes):
         for column, (title, draw) in enumerate(columns):
             axes = figure.add_subplot(grid[row, column])
             draw(axes, plane)
@@ -226,11 +234,18 @@ def _show(axes, picture, view, plane, **options):
     )
 
 
-def _colour_bar(axes, plane, drawn):
+def _colour_bar(axes, drawn):
     """What the colours mean, below the last picture of a column."""
-    if plane is PLANES[-1]:
+    if axes.get_subplotspec().is_last_row():
         bar = axes.inset_axes([0.05, -0.065, 0.9, 0.035])
         axes.figure.colorbar(drawn, cax=bar, orientation="horizontal").ax.tick_params(labelsize=7)
+
+
+def _determinant(flow):
+    """det J of a flow [D, H, W, 3], of a single slice within its plane."""
+    found = np.asarray(jacobian_determinant(planar_flow(flow)[None]))[0]
+    thin = [axis for axis in range(3) if flow.shape[axis] == 1]
+    return np.expand_dims(found, thin[0]) if thin else found
 
 
 def _grey(view):
@@ -244,7 +259,7 @@ def _difference(views, name):
     def draw(axes, plane):
         picture = slope * moving.slice(plane) + level - fixed.slice(plane)
         drawn = _show(axes, picture, fixed, plane, cmap="seismic", vmin=-1, vmax=1)
-        _colour_bar(axes, plane, drawn)
+        _colour_bar(axes, drawn)
 
     return draw
 

@@ -28,6 +28,12 @@ PLANES = (
 )
 
 
+def planes_of(shape):
+    """The planes worth showing of an array [D, H, W, ...]: of a single slice its own alone."""
+    thin = [plane for plane in PLANES if shape[plane.axis] == 1]
+    return tuple(thin[:1]) or PLANES
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class View:
     """A volume on LPS axes, cut to the part worth showing.

@@ -41,7 +41,7 @@ WRITTEN_FORMATS = (".nii.gz", ".nii", ".mha", ".nrrd")
 """What is written: one file with the whole geometry."""
 
 
-def read_image(path, series=None, *, orientation=None, frame=None):
+def read_image(path, series=None, *, orientation=None, frame=None, planes=False):
     """Reads one scalar 3D image.
 
     Where the file leaves open where its axes point, what is assumed is said in a warning
@@ -56,6 +56,7 @@ def read_image(path, series=None, *, orientation=None, frame=None):
             what the file says (`rcn_tf.volumes.orientation.set_orientation`).
         frame: which frame of a 4D file, from 0, or which value of a file with several per voxel;
             None if there is just one.
+        planes: take single slices too, 2D images as volumes of one plane at z = 0.
     Returns: SimpleITK.Image, 3D, one component, the file's pixel type. NaN and infinities of a
         NIfTI file are 0, as ITK reads them; of other files they stay.
     Raises:
@@ -66,13 +67,13 @@ def read_image(path, series=None, *, orientation=None, frame=None):
     path = pathlib.Path(path)
     if orientation is not None:
         direction_of(orientation)
-    image = _read_any(path, series, frame, Doubts(told=orientation is not None))
+    image = _read_any(path, series, frame, Doubts(told=orientation is not None), planes)
     if orientation is not None:
         set_orientation(image, orientation)
     return image
 
 
-def _read_any(path, series, frame, doubts):
+def _read_any(path, series, frame, doubts, planes):
     if is_dicom(path):
         check_frame(frame, 1, path)
         return read_series(path, series)
@@ -84,7 +85,7 @@ def _read_any(path, series, frame, doubts):
         if minc.version(file) == 1:
             check_frame(frame, 1, path)
             return straightened(minc.read_minc1(file), file, doubts)
-        return _read_file(file, _SCALAR, doubts, frame)
+        return _read_file(file, _SCALAR, doubts, frame, planes)
 
 
 def read_displacement(path):
@@ -98,7 +99,7 @@ def read_displacement(path):
     """
     path = _existing_field(path)
     with under_right_name(path) as file:
-        image = _read_file(file, _VECTORS, OF_A_FIELD)
+        image = _read_file(file, _VECTORS, OF_A_FIELD, planes=True)
     image = sitk.Cast(image, sitk.sitkVectorFloat32)
     bad = np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image)))
     if bad:
@@ -175,7 +176,7 @@ def read_displacement_header(path):
     """
     path = _existing_field(path)
     with under_right_name(path) as file, reading(file):
-        reader, geometry = _checked_reader(file, _VECTORS, OF_A_FIELD)
+        reader, geometry = _checked_reader(file, _VECTORS, OF_A_FIELD, planes=True)
     if geometry is None:
         return reader
     image = sitk.Image(list(geometry.size), sitk.sitkUInt8)
@@ -195,10 +196,10 @@ def _existing_field(path):
     return path
 
 
-def _read_file(path, expected, doubts, frame=None):
+def _read_file(path, expected, doubts, frame=None, planes=False):
     """Image of a file that was checked first; `expected` is _SCALAR or _VECTORS."""
     with reading(path):
-        reader, geometry = _checked_reader(path, expected, doubts, frame)
+        reader, geometry = _checked_reader(path, expected, doubts, frame, planes)
         try:
             with without_itk_warnings():
                 check_complete(reader, path, finite=expected is _VECTORS)
@@ -218,12 +219,14 @@ def _chosen_frame(reader, expected, frame):
         reader.SetExtractSize([*size[:3], 0])
         reader.SetExtractIndex([0, 0, 0, frame or 0])
     image = reader.Execute()
+    if image.GetDimension() == 2:
+        image = sitk.JoinSeries(image)
     if expected is _SCALAR and image.GetNumberOfComponentsPerPixel() > 1:
         image = sitk.VectorIndexSelectionCast(image, frame)
     return image
 
 
-def _checked_reader(path, expected, doubts, frame=None):
+def _checked_reader(path, expected, doubts, frame=None, planes=False):
     """Reader that knows the header, and the Geometry where ITK's is wrong, else None."""
     companions(path)  # refuses a header that leads elsewhere
     check_directions(path)
@@ -235,16 +238,20 @@ def _checked_reader(path, expected, doubts, frame=None):
     except RuntimeError as error:
         reason = why_unreadable(path, _reason(error))
         raise ValueError(f"cannot read {path} as an image: {reason}") from error
-    _check_header(reader, path, *expected, frame)
+    _check_header(reader, path, *expected, frame, planes)
+    if len(reader.GetSize()) == 2:
+        return reader, None
     return reader, checked_geometry(path, reader, doubts)
 
 
-def _check_header(reader, path, components, expected, frame=None):
+def _check_header(reader, path, components, expected, frame=None, planes=False):
     size = reader.GetSize()
+    if planes and len(size) == 2:
+        size = (*size, 1)
     if len(size) not in (3, 4) or (len(size) == 4 and size[3] != 1 and components != 1):
         shown = " x ".join(map(str, size))
         raise ValueError(f"{path} is {len(size)}D ({shown}); {expected}")
-    if min(size[:3]) < 2:
+    if min(size[:3]) < 2 and not planes:
         shown = " x ".join(map(str, size[:3]))
         raise ValueError(f"{path} is a single slice ({shown}); {expected}")
     found = reader.GetNumberOfComponents()

@@ -157,6 +157,9 @@ class DisplacementField:
             centre = points.mean(axis=0)
             design = np.concatenate([points - centre, np.ones((len(points), 1))], axis=1)
             linear = np.linalg.lstsq(design, moved, rcond=None)[0]
+            for axis in np.flatnonzero(np.equal(self.grid.shape, 1)):  # nothing is known across
+                across = self.grid.affine[:3, axis] / np.linalg.norm(self.grid.affine[:3, axis])
+                linear[:3] += np.outer(across, across)
             if abs(np.linalg.det(linear[:3])) < 1e-9:
                 raise ValueError("the displacement field has no inverse: it flattens the volume")
             matrix = np.linalg.inv(linear[:3].T)

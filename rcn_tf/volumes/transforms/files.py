@@ -40,14 +40,28 @@ class TransformFile:
     def fixed_grid(self) -> Optional[Grid]:
         """Grid of the fixed image, or None where the file does not say it."""
         if self.field_grid is None and (self.path / WARPED).is_file():
-            return Grid.from_image(read_image(self.path / WARPED))
-        return self.field_grid
+            return Grid.from_image(read_image(self.path / WARPED, planes=True))
+        return self._plane_of(self.field_grid)
 
     def moving_grid(self) -> Optional[Grid]:
         """Grid of the moving image, or None where the file does not say it."""
         if (self.path / INVERSE_FIELD).is_file():
-            return Grid.from_image(read_displacement_header(self.path / INVERSE_FIELD))
+            grid = Grid.from_image(read_displacement_header(self.path / INVERSE_FIELD))
+            return self._plane_of(grid)
         return None
+
+    def _plane_of(self, grid):
+        """The grid of a field's image; fields of a single slice lie on three planes."""
+        if grid is None or 3 not in grid.shape or not (self.path / WARPED).is_file():
+            return grid
+        warped = read_image(self.path / WARPED, planes=True)
+        if 1 not in warped.GetSize():
+            return grid
+        axis = warped.GetSize()[::-1].index(1)
+        return grid.crop_resampled(
+            [(1, 2) if k == axis else (0, n) for k, n in enumerate(grid.shape)],
+            [1 if k == axis else n for k, n in enumerate(grid.shape)],
+        )
 
 
 def read_transform(path: Union[str, pathlib.Path]) -> TransformFile:
