@@ -1,22 +1,51 @@
-"""Weighted sum of loss terms over the stages of a registration, as data.
+"""The objective: a weighted sum of loss terms over the stages of a registration, as data.
 
-Weights are a mapping (part of a training config):
+It is a mapping, the `loss` section of a training config, of parts to terms:
 
     {"affine": {"determinant": 0.1, "orthogonality": 0.1},
      "dense": {"smoothness": 1.0},
      "final": {"similarity": 1.0}}
 
-`dense` applies to every dense stage, or is a list with one entry per cascade; `final` to
-the end result. Terms: similarity (affine, dense, final); determinant, orthogonality
-(affine); smoothness (dense); invertibility, endpoint_error (final).
+Parts: a kind of stages ("affine", "dense", or a model's own), which is one object for all of them
+or a list with one entry per cascade (repeats share it); a stage's name ("dense_2"), which also
+stands for the stages below it ("dense_2/repeat_1"); "final", the end result; and "reversed", an
+objective of its own for the registration with the images exchanged. A named stage has the terms
+of its kind too, but for those that its own part says otherwise.
+
+A term's value is its weight, or an object {"weight": 1.0, "window": 7, "schedule": {...}} with
+the parameters of its function and a schedule ("constant", or `rcn_tf.losses.schedule.Decay` as
+{"kind": "decay", "steps_per_epoch": 400}). `rcn_tf.losses.terms.TERMS` has all terms.
 """
 
-import math
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
-from rcn_tf import losses
+from rcn_tf.losses import terms as kinds
+from rcn_tf.losses.objective_form import (
+    FINAL,
+    REVERSED,
+    Weighted,
+    check_stages,
+    check_weights,
+    final_terms,
+    for_one_more_stage,
+    needs,
+    stage_terms,
+)
+from rcn_tf.models.output import RegistrationOutput, StageOutput
+
+__all__ = [
+    "RCN_WEIGHTS",
+    "check_stages",
+    "check_weights",
+    "for_one_more_stage",
+    "needs",
+    "registration_losses",
+]
 
 # RCN: similarity on the last warped image only, VTN's ratios for the regularisation.
 RCN_WEIGHTS = {
@@ -25,111 +54,120 @@ RCN_WEIGHTS = {
     "final": {"similarity": 1.0},
 }
 
-_ALLOWED = {
-    "affine": ("similarity", "determinant", "orthogonality"),
-    "dense": ("similarity", "smoothness"),
-    "final": ("similarity", "invertibility", "endpoint_error"),
+_EXCHANGED = {
+    "fixed_labels": "moving_labels",
+    "moving_labels": "fixed_labels",
+    "fixed_landmarks": "moving_landmarks",
+    "moving_landmarks": "fixed_landmarks",
 }
 
 
-def registration_losses(output, fixed, weights=None, *, backward=None, reference_flow=None):
+def registration_losses(
+    output: RegistrationOutput,
+    fixed: tf.Tensor,
+    objective: Mapping[str, Any] | None = None,
+    *,
+    backward: RegistrationOutput | None = None,
+    batch: Mapping[str, tf.Tensor] | None = None,
+    step: tf.Tensor | int = 0,
+    reference_flow: tf.Tensor | None = None,
+) -> dict[str, tf.Tensor]:
     """Loss terms of a registration and their weighted sum.
 
     Args:
         output: RegistrationOutput.
-        fixed: [B, D, H, W, 1] float32.
-        weights: mapping as in the module's docstring; the RCN paper's by default. Terms
+        fixed: [B, *spatial, 1] float32.
+        objective: mapping as in the module's docstring; the RCN paper's by default. Terms
             with weight 0 are not computed.
-        backward: RegistrationOutput of the reversed pair, for `invertibility`.
-        reference_flow: [B, D, H, W, 3], for `endpoint_error`.
+        backward: RegistrationOutput of the reversed pair, for `invertibility` and "reversed".
+        batch: what terms need besides, by these names: `fixed_labels`, `moving_labels` [B,
+            *spatial] int; `fixed_landmarks`, `moving_landmarks` [B, N, R] voxels,
+            `landmark_mask` [B, N], `spacing` [R] mm; `reference_flow` [B, *spatial, R] voxels.
+        step: of the training, for schedules and the choice of structures; may be a tensor.
+        reference_flow: as in `batch`.
 
-    Returns: dict of [B] float32: unweighted terms "affine/determinant",
-        "dense_1/smoothness", "final/similarity", … and the weighted sum "total".
+    Returns: dict of [B] float32: unweighted terms "affine/determinant", "dense_1/smoothness",
+        "final/similarity", "reversed/final/similarity", ... and the weighted sum "total".
 
-    Raises: ValueError: unknown terms, a list that does not fit the cascade, `fixed` of another
-        shape, or an input that a weighted term needs is missing.
+    Raises: ValueError: parts, terms or parameters that are unknown or do not fit the stages,
+        `fixed` of another shape, or an input that a weighted term needs is missing.
     """
-    weights = RCN_WEIGHTS if weights is None else weights
-    check_weights(weights)
+    objective = RCN_WEIGHTS if objective is None else objective
+    check_stages(objective, [(stage.name, stage.kind) for stage in output.stages])
+    batch = dict(batch or {})
+    if reference_flow is not None:
+        batch["reference_flow"] = reference_flow
     fixed = tf.convert_to_tensor(fixed, tf.float32)
+    terms, factors = {}, {}
+    for name, value, factor in _direction(objective, output, fixed, backward, batch, step):
+        terms[name], factors[name] = value, factor
+    if REVERSED in objective and REVERSED in needs(objective):
+        there = objective[REVERSED]
+        _require(backward, f"{REVERSED!r}", "the reversed pair's output")
+        _require(output.moving, f"{REVERSED!r}", "an output that has its moving image")
+        batch = {_EXCHANGED.get(name, name): value for name, value in batch.items()}
+        for name, value, factor in _direction(there, backward, output.moving, output, batch, step):
+            terms[f"{REVERSED}/{name}"], factors[f"{REVERSED}/{name}"] = value, factor
+    terms["total"] = sum(factors[name] * term for name, term in terms.items())
+    return terms
+
+
+def _direction(objective, output, fixed, backward, batch, step):
+    """(name, value [B], factor) of every weighted term of one direction."""
     if not fixed.shape.is_compatible_with(output.warped.shape):
         raise ValueError(
             f"`fixed` must have the warped image's shape {tuple(output.warped.shape)}; "
             f"got {tuple(fixed.shape)}."
         )
-    terms, factors = {}, {}
-    for name, stage, stage_weights in _weighted_stages(output, weights):
-        for term, weight in stage_weights.items():
-            if weight:
-                terms[f"{name}/{term}"] = _stage_term(term, stage, fixed)
-                factors[f"{name}/{term}"] = weight
-    for term, weight in weights.get("final", {}).items():
-        if weight:
-            terms[f"final/{term}"] = _final_term(term, output, fixed, backward, reference_flow)
-            factors[f"final/{term}"] = weight
-    if not terms:
-        raise ValueError("the loss weights leave no term for this network.")
-    terms["total"] = sum(factors[name] * term for name, term in terms.items())
-    return terms
+    stages = output.stages
+    entries = stage_terms(objective, [(stage.name, stage.kind) for stage in stages])
+    places = [(stage.name, stage, entry) for stage, entry in zip(stages, entries)]
+    for place, stage, entry in [*places, (FINAL, None, final_terms(objective))]:
+        for name, weighted in entry.items():
+            if weighted.weight:
+                value = _value(weighted, place, stage, output, fixed, backward, batch, step)
+                schedule = weighted.schedule
+                scale = weighted.weight * schedule.factor(step) if schedule else weighted.weight
+                yield f"{place}/{name}", value, scale
 
 
-def check_weights(weights):
-    """Raises ValueError if `weights` is not of the form in the module's docstring."""
-    if not isinstance(weights, Mapping):
-        raise ValueError(f"loss weights must map parts to terms; got {weights!r}.")
-    for part, value in weights.items():
-        if part not in _ALLOWED:
-            raise ValueError(f"loss weights: unknown part {part!r}; known: {tuple(_ALLOWED)}.")
-        for entry in value if isinstance(value, (list, tuple)) and part == "dense" else [value]:
-            _check_terms(part, entry)
+def _value(weighted: Weighted, place, stage: StageOutput, output, fixed, backward, batch, step):
+    """The unweighted term, of a stage or, where that is None, of the end result."""
+    function, takes = weighted.term
+    parameters = dict(weighted.parameters)
+    who = f"the term {weighted.name!r} in {place!r}"
+    total_flow = output.flow if stage is None else stage.total_flow
+    if takes == kinds.IMAGES:
+        return function(fixed, (stage or output).warped, **parameters)
+    if takes == kinds.FLOW:
+        return function((stage or output).flow, **parameters)
+    if takes in (kinds.MATRIX, kinds.MAP):
+        of_total = parameters.pop("total", False)
+        matrix = stage.total_matrix if of_total else stage.matrix
+        offset = stage.total_offset if of_total else stage.offset
+        _require(matrix, who, "an affine stage, which has a matrix")
+        if takes == kinds.MATRIX:
+            return function(matrix, **parameters)
+        return function(matrix, offset, total_flow.shape[1:-1], **parameters)
+    if takes == kinds.PAIR:
+        _require(backward, who, "the reversed pair's output")
+        return function(total_flow, backward.flow, **parameters)
+    if takes == kinds.REFERENCE:
+        _require(batch.get("reference_flow"), who, "a reference flow")
+        return function(total_flow, batch["reference_flow"], **parameters)
+    if takes == kinds.LABELS:
+        labels = _entries(batch, who, "fixed_labels", "moving_labels")
+        return function(total_flow, *labels, step, **parameters)
+    names = ("fixed_landmarks", "moving_landmarks", "landmark_mask", "spacing")
+    return function(total_flow, *_entries(batch, who, *names), **parameters)
 
 
-def _check_terms(part, entry):
-    if not isinstance(entry, Mapping):
-        raise ValueError(f"loss weights: {part!r} must map terms to numbers; got {entry!r}.")
-    for term, weight in entry.items():
-        if term not in _ALLOWED[part]:
-            raise ValueError(
-                f"loss weights: unknown term {term!r} in {part!r}; known: {_ALLOWED[part]}."
-            )
-        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-        if not number or not abs(weight) < math.inf:
-            raise ValueError(f"loss weights: {part}.{term} must be a number; got {weight!r}.")
+def _entries(batch, who, *names):
+    for name in names:
+        _require(batch.get(name), who, f"`{name}` in the batch")
+    return [batch[name] for name in names]
 
 
-def _weighted_stages(output, weights):
-    """(name, stage, its weights) for every stage; repeats share their cascade's weights."""
-    dense_stages = [stage for stage in output.stages if stage.kind != "affine"]
-    dense = weights.get("dense", {})
-    if not isinstance(dense, (list, tuple)):
-        dense = [dense] * len(dense_stages)
-    if dense_stages and (not dense or len(dense_stages) % len(dense)):
-        raise ValueError(
-            f"loss weights: {len(dense)} dense entries do not fit {len(dense_stages)} stages."
-        )
-    for stage in output.stages:
-        if stage.kind == "affine":
-            yield stage.name, stage, weights.get("affine", {})
-    for k, stage in enumerate(dense_stages):
-        repeats = len(dense_stages) // len(dense)
-        yield stage.name, stage, dense[k // repeats]
-
-
-def _stage_term(term, stage, fixed):
-    if term == "similarity":
-        return losses.similarity(fixed, stage.warped)
-    if term == "smoothness":
-        return losses.smoothness(stage.flow)
-    return getattr(losses, term)(stage.matrix)  # determinant, orthogonality
-
-
-def _final_term(term, output, fixed, backward, reference_flow):
-    if term == "similarity":
-        return losses.similarity(fixed, output.warped)
-    if term == "invertibility":
-        if backward is None:
-            raise ValueError("the invertibility loss needs the reversed pair's output.")
-        return losses.invertibility(output.flow, backward.flow)
-    if reference_flow is None:
-        raise ValueError("the end-point error needs a reference flow.")
-    return losses.endpoint_error(output.flow, reference_flow)
+def _require(value, who, what):
+    if value is None:
+        raise ValueError(f"{who} needs {what}.")

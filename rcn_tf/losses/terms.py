@@ -1,120 +1,78 @@
-"""Loss terms of the RCN and VTN papers, per sample.
+"""The terms that an objective may name: which function, and what of a registration it takes.
 
-Every function returns [B] (lower is better); weighting and reduction are the caller's, see
-`rcn_tf.losses.objective`.
+A term's parameters are the keyword-only arguments of its function. `docs/losses.md` lists all.
 """
 
-import tensorflow as tf
+from __future__ import annotations
 
-from custom_ops import squared_differences
-from rcn_tf.fields import compose
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-_VARIANCE_EPSILON = 1e-6
-_EIGENVALUE_EPSILON = 1e-5
+from rcn_tf import losses
 
+# What a term takes of a stage, or of the end result in "final".
+IMAGES = "images"  # the fixed and the warped image
+FLOW = "flow"  # the stage's own flow, the total one in "final"
+MATRIX = "matrix"  # A of an affine stage
+MAP = "map"  # A and b of an affine stage, and the shape of the grid
+PAIR = "pair"  # the total flows of both directions
+REFERENCE = "reference_flow"  # the total flow and a reference
+LABELS = "labels"  # the total flow and label maps
+LANDMARKS = "landmarks"  # the total flow and landmarks
 
-def similarity(fixed, warped):
-    """1 - Pearson correlation coefficient (VTN, eq. 5-7).
-
-    Args: fixed, warped: [B, D, H, W, C] float.
-    Returns: [B], in [0, 2].
-    """
-    fixed, warped = _centred(fixed), _centred(warped)
-    covariance = tf.reduce_mean(fixed * warped, axis=-1)
-    variances = [tf.reduce_mean(tf.square(x), axis=-1) for x in (fixed, warped)]
-    product = (variances[0] + _VARIANCE_EPSILON) * (variances[1] + _VARIANCE_EPSILON)
-    return 1.0 - covariance * tf.math.rsqrt(product)
-
-
-def smoothness(flow):
-    """Total variation of a flow, squared (VTN, eq. 8).
-
-    Half the sum of squared forward differences along all axes, over the number of flow
-    elements: the original's normalisation, half of eq. 8's.
-
-    Args: flow: [B, D, H, W, 3] float, voxels.
-    Returns: [B].
-    """
-    elements = tf.reduce_prod(tf.shape(flow)[1:])
-    return 0.5 * squared_differences(flow) / tf.cast(elements, flow.dtype)
+_EXCEPT = {  # takes: parts where a term of this kind has no place
+    FLOW: ("affine",),
+    MATRIX: ("dense", "final"),
+    MAP: ("dense", "final"),
+}
+_FINAL_ONLY = (PAIR, REFERENCE)
+_TOTAL = {"total": False}  # of affine terms: all steps up to the stage, or its own
 
 
-def determinant(matrix):
-    """Half the squared deviation of det(I + A) from 1 (VTN, eq. 10, halved as in the code).
+class Term(NamedTuple):
+    """A function of the package and what it takes: one of the names above."""
 
-    Args: matrix: [B, 3, 3] float, A.
-    Returns: [B], same dtype; computed in float64, since near 0 the terms cancel.
-    """
-    linear = _plus_identity(tf.cast(matrix, tf.float64))
-    return tf.cast(0.5 * tf.square(_determinant(linear) - 1.0), matrix.dtype)
+    function: Callable
+    takes: str
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """{name: default} of the parameters that an objective may set."""
+        found = {
+            name: parameter.default
+            for name, parameter in inspect.signature(self.function).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+        return {**found, **_TOTAL} if self.takes in (MATRIX, MAP) else found
 
-def orthogonality(matrix):
-    """Deviation of I + A from an orthogonal matrix (VTN, eq. 9).
-
-    With k the eigenvalues of (I + A)^T (I + A) + eps I: sum of k + (1 + eps)^2 / k, less
-    its minimum 6 (1 + eps). The sums are symmetric functions of the eigenvalues, hence
-    polynomials in the matrix: sum k = s1, sum 1 / k = s2 / s3.
-
-    Args: matrix: [B, 3, 3] float, A.
-    Returns: [B], same dtype; computed in float64, since near 0 the terms cancel.
-    """
-    eps = _EIGENVALUE_EPSILON
-    linear = _plus_identity(tf.cast(matrix, tf.float64))
-    gram = tf.matmul(linear, linear, transpose_a=True)
-    gram += eps * tf.eye(3, dtype=gram.dtype)
-    trace = tf.linalg.trace(gram)
-    minors = 0.5 * (tf.square(trace) - tf.reduce_sum(tf.square(gram), axis=[1, 2]))
-    loss = trace + (1 + eps) ** 2 * minors / _determinant(gram) - 6 * (1 + eps)
-    return tf.cast(loss, matrix.dtype)
+    def fits(self, part: str) -> bool:
+        """Whether the term has a place in a part of an objective."""
+        if self.takes in _FINAL_ONLY:
+            return part == "final"
+        return part not in _EXCEPT.get(self.takes, ())
 
 
-def invertibility(forward, backward):
-    """How far round trips miss, in the centre of the volume (VTN, eq. 12 and section V.A.3).
-
-    Mean squared length of both compositions; the first and last quarter of every axis are
-    left out.
-
-    Args: forward, backward: [B, D, H, W, 3] float, total flows of a pair and its reverse.
-    Returns: [B], voxels squared.
-    """
-    trips = [compose(forward, backward), compose(backward, forward)]
-    return tf.add_n(
-        [
-            tf.reduce_mean(tf.reduce_sum(tf.square(_centre(t)), axis=-1), axis=[1, 2, 3])
-            for t in trips
-        ]
-    )
-
-
-def endpoint_error(flow, reference):
-    """Mean length of the difference to a reference flow (VTN's "supervised" rows).
-
-    Args: flow, reference: [B, D, H, W, 3] float, voxels.
-    Returns: [B], voxels.
-    """
-    squared = tf.reduce_sum(tf.square(flow - reference), axis=-1)
-    # The square root has no gradient at 0: leave exact agreement out of it.
-    positive = squared > 0
-    length = tf.where(positive, tf.sqrt(tf.where(positive, squared, 1.0)), 0.0)
-    return tf.reduce_mean(length, axis=[1, 2, 3])
-
-
-def _centred(image):
-    flat = tf.reshape(image, [tf.shape(image)[0], -1])
-    return flat - tf.reduce_mean(flat, axis=-1, keepdims=True)
-
-
-def _centre(field):
-    quarters = [size // 4 for size in field.shape[1:4]]
-    d, h, w = (slice(q, size - q) for q, size in zip(quarters, field.shape[1:4]))
-    return field[:, d, h, w]
-
-
-def _plus_identity(matrix):
-    return matrix + tf.eye(3, dtype=matrix.dtype)
-
-
-def _determinant(matrix):
-    """Written out: `tf.linalg.det`'s gradient inverts the matrix and fails where singular."""
-    return tf.reduce_sum(matrix[:, 0] * tf.linalg.cross(matrix[:, 1], matrix[:, 2]), axis=-1)
+TERMS: Mapping[str, Term] = {
+    "similarity": Term(losses.pearson, IMAGES),
+    "pearson": Term(losses.pearson, IMAGES),
+    "mse": Term(losses.mse, IMAGES),
+    "mae": Term(losses.mae, IMAGES),
+    "local_ncc": Term(losses.local_ncc, IMAGES),
+    "multi_kernel_ncc": Term(losses.multi_kernel_ncc, IMAGES),
+    "nmi": Term(losses.nmi, IMAGES),
+    "mind_ssc": Term(losses.mind_ssc, IMAGES),
+    "smoothness": Term(losses.smoothness, FLOW),
+    "central_gradient": Term(losses.central_gradient, FLOW),
+    "forward_gradient": Term(losses.forward_gradient, FLOW),
+    "absolute_gradient": Term(losses.absolute_gradient, FLOW),
+    "bending_energy": Term(losses.bending_energy, FLOW),
+    "folding": Term(losses.folding, FLOW),
+    "determinant": Term(losses.determinant, MATRIX),
+    "orthogonality": Term(losses.orthogonality, MATRIX),
+    "deviation": Term(losses.deviation, MAP),
+    "invertibility": Term(losses.invertibility, PAIR),
+    "endpoint_error": Term(losses.endpoint_error, REFERENCE),
+    "soft_dice": Term(losses.soft_dice, LABELS),
+    "landmark_distance": Term(losses.landmark_distance, LANDMARKS),
+}

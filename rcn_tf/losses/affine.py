@@ -1,0 +1,80 @@
+"""How far an affine map is from one that keeps volumes, angles, or everything.
+
+The map is x -> (I + A) x + b about the volume's centre; A is [B, R, R] with R = 2 or 3, b is
+[B, R] in voxels. Each function returns [B], lower is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+_EIGENVALUE_EPSILON = 1e-5
+
+
+def determinant(matrix: tf.Tensor) -> tf.Tensor:
+    """Half the squared deviation of det(I + A) from 1 (VTN, eq. 10, halved as in the code).
+
+    Args: matrix: [B, R, R] float, A.
+    Returns: [B], same dtype; computed in float64, since near 0 the terms cancel.
+    """
+    linear = _plus_identity(tf.cast(matrix, tf.float64))
+    return tf.cast(0.5 * tf.square(_determinant(linear) - 1.0), _dtype(matrix))
+
+
+def orthogonality(matrix: tf.Tensor) -> tf.Tensor:
+    """Deviation of I + A from an orthogonal matrix (VTN, eq. 9).
+
+    With k the eigenvalues of (I + A)^T (I + A) + eps I: sum of k + (1 + eps)^2 / k, less
+    its minimum 2 R (1 + eps). The sums are symmetric functions of the eigenvalues, hence
+    polynomials in the matrix: sum k = s1, sum 1 / k = s2 / s3 in 3D and s1 / s2 in 2D.
+
+    Args: matrix: [B, R, R] float, A.
+    Returns: [B], same dtype; computed in float64, since near 0 the terms cancel.
+    """
+    eps = _EIGENVALUE_EPSILON
+    linear = _plus_identity(tf.cast(matrix, tf.float64))
+    rank = linear.shape[-1]
+    gram = tf.matmul(linear, linear, transpose_a=True)
+    gram += eps * tf.eye(rank, dtype=gram.dtype)
+    trace = tf.linalg.trace(gram)
+    minors = trace
+    if rank == 3:
+        minors = 0.5 * (tf.square(trace) - tf.reduce_sum(tf.square(gram), axis=[1, 2]))
+    inverses = (1 + eps) ** 2 * minors / _determinant(gram)
+    return tf.cast(trace + inverses - 2 * rank * (1 + eps), _dtype(matrix))
+
+
+def deviation(matrix: tf.Tensor, offset: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """Squared distance from the identity: |A|^2 + |b|^2 (AVSM, section 3.2, regularisation).
+
+    Both are taken in AVSM's coordinates, in which every axis runs from -1 to 1 from its first
+    voxel to its last: A_ij (n_j - 1) / (n_i - 1) and 2 b_i / (n_i - 1), with the Frobenius norm.
+
+    Args:
+        matrix: [B, R, R] float, A. offset: [B, R] float, b, voxels.
+        shape: the R sizes of the grid.
+
+    Returns: [B], same dtype.
+    """
+    matrix, offset = tf.convert_to_tensor(matrix), tf.convert_to_tensor(offset)
+    lengths = tf.cast(shape, matrix.dtype) - 1
+    scaled = matrix * lengths[None, None, :] / lengths[None, :, None]
+    shift = 2 * offset / lengths
+    return tf.reduce_sum(tf.square(scaled), axis=[1, 2]) + tf.reduce_sum(tf.square(shift), axis=1)
+
+
+def _dtype(matrix):
+    return tf.convert_to_tensor(matrix).dtype
+
+
+def _plus_identity(matrix):
+    return matrix + tf.eye(matrix.shape[-1], dtype=matrix.dtype)
+
+
+def _determinant(matrix):
+    """Written out: `tf.linalg.det`'s gradient inverts the matrix and fails where singular."""
+    if matrix.shape[-1] == 2:
+        return matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
+    return tf.reduce_sum(matrix[:, 0] * tf.linalg.cross(matrix[:, 1], matrix[:, 2]), axis=-1)
