@@ -58,10 +58,10 @@ class Case:
             "affine/determinant": golden["0_det_loss"],
             "affine/orthogonality": golden["0_ortho_loss"],
         }
-        for k in range(1, len(self.output.stages)):
-            expected[f"dense_{k}/smoothness"] = golden[f"{k}_reg_loss"]
+        for k, stage in enumerate(self.output.stages[1:], 1):
+            expected[f"{stage.name}/smoothness"] = golden[f"{k}_reg_loss"]
             if f"{k}_raw_loss" in golden:
-                expected[f"dense_{k}/similarity"] = golden[f"{k}_raw_loss"]
+                expected[f"{stage.name}/similarity"] = golden[f"{k}_raw_loss"]
         return expected
 
 

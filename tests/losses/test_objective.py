@@ -18,17 +18,21 @@ def fixed(rng):
 
 @pytest.fixture
 def make_output(rng):
-    def make(n_dense, affine=True):
-        def stage(name, matrix=None):
+    def make(n_dense, affine=True, names=(), kind="dense"):
+        def stage(name, matrix=None, offset=None):
             flow = rng.standard_normal((2, *SHAPE, 3)).astype("float32")
             warped = rng.uniform(size=(2, *SHAPE, 1)).astype("float32")
-            kind = "dense" if matrix is None else "affine"
-            return rcn_tf.StageOutput(flow, flow, warped, matrix, name=name, kind=kind)
+            affine = (matrix, offset, None if matrix is None else 2 * matrix, offset)
+            stage_kind = kind if matrix is None else "affine"
+            return rcn_tf.StageOutput(flow, flow, warped, *affine, name=name, kind=stage_kind)
 
         matrix = 0.1 * rng.standard_normal((2, 3, 3)).astype("float32")
-        stages = [stage("affine", matrix)] if affine else []
-        stages += [stage(f"dense_{k}") for k in range(1, n_dense + 1)]
-        return rcn_tf.RegistrationOutput(stages[-1].total_flow, stages[-1].warped, tuple(stages))
+        offset = rng.standard_normal((2, 3)).astype("float32")
+        stages = [stage("affine", matrix, offset)] if affine else []
+        stages += [stage(name) for name in names or [f"dense_{k + 1}" for k in range(n_dense)]]
+        moving = rng.uniform(size=(2, *SHAPE, 1)).astype("float32")
+        last = stages[-1]
+        return rcn_tf.RegistrationOutput(last.total_flow, last.warped, tuple(stages), moving)
 
     return make
 
@@ -69,8 +73,10 @@ def test_vtn_table_1(fixed, make_output):
 
 def test_repeats_share_the_weights_of_their_cascade(fixed, make_output):
     weights = {"dense": [{"smoothness": 1.0}, {"smoothness": 10.0}]}
-    out = make_output(4)
+    names = [f"dense_{cascade}/repeat_{repeat}" for cascade in (1, 2) for repeat in (1, 2)]
+    out = make_output(4, names=names)
     terms = registration_losses(out, fixed, weights)
+    assert [name for name in terms if name != "total"] == [f"{name}/smoothness" for name in names]
     smooth = [losses.smoothness(stage.flow).numpy() for stage in out.stages[1:]]
     expected = smooth[0] + smooth[1] + 10 * (smooth[2] + smooth[3])
     np.testing.assert_allclose(terms["total"], expected, rtol=1e-5)
