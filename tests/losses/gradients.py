@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 
-def check_gradient(loss, variable, rng, *, probes=4, delta=1e-5, rtol=1e-4):
+def check_gradient(loss, variable, rng, *, probes=4, delta=1e-7, rtol=1e-4):
     """Directional derivatives of `loss` [B] at `variable` against central differences."""
     variable = tf.constant(variable, tf.float64)
     with tf.GradientTape() as tape:

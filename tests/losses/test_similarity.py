@@ -189,8 +189,8 @@ def test_nmi_sees_through_another_contrast(rng):
     exchanged = np.select([fixed == k / 3 for k in range(4)], [0.7, 0.1, 1.0, 0.4])
     other = rng.permutation(exchanged.ravel()).reshape(fixed.shape)
     alike, apart = losses.nmi(fixed, exchanged)[0], losses.nmi(fixed, other)[0]
-    assert alike < 0.2
-    assert apart > 0.6
+    assert alike < 0.5
+    assert apart > 0.9
     assert losses.pearson(fixed, exchanged)[0] > 0.5
 
 
