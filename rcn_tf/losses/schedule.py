@@ -15,8 +15,10 @@ class Decay:
 
         1 for e < static_epochs, else max(least, rate / (rate + exp((e - static_epochs) / rate)))
 
-    AVSM's code has static_epochs 10, rate 3; the paper's eq. 13 is static_epochs 0, rate 4, least
-    0. The factor jumps from 1 to rate / (rate + 1) after the static epochs, as in the code.
+    AVSM's code has weight 10 and the defaults (its weight is at least 0.001); from epoch 300, where
+    its several steps begin, weight 0.1, static_epochs 301 and least 0.01. The paper's eq. 13 is
+    static_epochs 0, rate 4, least 0. The factor jumps from 1 to rate / (rate + 1) after the static
+    epochs, as in the code.
 
     Attributes:
         steps_per_epoch: steps of the training that make an epoch.
@@ -28,7 +30,7 @@ class Decay:
     steps_per_epoch: int
     static_epochs: int = 10
     rate: float = 3.0
-    least: float = 1e-3
+    least: float = 1e-4
 
     def factor(self, step: tf.Tensor | int) -> tf.Tensor:
         """The factor at a step of the training, a float32 scalar."""

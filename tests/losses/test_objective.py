@@ -176,12 +176,11 @@ def test_parameters_reach_the_function(fixed, make_output):
 
 
 def test_decay_is_avsms():
-    """Its code's factor 10 s(e) at epochs 0, 5, ...; from epoch 300 on 0.1 s(e) with static 1."""
+    """Its code's weight at epochs 0, 5, ..., of which those from 300 on have several steps."""
     expected = np.load(GOLDEN / "losses.npz")["affine_factor_every5"]
     for index, value in enumerate(expected):
-        static, scale = (10, 10.0) if index < 60 else (1, 0.1)
-        epoch = 5 * index if index < 60 else 5 * (index - 60)
-        factor = scale * Decay(7, static).factor(7 * epoch + 6)
+        decay, weight = (Decay(7), 10.0) if index < 60 else (Decay(7, 301, least=0.01), 0.1)
+        factor = weight * decay.factor(7 * 5 * index + 6)
         np.testing.assert_allclose(factor, value, rtol=1e-5, err_msg=str(index))
 
 
@@ -295,11 +294,11 @@ def test_objectives_that_do_not_fit_the_stages(objective, message):
         ),
         (
             {"final": {"local_ncc": {"windw": 3}}},
-            "unknown parameter 'windw' of final.local_ncc; did",
+            "parameter 'windw' of final.local_ncc; did you",
         ),
         (
             {"final": {"local_ncc": {"window": 2.5}}},
-            "final.local_ncc.window must be a positive whole",
+            "local_ncc.window must be a positive whole",
         ),
         ({"final": {"local_ncc": {"squared": 1}}}, "final.local_ncc.squared must be true or false"),
         ({"final": {"local_ncc": {"weight": "x"}}}, "final.local_ncc.weight must be a number"),
