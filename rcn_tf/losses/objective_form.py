@@ -203,9 +203,12 @@ def _read_schedule(where, value):
         if key != "kind" and not (_is_positive(number) or _is_number(number) and number == 0):
             raise ValueError(f"loss weights: {where}.{key} must be a number; got {number!r}.")
     numbers = {key: number for key, number in value.items() if key != "kind"}
-    if not _is_positive(numbers.get("steps_per_epoch")) or not numbers.get("rate", 1):
-        raise ValueError(f"loss weights: {where} needs `steps_per_epoch`, and a rate above 0.")
-    return Decay(**numbers)
+    steps = numbers.get("steps_per_epoch")
+    if not _is_positive(steps) or steps != int(steps) or not numbers.get("rate", 1):
+        raise ValueError(
+            f"loss weights: {where} needs `steps_per_epoch`, a whole number, and a rate above 0."
+        )
+    return Decay(**{**numbers, "steps_per_epoch": int(steps)})
 
 
 def _check_reversed(value):
