@@ -58,7 +58,7 @@ class Case:
             "affine/determinant": golden["0_det_loss"],
             "affine/orthogonality": golden["0_ortho_loss"],
         }
-        for k, stage in enumerate(self.output.stages[1:], start=1):
+        for k, stage in enumerate(self.output.stages[1:], 1):
             expected[f"{stage.name}/smoothness"] = golden[f"{k}_reg_loss"]
             if f"{k}_raw_loss" in golden:
                 expected[f"{stage.name}/similarity"] = golden[f"{k}_raw_loss"]

@@ -1,7 +1,7 @@
 """tf.data pipeline of training pairs.
 
 Batches are dicts: `fixed`, `moving` float32 [B, *spatial, 1] in [0, 1], and what the objective
-needs (`rcn_tf.losses.terms.BATCH_ENTRIES`):
+needs (`rcn_tf.losses.objective.needs`):
 
     labels           fixed_labels, moving_labels int32 [B, *spatial]
     landmarks        fixed_landmarks, moving_landmarks float32 [B, N, R], voxels; landmark_mask

@@ -1,58 +1,45 @@
-"""Loss terms, pure functions per sample [B], and the objective that weighs them (`objective`).
+"""Loss terms, per sample and for any rank, and their weighted sum (`objective`).
 
-    similarity    of the fixed and the warped image
-    regularity    of a flow
-    affine        of an affine displacement
-    consistency   of both directions
-    supervision   by labels, landmarks or reference flows
-
-Images are [B, *spatial, C] and flows [B, *spatial, R], of two or three axes.
+Every function returns [B], lower is better; weighting and reduction are the caller's.
 """
 
-from rcn_tf.losses.affine import affine_size, determinant, orthogonality
+from rcn_tf.losses.affine import determinant, deviation, orthogonality
 from rcn_tf.losses.consistency import invertibility
+from rcn_tf.losses.local_correlation import avsm_kernels, local_ncc, multi_kernel_ncc
+from rcn_tf.losses.multimodal import mind_descriptor, mind_ssc, nmi
 from rcn_tf.losses.regularity import (
     absolute_gradient,
     bending_energy,
+    central_gradient,
     folding,
     forward_gradient,
     smoothness,
-    squared_gradient,
 )
-from rcn_tf.losses.similarity import (
-    local_ncc,
-    mean_absolute,
-    mind_ssc,
-    mse,
-    multi_kernel_lncc,
-    nmi,
-    pearson,
-)
-from rcn_tf.losses.supervision import endpoint_error, label_dice, landmark_error
-
-similarity = pearson
-"""The papers' name of it."""
+from rcn_tf.losses.similarity import mae, mse, pearson, similarity
+from rcn_tf.losses.supervision import endpoint_error, landmark_distance, soft_dice
 
 __all__ = [
     "absolute_gradient",
-    "affine_size",
+    "avsm_kernels",
     "bending_energy",
+    "central_gradient",
     "determinant",
+    "deviation",
     "endpoint_error",
     "folding",
     "forward_gradient",
     "invertibility",
-    "label_dice",
-    "landmark_error",
+    "landmark_distance",
     "local_ncc",
-    "mean_absolute",
+    "mae",
+    "mind_descriptor",
     "mind_ssc",
     "mse",
-    "multi_kernel_lncc",
+    "multi_kernel_ncc",
     "nmi",
     "orthogonality",
     "pearson",
     "similarity",
     "smoothness",
-    "squared_gradient",
+    "soft_dice",
 ]

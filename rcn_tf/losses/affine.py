@@ -1,7 +1,12 @@
-"""How far an affine displacement x -> x + A x + b is from a rigid one or none, per sample [B].
+"""How far an affine map is from one that keeps volumes, angles, or everything.
 
-A is [B, R, R], the deviation from the identity, with R = 2 or 3.
+The map is x -> (I + A) x + b about the volume's centre; A is [B, R, R] with R = 2 or 3, b is
+[B, R] in voxels. Each function returns [B], lower is better.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -15,39 +20,53 @@ def determinant(matrix: tf.Tensor) -> tf.Tensor:
     Returns: [B], same dtype; computed in float64, since near 0 the terms cancel.
     """
     linear = _plus_identity(tf.cast(matrix, tf.float64))
-    return tf.cast(0.5 * tf.square(_determinant(linear) - 1.0), matrix.dtype)
+    return tf.cast(0.5 * tf.square(_determinant(linear) - 1.0), _dtype(matrix))
 
 
 def orthogonality(matrix: tf.Tensor) -> tf.Tensor:
     """Deviation of I + A from an orthogonal matrix (VTN, eq. 9).
 
-    With k the R eigenvalues of (I + A)^T (I + A) + eps I: sum of k + (1 + eps)^2 / k, less
+    With k the eigenvalues of (I + A)^T (I + A) + eps I: sum of k + (1 + eps)^2 / k, less
     its minimum 2 R (1 + eps). The sums are symmetric functions of the eigenvalues, hence
-    polynomials in the matrix: sum k = s1, and sum 1 / k = s2 / s3 in a volume, s1 / s2 in a
-    plane.
+    polynomials in the matrix: sum k = s1, sum 1 / k = s2 / s3 in 3D and s1 / s2 in 2D.
 
     Args: matrix: [B, R, R] float, A.
     Returns: [B], same dtype; computed in float64, since near 0 the terms cancel.
     """
-    eps, rank = _EIGENVALUE_EPSILON, matrix.shape[-1]
+    eps = _EIGENVALUE_EPSILON
     linear = _plus_identity(tf.cast(matrix, tf.float64))
+    rank = linear.shape[-1]
     gram = tf.matmul(linear, linear, transpose_a=True)
     gram += eps * tf.eye(rank, dtype=gram.dtype)
     trace = tf.linalg.trace(gram)
     minors = trace
     if rank == 3:
         minors = 0.5 * (tf.square(trace) - tf.reduce_sum(tf.square(gram), axis=[1, 2]))
-    loss = trace + (1 + eps) ** 2 * minors / _determinant(gram) - 2 * rank * (1 + eps)
-    return tf.cast(loss, matrix.dtype)
+    inverses = (1 + eps) ** 2 * minors / _determinant(gram)
+    return tf.cast(trace + inverses - 2 * rank * (1 + eps), _dtype(matrix))
 
 
-def affine_size(matrix: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """|A|^2 + |b|^2, the deviation from the identity (AVSM, eq. 7).
+def deviation(matrix: tf.Tensor, offset: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """Squared distance from the identity: |A|^2 + |b|^2 (AVSM, section 3.2, regularisation).
 
-    Args: matrix: [B, R, R] float, A. offset: [B, R], b.
-    Returns: [B].
+    Both are taken in AVSM's coordinates, in which every axis runs from -1 to 1 from its first
+    voxel to its last: A_ij (n_j - 1) / (n_i - 1) and 2 b_i / (n_i - 1), with the Frobenius norm.
+
+    Args:
+        matrix: [B, R, R] float, A. offset: [B, R] float, b, voxels.
+        shape: the R sizes of the grid.
+
+    Returns: [B], same dtype.
     """
-    return tf.reduce_sum(tf.square(matrix), axis=[1, 2]) + tf.reduce_sum(tf.square(offset), axis=1)
+    matrix, offset = tf.convert_to_tensor(matrix), tf.convert_to_tensor(offset)
+    lengths = tf.cast(shape, matrix.dtype) - 1
+    scaled = matrix * lengths[None, None, :] / lengths[None, :, None]
+    shift = 2 * offset / lengths
+    return tf.reduce_sum(tf.square(scaled), axis=[1, 2]) + tf.reduce_sum(tf.square(shift), axis=1)
+
+
+def _dtype(matrix):
+    return tf.convert_to_tensor(matrix).dtype
 
 
 def _plus_identity(matrix):

@@ -1,8 +1,11 @@
-"""Whether the registrations of a pair and of the reversed pair undo each other, per sample [B]."""
+"""Consistency of the registrations of a pair in both directions, per sample [B]."""
+
+from __future__ import annotations
 
 import tensorflow as tf
 
 from rcn_tf.fields import compose
+from rcn_tf.losses.windows import along, spatial_axes
 
 
 def invertibility(forward: tf.Tensor, backward: tf.Tensor) -> tf.Tensor:
@@ -14,16 +17,17 @@ def invertibility(forward: tf.Tensor, backward: tf.Tensor) -> tf.Tensor:
     Args: forward, backward: [B, *spatial, R] float, total flows of a pair and its reverse.
     Returns: [B], voxels squared.
     """
-    axes = list(range(1, len(forward.shape) - 1))
     trips = [compose(forward, backward), compose(backward, forward)]
     return tf.add_n(
         [
-            tf.reduce_mean(tf.reduce_sum(tf.square(_centre(trip)), axis=-1), axis=axes)
-            for trip in trips
+            tf.reduce_mean(tf.reduce_sum(tf.square(_centre(t)), axis=-1), axis=spatial_axes(t))
+            for t in trips
         ]
     )
 
 
 def _centre(field):
-    inner = [slice(size // 4, size - size // 4) for size in field.shape[1:-1]]
-    return field[(slice(None), *inner)]
+    for axis in spatial_axes(field):
+        size = field.shape[axis]
+        field = along(field, axis, size // 4, size - size // 4)
+    return field

@@ -1,12 +1,16 @@
-"""How rough a flow is, per sample [B], lower is smoother.
+"""Regularity of a flow: how much, and in which way, neighbouring displacements differ.
 
-Flows are [B, *spatial, R] in voxels, with two or three axes.
+Flows are [B, *spatial, R] in voxels of the grid, with any number R of spatial axes; each function
+returns [B], lower is better. Distances between neighbours count as 1 along every axis.
 """
+
+from __future__ import annotations
 
 import tensorflow as tf
 
 from custom_ops import squared_differences
-from rcn_tf.fields import jacobian_determinant
+from rcn_tf import fields
+from rcn_tf.losses.windows import along, replicated, spatial_axes
 
 
 def smoothness(flow: tf.Tensor) -> tf.Tensor:
@@ -18,100 +22,99 @@ def smoothness(flow: tf.Tensor) -> tf.Tensor:
     Args: flow: [B, *spatial, R] float, voxels.
     Returns: [B].
     """
+    flow = tf.convert_to_tensor(flow)
     elements = tf.reduce_prod(tf.shape(flow)[1:])
-    return 0.5 * squared_differences(flow) / tf.cast(elements, flow.dtype)
+    volume = flow if flow.shape.rank == 5 else flow[:, None]  # a plane is a volume of one slice
+    return 0.5 * squared_differences(volume) / tf.cast(elements, flow.dtype)
 
 
-def squared_gradient(flow: tf.Tensor) -> tf.Tensor:
-    """Mean squared length of the gradient, by central differences (VR-Net, eq. 8).
+def central_gradient(flow: tf.Tensor) -> tf.Tensor:
+    """Mean squared length of the flow's gradient (VR-Net, eq. 8).
 
-    The differences are (u[i + 1] - u[i - 1]) / 2 along each axis, with replicated borders; their
-    squares are added over the axes and averaged over voxels and components.
+    Mean over voxels of the sum over axes i and components k of
+    ((u_k(x + e_i) - u_k(x - e_i)) / 2)^2; the border voxels are repeated outside.
 
     Args: flow: [B, *spatial, R] float, voxels.
     Returns: [B].
     """
-    return tf.add_n([_mean(tf.square(d)) for d in _central_differences(flow)])
+    flow = tf.convert_to_tensor(flow)
+    parts = []
+    for axis in spatial_axes(flow):
+        padded = replicated(flow, axis, 1)
+        difference = 0.5 * (along(padded, axis, 2, None) - along(padded, axis, 0, -2))
+        parts.append(_mean(tf.square(difference)))
+    return flow.shape[-1] * tf.add_n(parts)
 
 
 def forward_gradient(flow: tf.Tensor) -> tf.Tensor:
-    """Squared forward differences: the mean along each axis, averaged over the axes.
+    """Mean squared forward difference, averaged over the axes (VR-Net's code, `smoothloss`).
 
-    The smoothness of VR-Net's published code.
+    1/R sum over axes i of the mean over voxels and components of (u(x + e_i) - u(x))^2.
 
     Args: flow: [B, *spatial, R] float, voxels.
     Returns: [B].
     """
-    parts = [_mean(tf.square(d)) for d in _forward_differences(flow)]
-    return tf.add_n(parts) / len(parts)
+    return _over_axes(flow, tf.square)
 
 
 def absolute_gradient(flow: tf.Tensor) -> tf.Tensor:
-    """Absolute forward differences: the mean along each axis, averaged over the axes (RWCNet).
+    """Mean absolute forward difference, averaged over the axes (RWCNet's code, `Grad("l1")`).
+
+    1/R sum over axes i of the mean over voxels and components of |u(x + e_i) - u(x)|.
 
     Args: flow: [B, *spatial, R] float, voxels.
     Returns: [B].
     """
-    parts = [_mean(tf.abs(d)) for d in _forward_differences(flow)]
-    return tf.add_n(parts) / len(parts)
+    return _over_axes(flow, tf.abs)
 
 
 def bending_energy(flow: tf.Tensor) -> tf.Tensor:
-    """Mean over the inner voxels of the squared second derivatives, mixed ones twice.
+    """Mean squared second derivatives (Rueckert et al. 1999, eq. 8): no cost for an affine flow.
 
-    Zero for every affine flow.
+    Mean over the inner voxels of the sum over components k and all pairs of axes (i, j) of
+    (d^2 u_k / dx_i dx_j)^2, so that mixed derivatives count twice. Central differences:
+    u(x + e_i) - 2 u(x) + u(x - e_i), and a quarter of the four corners for mixed ones.
 
-    Args: flow: [B, *spatial, R] float, voxels; at least 3 voxels per axis.
+    Args: flow: [B, *spatial, R] float, voxels, at least 3 voxels per axis.
     Returns: [B].
     """
-    rank = flow.shape[-1]
-    total = []
-    for a in range(rank):
-        for b in range(a, rank):
-            second = _second_difference(flow, a, b)
-            total.append((1 if a == b else 2) * _mean(tf.square(second)))
-    return tf.add_n(total) / rank
+    flow = tf.convert_to_tensor(flow)
+    axes = spatial_axes(flow)
+    parts = []
+    for number, i in enumerate(axes):
+        second = _at(flow, axes, {i: 1}) - 2 * _at(flow, axes, {}) + _at(flow, axes, {i: -1})
+        parts.append(_mean(tf.square(second)))
+        for j in axes[number + 1 :]:
+            same = _at(flow, axes, {i: 1, j: 1}) + _at(flow, axes, {i: -1, j: -1})
+            opposite = _at(flow, axes, {i: 1, j: -1}) + _at(flow, axes, {i: -1, j: 1})
+            parts.append(2 * _mean(tf.square(0.25 * (same - opposite))))
+    return flow.shape[-1] * tf.add_n(parts)
 
 
 def folding(flow: tf.Tensor) -> tf.Tensor:
-    """Mean of -det J where that is positive: nothing where the flow does not fold.
+    """Mean of max(-det J, 0), J the Jacobian of x + flow(x): how far the map turns inside out.
 
     Args: flow: [B, *spatial, R] float, voxels.
     Returns: [B].
     """
-    return _mean(tf.nn.relu(-jacobian_determinant(flow)))
+    determinant = fields.jacobian_determinant(tf.convert_to_tensor(flow))
+    return tf.reduce_mean(tf.nn.relu(-determinant), axis=list(range(1, determinant.shape.rank)))
 
 
-def _mean(x):
-    return tf.reduce_mean(x, axis=list(range(1, len(x.shape))))
+def _over_axes(flow, measure):
+    flow = tf.convert_to_tensor(flow)
+    axes = spatial_axes(flow)
+    differences = [along(flow, axis, 1, None) - along(flow, axis, 0, -1) for axis in axes]
+    return tf.add_n([_mean(measure(difference)) for difference in differences]) / len(axes)
 
 
-def _part(flow, axis, start, stop):
-    """Slice along a spatial axis, counted from 0; `stop` as in Python."""
-    index = [slice(None)] * len(flow.shape)
-    index[axis + 1] = slice(start, stop)
-    return flow[tuple(index)]
+def _mean(array):
+    return tf.reduce_mean(array, axis=list(range(1, array.shape.rank)))
 
 
-def _forward_differences(flow):
-    return [
-        _part(flow, axis, 1, None) - _part(flow, axis, None, -1) for axis in range(flow.shape[-1])
-    ]
-
-
-def _central_differences(flow):
-    differences = []
-    for axis in range(flow.shape[-1]):
-        after = tf.concat([_part(flow, axis, 1, None), _part(flow, axis, -1, None)], axis + 1)
-        before = tf.concat([_part(flow, axis, None, 1), _part(flow, axis, None, -1)], axis + 1)
-        differences.append((after - before) / 2)
-    return differences
-
-
-def _second_difference(flow, a, b):
-    """d2 u / da db at the inner voxels along both axes."""
-    if a == b:
-        inner = _part(flow, a, 1, -1)
-        return _part(flow, a, 2, None) - 2 * inner + _part(flow, a, None, -2)
-    ahead = _part(flow, a, 2, None) - _part(flow, a, None, -2)
-    return (_part(ahead, b, 2, None) - _part(ahead, b, None, -2)) / 4
+def _at(array, axes, offsets):
+    """`array(x + offset)` for the voxels x that have neighbours on all sides."""
+    for axis in axes:
+        offset = offsets.get(axis, 0)
+        array = along(array, axis, 1 + offset, array.shape[axis] - 1 + offset)
+    return array

@@ -1,13 +1,106 @@
-"""Losses that look at labels, landmarks or reference flows beside the images, per sample [B]."""
+"""Supervision by what is known of a pair: label maps, landmarks, or a reference flow.
+
+Flows are total flows [B, *spatial, R] in voxels with 2 or 3 spatial axes; each function returns
+[B], lower is better.
+"""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from custom_ops import warp
-from rcn_tf.fields import sample
+from rcn_tf.losses.windows import spatial_axes
 
-_EPSILON = 1e-6
+_LARGEST_LABEL = 255  # packs hold uint8
+
+
+def soft_dice(
+    flow: tf.Tensor,
+    fixed_labels: tf.Tensor,
+    moving_labels: tf.Tensor,
+    step: tf.Tensor | int = 0,
+    *,
+    per_step: int = 8,
+    structures: Sequence[int] = (),
+    pooled: bool = False,
+    seed: int = 0,
+) -> tf.Tensor:
+    """1 - Dice of the fixed structures and the warped moving ones (VoxelMorph, eq. 6).
+
+        1 - 2 sum f_s w_s / (sum f_s + sum w_s)
+
+    f_s is 1 in structure s of the fixed image, w_s the moving image's such map warped linearly.
+    Only `per_step` structures are computed at a time, which bounds the memory: the first that a
+    sample has, in either image, in an order of all labels that depends on seed and step alone.
+    Background (0) and structures absent from both images do not count.
+
+    Args:
+        flow: [B, *spatial, R] float, voxels.
+        fixed_labels, moving_labels: [B, *spatial] int.
+        step: of the training.
+        per_step: structures per sample.
+        structures: labels that may be drawn; by default all from 1 to 255.
+        pooled: sum numerators and denominators over the structures, so that large ones count
+            more (RWCNet); by default each structure's loss counts the same.
+        seed: of the order.
+
+    Returns: [B], in [0, 1]; 0 where there is no structure.
+    """
+    fixed_labels, moving_labels = tf.cast(fixed_labels, tf.int32), tf.cast(moving_labels, tf.int32)
+    chosen, present = _drawn(fixed_labels, moving_labels, step, per_step, structures, seed)
+    flow = tf.convert_to_tensor(flow)
+    one_hot = [_one_hot(labels, chosen, flow.dtype) for labels in (fixed_labels, moving_labels)]
+    warped = warp(one_hot[1], flow)
+    axes = spatial_axes(flow)
+    common = 2 * tf.reduce_sum(one_hot[0] * warped, axis=axes)
+    sizes = tf.reduce_sum(one_hot[0], axis=axes) + tf.reduce_sum(warped, axis=axes)
+    count = tf.cast(present, flow.dtype)
+    if pooled:
+        any_present = tf.cast(tf.reduce_any(present, axis=1), flow.dtype)
+        total = tf.reduce_sum(common * count, axis=1), tf.reduce_sum(sizes * count, axis=1)
+        return any_present - tf.math.divide_no_nan(*total)
+    losses = count - tf.math.divide_no_nan(common * count, sizes)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses, axis=1), tf.reduce_sum(count, axis=1))
+
+
+def landmark_distance(
+    flow: tf.Tensor,
+    fixed_landmarks: tf.Tensor,
+    moving_landmarks: tf.Tensor,
+    landmark_mask: tf.Tensor | None = None,
+    spacing: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Mean distance of mapped fixed landmarks from the moving ones (RWCNet, section 2: TRE).
+
+        mean over landmarks of |(p_fixed + flow(p_fixed) - p_moving) * spacing|
+
+    The flow is sampled linearly between voxels, at the border outside.
+
+    Args:
+        flow: [B, *spatial, R] float, voxels.
+        fixed_landmarks, moving_landmarks: [B, N, R] float, voxels, axis order ij; any value,
+            even NaN, where the mask is 0.
+        landmark_mask: [B, N], 1 where both are known; by default all are.
+        spacing: [R], mm per voxel along each axis; by default 1.
+
+    Returns: [B], mm; 0 where no landmark is known.
+    """
+    flow = tf.convert_to_tensor(flow)
+    fixed = tf.cast(fixed_landmarks, flow.dtype)
+    moving = tf.cast(moving_landmarks, flow.dtype)
+    mask = tf.ones(tf.shape(fixed)[:2], flow.dtype)
+    mask = mask if landmark_mask is None else tf.cast(landmark_mask, flow.dtype)
+    known = mask[..., None] > 0
+    fixed = tf.where(known, fixed, tf.zeros_like(fixed))
+    moving = tf.where(known, moving, tf.zeros_like(moving))
+    missed = fixed + sample_at(flow, fixed) - moving
+    if spacing is not None:
+        missed *= tf.cast(spacing, flow.dtype)
+    distances = _length(missed) * mask
+    return tf.math.divide_no_nan(tf.reduce_sum(distances, axis=1), tf.reduce_sum(mask, axis=1))
 
 
 def endpoint_error(flow: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
@@ -16,91 +109,59 @@ def endpoint_error(flow: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
     Args: flow, reference: [B, *spatial, R] float, voxels.
     Returns: [B], voxels.
     """
-    length = _length(tf.square(flow - reference))
-    return tf.reduce_mean(length, axis=list(range(1, len(length.shape))))
+    length = _length(flow - reference)
+    return tf.reduce_mean(length, axis=list(range(1, length.shape.rank)))
 
 
-def label_dice(
-    fixed_labels: tf.Tensor,
-    moving_labels: tf.Tensor,
-    flow: tf.Tensor,
-    *,
-    structures: int = 8,
-    pooled: bool = False,
-    step: tf.Tensor | int = 0,
-    seed: int = 0,
-) -> tf.Tensor:
-    """1 - soft Dice of the fixed structures and the linearly warped moving ones.
+def sample_at(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """A field at points between its voxels, linearly; the border's value outside.
 
-    Each structure's mask is warped linearly; ids are never mixed. So that memory stays bounded,
-    only a random few of the structures in the batch are looked at in a step; which, depends on
-    (seed, step) alone. The background, 0, does not count, nor does a structure that a pair lacks
-    in both scans.
-
-    Args:
-        fixed_labels, moving_labels: [B, *spatial] integers.
-        flow: [B, *spatial, R] float, voxels.
-        structures: how many are looked at in a step.
-        pooled: one Dice of all of them together instead of the mean of single ones.
-        step, seed: choose the structures.
-
-    Returns: [B]; 0 where a pair has none of the chosen structures.
+    Args: field: [B, *spatial, C] float. points: [B, N, R] float, voxels, axis order ij.
+    Returns: [B, N, C]; its gradient goes to the field alone.
     """
-    ids = _chosen_ids(fixed_labels, moving_labels, structures, step, seed)
-    fixed = tf.cast(tf.equal(fixed_labels[..., tf.newaxis], ids), flow.dtype)
-    moving = tf.cast(tf.equal(moving_labels[..., tf.newaxis], ids), flow.dtype)
-    warped = warp(moving, flow)
-    axes = list(range(1, len(flow.shape) - 1))
-    shared = tf.reduce_sum(fixed * warped, axis=axes)  # [B, K]
-    sizes = tf.reduce_sum(fixed, axis=axes) + tf.reduce_sum(warped, axis=axes)
-    if pooled:
-        shared, sizes = (tf.reduce_sum(x, axis=1, keepdims=True) for x in (shared, sizes))
-    present = tf.cast(sizes > 0, flow.dtype)
-    missed = present * (1.0 - 2.0 * shared / tf.maximum(sizes, _EPSILON))
-    return tf.reduce_sum(missed, axis=1) / tf.maximum(tf.reduce_sum(present, axis=1), 1.0)
+    last = tf.shape(field)[1:-1] - 1
+    points = tf.clip_by_value(tf.stop_gradient(points), 0.0, tf.cast(last, points.dtype))
+    lower = tf.floor(points)
+    part = points - lower
+    lower = tf.cast(lower, tf.int32)
+    values = []
+    for corner in itertools.product((0, 1), repeat=points.shape[-1]):
+        index = tf.minimum(lower + tf.constant(corner), last)
+        weight = tf.reduce_prod(tf.where(tf.constant(corner) == 1, part, 1.0 - part), axis=-1)
+        values.append(weight[..., None] * tf.gather_nd(field, index, batch_dims=1))
+    return tf.add_n(values)
 
 
-def landmark_error(
-    fixed_landmarks: tf.Tensor,
-    moving_landmarks: tf.Tensor,
-    mask: tf.Tensor,
-    flow: tf.Tensor,
-    spacing: tf.Tensor,
-) -> tf.Tensor:
-    """Mean distance | p + flow(p) - q | of corresponding landmarks, in mm.
-
-    Args:
-        fixed_landmarks, moving_landmarks: [B, N, R] float32, p and q, voxels in array order;
-            the flow at p is interpolated linearly.
-        mask: [B, N] float32, 1 where both are known and 0 in the padding of the lists.
-        flow: [B, *spatial, R] float32, voxels.
-        spacing: [R] or [B, R] float32, mm per voxel along each array axis.
-
-    Returns: [B], mm; 0 where a pair has no landmark.
-    """
-    known = mask > 0
-    finite = tf.where(known[..., tf.newaxis], fixed_landmarks, 0.0)  # whatever padding holds
-    mapped = finite + sample(flow, finite)
-    spacing = tf.convert_to_tensor(spacing, flow.dtype)
-    difference = (mapped - moving_landmarks) * spacing[..., tf.newaxis, :]
-    difference = tf.where(known[..., tf.newaxis], difference, 0.0)
-    distance = _length(tf.square(difference))
-    counts = tf.reduce_sum(tf.cast(known, flow.dtype), axis=1)
-    return tf.reduce_sum(distance, axis=1) / tf.maximum(counts, 1.0)
+def _drawn(fixed_labels, moving_labels, step, per_step, structures, seed):
+    """Labels of the structures that count in this step: ([B, K] int32, [B, K] bool, present)."""
+    labels = tf.constant(sorted(structures) or list(range(1, _LARGEST_LABEL + 1)), tf.int32)
+    size = max([*structures, _LARGEST_LABEL]) + 1
+    present = tf.logical_or(_found(fixed_labels, size), _found(moving_labels, size))
+    key = tf.stack([seed, tf.cast(step, tf.int32)])
+    # The algorithm is named: its choice by default depends on the device.
+    order = tf.argsort(tf.random.stateless_uniform(tf.shape(labels), key, alg="philox"))
+    labels = tf.gather(labels, order)  # the same for all samples
+    present = tf.gather(present, labels, axis=1)  # [B, labels]
+    number = min(per_step, labels.shape[0])
+    first = tf.argsort(tf.cast(present, tf.int32), direction="DESCENDING", stable=True)
+    first = first[:, :number]
+    return tf.gather(labels, first), tf.gather(present, first, batch_dims=1)
 
 
-def _length(squares):
-    """Root of the sum over the last axis, whose gradient is 0 where the sum is 0."""
-    squared = tf.reduce_sum(squares, axis=-1)
+def _found(labels, size):
+    """Which of 0 .. size - 1 occur in each sample: [B, size] bool."""
+    flat = tf.reshape(labels, [tf.shape(labels)[0], -1])
+    return tf.math.bincount(flat, minlength=size, maxlength=size, axis=-1) > 0
+
+
+def _one_hot(labels, chosen, dtype):
+    """Maps of the chosen labels, [B, *spatial, K]."""
+    shape = [tf.shape(chosen)[0], *[1] * (labels.shape.rank - 1), chosen.shape[1]]
+    return tf.cast(labels[..., None] == tf.reshape(chosen, shape), dtype)
+
+
+def _length(vectors):
+    squared = tf.reduce_sum(tf.square(vectors), axis=-1)
+    # The square root has no gradient at 0: leave exact agreement out of it.
     positive = squared > 0
     return tf.where(positive, tf.sqrt(tf.where(positive, squared, 1.0)), 0.0)
-
-
-def _chosen_ids(fixed_labels, moving_labels, number, step, seed):
-    """At most `number` ids of structures in the batch, [K]."""
-    flat = [tf.reshape(labels, [-1]) for labels in (fixed_labels, moving_labels)]
-    ids = tf.sort(tf.unique(tf.concat(flat, axis=0))[0])
-    ids = tf.boolean_mask(ids, ids > 0)
-    key = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
-    order = tf.argsort(tf.random.stateless_uniform(tf.shape(ids), key))
-    return tf.gather(ids, order[:number])

@@ -1,144 +1,78 @@
-"""The terms that an objective may name: which function, where, with what parameters and inputs."""
+"""The terms that an objective may name: which function, and what of a registration it takes.
+
+A term's parameters are the keyword-only arguments of its function. `docs/losses.md` lists all.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any, Callable
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-import tensorflow as tf
+from rcn_tf import losses
 
-from rcn_tf.losses.affine import affine_size, determinant, orthogonality
-from rcn_tf.losses.consistency import invertibility
-from rcn_tf.losses.regularity import (
-    absolute_gradient,
-    bending_energy,
-    folding,
-    forward_gradient,
-    smoothness,
-    squared_gradient,
-)
-from rcn_tf.losses.similarity import (
-    local_ncc,
-    mean_absolute,
-    mind_ssc,
-    mse,
-    multi_kernel_lncc,
-    nmi,
-    pearson,
-)
-from rcn_tf.losses.supervision import endpoint_error, label_dice, landmark_error
-from rcn_tf.models.output import RegistrationOutput, StageOutput
+# What a term takes of a stage, or of the end result in "final".
+IMAGES = "images"  # the fixed and the warped image
+FLOW = "flow"  # the stage's own flow, the total one in "final"
+MATRIX = "matrix"  # A of an affine stage
+MAP = "map"  # A and b of an affine stage, and the shape of the grid
+PAIR = "pair"  # the total flows of both directions
+REFERENCE = "reference_flow"  # the total flow and a reference
+LABELS = "labels"  # the total flow and label maps
+LANDMARKS = "landmarks"  # the total flow and landmarks
 
-STAGE, AFFINE, FINAL, REVERSED = "stage", "affine", "final", "reversed"
-LABELS, LANDMARKS, REFERENCE_FLOW = "labels", "landmarks", "reference_flow"
-BATCH_ENTRIES = {
-    LABELS: ("fixed_labels", "moving_labels"),
-    LANDMARKS: ("fixed_landmarks", "moving_landmarks", "landmark_mask", "spacing"),
-    REFERENCE_FLOW: ("reference_flow",),
+_EXCEPT = {  # takes: parts where a term of this kind has no place
+    FLOW: ("affine",),
+    MATRIX: ("dense", "final"),
+    MAP: ("dense", "final"),
 }
-"""Which entries of a batch a need stands for."""
+_FINAL_ONLY = (PAIR, REFERENCE)
+_TOTAL = {"total": False}  # of affine terms: all steps up to the stage, or its own
 
 
-@dataclasses.dataclass(frozen=True)
-class Inputs:
-    """What a term is computed from.
+class Term(NamedTuple):
+    """A function of the package and what it takes: one of the names above."""
 
-    Attributes:
-        fixed: [B, *spatial, C], the image that is registered to.
-        flow: [B, *spatial, R], a stage's own flow, or the total one.
-        warped: [B, *spatial, C].
-        stage: StageOutput, or None for the end result.
-        total_flow: [B, *spatial, R].
-        backward: RegistrationOutput of the reversed pair, or None.
-        batch: mapping with labels, landmarks and more.
-        step: number of the training step, for random choices.
-    """
+    function: Callable
+    takes: str
 
-    fixed: tf.Tensor
-    flow: tf.Tensor
-    warped: tf.Tensor
-    stage: StageOutput | None
-    total_flow: tf.Tensor
-    backward: RegistrationOutput | None
-    batch: Mapping[str, tf.Tensor]
-    step: Any
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """{name: default} of the parameters that an objective may set."""
+        found = {
+            name: parameter.default
+            for name, parameter in inspect.signature(self.function).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+        return {**found, **_TOTAL} if self.takes in (MATRIX, MAP) else found
+
+    def fits(self, part: str) -> bool:
+        """Whether the term has a place in a part of an objective."""
+        if self.takes in _FINAL_ONLY:
+            return part == "final"
+        return part not in _EXCEPT.get(self.takes, ())
 
 
-@dataclasses.dataclass(frozen=True)
-class Term:
-    """One entry of `TERMS`.
-
-    Attributes:
-        compute: (Inputs, **parameters) -> [B].
-        places: kinds of parts where it has a meaning.
-        parameters: {name: default}.
-        needs: what it reads beside the images.
-    """
-
-    compute: Callable[..., tf.Tensor]
-    places: tuple[str, ...]
-    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    needs: tuple[str, ...] = ()
-
-
-def _of_images(function, **parameters):
-    return Term(
-        lambda x, **chosen: function(x.fixed, x.warped, **chosen),
-        (AFFINE, STAGE, FINAL, REVERSED),
-        parameters,
-    )
-
-
-def _of_flow(function):
-    return Term(lambda x: function(x.flow), (STAGE, FINAL))
-
-
-def _label_dice(x, **parameters):
-    labels = [x.batch[name] for name in BATCH_ENTRIES[LABELS]]
-    return label_dice(*labels, x.total_flow, step=x.step, **parameters)
-
-
-def _landmark_error(x):
-    fixed, moving, mask, spacing = (x.batch[name] for name in BATCH_ENTRIES[LANDMARKS])
-    return landmark_error(fixed, moving, mask, x.total_flow, spacing)
-
-
-TERMS: dict[str, Term] = {
-    "similarity": _of_images(pearson),
-    "mse": _of_images(mse),
-    "mean_absolute": _of_images(mean_absolute),
-    "local_ncc": _of_images(local_ncc, window=9, squared=True),
-    "multi_kernel_lncc": _of_images(
-        multi_kernel_lncc, sizes=(), weights=(), dilation=0, limits=(64, 128)
-    ),
-    "nmi": _of_images(nmi, bins=32),
-    "mind_ssc": _of_images(mind_ssc, radius=1, dilation=2),
-    "smoothness": _of_flow(smoothness),
-    "squared_gradient": _of_flow(squared_gradient),
-    "forward_gradient": _of_flow(forward_gradient),
-    "absolute_gradient": _of_flow(absolute_gradient),
-    "bending_energy": _of_flow(bending_energy),
-    "folding": _of_flow(folding),
-    "determinant": Term(lambda x: determinant(x.stage.matrix), (AFFINE,)),
-    "orthogonality": Term(lambda x: orthogonality(x.stage.matrix), (AFFINE,)),
-    "affine_size": Term(lambda x: affine_size(x.stage.matrix, x.stage.offset), (AFFINE,)),
-    "invertibility": Term(
-        lambda x: invertibility(x.total_flow, x.backward.flow),
-        (FINAL,),
-        needs=(REVERSED,),
-    ),
-    "endpoint_error": Term(
-        lambda x: endpoint_error(x.total_flow, x.batch[REFERENCE_FLOW]),
-        (FINAL,),
-        needs=(REFERENCE_FLOW,),
-    ),
-    "label_dice": Term(
-        _label_dice,
-        (AFFINE, STAGE, FINAL),
-        {"structures": 8, "pooled": False, "seed": 0},
-        needs=(LABELS,),
-    ),
-    "landmarks": Term(_landmark_error, (AFFINE, STAGE, FINAL), needs=(LANDMARKS,)),
+TERMS: Mapping[str, Term] = {
+    "similarity": Term(losses.pearson, IMAGES),
+    "pearson": Term(losses.pearson, IMAGES),
+    "mse": Term(losses.mse, IMAGES),
+    "mae": Term(losses.mae, IMAGES),
+    "local_ncc": Term(losses.local_ncc, IMAGES),
+    "multi_kernel_ncc": Term(losses.multi_kernel_ncc, IMAGES),
+    "nmi": Term(losses.nmi, IMAGES),
+    "mind_ssc": Term(losses.mind_ssc, IMAGES),
+    "smoothness": Term(losses.smoothness, FLOW),
+    "central_gradient": Term(losses.central_gradient, FLOW),
+    "forward_gradient": Term(losses.forward_gradient, FLOW),
+    "absolute_gradient": Term(losses.absolute_gradient, FLOW),
+    "bending_energy": Term(losses.bending_energy, FLOW),
+    "folding": Term(losses.folding, FLOW),
+    "determinant": Term(losses.determinant, MATRIX),
+    "orthogonality": Term(losses.orthogonality, MATRIX),
+    "deviation": Term(losses.deviation, MAP),
+    "invertibility": Term(losses.invertibility, PAIR),
+    "endpoint_error": Term(losses.endpoint_error, REFERENCE),
+    "soft_dice": Term(losses.soft_dice, LABELS),
+    "landmark_distance": Term(losses.landmark_distance, LANDMARKS),
 }
-"""{name in an objective: Term}."""

@@ -1,100 +1,91 @@
-"""Sums over box windows and shifted copies of images, of two or three axes.
-
-A window of n voxels is summed by doubling: pairs, fours, eights, and what the binary digits of n
-ask for, one axis after the other. That takes about 2 log2 n additions per axis, whatever the
-image, and loses no precision as running sums over a long axis do.
-"""
+"""Sums over boxes, shifts and slices along the spatial axes of [B, *spatial, C], any rank."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import tensorflow as tf
 
 
-def box_sum(image: tf.Tensor, window: int) -> tf.Tensor:
-    """Sum over the window around every voxel; zero outside the image.
-
-    Args: image: [B, *spatial, C] float. window: odd number of voxels along each axis.
-    Returns: shape and dtype of `image`. Its gradient is the box sum of the gradient.
-    """
-
-    @tf.custom_gradient
-    def summed(x):
-        return _padded_sum(x, window), lambda upstream: box_sum(upstream, window)
-
-    return summed(image)
+def spatial_axes(array: tf.Tensor) -> list[int]:
+    """Axes of [B, *spatial, C] between the first and the last."""
+    return list(range(1, array.shape.rank - 1))
 
 
-def box_counts(image: tf.Tensor, window: int) -> tf.Tensor:
-    """Number of voxels of the image in the window around each of its voxels, [1, *spatial, 1]."""
-    counts = np.ones((1,) * len(image.shape))
-    for axis, size in enumerate(image.shape[1:-1], start=1):
-        index, reach = np.arange(size), window // 2
-        along = np.minimum(index + reach, size - 1) - np.maximum(index - reach, 0) + 1
-        counts = counts * along.reshape([-1 if k == axis else 1 for k in range(counts.ndim)])
-    return tf.constant(counts, image.dtype)
+def along(array: tf.Tensor, axis: int, start: int, stop: int | None) -> tf.Tensor:
+    """`array[start:stop]` along one axis; a negative or missing `stop` counts from the end."""
+    index = [slice(None)] * array.shape.rank
+    index[axis] = slice(start, stop)
+    return array[tuple(index)]
 
 
-def strided_sum(image: tf.Tensor, size: int, dilation: int, stride: int) -> tf.Tensor:
-    """Sums over the windows that lie wholly within the image, `stride` voxels apart.
+def replicated(array: tf.Tensor, axis: int, width: int) -> tf.Tensor:
+    """The array with its first and last slices along an axis repeated `width` times."""
+    if not width:
+        return array
+    first, last = along(array, axis, 0, 1), along(array, axis, -1, None)
+    return tf.concat([*[first] * width, array, *[last] * width], axis=axis)
+
+
+def box_sums(array: tf.Tensor, window: int, padding: str = "valid") -> tf.Tensor:
+    """Sums over boxes of `window` voxels per axis.
+
+    No running sum is kept, whose rounding grows along an axis: sums over 2, 4, 8, ... neighbours
+    are added up to the window, about 2 log2(window) additions per axis. The gradient is the same
+    sum over the padded upstream gradient.
 
     Args:
-        image: [B, *spatial, C] float.
-        size: taps of a window along each axis. dilation: voxels from tap to tap.
-        stride: voxels from window to window.
-    Returns: [B, *windows, C].
+        array: [B, *spatial, C] float.
+        window: voxels along each axis.
+        padding: "valid": boxes wholly inside. "same": one box centred at every voxel, zeros
+            outside; for an odd window.
+
+    Returns: [B, *sums, C], same dtype.
     """
-    for axis in range(1, len(image.shape) - 1):
-        summed = _sum_along(image, axis, size, dilation)
-        index = [slice(None)] * len(image.shape)
-        index[axis] = slice(None, None, stride)
-        image = summed[tuple(index)]
-    return image
+    for axis in spatial_axes(array):
+        array = _sums_along(array, axis, window, (window - 1) // 2 if padding == "same" else 0)
+    return array
 
 
-def shifted(image: tf.Tensor, step: Sequence[int]) -> tf.Tensor:
-    """Image looked up at x + step; outside the nearest border voxel.
-
-    Args: image: [B, *spatial, C]. step: voxels along each axis.
-    """
-    for axis, by in enumerate(step, start=1):
-        if by:
-            index = np.clip(np.arange(image.shape[axis]) + by, 0, image.shape[axis] - 1)
-            image = tf.gather(image, index, axis=axis)
-    return image
+def box_counts(shape: tuple[int, ...], window: int, dtype: tf.DType) -> tf.Tensor:
+    """How many voxels of each box of "same" padding lie inside: [1, *shape, 1]."""
+    return box_sums(tf.ones((1, *shape, 1), dtype), window, "same")
 
 
-def _padded_sum(x, window):
-    reach = window // 2
-    for axis in range(1, len(x.shape) - 1):
-        padding = [[reach, reach] if k == axis else [0, 0] for k in range(len(x.shape))]
-        x = _sum_along(tf.pad(x, padding), axis, window, 1)
-    return x
+def _sums_along(array, axis, window, padding):
+    shape = tf.shape(array)
+    merged = [tf.reduce_prod(shape[:axis]), shape[axis], tf.reduce_prod(shape[axis + 1 :])]
+
+    @tf.custom_gradient
+    def sums(flat):
+        def gradient(upstream):
+            return _moving_sums(_padded(upstream, window - 1 - padding), window)
+
+        return _moving_sums(_padded(flat, padding), window), gradient
+
+    result = sums(tf.reshape(array, merged))  # slices of three axes are faster than of five
+    size = array.shape[axis]
+    result = tf.reshape(
+        result, tf.concat([shape[:axis], [tf.shape(result)[1]], shape[axis + 1 :]], axis=0)
+    )
+    static = array.shape.as_list()
+    static[axis] = None if size is None else size + 2 * padding - window + 1
+    return tf.ensure_shape(result, static)
 
 
-def _sum_along(x, axis, size, dilation):
-    """Sums of `size` taps along an axis, of the windows within it.
+def _padded(flat, width):
+    return tf.pad(flat, [[0, 0], [width, width], [0, 0]]) if width else flat
 
-    The axes before and after are merged: slices of three axes are faster than of five.
-    """
-    shape = tf.shape(x)
-    length = shape[axis]
-    merged = tf.reshape(x, [tf.reduce_prod(shape[:axis]), length, -1])
-    count = length - (size - 1) * dilation
 
-    power, doubled, total, done = 1, merged, None, 0
-    while True:  # `doubled` sums `power` taps from every position on
-        if size & power:
-            part = doubled[:, done * dilation : done * dilation + count]
+def _moving_sums(flat, window):
+    """Sums of `window` neighbours along axis 1, from sums over powers of two."""
+    length = tf.shape(flat)[1] - window + 1
+    total, start, power, sums = None, 0, 1, flat
+    while True:
+        if window & power:
+            part = sums[:, start : start + length]
             total = part if total is None else total + part
-            done += power
-        if 2 * power > size:
-            break
-        doubled = doubled[:, : -power * dilation] + doubled[:, power * dilation :]
+            start += power
         power *= 2
-    out = tf.concat([shape[:axis], [count], shape[axis + 1 :]], axis=0)
-    total = tf.reshape(total, out)
-    known = None if x.shape[axis] is None else x.shape[axis] - (size - 1) * dilation
-    return tf.ensure_shape(total, [*x.shape[:axis], known, *x.shape[axis + 1 :]])
+        if power > window:
+            return total
+        half = power // 2
+        sums = sums[:, :-half] + sums[:, half:]

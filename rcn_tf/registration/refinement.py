@@ -15,8 +15,7 @@ import tensorflow as tf
 
 from rcn_tf import fields
 from rcn_tf.keras_api import keras
-from rcn_tf.losses.objective import RCN_WEIGHTS, registration_losses
-from rcn_tf.losses.terms import REVERSED, TERMS
+from rcn_tf.losses.objective import RCN_WEIGHTS, for_one_more_stage, registration_losses
 from rcn_tf.models.output import RegistrationOutput
 
 REFINED = "refined"
@@ -57,8 +56,8 @@ def refine(
         output: RegistrationOutput of a network.
         fixed, moving: [B, D, H, W, 1] float32, as the network got them.
         steps: gradient steps, at least 1.
-        weights: loss weights of the training (`rcn_tf.losses.objective`); RCN's by default. Of
-            their terms those of a dense stage and the final similarity are used.
+        weights: objective of the training (`rcn_tf.losses.objective`); RCN's by default. Of its
+            terms those apply that `for_one_more_stage` names.
         diffeomorphic: optimise a stationary velocity, integrated by scaling and squaring.
         learning_rate: of Adam, voxels.
 
@@ -70,7 +69,7 @@ def refine(
         raise ValueError(f"`steps` must be at least 1; got {steps}.")
     start = time.perf_counter()
     output = RegistrationOutput(output.flow, output.warped, output.stages, moving)
-    weights = _stage_weights(RCN_WEIGHTS if weights is None else weights)
+    weights = for_one_more_stage(weights or RCN_WEIGHTS) or RCN_WEIGHTS
     variable = tf.Variable(tf.zeros_like(output.flow), name="update")
     best = tf.Variable(variable)
     optimiser = keras.optimizers.Adam(learning_rate)
@@ -111,28 +110,6 @@ def refine(
 def training_weights(config):
     """Loss weights that a model folder's config records of its training; None without one."""
     return config.get("training", {}).get("config", {}).get("loss")
-
-
-def _stage_weights(weights):
-    """The terms of the training's loss that one more dense stage has: those of images and flow."""
-    dense = weights.get("dense", {})
-    if isinstance(dense, (list, tuple)):
-        dense = dense[-1] if dense else {}
-    dense = {term: value for term, value in dense.items() if not TERMS[term].needs}
-    final = {
-        term: value
-        for term, value in weights.get("final", {}).items()
-        if REVERSED in TERMS[term].places
-    }
-    compared = [
-        value
-        for part in (dense, final)
-        for term, value in part.items()
-        if REVERSED in TERMS[term].places
-    ]
-    if not any(compared):  # as after a supervised training
-        return _stage_weights(RCN_WEIGHTS)
-    return {"dense": dense, "final": final}
 
 
 def _finite(loss):

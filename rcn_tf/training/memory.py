@@ -21,7 +21,7 @@ import dataclasses
 import tensorflow as tf
 
 from rcn_tf.losses.objective import needs
-from rcn_tf.losses.terms import REVERSED
+from rcn_tf.losses.objective_form import REVERSED
 from rcn_tf.models import model_class
 from rcn_tf.training.available_memory import available_memory
 from rcn_tf.training.making import make_model

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from rcn_tf.losses.objective import needs, registration_losses
-from rcn_tf.losses.terms import REVERSED
+from rcn_tf.losses.objective_form import REVERSED
 from rcn_tf.training.strategies import has_other_workers
 
 

@@ -91,6 +91,6 @@ DESCRIPTORS = (
             ("update", "dense"),
         ),
         planar={"volume_shape": (16, 20)},
-        loss={"final": {"mse": 1.0}, "affine": {"affine_size": 0.01}},
+        loss={"final": {"mse": 1.0}, "affine": {"deviation": 0.01}},
     ),
 )

@@ -1,90 +1,147 @@
-"""Regularity of flows whose derivatives are known, in volumes and planes."""
+"""Regularity and affine terms against NumPy's definitions and the systems' numbers."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from rcn_tf import losses
+from tests.conftest import GOLDEN
+from tests.golden import system_inputs
+from tests.losses.gradients import check_gradient
 
-SHAPES = [(5, 7, 6), (8, 6)]
+GIVEN = np.load(GOLDEN / "losses.npz")
+
+
+@pytest.fixture(params=[(5, 7, 6), (7, 6)], ids=["3D", "2D"])
+def flow(request, rng):
+    """Two random float64 flows, plus a ramp of another slope along every axis."""
+    shape, rank = request.param, len(request.param)
+    ramp = sum(slope * index for slope, index in zip((0.3, -0.7, 1.1), np.indices(shape)))
+    return rng.standard_normal((2, *shape, rank)) + ramp[None, ..., None]
+
+
 TERMS = [
     losses.smoothness,
-    losses.squared_gradient,
+    losses.central_gradient,
     losses.forward_gradient,
     losses.absolute_gradient,
     losses.bending_energy,
 ]
 
 
-def slopes(rank):
-    """Slope of component c along axis a, all different."""
-    return np.arange(1, rank * rank + 1).reshape(rank, rank) / 7
+@pytest.mark.parametrize("term", TERMS, ids=lambda term: term.__name__)
+def test_gradients_are_the_numeric_ones(term, flow, rng):
+    check_gradient(term, flow, rng)
 
 
-def linear(shape):
-    return (np.moveaxis(np.indices(shape), 0, -1) @ slopes(len(shape)))[None]
+def test_folding(flow, rng):
+    wild = 2 * flow
+    check_gradient(losses.folding, wild, rng)
+    gentle = 0.05 * flow
+    np.testing.assert_array_equal(losses.folding(gentle), [0, 0])
+    turned = np.zeros_like(flow)
+    turned[..., 0] -= 3.0 * np.indices(flow.shape[1:-1])[0]  # x -> -2 x along the first axis
+    np.testing.assert_allclose(losses.folding(turned), [2.0, 2.0])
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_of_a_linear_flow(shape):
-    flow, S = linear(shape), slopes(len(shape))
-    rank, voxels = len(shape), np.prod(shape)
-    steps = np.array([voxels - voxels / n for n in shape])  # differences along each axis
-    np.testing.assert_allclose(
-        losses.smoothness(flow), 0.5 * (steps * (S**2).sum(1)).sum() / (voxels * rank), rtol=1e-6
-    )
-    np.testing.assert_allclose(losses.forward_gradient(flow), (S**2).mean(1).mean(), rtol=1e-6)
-    np.testing.assert_allclose(losses.absolute_gradient(flow), S.mean(), rtol=1e-6)
-    # Half the slope at both ends of each axis.
-    share = np.array([(n - 2 + 2 / 4) / n for n in shape])
-    np.testing.assert_allclose(
-        losses.squared_gradient(flow), (share * (S**2).mean(1)).sum(), rtol=1e-6
-    )
-    np.testing.assert_allclose(losses.bending_energy(flow), 0, atol=1e-12)
+def test_first_differences(flow):
+    rank = flow.shape[-1]
+    axes = range(1, rank + 1)
+    forward = [np.diff(flow, axis=axis) for axis in axes]
+    inside = tuple(range(1, flow.ndim))
+    smooth = sum((d**2).sum(inside) for d in forward) / 2 / flow[0].size
+    np.testing.assert_allclose(losses.smoothness(flow), smooth)
+    squared = sum((d**2).mean(inside) for d in forward) / rank
+    np.testing.assert_allclose(losses.forward_gradient(flow), squared)
+    absolute = sum(abs(d).mean(inside) for d in forward) / rank
+    np.testing.assert_allclose(losses.absolute_gradient(flow), absolute)
+    padded = np.pad(flow, [(0, 0), *[(1, 1)] * rank, (0, 0)], mode="edge")
+    central = 0.0
+    for axis in axes:
+        slopes = np.gradient(padded, axis=axis)
+        inner = slopes[(slice(None), *[slice(1, -1)] * rank)]
+        central = central + (inner**2).sum(-1).mean(inside[:-1])
+    np.testing.assert_allclose(losses.central_gradient(flow), central)
 
 
-def test_bending_of_a_quadratic_flow():
-    """u_0 = x^2 + 3 x y: second derivatives 2, and 3 twice, over two components and two axes."""
-    x, y = np.indices((7, 9)).astype(float)
-    flow = np.stack([x**2 + 3 * x * y, 0 * x], axis=-1)[None]
-    expected = (2**2 / 2 + 2 * 3**2 / 2) / 2
-    np.testing.assert_allclose(losses.bending_energy(flow), expected, rtol=1e-9)
+def test_first_differences_of_the_systems():
+    seed, shape = int(GIVEN["oracle_seed"]), tuple(GIVEN["oracle_shape"])
+    field = system_inputs.field(seed, shape, 3, 1.5, 1.5)
+    expected = GIVEN["oracle_vrnet_smooth_paper_3d"]
+    np.testing.assert_allclose(losses.central_gradient(field)[0], expected, rtol=1e-6)
+    field = system_inputs.field(seed + 1, (1, *GIVEN["oracle_shape2"]), 2, 1.5, 0)[:, 0]
+    expected = GIVEN["oracle_vrnet_smooth_paper_2d"]
+    np.testing.assert_allclose(losses.central_gradient(field)[0], expected, rtol=1e-6)
+    shape = tuple(GIVEN["vrnet_shape"])
+    field = system_inputs.field(int(GIVEN["vrnet_seed"]) + 12, shape, 3, 1, 1)
+    expected = GIVEN["vrnet_smooth"]
+    np.testing.assert_allclose(losses.forward_gradient(field)[0], expected, rtol=1e-6)
+    shape = tuple(GIVEN["rwcnet_big"])
+    field = system_inputs.field(int(GIVEN["rwcnet_seed"]) + 13, shape, 3, 1, 1)
+    expected = GIVEN["rwcnet_grad_l1"]
+    np.testing.assert_allclose(losses.absolute_gradient(field)[0], expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("rank", [2, 3])
-def test_folding_is_minus_the_determinant_where_negative(rank):
-    matrix = np.diag([0.5, -1.0, 0.2][:rank]) - 1.0 * np.diag([0, 1, 0][:rank])
-    shape = (6, 5, 7)[:rank]
-    flow = (np.moveaxis(np.indices(shape), 0, -1) @ matrix.T)[None]
-    np.testing.assert_allclose(losses.folding(flow), -np.prod(1 + np.diag(matrix)), rtol=1e-6)
-    assert losses.folding(linear(shape))[0] == 0
+def test_bending_energy(flow):
+    rank = flow.shape[-1]
+    inner = (slice(None), *[slice(1, -1)] * rank)
+    expected = 0.0
+    for i in range(1, rank + 1):
+        for j in range(1, rank + 1):
+            if i == j:
+                second = np.diff(np.pad(flow, 1, mode="edge"), n=2, axis=i)
+                keep = [slice(1, -1)] * flow.ndim
+                keep[i] = slice(None)
+                second = second[tuple(keep)]
+            else:
+                second = np.gradient(np.gradient(flow, axis=i), axis=j)
+            expected = expected + (second[inner] ** 2).sum(-1).mean(tuple(range(1, rank + 1)))
+    np.testing.assert_allclose(losses.bending_energy(flow), expected)
 
 
-@pytest.mark.parametrize("shape", [(4, 3, 5), (4, 5)])
-@pytest.mark.parametrize("term", [*TERMS, losses.folding])
-def test_gradients_are_those_of_finite_differences(rng, term, shape):
-    flow = tf.constant(rng.standard_normal((2, *shape, len(shape))))
-    (analytic,), (numeric,) = tf.test.compute_gradient(term, [flow], delta=1e-6)
-    np.testing.assert_allclose(analytic, numeric, atol=1e-6)
+def test_an_affine_flow_does_not_bend():
+    grid = np.moveaxis(np.indices((5, 6, 7)), 0, -1).astype("float64")
+    matrix = np.array([[0.1, -0.2, 0.3], [0.0, 0.5, -0.1], [0.2, 0.1, -0.3]])
+    flow = (grid @ matrix.T + [1.0, 2.0, 3.0])[None]
+    np.testing.assert_allclose(losses.bending_energy(flow), 0.0, atol=1e-24)
+    np.testing.assert_allclose(losses.forward_gradient(flow)[0], (matrix**2).sum() / 9, rtol=1e-12)
 
 
-@pytest.mark.parametrize("rank", [2, 3])
-def test_affine_terms_by_eigenvalues(rng, rank):
-    A = 0.3 * rng.standard_normal((3, rank, rank))
-    b = rng.standard_normal((3, rank))
-    linear_map, eps = A + np.eye(rank), 1e-5
-    k = np.linalg.eigvalsh(np.swapaxes(linear_map, 1, 2) @ linear_map + eps * np.eye(rank))
-    expected = (k + (1 + eps) ** 2 / k - 2 * (1 + eps)).sum(axis=1)
-    np.testing.assert_allclose(losses.orthogonality(tf.constant(A)), expected, rtol=1e-8)
-    determinants = np.linalg.det(linear_map)
-    np.testing.assert_allclose(
-        losses.determinant(tf.constant(A)), 0.5 * (determinants - 1) ** 2, rtol=1e-8
-    )
-    np.testing.assert_allclose(
-        losses.affine_size(tf.constant(A), tf.constant(b)),
-        (A**2).sum((1, 2)) + (b**2).sum(1),
-        rtol=1e-9,
-    )
-    for term in (losses.orthogonality, losses.determinant):
-        (analytic,), (numeric,) = tf.test.compute_gradient(term, [tf.constant(A)], delta=1e-6)
-        np.testing.assert_allclose(analytic, numeric, atol=1e-6)
+def test_affine_terms_of_a_plane_follow_the_singular_values(rng):
+    matrix = 0.3 * rng.standard_normal((4, 2, 2))
+    linear = np.eye(2) + matrix
+    expected = 0.5 * (np.linalg.det(linear) - 1) ** 2
+    np.testing.assert_allclose(losses.determinant(matrix), expected)
+    squared = np.linalg.svd(linear, compute_uv=False) ** 2
+    expected = (squared + 1 / squared).sum(1) - 4
+    np.testing.assert_allclose(losses.orthogonality(matrix), expected, rtol=1e-2, atol=1e-4)
+    angle = 0.4
+    rotation = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    np.testing.assert_allclose(losses.orthogonality([rotation - np.eye(2)]), 0.0, atol=1e-9)
+    for loss in (losses.determinant, losses.orthogonality):
+        check_gradient(loss, matrix, rng)
+
+
+@pytest.mark.parametrize("shape", [(9, 12, 7), (9, 12)])
+def test_deviation_is_that_of_the_map_between_minus_one_and_one(shape, rng):
+    """The matrix that maps normalised coordinates, made from three or two known points."""
+    rank = len(shape)
+    matrix, offset = 0.2 * rng.standard_normal((1, rank, rank)), rng.standard_normal((1, rank))
+    half = (np.array(shape) - 1) / 2
+
+    def mapped(normalised):
+        centred = normalised * half
+        return (centred + matrix[0] @ centred + offset[0]) / half
+
+    shift = mapped(np.zeros(rank))
+    columns = [mapped(unit) - shift - unit for unit in np.eye(rank)]
+    expected = (np.array(columns) ** 2).sum() + (shift**2).sum()
+    np.testing.assert_allclose(losses.deviation(matrix, offset, shape), [expected])
+    check_gradient(lambda a: losses.deviation(a, offset, shape), matrix, rng)
+
+
+def test_deviation_is_avsms():
+    numbers = GIVEN["affine_last"][:1].astype("float64")
+    matrix, offset = numbers[:, :9].reshape(-1, 3, 3) - np.eye(3), numbers[:, 9:]
+    found = losses.deviation(tf.constant(matrix), tf.constant(offset * 5.0), (11, 11, 11))
+    np.testing.assert_allclose(found[0], GIVEN["affine_reg"], rtol=1e-6)

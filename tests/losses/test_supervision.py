@@ -1,133 +1,140 @@
-"""Labels and landmarks as losses, against NumPy and SciPy."""
+"""Label and landmark terms against NumPy and SciPy."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy.ndimage import map_coordinates
+from scipy import ndimage
 
 from rcn_tf import losses
+from tests.losses.gradients import check_gradient
 
-SHAPES = [(8, 9, 7), (10, 8)]
-
-
-def blocks(shape, rng):
-    """Labels 0, 3, 7 and 9 in blocks of two voxels."""
-    coarse = rng.choice([0, 3, 7, 9], size=[-(-n // 2) for n in shape])
-    for axis in range(len(shape)):
-        coarse = np.repeat(coarse, 2, axis=axis)
-    return coarse[tuple(slice(n) for n in shape)].astype(np.int32)
+SHAPES = [(6, 9, 7), (9, 8)]
 
 
-def scipy_warp(mask, flow):
-    position = np.moveaxis(np.indices(mask.shape) + np.moveaxis(flow, -1, 0), 0, 0)
-    return map_coordinates(mask.astype(float), position, order=1, mode="nearest")
+@pytest.fixture(params=SHAPES, ids=["3D", "2D"])
+def case(request, rng):
+    """(flow, fixed labels, moving labels) of two samples with structures 3, 5, 8 and 250."""
+    shape, rank = request.param, len(request.param)
+    flow = rng.uniform(-1.5, 1.5, (2, *shape, rank))
+    values = np.array([0, 3, 5, 8, 250])
+    labels = [values[rng.integers(0, 5, (2, *shape))].astype("int32") for _ in range(2)]
+    return flow, *labels
+
+
+def warped(image, flow):
+    points = np.moveaxis(flow, -1, 0) + np.indices(image.shape)
+    last = np.array(image.shape).reshape(-1, *[1] * image.ndim) - 1
+    return ndimage.map_coordinates(image.astype("float64"), np.clip(points, 0, last), order=1)
+
+
+def overlap(flow, fixed, moving, label):
+    """(2 intersection, sum of sizes) of a structure in one sample."""
+    target, image = (fixed == label).astype(float), warped(moving == label, flow)
+    return 2 * (target * image).sum(), target.sum() + image.sum()
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_label_dice_is_the_soft_dice_of_warped_masks(rng, shape, pooled):
-    fixed, moving = (np.stack([blocks(shape, rng) for _ in range(2)]) for _ in range(2))
-    fixed[1][fixed[1] == 9] = 0  # the second pair lacks 9 in both scans
-    moving[1][moving[1] == 9] = 0
-    flow = rng.normal(scale=1.3, size=(2, *shape, len(shape))).astype("float32")
+def test_soft_dice_of_all_structures(case, pooled):
+    flow, fixed, moving = case
+    moving[1][moving[1] == 8] = 0  # in one image only: counts, as 0
+    fixed[1][fixed[1] == 250] = 0
+    moving[1][moving[1] == 250] = 0  # in neither: does not count
     expected = []
-    for f, m, u in zip(fixed, moving, flow):
-        shared, sizes = [], []
-        for label in (3, 7, 9):
-            warped = scipy_warp(m == label, u)
-            shared.append(((f == label) * warped).sum())
-            sizes.append((f == label).sum() + warped.sum())
-        shared, sizes = np.array(shared), np.array(sizes)
-        if pooled:
-            expected.append(1 - 2 * shared.sum() / sizes.sum())
-        else:
-            there = sizes > 0
-            expected.append((1 - 2 * shared[there] / sizes[there]).mean())
-    found = losses.label_dice(fixed, moving, flow, structures=10, pooled=pooled)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_a_step_looks_at_a_few_structures_by_its_number(rng):
-    labels = blocks((8, 9, 7), rng)[None]
-    other = blocks((8, 9, 7), rng)[None]
-    flow = np.zeros((1, 8, 9, 7, 3), np.float32)
-
-    def dice(step, seed=0):
-        return float(losses.label_dice(labels, other, flow, structures=1, step=step, seed=seed)[0])
-
-    single = {}
-    for label in (3, 7, 9):
-        a, b = labels == label, other == label
-        single[label] = 1 - 2 * (a & b).sum() / (a.sum() + b.sum())
-    seen = [dice(step) for step in range(20)]
-    for value in seen:
-        assert min(abs(value - one) for one in single.values()) < 1e-5
-    assert len({round(value, 4) for value in seen}) == 3  # each has its turn
-    assert [dice(step) for step in range(20)] == seen
-    assert [dice(step, seed=1) for step in range(20)] != seen
-    compiled = tf.function(
-        lambda step: losses.label_dice(labels, other, flow, structures=1, step=step)
-    )
-    assert [float(compiled(tf.constant(step))[0]) for step in range(20)] == seen
-
-
-def test_without_structures_there_is_no_loss_and_no_gradient():
-    labels = np.zeros((1, 5, 6), np.int32)
-    flow = tf.zeros((1, 5, 6, 2))
-    with tf.GradientTape() as tape:
-        tape.watch(flow)
-        loss = losses.label_dice(labels, labels, flow)
-    assert float(loss[0]) == 0
-    assert not np.any(tape.gradient(loss, flow))
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_landmarks_in_millimetres(rng, shape):
-    rank = len(shape)
-    flow = rng.normal(scale=1.2, size=(2, *shape, rank)).astype("float32")
-    fixed = rng.uniform(0, np.array(shape) - 1, size=(2, 5, rank)).astype("float32")
-    moving = rng.uniform(0, np.array(shape) - 1, size=(2, 5, rank)).astype("float32")
-    spacing = np.array([3.0, 0.5, 1.25][:rank], "float32")
-    mask = np.ones((2, 5), "float32")
-    mask[0, 3:] = 0
-    fixed[0, 3], moving[0, 4] = -1, np.nan  # padding may hold anything
-    expected = []
-    for p, q, u, known in zip(fixed, moving, flow, mask):
-        distances = []
-        for one, other, there in zip(p, q, known):
-            if there:
-                at = [
-                    map_coordinates(u[..., k], one[:, None], order=1, mode="nearest")[0]
-                    for k in range(rank)
-                ]
-                distances.append(np.linalg.norm((one + at - other) * spacing))
-        expected.append(np.mean(distances))
-    found = losses.landmark_error(fixed, moving, mask, flow, spacing)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-    with tf.GradientTape() as tape:
-        variable = tf.constant(flow)
-        tape.watch(variable)
-        loss = losses.landmark_error(fixed, moving, mask, variable, spacing)
-    assert np.isfinite(tape.gradient(loss, variable)).all()
-
-
-def test_landmark_gradient_is_that_of_finite_differences(rng):
-    flow = tf.constant(rng.normal(size=(1, 4, 5, 2)))
-    fixed = tf.constant(rng.uniform(0.2, 2.8, size=(1, 3, 2)))
-    moving = tf.constant(rng.uniform(0, 3, size=(1, 3, 2)))
-
-    def loss(flow):
-        return losses.landmark_error(
-            fixed, moving, tf.ones((1, 3), tf.float64), flow, tf.constant([2.0, 0.5], tf.float64)
+    for sample, present in zip(range(2), [(3, 5, 8, 250), (3, 5, 8)]):
+        parts = np.array(
+            [overlap(flow[sample], fixed[sample], moving[sample], label) for label in present]
         )
+        ratio = parts[:, 0].sum() / parts[:, 1].sum() if pooled else (parts[:, 0] / parts[:, 1])
+        expected.append(1 - np.mean(ratio))
+    found = losses.soft_dice(flow, fixed, moving, per_step=20, pooled=pooled)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
-    (analytic,), (numeric,) = tf.test.compute_gradient(loss, [flow], delta=1e-6)
-    np.testing.assert_allclose(analytic, numeric, atol=1e-6)
+
+def test_soft_dice_of_labels_that_agree_and_of_no_structure(case):
+    flow, fixed, _ = case
+    still = np.zeros_like(flow)
+    np.testing.assert_allclose(losses.soft_dice(still, fixed, fixed), 0.0, atol=1e-12)
+    blank = np.zeros_like(fixed)
+    np.testing.assert_array_equal(losses.soft_dice(flow, blank, blank), [0.0, 0.0])
+    np.testing.assert_array_equal(losses.soft_dice(flow, blank, blank, pooled=True), [0.0, 0.0])
 
 
-def test_no_landmarks_no_loss():
-    flow = tf.zeros((1, 5, 6, 2))
-    points = np.full((1, 2, 2), -1.0, np.float32)
-    found = losses.landmark_error(points, points, np.zeros((1, 2), "f4"), flow, np.ones(2, "f4"))
-    assert float(found[0]) == 0
+def test_soft_dice_draws_by_seed_and_step_alone(case):
+    flow, fixed, moving = case
+    single = {
+        label: 1 - np.divide(*overlap(flow[0], fixed[0], moving[0], label))
+        for label in (3, 5, 8, 250)
+    }
+
+    def drawn(step, seed=0):
+        loss = losses.soft_dice(flow, fixed, moving, step, per_step=1, seed=seed)[0]
+        (label,) = [k for k, value in single.items() if abs(value - loss) < 1e-9]
+        return label
+
+    first = [drawn(step) for step in range(16)]
+    assert set(first) == set(single)
+    assert first == [drawn(tf.constant(step, tf.int64)) for step in range(16)]
+    assert first != [drawn(step, seed=1) for step in range(16)]
+    few = losses.soft_dice(flow, fixed, moving, per_step=4, structures=(5, 250))
+    np.testing.assert_allclose(few[0], (single[5] + single[250]) / 2)
+
+
+def test_gradient_of_soft_dice(case, rng):
+    flow, fixed, moving = case
+    check_gradient(lambda u: losses.soft_dice(u, fixed, moving, 3, per_step=2), flow, rng)
+    check_gradient(lambda u: losses.soft_dice(u, fixed, moving, 3, pooled=True), flow, rng)
+
+
+def test_landmark_distance(case, rng):
+    flow = case[0]
+    rank = flow.shape[-1]
+    spacing = np.array([1.5, 0.7, 2.0])[:rank]
+    size = np.array(flow.shape[1:-1])
+    fixed, moving = (rng.uniform(0, size - 1, (2, 5, rank)) for _ in range(2))
+    fixed[0, 0] = size - 1  # the last voxel
+    fixed[1, 1] = [-0.5] * rank  # outside: the border's flow
+    mask = np.array([[1, 1, 0, 1, 1], [0, 1, 1, 1, 0]], "float32")
+    expected = []
+    for sample in range(2):
+        inside = np.clip(fixed[sample], 0, size - 1).T
+        moved = [
+            ndimage.map_coordinates(u, inside, order=1) for u in np.moveaxis(flow[sample], -1, 0)
+        ]
+        missed = (fixed[sample] + np.transpose(moved) - moving[sample]) * spacing
+        expected.append(np.linalg.norm(missed, axis=-1)[mask[sample] > 0].mean())
+    fixed[mask == 0], moving[mask == 0] = np.nan, -1
+
+    def loss(u):
+        return losses.landmark_distance(u, fixed, moving, mask, spacing)
+
+    np.testing.assert_allclose(loss(flow), expected, rtol=1e-9)
+    check_gradient(loss, flow, rng)
+
+
+def test_landmark_distance_without_landmarks_and_at_agreement(case):
+    flow = tf.constant(case[0])
+    points = np.full((2, 3, flow.shape[-1]), 2.0)
+    there = points + np.asarray(flow)[(slice(None), *[2] * flow.shape[-1])][:, None]
+    for moving, mask in (
+        (there, np.ones((2, 3))),
+        (np.full_like(points, np.nan), np.zeros((2, 3))),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(flow)
+            loss = losses.landmark_distance(flow, points, moving, mask)
+        np.testing.assert_allclose(loss, [0, 0], atol=1e-12)
+        gradient = tf.convert_to_tensor(tape.gradient(loss, flow))
+        assert np.isfinite(gradient).all()
+
+
+def test_invertibility_and_endpoint_error_of_a_plane(rng):
+    forward = np.zeros((1, 12, 16, 2), "float32")
+    forward[..., 0] = 1.0
+    backward = np.zeros_like(forward)
+    backward[..., 0], backward[..., 1] = -1.0, 0.5
+    np.testing.assert_allclose(losses.invertibility(forward, backward), [0.5], rtol=1e-6)
+    backward[..., 1] = 0.0
+    backward[:, :3], backward[:, :, :4] = 9.0, 9.0
+    np.testing.assert_allclose(losses.invertibility(forward, backward), [0.0], atol=1e-6)
+    error = losses.endpoint_error(forward, np.zeros_like(forward))
+    np.testing.assert_allclose(error, [1.0])

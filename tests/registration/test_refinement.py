@@ -42,6 +42,22 @@ def test_loss_falls_and_is_that_of_one_more_stage(diffeomorphic):
     np.testing.assert_allclose(refined.flow[0, 16, 18, 20], (2, -1, 2), atol=0.8)
 
 
+def test_any_similarity_of_the_training_goes_on():
+    fixed, moving = blob((16, 18, 20)), blob((18, 17, 22))
+    weights = {
+        "affine": {"determinant": 0.1},
+        "dense": {"bending_energy": 0.5},
+        "final": {"local_ncc": {"weight": 2.0, "window": 5}, "soft_dice": 1.0, "invertibility": 1},
+    }
+    refined, gain = refine(identity_output(moving), fixed, moving, 3, weights=weights)
+    before = 2 * losses.local_ncc(fixed, moving, window=5)[0]
+    assert gain.loss_before == pytest.approx(float(before), 1e-4)
+    after = 2 * losses.local_ncc(fixed, refined.warped, window=5)[0]
+    after += 0.5 * losses.bending_energy(refined.stages[-1].flow)[0]
+    assert gain.loss_after == pytest.approx(float(after), 1e-4)
+    assert gain.loss_after < gain.loss_before
+
+
 def test_it_continues_from_the_network():
     fixed, moving = blob((16, 18, 20)), blob((18, 17, 22))
     flow = tf.broadcast_to(tf.constant([2.0, -1.0, 2.0]), (1, *SHAPE, 3))

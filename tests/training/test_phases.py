@@ -102,7 +102,10 @@ def test_a_run_resumed_in_its_second_phase_ends_with_the_same_weights(config, tm
         ({"steps": 2, "loss": {"dense_9": {"smoothness": 1}}}, "unknown part 'dense_9'"),
         ({"steps": 2, "loss": {"dense": [{"smoothness": 1}] * 3}}, "3 dense entries do not fit 2"),
         ({"steps": 2, "loss": {"dense": {}}}, "leave no term"),
-        ({"steps": 2, "loss": {"final": {"landmarks": 1}}}, "needs landmarks of every scan, but"),
+        (
+            {"steps": 2, "loss": {"final": {"landmark_distance": 1}}},
+            "needs landmarks of every scan, but",
+        ),
     ],
 )
 def test_mistakes_are_named_before_any_step(config, tmp_path, phase, message):
