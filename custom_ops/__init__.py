@@ -1,4 +1,4 @@
-"""Linear warping of images, the operation that registration networks spend their time in.
+"""Linear warping of images in 2D and 3D, where registration networks spend their time.
 
     warp(image, flow)           image looked up at x + flow(x)
     compose(previous, update)   flow that applies `update`, then looks up `previous`
@@ -6,8 +6,9 @@
 
 Backends share one interface and one set of checks (`sampling.py`): `native_backend.py`
 calls the ops in `cc/`, built at first use; `python_backend.py` is the reference in plain
-TensorFlow, and the fallback. Both are made for volumes; `planes.py` lifts images of two axes.
-`RCN_OPS=auto|native|python` chooses for a whole run, `using_backend` for a block.
+TensorFlow, and the fallback. Both know volumes only; `planes.py` makes a 2D image a volume of
+one plane. `RCN_OPS=auto|native|python` chooses for a whole run,
+`using_backend` for a block.
 """
 
 import importlib
@@ -24,7 +25,7 @@ __all__ = list(_MODULES)
 
 
 def __getattr__(name):
-    """Imports TensorFlow only once a function is used: `plain.py` works without it."""
+    """Imports TensorFlow only once a function is used: some modules work without it."""
     if name not in _MODULES:
         raise AttributeError(f"module 'custom_ops' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"custom_ops.{_MODULES[name]}"), name)

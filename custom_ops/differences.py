@@ -1,5 +1,7 @@
 """Squared differences between neighbours: what the smoothness of a flow is made of."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 
 from custom_ops import planes, toolchain
@@ -11,7 +13,7 @@ def squared_differences(field: tf.Tensor, backend: str = "auto") -> tf.Tensor:
     """Sum of the squared forward differences along all spatial axes.
 
     Args:
-        field: [B, *spatial, C], of two or three axes, float32 or float64, no axis empty but B.
+        field: [B, D, H, W, C] or [B, H, W, C] float32 or float64, no axis empty but B.
         backend: as in `warp`. The native op is for CPUs alone; with a GPU, TensorFlow's own
             ops run. It is differentiable once.
 

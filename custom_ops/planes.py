@@ -1,27 +1,30 @@
-"""Images of two axes as volumes of one plane, which is how the kernels take them.
+"""Two dimensions as three: an image [B, H, W, C] is a volume [B, 1, H, W, C] of one plane.
 
-A flow in the plane becomes one that stays in it: its displacement along the new first axis is
-zero. Gradients pass through; that of the zero displacement is dropped.
+The kernels know volumes only. A flow within the plane becomes one whose displacement along the new
+axis is zero: it leaves the plane where it is, under either padding, and since that channel is a
+constant no gradient reaches it.
 """
+
+from __future__ import annotations
 
 import tensorflow as tf
 
 
-def lift_image(image):
-    """[B, H, W, C] -> [B, 1, H, W, C]."""
-    return image[:, tf.newaxis]
+def lift_image(image: tf.Tensor) -> tf.Tensor:
+    """[B, H, W, C] as a volume of one plane, [B, 1, H, W, C]."""
+    return tf.expand_dims(image, 1)
 
 
-def lift_flow(flow):
-    """[B, H, W, 2] -> [B, 1, H, W, 3], with no displacement along the new axis."""
-    return tf.pad(flow, [[0, 0]] * 3 + [[1, 0]])[:, tf.newaxis]
+def lift_flow(flow: tf.Tensor) -> tf.Tensor:
+    """[B, H, W, 2] as a flow of one plane, [B, 1, H, W, 3], which stays in the plane."""
+    return tf.pad(tf.expand_dims(flow, 1), [[0, 0]] * 4 + [[1, 0]])
 
 
-def drop_image(image):
-    """[B, 1, H, W, C] -> [B, H, W, C]."""
-    return tf.squeeze(image, axis=1)
+def lower_image(volume: tf.Tensor) -> tf.Tensor:
+    """The inverse of `lift_image`."""
+    return tf.squeeze(volume, axis=1)
 
 
-def drop_flow(flow):
-    """[B, 1, H, W, 3] -> [B, H, W, 2]."""
+def lower_flow(flow: tf.Tensor) -> tf.Tensor:
+    """The inverse of `lift_flow`."""
     return tf.squeeze(flow, axis=1)[..., 1:]

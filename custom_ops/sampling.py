@@ -1,10 +1,11 @@
 """`warp` and `compose`: checks and the choice of a backend.
 
 Conventions: channel k of a flow is the displacement in voxels along spatial axis k
-("ij"); sampling is a pull-back, `warped(x) = image(x + flow(x))`, linear between the
-neighbours, eight in a volume and four in a plane (VTN, section III.A). Below, `*spatial` is
-D, H, W or H, W, and R their number.
+("ij"); sampling is a pull-back, `warped(x) = image(x + flow(x))`, trilinear between the
+eight neighbours (VTN, section III.A), or in 2D bilinear between four (`planes.py`).
 """
+
+from __future__ import annotations
 
 import contextlib
 import contextvars
@@ -17,6 +18,10 @@ from custom_ops import loader, planes
 
 _PADDINGS = ("border", "zeros")
 _CHOICES = ("auto", "native", "python")
+_RANKS = (
+    " An image [B, H, W, C] takes a flow [B, H', W', 2], an image [B, D, H, W, C] a flow "
+    "[B, D', H', W', 3]."
+)
 _chosen = contextvars.ContextVar("backend", default=None)
 
 
@@ -24,12 +29,12 @@ _chosen = contextvars.ContextVar("backend", default=None)
 def warp(
     image: tf.Tensor, flow: tf.Tensor, padding: str = "border", backend: str = "auto"
 ) -> tf.Tensor:
-    """Image looked up at x + flow(x), linearly.
+    """Image looked up at x + flow(x), by linear interpolation.
 
     Args:
-        image: [B, *spatial, C] float16, bfloat16, float32 or float64.
-        flow: [B, *spatial', R] float32 or float64, voxels of `image`, axis order ij; the
-            output has the flow's spatial shape.
+        image: [B, D, H, W, C] or [B, H, W, C] float16, bfloat16, float32 or float64.
+        flow: [B, D', H', W', 3] or [B, H', W', 2] float32 or float64, voxels of `image`, axis
+            order ij; the output has the flow's spatial shape.
         padding: "border": outside the volume the nearest border voxel; "zeros": zero, to
             which the border falls off linearly within one voxel. Either way a coordinate
             that is out of reach gives no gradient to its flow component.
@@ -38,8 +43,8 @@ def warp(
             runs on the devices here. The native op is differentiable once, the Python one any
             number of times.
 
-    Returns: [B, *spatial', C], the image's dtype; coordinates and weights are computed
-        in the flow's dtype. A NaN in the flow gives NaN at that voxel.
+    Returns: [B, D', H', W', C] or [B, H', W', C], the image's dtype; coordinates and weights
+        are computed in the flow's dtype. A NaN in the flow gives NaN at that voxel.
 
     Raises:
         ValueError: if a rank, channel count or batch size is wrong, or a choice unknown.
@@ -49,12 +54,13 @@ def warp(
     image, flow = tf.convert_to_tensor(image), tf.convert_to_tensor(flow)
     if padding not in _PADDINGS:
         raise ValueError(f"`padding` must be one of {_PADDINGS}; got {padding!r}.")
-    _check_image(image, flow)
+    _check_image(image)
     _check_flow(flow, image)
-    if image.shape.rank == 4:
-        lifted = planes.lift_image(image), planes.lift_flow(flow)
-        return planes.drop_image(_module(backend).warp(*lifted, padding))
-    return _module(backend).warp(image, flow, padding)
+    run = _module(backend).warp
+    if flow.shape.rank == 4:
+        lifted = run(planes.lift_image(image), planes.lift_flow(flow), padding)
+        return planes.lower_image(lifted)
+    return run(image, flow, padding)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -65,10 +71,11 @@ def compose(previous: tf.Tensor, update: tf.Tensor, backend: str = "auto") -> tf
     by the composed flow is warping by `previous`, then by `update`.
 
     Args:
-        previous, update: [B, *spatial, R] float32 or float64, voxels, axis order ij.
+        previous, update: [B, D, H, W, 3] or [B, H, W, 2] float32 or float64, voxels, axis
+            order ij.
         backend: as in `warp`.
 
-    Returns: [B, *spatial, R], same dtype; samples outside clamp to the border.
+    Returns: the same shape and dtype; samples outside clamp to the border.
 
     Raises: ValueError: if the shapes differ. TypeError: if the dtypes differ.
     """
@@ -83,12 +90,12 @@ def compose(previous: tf.Tensor, update: tf.Tensor, backend: str = "auto") -> tf
             f"`previous` and `update` must share a dtype; got {previous.dtype.name} and "
             f"{update.dtype.name}."
         )
-    _check_image(previous, update, "previous")
+    _check_image(previous, "previous")
     _check_flow(update, previous, "update", "previous")
+    run = _module(backend).compose
     if update.shape.rank == 4:
-        lifted = planes.lift_flow(previous), planes.lift_flow(update)
-        return planes.drop_flow(_module(backend).compose(*lifted))
-    return _module(backend).compose(previous, update)
+        return planes.lower_flow(run(planes.lift_flow(previous), planes.lift_flow(update)))
+    return run(previous, update)
 
 
 def available_backends() -> tuple[str, ...]:
@@ -97,7 +104,7 @@ def available_backends() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def using_backend(backend):
+def using_backend(backend: str):
     """In this block, and in graphs traced in it, "auto" stands for `backend`.
 
     It holds for this thread alone.
@@ -140,11 +147,11 @@ def _module(backend):
     return importlib.import_module(f"custom_ops.{resolve_backend(backend)}_backend")
 
 
-def _check_image(image, flow, name="image"):
-    missing_channels = image.shape.rank == 4 and flow.shape.rank == 5
-    if image.shape.rank not in (4, 5) or missing_channels:
-        wanted = "[B, D, H, W, C]" + ("" if missing_channels else " or [B, H, W, C]")
-        raise ValueError(f"`{name}` must have shape {wanted}; got {_shape(image)}.")
+def _check_image(image, name="image"):
+    if image.shape.rank not in (4, 5):
+        raise ValueError(
+            f"`{name}` must have shape [B, D, H, W, C] or [B, H, W, C]; got {_shape(image)}."
+        )
     if not image.dtype.is_floating:
         raise TypeError(f"`{name}` must be floating point; got {image.dtype.name}.")
 
@@ -156,6 +163,7 @@ def _check_flow(flow, image, flow_name="flow", image_name="image"):
         wanted = (*image.shape[:-1].as_list(), rank)
         raise ValueError(
             f"`{flow_name}` must have shape {wanted} to match `{image_name}`; got {_shape(flow)}."
+            + ("" if flow.shape.rank == rank + 2 else _RANKS)
         )
     if flow.dtype not in (tf.float32, tf.float64):
         raise TypeError(f"`{flow_name}` must be float32 or float64; got {flow.dtype.name}.")

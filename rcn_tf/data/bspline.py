@@ -1,5 +1,7 @@
 """Cubic B-spline free-form fields, used to augment the moving image (VTN, section V)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,15 +16,21 @@ def free_form_flow(control: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     (i + 0.5) (m - 1) / n, so any n will do (the original needs a multiple of m - 1).
 
     Args:
-        control: [B, m, m', 2] or [B, m, m', m'', 3] float, displacements in voxels, at least 2
+        control: [B, m, m', m'', 3] or [B, m, m', 2] float, displacements in voxels, at least 2
             points per axis.
-        shape: the grid's sizes, as many as the control points have axes.
+        shape: spatial sizes, R ints.
 
     Returns: [B, *shape, R], same dtype, voxels, axis order ij.
 
-    Raises: ValueError: if an axis has fewer than two control points.
+    Raises: ValueError: if an axis has fewer than two control points, or the ranks do not fit.
     """
     control = tf.convert_to_tensor(control)
+    rank = control.shape.rank - 2
+    if control.shape[-1] != rank or len(shape) != rank:
+        raise ValueError(
+            f"`control` must have shape [B, points of {len(shape)} axes, {len(shape)}] to match "
+            f"`shape` {tuple(shape)}; got {tuple(control.shape.as_list())}."
+        )
     if min(control.shape[1:-1]) < 2:
         raise ValueError(
             "`control` must have at least 2 points per axis; got shape "
@@ -32,8 +40,8 @@ def free_form_flow(control: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
         tf.constant(_basis(points, voxels), control.dtype)
         for points, voxels in zip(control.shape[1:-1], shape)
     ]
-    equation = "bijkc,di,hj,wk->bdhwc" if len(shape) == 3 else "bjkc,hj,wk->bhwc"
-    return tf.einsum(equation, control, *bases, optimize="optimal")
+    product = "bijkc,di,hj,wk->bdhwc" if rank == 3 else "bijc,hi,wj->bhwc"
+    return tf.einsum(product, control, *bases, optimize="optimal")
 
 
 def _basis(points, voxels):

@@ -5,9 +5,11 @@ negative one turns the tissue inside out (folding). J is taken by forward differ
 n-voxel axis has n - 1 values; the affine part counts as well.
 
 Forward differences miss folds that other differences see. `folded_volume` sees all of them: it
-divides every cell between neighbouring voxels into simplices (tetrahedra, in the plane triangles)
-and adds up those turned inside out.
+divides every cell between neighbouring voxels into simplices, tetrahedra or in 2D triangles, and
+adds up those turned inside out.
 """
+
+from __future__ import annotations
 
 import itertools
 import math
@@ -26,8 +28,7 @@ def jacobian_std(flow: ArrayLike) -> np.ndarray:
     Args: flow: [B, *spatial, R], voxels.
     Returns: float64 [B].
     """
-    determinants = _determinants(flow)
-    return determinants.reshape(len(determinants), -1).std(axis=1)
+    return _determinants(flow).std(axis=1)
 
 
 def folding_fraction(flow: ArrayLike) -> np.ndarray:
@@ -36,17 +37,16 @@ def folding_fraction(flow: ArrayLike) -> np.ndarray:
     Args: flow: [B, *spatial, R], voxels.
     Returns: float64 [B] in [0, 1]; times 100 it is the papers' "Folding (%)".
     """
-    folded = _determinants(flow) <= 0
-    return folded.reshape(len(folded), -1).mean(axis=1)
+    return (_determinants(flow) <= 0).mean(axis=1)
 
 
 def folded_volume(flow: ArrayLike) -> np.ndarray:
     """Volume of the simplices that are turned inside out, as a fraction of the whole volume.
 
-    A cell divides into five tetrahedra, four at corners and one in the middle, in two ways, in
-    the plane into two triangles in two ways; the mean of both is taken, after Liu et al., "On
-    Finite Difference Jacobian Computation in Deformable Image Registration" (IJCV 2024), whose
-    non-diffeomorphic volume and area this is.
+    A cell of a volume divides into five tetrahedra, four at corners and one in the middle, in
+    two ways; the mean of both is taken, after Liu et al., "On Finite Difference Jacobian
+    Computation in Deformable Image Registration" (IJCV 2024), whose non-diffeomorphic volume
+    this is. A cell of a 2D image divides into two triangles, at opposite corners, in two ways.
 
     Args: flow: [B, *spatial, R], voxels.
     Returns: float64 [B]; 0 for a piecewise linear map without folds.
@@ -55,32 +55,29 @@ def folded_volume(flow: ArrayLike) -> np.ndarray:
 
 
 def _folded_volume(flow):
-    rank, sizes = flow.shape[-1], flow.shape[:-1]
-    positions = flow + np.moveaxis(np.indices(sizes), 0, -1)
+    rank = flow.shape[-1]
+    positions = flow + np.moveaxis(np.indices(flow.shape[:-1]), 0, -1)
     ends = (slice(None, -1), slice(1, None))
-    corners = {
-        k: positions[tuple(ends[i] for i in k)] for k in itertools.product((0, 1), repeat=rank)
-    }
+    cell = list(itertools.product((0, 1), repeat=rank))
+    corners = {k: positions[tuple(ends[i] for i in k)] for k in cell}
     folded = 0.0
-    for corner in corners:
+    for corner in cell:
         neighbours = [tuple(np.bitwise_xor(corner, axis)) for axis in np.eye(rank, dtype=int)]
         sign = (-1) ** sum(corner)  # every reversed edge turns the orientation
         folded += _inside_out([corners[k] for k in (corner, *neighbours)], sign)
-    for parity in (0, 1) if rank == 3 else ():  # what the corners leave; nothing in the plane
-        middle = [corners[k] for k in sorted(corners) if sum(k) % 2 == parity]
+    for parity in (0, 1) if rank == 3 else ():  # two triangles leave no middle
+        middle = [corners[k] for k in cell if sum(k) % 2 == parity]
         folded += _inside_out(middle, -1 if parity else 1)
-    return folded / 2 / np.prod(np.array(sizes) - 1)
+    return folded / 2 / np.prod(np.array(flow.shape[:-1]) - 1)
 
 
 def _inside_out(points, sign):
-    """Volume of those simplices whose orientation is not `sign`.
-
-    Args: points: R + 1 arrays [..., R], the corners.
-    """
-    edges = np.stack([point - points[0] for point in points[1:]], axis=-2)
-    volume = np.linalg.det(edges) / math.factorial(len(points) - 1)
-    return np.maximum(-sign * volume, 0).sum()
+    """Volume of the simplices whose orientation is not `sign`. Args: points: (R + 1) x [..., R]."""
+    edges = np.stack([point - points[0] for point in points[1:]], axis=-1)
+    return np.maximum(-sign * np.linalg.det(edges), 0).sum() / math.factorial(edges.shape[-1])
 
 
 def _determinants(flow):
-    return np.asarray(jacobian_determinant(flow), np.float64)
+    """det J in float64, [B, voxels]."""
+    found = np.asarray(jacobian_determinant(flow), np.float64)
+    return found.reshape(len(found), -1)

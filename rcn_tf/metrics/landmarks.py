@@ -2,10 +2,11 @@
 
 A landmark p of the fixed image maps to p + flow(p) in the moving image; the error is its
 distance to the corresponding landmark there. Coordinates are voxels of the network grid in
-array order (d, h, w or h, w), fractional; a landmark that was not found is stored as -1.
+array order, (d, h, w) or (h, w), fractional; a landmark that was not found is stored as -1. R is
+the rank, 2 or 3.
 """
 
-from typing import Optional
+from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +16,7 @@ MISSING = -1
 
 
 def sample_flow(flow: ArrayLike, points: ArrayLike) -> np.ndarray:
-    """Flow at fractional positions, trilinear.
+    """Flow at fractional positions, by linear interpolation.
 
     The original's landmark sampler: the volume is surrounded by one voxel of zeros, so a
     position outside fades to zero within one voxel and further out gets zero.
@@ -28,10 +29,11 @@ def sample_flow(flow: ArrayLike, points: ArrayLike) -> np.ndarray:
     Raises: ValueError: if the shapes do not fit each other.
     """
     flow, points = np.asarray(flow), np.asarray(points, np.float64)
-    rank = flow.shape[-1] if flow.ndim else 0
+    rank = points.shape[-1] if points.ndim else 0
     if flow.ndim == rank + 2 and points.ndim == 3 and len(flow) == len(points):
         return np.stack([sample_flow(f, p) for f, p in zip(flow, points)])
-    if rank not in (2, 3) or flow.ndim != rank + 1 or points.shape != (len(points), rank):
+    fits = rank in (2, 3) and points.ndim == 2
+    if not fits or flow.ndim != rank + 1 or flow.shape[-1] != rank:
         raise ValueError(
             "`flow` and `points` must have shapes [*spatial, R] and [N, R], or "
             f"[B, *spatial, R] and [B, N, R]; got {flow.shape} and {points.shape}."
@@ -46,12 +48,12 @@ def sample_flow(flow: ArrayLike, points: ArrayLike) -> np.ndarray:
 
 
 def landmark_distance(
-    flow: Optional[ArrayLike],
+    flow: ArrayLike | None,
     fixed_points: ArrayLike,
     moving_points: ArrayLike,
-    spacing: Optional[ArrayLike] = None,
+    spacing: ArrayLike | None = None,
     *,
-    linear: Optional[ArrayLike] = None,
+    linear: ArrayLike | None = None,
 ) -> np.ndarray:
     """Distance | p_fixed + flow(p_fixed) - p_moving | of each landmark.
 

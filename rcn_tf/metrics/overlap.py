@@ -7,11 +7,13 @@ B the voxels labelled k in either map:
 
 A structure absent from both maps has no score (NaN, so that `numpy.nanmean` leaves it out);
 absent from one of them it scores 0. Computed in NumPy: evaluation goes pair by pair on host
-arrays. TensorFlow tensors are accepted.
+arrays. TensorFlow tensors are accepted. Three axes are one volume; a batch of 2D maps has a last
+axis of size 1, [B, H, W, 1].
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Optional
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,12 +28,12 @@ def structures(*label_maps: ArrayLike) -> np.ndarray:
     return ids[ids != 0]
 
 
-def dice(a: ArrayLike, b: ArrayLike, labels: Optional[Sequence[int]] = None) -> np.ndarray:
+def dice(a: ArrayLike, b: ArrayLike, labels: Sequence[int] | None = None) -> np.ndarray:
     """Dice score of each structure.
 
     Args:
-        a, b: integer label maps [*spatial] of two or three axes, or [B, D, H, W]; boolean masks
-            count as label 1. Three axes are a volume, not a batch of planes.
+        a, b: integer label maps [D, H, W], [H, W], [B, D, H, W] or [B, H, W, 1]; boolean masks
+            count as label 1.
         labels: sequence of K structure ids; by default all that occur in `a` or `b`.
 
     Returns: float64 [K] or [B, K] in [0, 1], in the order of `labels`.
@@ -41,7 +43,7 @@ def dice(a: ArrayLike, b: ArrayLike, labels: Optional[Sequence[int]] = None) -> 
     return _ratio(2 * shared, size_a + size_b)
 
 
-def jaccard(a: ArrayLike, b: ArrayLike, labels: Optional[Sequence[int]] = None) -> np.ndarray:
+def jaccard(a: ArrayLike, b: ArrayLike, labels: Sequence[int] | None = None) -> np.ndarray:
     """Jaccard coefficient (intersection over union) of each structure; see `dice`."""
     shared, size_a, size_b = _counts(a, b, labels)
     return _ratio(shared, size_a + size_b - shared)
@@ -50,13 +52,13 @@ def jaccard(a: ArrayLike, b: ArrayLike, labels: Optional[Sequence[int]] = None) 
 def mask_overlap(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Dice and Jaccard of a single structure given as masks 0..255, as the original counts.
 
-    The moving mask is warped linearly, like an image, and both masks are then thresholded.
+    The moving mask is warped linearly, like an image, and both masks are then thresholded: a
+    voxel belongs to the structure if its value is above `MASK_THRESHOLD`.
 
     Args:
-        a, b: [D, H, W], [B, D, H, W] or [B, D, H, W, 1], any number type, 0..255; a voxel
-            belongs to the structure if its value is above `MASK_THRESHOLD`.
+        a, b: [D, H, W], [H, W], [B, D, H, W] or [B, *spatial, 1], any number type, 0..255.
 
-    Returns: (dice, jaccard), float64 scalars for [D, H, W], else [B].
+    Returns: (dice, jaccard), float64 scalars for [D, H, W] and [H, W], else [B].
     Raises: ValueError: if the shapes differ.
     """
     a, b = np.asarray(a), np.asarray(b)
@@ -72,7 +74,7 @@ def _counts(a, b, labels):
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.ndim not in (2, 3, 4):
         raise ValueError(
-            "label maps must have equal shapes [H, W], [D, H, W] or [B, D, H, W]; "
+            "label maps must have equal shapes [D, H, W], [H, W], [B, D, H, W] or [B, H, W, 1]; "
             f"got {a.shape} and {b.shape}."
         )
     for array in (a, b):

@@ -1,5 +1,7 @@
 """Similarity of two images: Pearson's correlation coefficient (VTN, section IV-B)."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -7,7 +9,7 @@ from numpy.typing import ArrayLike
 def correlation(a: ArrayLike, b: ArrayLike) -> float:
     """Correlation coefficient over all voxels; invariant to linear changes of intensity.
 
-    Args: a, b: images of one shape, any number type.
+    Args: a, b: images of one shape, of any rank and number type.
     Returns: float in [-1, 1]; NaN if either image is constant.
     Raises: ValueError: if the shapes differ.
     """

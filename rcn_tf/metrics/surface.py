@@ -1,11 +1,12 @@
 """Distances between the surfaces of two masks, in millimetres.
 
+Masks have any rank: in 2D, surfaces are outlines, and voxels pixels.
 The surface of a mask is its voxels that have a face neighbour outside it (the border of the
 volume counts as outside). Distances run between voxel centres, from each surface voxel of
 one mask to the nearest surface voxel of the other, in both directions.
 """
 
-from typing import Optional
+from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,25 +15,23 @@ from scipy.spatial import KDTree
 
 
 def hausdorff(
-    a: ArrayLike, b: ArrayLike, spacing: Optional[ArrayLike] = None, percentile: float = 100
+    a: ArrayLike, b: ArrayLike, spacing: ArrayLike | None = None, percentile: float = 100
 ) -> float:
     """Hausdorff distance, or its robust variant: the larger of the two directed percentiles.
 
     Args:
-        a, b: [*spatial] masks of two or three axes; any value other than 0 is inside.
-        spacing: mm per voxel along each array axis, [R]; or [R, R], from voxels to mm; 1 by
-            default.
+        a, b: [*spatial] masks, R sizes; any value other than 0 is inside.
+        spacing: mm per voxel along each array axis, [R]; or [R, R], the matrix that maps an
+            index to mm, also where that turns or shears; by default 1 mm.
         percentile: 100 for the maximum, 95 for the common "HD95".
 
     Returns: float, mm; NaN if either mask is empty.
-    Raises: ValueError: if the shapes differ.
+    Raises: ValueError: if the shapes differ, or the spacing does not fit them.
     """
     return directed_maximum(*surface_distances(a, b, spacing), percentile)
 
 
-def average_surface_distance(
-    a: ArrayLike, b: ArrayLike, spacing: Optional[ArrayLike] = None
-) -> float:
+def average_surface_distance(a: ArrayLike, b: ArrayLike, spacing: ArrayLike | None = None) -> float:
     """Symmetric mean surface distance: over the surface voxels of both masks together.
 
     Args and Raises: as `hausdorff`.
@@ -42,7 +41,7 @@ def average_surface_distance(
 
 
 def surface_distances(
-    a: ArrayLike, b: ArrayLike, spacing: Optional[ArrayLike] = None
+    a: ArrayLike, b: ArrayLike, spacing: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distance of every surface voxel of one mask to the other mask's surface.
 
@@ -54,29 +53,39 @@ def surface_distances(
         raise ValueError(
             f"masks must have the same shape [D, H, W] or [H, W]; got {a.shape} and {b.shape}."
         )
+    to_mm = _index_to_mm(spacing, a.ndim)
     if not (a.any() and b.any()):
         return np.empty(0), np.empty(0)
-    points_a, points_b = _surface_points(a, spacing), _surface_points(b, spacing)
+    points_a, points_b = _surface_points(a) @ to_mm.T, _surface_points(b) @ to_mm.T
     return (
         KDTree(points_b).query(points_a)[0],
         KDTree(points_a).query(points_b)[0],
     )
 
 
-def directed_maximum(to_b, to_a, percentile):
+def directed_maximum(to_b: np.ndarray, to_a: np.ndarray, percentile: float) -> float:
     """The larger of the two directed percentiles of `surface_distances`; NaN if empty."""
     if not to_b.size:
         return np.nan
     return float(max(np.percentile(to_b, percentile), np.percentile(to_a, percentile)))
 
 
-def pooled_mean(to_b, to_a):
+def pooled_mean(to_b: np.ndarray, to_a: np.ndarray) -> float:
     """Mean over both directions of `surface_distances` together; NaN if empty."""
     return float(np.concatenate([to_b, to_a]).mean()) if to_b.size else np.nan
 
 
-def _surface_points(mask, spacing):
-    """Positions of the surface voxels in mm, [N, R]."""
-    spacing = np.ones(mask.ndim) if spacing is None else np.asarray(spacing, float)
-    to_mm = np.diag(spacing) if spacing.ndim == 1 else spacing
-    return np.argwhere(mask & ~binary_erosion(mask)) @ to_mm.T
+def _surface_points(mask):
+    """Indices of the surface voxels, [N, R]."""
+    return np.argwhere(mask & ~binary_erosion(mask))
+
+
+def _index_to_mm(spacing, rank):
+    """Matrix [R, R] from indices to mm."""
+    spacing = np.ones(rank) if spacing is None else np.asarray(spacing, float)
+    if spacing.shape not in ((rank,), (rank, rank)):
+        raise ValueError(
+            f"`spacing` must have shape ({rank},) or ({rank}, {rank}) for masks of {rank} axes; "
+            f"got {spacing.shape}."
+        )
+    return np.diag(spacing) if spacing.ndim == 1 else spacing

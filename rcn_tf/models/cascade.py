@@ -31,7 +31,7 @@ class RecursiveCascade(RegistrationModel):
     Args:
         base: "vtn", "voxelmorph", another name in `rcn_tf.networks.BASES`, a factory
             `f(channels=, flow_multiplier=, init=, name=) -> network`, or such a factory's
-            import path "package.module:name".
+            import path "package.module:name"; of planes it is called with `rank=2` besides.
         n_cascades: number of dense stages, each with its own weights.
         volume_shape: (D, H, W) or (H, W), at least 32 per axis.
         channels: width of the dense networks (their first convolution).

@@ -1,9 +1,9 @@
 """Networks that predict one stage's displacement from two images.
 
 A dense base network is a Keras model made by a factory
-`factory(channels=..., flow_multiplier=..., init=..., name=...)`, for planes with `rank=2` as
-well, and called as `network(fixed, moving) -> flow`; anything of that form can be cascaded.
-`BASES` names the papers' own.
+`factory(channels=..., flow_multiplier=..., init=..., name=...)` and called as
+`network(fixed, moving) -> flow`; anything of that form can be cascaded. For 2D images the factory
+is called with `rank=2` besides. `BASES` names the papers' own.
 """
 
 from rcn_tf.networks.affine import AffineNetwork

@@ -1,5 +1,7 @@
 """VTN's affine subnetwork (VTN, section IV.B and Figure 3)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
@@ -23,8 +25,8 @@ _ENCODER = (
 class AffineNetwork(keras.Model):
     """Predicts an affine displacement A x + b from two images.
 
-    Ten convolutions down to 1/64 of the size, then one that spans what is left, with 12
-    outputs (in the plane 6). It predicts A, the deviation from the identity, not I + A; x is
+    Ten convolutions down to 1/64 of the size, then one that spans what is left, with R^2 + R
+    outputs for images of rank R. It predicts A, the deviation from the identity, not I + A; x is
     measured from the centre of the volume.
 
     Args:
@@ -33,7 +35,7 @@ class AffineNetwork(keras.Model):
         init: "gentle" or "original".
     """
 
-    def __init__(self, volume_shape, *, channels=16, init="gentle"):
+    def __init__(self, volume_shape: tuple[int, ...], *, channels: int = 16, init: str = "gentle"):
         super().__init__(name="affine_stem", autocast=False)
         self.rank = rank = len(volume_shape)
         self.encoder = [
@@ -45,10 +47,10 @@ class AffineNetwork(keras.Model):
         self.matrix_layer = _head(rank**2, remaining, scale, "conv7_W")
         self.offset_layer = _head(rank, remaining, scale, "conv7_b")
 
-    def call(self, fixed, moving):
+    def call(self, fixed: tf.Tensor, moving: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Affine displacement that aligns `moving` to `fixed`.
 
-        Args: fixed, moving: [B, *volume_shape, 1] float32 in [0, 1].
+        Args: fixed, moving: [B, *spatial, 1] float32 in [0, 1].
         Returns: matrix [B, R, R] (A) and offset [B, R] (b, voxels), float32.
         """
         x = tf.concat([fixed, moving], axis=-1)
@@ -60,7 +62,7 @@ class AffineNetwork(keras.Model):
 
 
 def _head(filters, kernel_size, scale, name):
-    layer = keras.layers.Conv3D if len(kernel_size) == 3 else keras.layers.Conv2D
+    layer = keras.layers.Conv2D if len(kernel_size) == 2 else keras.layers.Conv3D
     return layer(
         filters,
         kernel_size,

@@ -4,7 +4,7 @@ Mathematically they are Keras' `Conv3D` and `Conv3DTranspose`, with the same ker
 same layout. Libraries of convolutions are made for many voxels and many channels; a
 registration network also has layers with eight voxels and millions of weights, where most
 time goes into rearranging the weights, and layers with three output channels, which leave
-most of a vector unit idle.
+most of a vector unit idle. In 2D, where all of this is cheap, they are Keras' own.
 """
 
 import functools
@@ -55,20 +55,30 @@ class TransposedConvolution(keras.layers.Conv3DTranspose):
         return self.activation(outputs)
 
 
-class PlanarTransposedConvolution(keras.layers.Conv2DTranspose):
-    """As `TransposedConvolution`, of planes [B, H, W, C]."""
+class PlaneConvolution(keras.layers.Conv2D):
+    """2D convolution, 'same'-padded."""
+
+    def __init__(self, filters, kernel_size, strides=1, **kwargs):
+        super().__init__(filters, kernel_size, strides, padding="same", **kwargs)
+
+
+class PlaneTransposedConvolution(keras.layers.Conv2DTranspose):
+    """2D transposed convolution that doubles the size; see `TransposedConvolution`."""
 
     def __init__(self, filters, *, multiplier=1.0, **kwargs):
         super().__init__(filters, 4, 2, padding="same", use_bias=False, **kwargs)
         self.multiplier = multiplier
 
     def call(self, inputs):
-        shape = tf.shape(inputs)
+        shape, kernel = tf.shape(inputs), self.multiplier * self.kernel
         out = tf.concat([shape[:1], 2 * shape[1:3], [self.filters]], axis=0)
-        kernel = self.multiplier * self.kernel
         outputs = tf.nn.conv2d_transpose(inputs, kernel, out, [1, 2, 2, 1])
         outputs.set_shape((None, *(n and 2 * n for n in inputs.shape[1:3]), self.filters))
         return self.activation(outputs)
+
+
+CONVOLUTIONS = {2: PlaneConvolution, 3: Convolution}  # by rank
+TRANSPOSED_CONVOLUTIONS = {2: PlaneTransposedConvolution, 3: TransposedConvolution}
 
 
 def _convolve_tiny(x, kernel, strides):

@@ -1,17 +1,14 @@
 """Layers shared by the networks: the original's convolutions and initialisation.
 
 Every convolution of the original is 'SAME'-padded, has a bias and, where it is followed by
-an activation, LeakyReLU with slope 0.1; transposed convolutions have no bias.
+an activation, LeakyReLU with slope 0.1; transposed convolutions have no bias. In 2D the layers are
+the same with one axis less.
 """
 
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
-from rcn_tf.networks.convolutions import (
-    Convolution,
-    PlanarTransposedConvolution,
-    TransposedConvolution,
-)
+from rcn_tf.networks.convolutions import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS
 
 LEAKY_SLOPE = 0.1
 GENTLE_SCALE = 0.02
@@ -65,13 +62,11 @@ def output_scale(init):
 
 
 def convolution(filters, kernel_size, strides=1, *, name, leaky=True, dtype=None, rank=3):
-    """Convolution over `rank` axes with bias; `leaky` appends LeakyReLU; `dtype` as in Keras."""
-    planar = {"padding": "same"} if rank == 2 else {}
-    return (Convolution if rank == 3 else keras.layers.Conv2D)(
+    """Convolution with bias over `rank` axes; `leaky` appends LeakyReLU; `dtype` as in Keras."""
+    return CONVOLUTIONS[rank](
         filters,
         kernel_size,
         strides,
-        **planar,
         activation=leaky_relu if leaky else None,
         kernel_initializer=OriginalUniform(),
         name=name,
@@ -82,11 +77,8 @@ def convolution(filters, kernel_size, strides=1, *, name, leaky=True, dtype=None
 def transposed_convolution(
     filters, *, name, leaky=False, initial_scale=1.0, multiplier=1.0, dtype=None, rank=3
 ):
-    """Transposed convolution over `rank` axes, kernel 4, stride 2, no bias.
-
-    See `TransposedConvolution` for its arguments.
-    """
-    return (TransposedConvolution if rank == 3 else PlanarTransposedConvolution)(
+    """Transposed convolution, kernel 4, stride 2, no bias; see `TransposedConvolution`."""
+    return TRANSPOSED_CONVOLUTIONS[rank](
         filters,
         multiplier=multiplier,
         activation=leaky_relu if leaky else None,
@@ -127,5 +119,4 @@ def crop_like(x, reference):
     if x.shape[1:-1].is_fully_defined() and x.shape[1:-1] == reference.shape[1:-1]:
         return x
     size = tf.shape(reference)
-    corner = [slice(None, size[axis]) for axis in range(1, x.shape.rank - 1)]
-    return x[(slice(None), *corner)]
+    return x[(slice(None), *(slice(size[axis]) for axis in range(1, x.shape.rank - 1)))]

@@ -12,6 +12,7 @@ from rcn_tf.networks.layers import (
 )
 
 _FLOW_STDDEV = 1e-5
+_UPSAMPLING = {2: keras.layers.UpSampling2D, 3: keras.layers.UpSampling3D}
 
 
 class VoxelMorph(keras.Model):
@@ -25,18 +26,18 @@ class VoxelMorph(keras.Model):
             many. 32 gives Table 4's "VM x2".
         convolutions_per_level: 2 gives Table 4's "VM-double".
         flow_multiplier: 1 / n_cascades in a cascade.
-        rank: number of spatial axes, 3 or 2.
+        rank: of the images, 2 or 3.
     """
 
     def __init__(
         self,
         *,
-        channels=16,
-        convolutions_per_level=1,
-        flow_multiplier=1.0,
-        init="gentle",
-        name="voxelmorph",
-        rank=3,
+        channels: int = 16,
+        convolutions_per_level: int = 1,
+        flow_multiplier: float = 1.0,
+        init: str = "gentle",
+        name: str = "voxelmorph",
+        rank: int = 3,
     ):
         super().__init__(name=name, autocast=False)
         output_scale(init)  # rejects unknown choices
@@ -44,11 +45,11 @@ class VoxelMorph(keras.Model):
         self.unet = UNet(channels, convolutions_per_level, rank=rank)
         self.flow_layer = _flow_layer(rank)
 
-    def call(self, fixed, moving):
+    def call(self, fixed: tf.Tensor, moving: tf.Tensor) -> tf.Tensor:
         """Flow that aligns `moving` to `fixed`.
 
         Args: fixed, moving: [B, *spatial, 1] float32 in [0, 1].
-        Returns: [B, *spatial, rank] float32, voxels, axis order ij.
+        Returns: [B, *spatial, R] float32, voxels, axis order ij.
         """
         return self.flow_layer(self.unet(tf.concat([fixed, moving], axis=-1))) * self.scale
 
@@ -60,7 +61,15 @@ class VoxelMorphTwice(keras.Model):
     arguments are VoxelMorph's.
     """
 
-    def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vm_xx2", rank=3):
+    def __init__(
+        self,
+        *,
+        channels: int = 16,
+        flow_multiplier: float = 1.0,
+        init: str = "gentle",
+        name: str = "vm_xx2",
+        rank: int = 3,
+    ):
         super().__init__(name=name, autocast=False)
         output_scale(init)
         self.scale = flow_multiplier
@@ -68,7 +77,7 @@ class VoxelMorphTwice(keras.Model):
         self.second = UNet(channels, name="second", prefix="second_", rank=rank)
         self.flow_layer = _flow_layer(rank)
 
-    def call(self, fixed, moving):
+    def call(self, fixed: tf.Tensor, moving: tf.Tensor) -> tf.Tensor:
         """Flow that aligns `moving` to `fixed`; shapes as in VoxelMorph."""
         images = tf.concat([fixed, moving], axis=-1)
         features = self.first(images)
@@ -106,8 +115,7 @@ class UNet(keras.layers.Layer):
             level("decode1", wide) + level("decode1_1", wide),
             level("decode0", channels) + level("decode0_1", channels),
         ]
-        upsampling = keras.layers.UpSampling3D if rank == 3 else keras.layers.UpSampling2D
-        self.upsample = upsampling(2)
+        self.upsample = _UPSAMPLING[rank](2)
 
     def call(self, x):
         skips = [x]
@@ -121,12 +129,12 @@ class UNet(keras.layers.Layer):
         return x
 
 
-def vm_x2(*, channels=16, **kwargs):
+def vm_x2(*, channels: int = 16, **kwargs) -> VoxelMorph:
     """Table 4's "VM x2": twice the feature counts of every convolution."""
     return VoxelMorph(channels=2 * channels, **kwargs)
 
 
-def vm_double(**kwargs):
+def vm_double(**kwargs) -> VoxelMorph:
     """Table 4's "VM-double": twice the convolutions at each level."""
     return VoxelMorph(convolutions_per_level=2, **kwargs)
 

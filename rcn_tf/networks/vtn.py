@@ -1,5 +1,7 @@
 """VTN's dense deformable subnetwork (VTN, section IV.B and Figure 4)."""
 
+import functools
+
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
@@ -29,20 +31,28 @@ class VTN(keras.Model):
         channels: of level 1; level k has 2^(k-1) times as many.
         flow_multiplier: 1 / n_cascades in a cascade.
         init: "gentle" or "original".
-        rank: number of spatial axes, 3 or 2.
+        rank: of the images, 2 or 3.
     """
 
-    def __init__(self, *, channels=16, flow_multiplier=1.0, init="gentle", name="vtn", rank=3):
+    def __init__(
+        self,
+        *,
+        channels: int = 16,
+        flow_multiplier: float = 1.0,
+        init: str = "gentle",
+        name: str = "vtn",
+        rank: int = 3,
+    ):
         super().__init__(name=name, autocast=False)
+        conv = functools.partial(convolution, rank=rank)
+        transposed = functools.partial(transposed_convolution, rank=rank)
         self.encoder = []
         for level in range(1, 7):
             width = channels * 2 ** (level - 1)
             dtype = "float32" if level in (1, 2, 5, 6) else None
-            convolutions = [convolution(width, 3, 2, name=f"conv{level}", dtype=dtype, rank=rank)]
+            convolutions = [conv(width, 3, 2, name=f"conv{level}", dtype=dtype)]
             if level >= 3:
-                convolutions.append(
-                    convolution(width, 3, name=f"conv{level}_1", dtype=dtype, rank=rank)
-                )
+                convolutions.append(conv(width, 3, name=f"conv{level}_1", dtype=dtype))
             self.encoder.append(convolutions)
         self.predictions = {}
         self.upsampled_flows = {}
@@ -50,29 +60,24 @@ class VTN(keras.Model):
         for level in range(6, 1, -1):
             up, key = level - 1, str(level)
             dtype = "float32" if level == 6 else None
-            self.predictions[key] = convolution(
-                rank, 3, name=f"pred{level}", leaky=False, dtype=dtype, rank=rank
+            self.predictions[key] = conv(rank, 3, name=f"pred{level}", leaky=False, dtype=dtype)
+            self.upsampled_flows[key] = transposed(rank, name=f"upsamp{level}to{up}", dtype=dtype)
+            self.upsampled_features[key] = transposed(
+                channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True, dtype=dtype
             )
-            self.upsampled_flows[key] = transposed_convolution(
-                rank, name=f"upsamp{level}to{up}", dtype=dtype, rank=rank
-            )
-            self.upsampled_features[key] = transposed_convolution(
-                channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True, dtype=dtype, rank=rank
-            )
-        self.output_layer = transposed_convolution(
+        self.output_layer = transposed(
             rank,
-            rank=rank,
             name="upsamp1to0",
             initial_scale=output_scale(init),
             multiplier=OUTPUT_FACTOR * flow_multiplier,
             dtype="float32",
         )
 
-    def call(self, fixed, moving):
+    def call(self, fixed: tf.Tensor, moving: tf.Tensor) -> tf.Tensor:
         """Flow that aligns `moving` to `fixed`.
 
         Args: fixed, moving: [B, *spatial, 1] float32 in [0, 1].
-        Returns: [B, *spatial, rank] float32, voxels, axis order ij.
+        Returns: [B, *spatial, R] float32, voxels, axis order ij.
         """
         x = tf.concat([fixed, moving], axis=-1)
         skips = {}

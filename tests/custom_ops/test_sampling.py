@@ -21,8 +21,8 @@ def ramp(shape, slopes=(1.0, 10.0, 100.0)):
 
 
 def scipy_warp(image, flow):
-    grid = np.moveaxis(np.indices(flow.shape[1:4]), 0, -1)
-    result = np.empty((*flow.shape[:4], image.shape[-1]), image.dtype)
+    grid = np.moveaxis(np.indices(flow.shape[1:-1]), 0, -1)
+    result = np.empty((*flow.shape[:-1], image.shape[-1]), image.dtype)
     for b in range(len(image)):
         for c in range(image.shape[-1]):
             coordinates = np.moveaxis(grid + flow[b], -1, 0)
@@ -209,7 +209,31 @@ def test_composed_flow_warps_like_two_warps_in_sequence(backend):
 @pytest.mark.parametrize(
     ("image", "flow", "error", "message"),
     [
-        ((2, 8, 8, 8), (2, 8, 8, 8, 3), ValueError, r"`image` must have shape \[B, D, H, W, C\]"),
+        (
+            (2, 8, 8),
+            (2, 8, 8, 3),
+            ValueError,
+            r"`image` must have shape \[B, D, H, W, C\] or \[B, H, W, C\]; got \(2, 8, 8\)",
+        ),
+        (
+            (2, 8, 8, 8, 1),
+            (2, 8, 8, 2),
+            ValueError,
+            r"`flow` must have shape \(2, 8, 8, 8, 3\) .* got \(2, 8, 8, 2\). An image "
+            r"\[B, H, W, C\] takes a flow \[B, H', W', 2\]",
+        ),
+        (
+            (2, 8, 9, 1),
+            (2, 4, 8, 9, 3),
+            ValueError,
+            r"`flow` must have shape \(2, 8, 9, 2\) .* got \(2, 4, 8, 9, 3\). An image",
+        ),
+        (
+            (2, 8, 9, 1),
+            (2, 8, 9, 3),
+            ValueError,
+            r"must have shape \(2, 8, 9, 2\) .*\(2, 8, 9, 3\).$",
+        ),
         (
             (2, 8, 8, 8, 1),
             (2, 8, 8, 3),
@@ -239,6 +263,8 @@ def test_wrong_types_and_choices_are_named(monkeypatch):
         custom_ops.compose(flow, np.zeros((1, 3, 2, 2, 3), "f4"))
     with pytest.raises(ValueError, match="`previous` must have shape"):
         custom_ops.compose(flow[0, 0], flow[0, 0])
+    with pytest.raises(ValueError, match=r"`update` must have shape \(2, 2, 2, 2\)"):
+        custom_ops.compose(flow[0], flow[0])  # a volume's flow without a batch
     with pytest.raises(TypeError, match="must share a dtype; got float32 and float64"):
         custom_ops.compose(flow, flow.astype("f8"))
     monkeypatch.setenv("RCN_OPS", "fast")

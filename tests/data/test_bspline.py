@@ -16,11 +16,12 @@ def test_agrees_with_the_original():
     np.testing.assert_allclose(flow, golden["bspline_flow_32"], atol=1e-5)
 
 
-def test_agrees_with_scipy_on_unequal_axes(rng):
-    control = rng.standard_normal((1, 5, 4, 6, 3))
-    shape = (9, 8, 15)
-    expected = np.pad(control[0], [(1, 1)] * 3 + [(0, 0)])
-    for axis, (points, voxels) in enumerate(zip(control.shape[1:4], shape)):
+@pytest.mark.parametrize(("points", "shape"), [((5, 4, 6), (9, 8, 15)), ((5, 4), (9, 15))])
+def test_agrees_with_scipy_on_unequal_axes(rng, points, shape):
+    rank = len(shape)
+    control = rng.standard_normal((1, *points, rank))
+    expected = np.pad(control[0], [(1, 1)] * rank + [(0, 0)])
+    for axis, (points, voxels) in enumerate(zip(control.shape[1:-1], shape)):
         knots = np.arange(-3, points + 3)
         position = (np.arange(voxels) + 0.5) * (points - 1) / voxels
         expected = np.apply_along_axis(
@@ -32,3 +33,5 @@ def test_agrees_with_scipy_on_unequal_axes(rng):
 def test_too_few_control_points_are_named():
     with pytest.raises(ValueError, match="at least 2 points per axis"):
         free_form_flow(np.zeros((1, 1, 5, 5, 3), "float32"), (8, 8, 8))
+    with pytest.raises(ValueError, match=r"to match `shape` \(8, 8\); got \(1, 5, 5, 5, 3\)"):
+        free_form_flow(np.zeros((1, 5, 5, 5, 3), "float32"), (8, 8))

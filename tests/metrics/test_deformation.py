@@ -79,3 +79,47 @@ def test_folded_volume_sees_what_forward_differences_miss():
     flow[0, -1, -1, -1] = (-1.5, -1.5, -1.5)
     assert metrics.folding_fraction(flow) == [0]
     assert 0 < metrics.folded_volume(flow)[0] < 1 / np.prod(np.array(SHAPE) - 1)
+
+
+def _flow_2d(function):
+    h, w = np.meshgrid(np.arange(9), np.arange(7), indexing="ij")
+    return np.stack(function(h, w), axis=-1)[None].astype(np.float32)
+
+
+def test_2d_determinants_of_affine_fields():
+    flow = _flow_2d(lambda h, w: (0.5 * h + 0.3 * w, 0.4 * h - 0.2 * w))
+    determinant = np.asarray(metrics.jacobian_determinant(flow))
+    assert determinant.shape == (1, 8, 6)
+    np.testing.assert_allclose(determinant, np.linalg.det([[1.5, 0.3], [0.4, 0.8]]), rtol=1e-5)
+    np.testing.assert_allclose(metrics.jacobian_std(flow), [0], atol=1e-5)
+    np.testing.assert_array_equal(metrics.folding_fraction(flow), [0])
+    mirrored = _flow_2d(lambda h, w: (0.3 * w, -3 * w))
+    volumes = metrics.folded_volume(np.concatenate([flow, mirrored]))
+    np.testing.assert_allclose(volumes, [0, 2], atol=1e-6)
+
+
+def test_2d_folds():
+    displaced = np.array([0, 0, -1, -3, -3, -3, -3])  # steps of x + flow: 1, 0, -1, 1, 1, 1
+    flow = _flow_2d(lambda h, w: (0 * h, displaced[w]))
+    np.testing.assert_allclose(metrics.folding_fraction(flow), [2 / 6])
+    np.testing.assert_allclose(metrics.folded_volume(flow), [1 / 6])
+    corner = np.zeros((1, 9, 7, 2), np.float32)
+    corner[0, -1, -1] = (-1.5, -1.5)  # two of the four triangles of its cell, with areas 1/2 and 1
+    assert metrics.folding_fraction(corner) == [0]
+    np.testing.assert_allclose(metrics.folded_volume(corner), [_corner_cell() / 2 / 48])
+
+
+def _corner_cell():
+    """Areas turned inside out in the unit cell whose corner (1, 1) lies at (-0.5, -0.5)."""
+    at = {(0, 0): (0, 0), (0, 1): (0, 1), (1, 0): (1, 0), (1, 1): (-0.5, -0.5)}
+    triangles = [  # counter-clockwise in (h, w)
+        [(0, 0), (1, 0), (0, 1)],
+        [(1, 1), (0, 1), (1, 0)],
+        [(1, 0), (1, 1), (0, 0)],
+        [(0, 1), (0, 0), (1, 1)],
+    ]
+    areas = []
+    for triangle in triangles:
+        (ah, aw), (bh, bw), (ch, cw) = (at[k] for k in triangle)
+        areas.append(((bh - ah) * (cw - aw) - (bw - aw) * (ch - ah)) / 2)
+    return sum(-area for area in areas if area < 0)

@@ -77,3 +77,18 @@ def test_linear_part_comes_before_the_spacing():
     turn = np.array([[0, 1.0, 0], [1, 0, 0], [0, 0, 1]])
     distance = metrics.landmark_distance(None, points, [[3.0, 0, 0]], [1, 10, 100], linear=turn)
     np.testing.assert_allclose(distance, [30])
+
+
+def test_two_dimensions():
+    h, w = np.meshgrid(np.arange(8), np.arange(5), indexing="ij")
+    flow = np.stack([0.1 * h + 0.2 * w + 0.5, -0.3 * w + 0.1 * h], axis=-1)
+    points = np.array([[4.5, 2.75], [-1, -1], [-0.5, 2]])
+    expected = [[0.1 * 4.5 + 0.2 * 2.75 + 0.5, -0.3 * 2.75 + 0.45], [0, 0], [0.9 / 2, -0.3]]
+    sampled = metrics.sample_flow(flow, points)
+    np.testing.assert_allclose(sampled, expected)
+    moving = points + sampled + [3, 2]  # off by (3, 2) pixels of 1 mm and 2 mm
+    both = [np.stack([x, x]) for x in (flow, points, moving)]
+    distance = metrics.landmark_distance(*both, spacing=[1, 2])
+    np.testing.assert_allclose(distance, [[5, np.nan, 5]] * 2)
+    with pytest.raises(ValueError, match=r"got \(8, 5, 2\) and \(2, 3\)"):
+        metrics.sample_flow(flow, np.zeros((2, 3)))

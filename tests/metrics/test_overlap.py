@@ -86,3 +86,17 @@ def test_structures_are_sorted_and_without_background():
 def test_wrong_input(a, b, message):
     with pytest.raises(ValueError, match=message):
         metrics.dice(a, b)
+
+
+def test_two_axes_and_batches_of_them(label_maps):
+    """A batch of 2D maps has a last axis of one, so that three axes are always a volume."""
+    a, b = (labels[:2] for labels in label_maps)  # two slices
+    for score in (metrics.dice, metrics.jaccard):
+        expected = [score(a[k][None], b[k][None], [1, 2, 3, 4]) for k in range(2)]
+        np.testing.assert_array_equal(score(a[0], b[0], [1, 2, 3, 4]), expected[0])
+        np.testing.assert_array_equal(score(a[..., None], b[..., None], [1, 2, 3, 4]), expected)
+    masks = [np.uint8(255 * (labels == 2)) for labels in (a, b)]
+    expected = [metrics.mask_overlap(masks[0][k][None], masks[1][k][None])[0] for k in range(2)]
+    batched = metrics.mask_overlap(masks[0][..., None], masks[1][..., None])[0]
+    np.testing.assert_array_equal(batched, expected)
+    assert metrics.mask_overlap(masks[0][0], masks[1][0])[0] == expected[0]

@@ -78,7 +78,53 @@ def test_empty_masks_are_nan(masks):
 
 
 def test_shapes_must_agree(masks):
-    with pytest.raises(
-        ValueError, match=r"\[D, H, W\] or \[H, W\]; got \(12, 16, 10\) and \(11, 16, 10\)"
-    ):
+    with pytest.raises(ValueError, match=r"\[H, W\]; got \(12, 16, 10\) and \(11, 16, 10\)"):
         metrics.hausdorff(masks[0], masks[1][1:])
+
+
+def test_outlines_in_2d_agree_with_simpleitk():
+    shape, spacing = (16, 12), (0.5, 2.0)
+    a, b = _box((3, 1), (11, 6), shape), _box((5, 2), (12, 9), shape)
+    images = [sitk.GetImageFromArray(mask) for mask in (a, b)]
+    for image in images:
+        image.SetSpacing(spacing[::-1])
+    measure = sitk.HausdorffDistanceImageFilter()
+    measure.Execute(*images)
+    assert metrics.hausdorff(a, b, spacing) == pytest.approx(measure.GetHausdorffDistance())
+    assert metrics.hausdorff(a, a) == 0
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_matrix_leads_from_indices_to_millimetres(rng, rank):
+    """Against all pairs of surface voxels, with a matrix that shears."""
+    matrix = np.diag(SPACING[:rank]) + np.triu(np.full((rank, rank), 0.7), 1)
+    shape = (7, 9, 8)[:rank]
+    a = _box((1,) * rank, (5, 6, 4)[:rank], shape)
+    b = _box((2, 3, 3)[:rank], (6, 8, 7)[:rank], shape)
+
+    def outline(mask):
+        inside = [
+            all(
+                mask[tuple(np.add(i, d))]
+                for d in (*np.eye(rank, dtype=int), *-np.eye(rank, dtype=int))
+            )
+            for i in np.argwhere(mask)
+        ]
+        return np.argwhere(mask)[~np.array(inside)] @ matrix.T
+
+    pairs = np.linalg.norm(outline(a)[:, None] - outline(b)[None], axis=-1)
+    expected = max(pairs.min(axis=0).max(), pairs.min(axis=1).max())
+    assert metrics.hausdorff(a, b, matrix) == pytest.approx(expected)
+    mean = np.concatenate([pairs.min(axis=0), pairs.min(axis=1)]).mean()
+    assert metrics.average_surface_distance(a, b, matrix) == pytest.approx(mean)
+    # A box's diagonal: an index vector is a column of the matrix's sum, not a row.
+    single, other = _box((0,) * rank, (1,) * rank, shape), _box((1,) * rank, (2,) * rank, shape)
+    distance = np.linalg.norm(matrix @ np.ones(rank))
+    assert metrics.hausdorff(single, other, matrix) == pytest.approx(distance)
+
+
+def test_a_spacing_of_another_rank_is_named(masks):
+    with pytest.raises(
+        ValueError, match=r"shape \(3,\) or \(3, 3\) for masks of 3 axes; got \(2,\)"
+    ):
+        metrics.hausdorff(*masks, (1.0, 2.0))

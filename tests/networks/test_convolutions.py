@@ -56,10 +56,25 @@ def test_transposed_convolution(rng, shape, channels, filters):
     assert_same(ours, reference, x, rng)
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 2), (5, 6, 4)])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_convolution_in_2d(rng, strides):
+    x = tf.constant(rng.standard_normal((2, 7, 4, 3)), tf.float32)
+    ours = convolutions.PlaneConvolution(5, 3, strides)
+    assert_same(ours, keras.layers.Conv2D(5, 3, strides, padding="same"), x, rng)
+
+
+def test_transposed_convolution_in_2d(rng):
+    x = tf.constant(rng.standard_normal((2, 5, 3, 4)), tf.float32)
+    ours = convolutions.PlaneTransposedConvolution(3)
+    reference = keras.layers.Conv2DTranspose(3, 4, 2, padding="same", use_bias=False)
+    assert_same(ours, reference, x, rng)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (5, 6, 4), (5, 6)])
 def test_a_multiplier_multiplies(rng, shape):
     x = tf.constant(rng.standard_normal((1, *shape, 4)), tf.float32)
-    plain, double = (convolutions.TransposedConvolution(3, multiplier=m) for m in (1.0, 2.5))
+    layer = convolutions.TRANSPOSED_CONVOLUTIONS[len(shape)]
+    plain, double = (layer(3, multiplier=m) for m in (1.0, 2.5))
     expected = 2.5 * plain(x)
     double(x)
     double.set_weights(plain.get_weights())

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import custom_ops
+from rcn_tf import RecursiveCascade
 from rcn_tf.networks import BASES, AffineNetwork, VoxelMorph
 from rcn_tf.networks.layers import OriginalUniform, crop_like
 
@@ -19,6 +21,40 @@ PARAMETERS = {
 }
 
 
+def conv(inputs, outputs, size=9):
+    """Weights of a 2D convolution, size taps and a bias."""
+    return (size * inputs + 1) * outputs
+
+
+def vtn_parameters_2d(c=16):
+    """Counted by the table of layers in VTN, Figure 4, with 2D kernels."""
+    down = [2, c, 2 * c, 4 * c, 8 * c, 16 * c, 32 * c]
+    total = sum(conv(a, b) for a, b in zip(down, down[1:])) + sum(conv(a, a) for a in down[3:])
+    width = down[6]
+    for level in range(6, 1, -1):
+        total += conv(width, 2) + 16 * 2 * 2 + 16 * width * down[level - 1]
+        width = 2 * down[level - 1] + 2
+    return total + 16 * width * 2
+
+
+def voxelmorph_parameters_2d(c=16, extra=0, images=2, flow=True):
+    w = 2 * c
+    down = [(images, c), (c, w), (w, w), (w, w)]
+    up = [(w, w), (2 * w, w), (2 * w, w), (w + c, w), (w, w), (w + images, c), (c, c)]
+    total = sum(conv(a, b) for a, b in down + up)
+    doubled = [b for _, b in (*down, *up)] if extra else []
+    return total + sum(conv(b, b) for b in doubled) + (conv(c, 2) if flow else 0)
+
+
+PARAMETERS_2D = {
+    "vtn": vtn_parameters_2d(),
+    "voxelmorph": voxelmorph_parameters_2d(),
+    "vm_x2": voxelmorph_parameters_2d(32),
+    "vm_double": voxelmorph_parameters_2d(extra=1),
+    "vm_xx2": voxelmorph_parameters_2d(flow=False) + voxelmorph_parameters_2d(images=18),
+}
+
+
 @pytest.fixture
 def images(rng):
     return [rng.uniform(size=ODD).astype("float32") for _ in range(2)]
@@ -29,6 +65,13 @@ def test_parameter_counts(base):
     network = BASES[base]()
     network(tf.zeros((1, 32, 32, 32, 1)), tf.zeros((1, 32, 32, 32, 1)))
     assert network.count_params() == PARAMETERS[base]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_parameter_counts_in_2d(base):
+    network = BASES[base](rank=2)
+    network(tf.zeros((1, 32, 32, 1)), tf.zeros((1, 32, 32, 1)))
+    assert network.count_params() == PARAMETERS_2D[base]
 
 
 def test_table_4_variants_are_of_the_size_the_paper_says():
@@ -44,6 +87,38 @@ def test_any_volume_shape(base, images):
     flow = BASES[base](channels=2)(*images)
     assert flow.shape == (*ODD[:4], 3)
     assert np.isfinite(flow).all()
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_any_image_shape(base, rng):
+    """The channels of a 2D flow, its size, and that the far corner of the images reaches it."""
+    images = [rng.uniform(size=(2, 35, 50, 1)).astype("float32") for _ in range(2)]
+    network = BASES[base](channels=2, rank=2, init="original")
+    flow = network(*images)
+    assert flow.shape == (2, 35, 50, 2)
+    images[1][1, -1, -1] += 1
+    change = abs(network(*images) - flow).numpy()
+    assert change[0].max() == 0 < change[1, -8:, -8:].max()
+
+
+def test_a_2d_cascade_registers_and_learns(rng):
+    """Both bases, affine stage and composition, and gradients to every weight."""
+    fixed, moving = (rng.uniform(size=(2, 35, 50, 1)).astype("float32") for _ in range(2))
+    for base in ("vtn", "voxelmorph"):
+        model = RecursiveCascade(base, 2, (35, 50), channels=2, affine_channels=2)
+        assert model.affine.matrix_layer.kernel.shape == (1, 1, 64, 4)
+        with tf.GradientTape() as tape:
+            out = model(fixed, moving)
+            loss = tf.reduce_mean((out.warped - fixed) ** 2)
+        expected = custom_ops.warp(moving, out.flow)
+        np.testing.assert_allclose(out.warped, expected, atol=1e-6)
+        assert [stage.name for stage in out.stages] == ["affine", "dense_1", "dense_2"]
+        gradients = tape.gradient(loss, model.trainable_variables)
+        for variable, gradient in zip(model.trainable_variables, gradients):
+            assert gradient is not None, variable.name
+            assert np.isfinite(gradient).all(), variable.name
+        assert model.get_config()["volume_shape"] == (35, 50)
+        assert len(model.named_weights()) == len(model.weights)
 
 
 @pytest.mark.parametrize("base", BASES)
