@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from rcn_tf.files.whole_files import read_json
-from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.presets import PRESETS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 
 from eval.models import ModelSpec
-from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.presets import PRESETS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@
     halve_at: [60000, 80000]
 
 Files are JSON or YAML; whatever is left out keeps its default, an unknown key is an error. A
-config can also be named: `rcn_tf.presets.rcn_and_vtn` has the papers' experiments.
+config can also be named: `rcn_tf.presets` has the papers' experiments.
 
     config = load_training_config("vtn_10_liver", ["data.config=liver.json", "batch_size=2"])
     config.network.n_cascades  # 10
@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from typing import Literal, Optional, Union
 
 from rcn_tf.losses.objective import RCN_WEIGHTS, check_weights
+from rcn_tf.presets import PRESETS
 from rcn_tf.presets import names as preset_names
-from rcn_tf.presets.rcn_and_vtn import PRESETS
 from rcn_tf.settings.fields import build, check_keys, convert_fields, plain
 from rcn_tf.settings.files import SUFFIXES, read_settings_file
 from rcn_tf.settings.overrides import apply_settings

@@ -5,8 +5,8 @@ import pytest
 from eval.command import TABLES as NAMES
 from eval.table_methods import ANTS, Baseline, Trained
 from eval.tables import TABLES, Task, needed_models
+from rcn_tf.presets import PRESETS
 from rcn_tf.presets.papers import load_tables
-from rcn_tf.presets.rcn_and_vtn import PRESETS
 
 
 def test_every_table_of_the_papers_is_there():

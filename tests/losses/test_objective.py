@@ -6,7 +6,7 @@ import pytest
 import rcn_tf
 from rcn_tf import losses
 from rcn_tf.losses.objective import RCN_WEIGHTS, registration_losses
-from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.presets import PRESETS
 
 SHAPE = (6, 8, 7)
 
