@@ -5,6 +5,8 @@ the device, of a classical method all that it does between volumes and flow; rea
 measuring are left out. Threads: all cores, or what ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS says.
 """
 
+from __future__ import annotations
+
 import hashlib
 import importlib
 import time
@@ -15,7 +17,8 @@ import tensorflow as tf
 from eval.baselines.physical import cores, threads
 from eval.models import state
 from eval.pair_store import PairStore
-from eval.table_methods import Trained
+from eval.table_methods import Baseline, Trained
+from eval.tables import Task
 from eval.warping import warp_volume
 from rcn_tf.errors import one_line
 from rcn_tf.evaluation import PairScores, Registration
@@ -32,11 +35,11 @@ class FailedPairError(RuntimeError):
     """A classical method gave up on a pair; the message names both."""
 
 
-def method_name(method, study):
-    """File name of a method's results on a study."""
+def method_name(method: Trained | Baseline, task: Task) -> str:
+    """File name of a method's results on a task."""
     if not isinstance(method, Trained):
         return method.name
-    name = method.spec(study).name.split("/")[1]
+    name = method.spec(task).folder_name
     return name if method.n_repeats == 1 else f"{name}-r{method.n_repeats}"
 
 
@@ -49,7 +52,7 @@ def open_store(results, method, task, data, models):
     structures = sorted((config.structures or {}).items())
     settings = f"{config.image_type} {structures} {_OVERLAP}"
     fingerprint = _fingerprint(method, task, models)
-    return PairStore(results, task, method_name(method, task.study), fingerprint, settings)
+    return PairStore(results, task, method_name(method, task), fingerprint, settings)
 
 
 def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=False):
@@ -76,7 +79,7 @@ def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=
             try:
                 flow, warped, times = register(fixed.volume, moving.volume, is_first)
             except RuntimeError as error:
-                names = f"{method_name(method, task.study)} on {fixed.id} <- {moving.id}"
+                names = f"{method_name(method, task)} on {fixed.id} <- {moving.id}"
                 yield FailedPairError(f"{names}: {one_line(error)}")
                 continue
             if is_first:
@@ -91,7 +94,7 @@ def _fingerprint(method, task, models):
     """What changes when a method's results would."""
     if not isinstance(method, Trained):
         return f"{method.name} {method.version}"
-    spec = method.spec(task.study)
+    spec = method.spec(task)
     folder = models / spec.name
     found = state(folder)
     if found != "trained":
@@ -103,7 +106,7 @@ def _fingerprint(method, task, models):
 def _registration(method, task, models, shape):
     """f(fixed, moving, first) -> (flow, warped, {"cpu_seconds": …, "threads": …})."""
     if isinstance(method, Trained):
-        return _Network(models / method.spec(task.study).name, method.n_repeats, shape)
+        return _Network(models / method.spec(task).name, method.n_repeats, shape)
     if not method.run:
         return _identity
     module, name = method.run.split(":")

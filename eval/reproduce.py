@@ -184,7 +184,7 @@ class Reproduction:
     def _is_at_hand(self, method, task):
         if not isinstance(method, Trained):
             return True
-        return models.state(self._models / method.spec(task.study).name) == "trained"
+        return models.state(self._models / method.spec(task).name) == "trained"
 
     def _note(self):
         if not self._mini:
@@ -200,7 +200,7 @@ class Reproduction:
         if not isinstance(method, Trained):
             return None
         task = task.aligned() if method.aligned else task
-        return count_parameters(self._models / method.spec(task.study).name)
+        return count_parameters(self._models / method.spec(task).name)
 
     def _with_data(self, tables):
         """The tables that there are data for; of the others is said what they lack."""

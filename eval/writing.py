@@ -5,7 +5,6 @@ import html
 import pandas as pd
 
 from eval.results import ALL_METRICS, MIN_TESTED, all_metrics, significance
-from eval.tables import DATASETS
 from rcn_tf.errors import ESCAPES
 from rcn_tf.files.whole_files import replacing, write_text
 from rcn_tf.wording import counted
@@ -98,8 +97,7 @@ def _heading(result, column):
     """A column's name; what the mini study measured has none of the paper's datasets."""
     if result.comparable or result.columns[column].task is None:
         return column
-    dataset, _, metric = column.rpartition(" ")
-    return f"{column} / mini study's {metric if dataset in DATASETS else column}"
+    return f"{column} / mini study's {result.columns[column].label}"
 
 
 def _threads(result):

@@ -18,7 +18,7 @@ from rcn_tf.metrics import sample_flow
 from rcn_tf.registration.report.figures import flow_colours, png
 from tests.eval.study import TASK, scan, write_model
 
-LIVER = Task("liver", "lits-val")
+LIVER = Task("liver", "lits-val", "liver")
 
 
 def pair(**scores):
@@ -42,7 +42,7 @@ def result():
 
 
 def test_trends_have_the_panels_of_figure_5():
-    figure = trends_figure(result())
+    figure = trends_figure(result(), "VTN")
     liver, landmarks, brain = figure.axes
     assert [axes.get_xscale() for axes in figure.axes] == ["log"] * 3
     np.testing.assert_allclose(liver.lines[0].get_ydata(), [0.91, 0.92, 0.93])
@@ -56,14 +56,14 @@ def test_trends_have_the_panels_of_figure_5():
 def test_a_missing_depth_leaves_a_gap():
     table = result()
     table.rows[1].pairs.pop(LIVER)
-    liver = trends_figure(table).axes[0]
+    liver = trends_figure(table, "VTN").axes[0]
     np.testing.assert_array_equal(np.isnan(liver.lines[0].get_ydata()), [False, True, False])
 
 
 def test_trends_need_two_points():
     table = result()
     table.rows = table.rows[:1]
-    assert trends_figure(table) is None
+    assert trends_figure(table, "VTN") is None
     assert trends_figure(result(), "VoxelMorph") is None
 
 
@@ -155,10 +155,10 @@ def test_sections_take_three_of_many_landmarks():
 def test_stages():
     fixed, moving = (Scan(name, *scan((0, 0, 0))) for name in "ab")
     flow = np.zeros((*fixed.volume.shape, 3), np.float32)
-    stages = [(name, flow, flow, fixed.volume) for name in ("affine", "cascade 1")]
+    stages = [(name, flow, flow, fixed.volume) for name in ("affine", "dense_1")]
     figure = stages_figure(fixed, moving, stages)
     titles = [axes.get_title() for axes in figure.axes[:4]]
-    assert titles == ["moving", "affine", "cascade 1", "fixed"]
+    assert titles == ["moving", "affine", "dense_1", "fixed"]
 
 
 def test_stages_are_of_trained_models(tmp_path):
@@ -169,4 +169,4 @@ def test_stages_are_of_trained_models(tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), **unfinished}))
     fixed, moving = annotated_pair()
     stages = _deepest_stages(TABLES["table2"], TASK, tmp_path, fixed, moving)
-    assert [name for name, *_ in stages] == ["affine", "cascade 1"]
+    assert [name for name, *_ in stages] == ["affine", "dense_1"]
