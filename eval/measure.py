@@ -17,9 +17,9 @@ import tensorflow as tf
 from eval.baselines.physical import cores, threads
 from eval.models import state
 from eval.pair_store import PairStore
-from eval.table_methods import Baseline, Trained
+from eval.row_methods import Baseline, Trained
 from eval.tables import Task
-from eval.warping import warp_volume
+from eval.volume_warp import warp_volume
 from rcn_tf.errors import one_line
 from rcn_tf.evaluation import PairScores, Registration
 from rcn_tf.models.folder import load_model

@@ -5,7 +5,7 @@ from eval.figures.examples import examples_figure, stages_figure
 from eval.figures.sections import sections_figure
 from eval.figures.trends import trends_figure
 from eval.models import state
-from eval.table_methods import Trained
+from eval.row_methods import Trained
 from rcn_tf.files.whole_files import replacing
 from rcn_tf.models.folder import load_model
 from rcn_tf.registration.report.figures import png

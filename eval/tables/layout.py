@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
 from eval.models import ModelSpec
-from eval.table_methods import Baseline, Trained
+from eval.row_methods import Baseline, Trained
 from rcn_tf.presets.papers import PaperTable, Score, load_tables
 
 _CAPPED = " [here "  # in labels of rows with fewer cascades than the paper's

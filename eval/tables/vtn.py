@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eval.table_methods import ANTS, CLASSICAL_EXTRAS, ELASTIX, Trained
+from eval.row_methods import ANTS, CLASSICAL_EXTRAS, ELASTIX, Trained
 from eval.tables.layout import Table, Task, measure
 from rcn_tf.presets.papers import load_tables
 

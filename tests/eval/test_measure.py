@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from eval import measure
-from eval.study_files import DataFolder
-from eval.table_methods import IDENTITY, Baseline, Trained
+from eval.data_folder import DataFolder
+from eval.row_methods import IDENTITY, Baseline, Trained
 from rcn_tf import metrics
 from tests.eval import study
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.table_methods import ANTS, Baseline, Trained
+from eval.row_methods import ANTS, Baseline, Trained
 from eval.tables import TABLES, Task, needed_models
 from rcn_tf.presets import PRESETS
 from rcn_tf.presets.papers import load_tables

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 import rcn_tf
-from rcn_tf.models.weights import named_weights
 
 SHAPE = (32, 36, 40)
 V1 = tf.compat.v1
@@ -40,7 +39,7 @@ def small_weights(base="vtn", n_cascades=1, seed=3):
     rng = np.random.default_rng(seed)
     return {
         name: (0.1 * rng.standard_normal(tuple(variable.shape))).astype("float32")
-        for name, variable in named_weights(model).items()
+        for name, variable in model.reference_weights().items()
     }
 
 

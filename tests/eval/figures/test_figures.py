@@ -93,7 +93,7 @@ def test_landmarks_are_brought_back():
     flow[..., 0], flow[..., 2] = 1.5, np.linspace(0, 2, 20)[:, None, None]
     points = np.array([[8, 9, 10], [5, 12, 7]], float)
     back = mapped_back(points, flow)
-    np.testing.assert_allclose(back + sample_flow(flow, back), points, atol=1e-6)
+    np.testing.assert_allclose(back + sample_flow(flow, back), points, atol=5e-3)  # voxels
 
 
 @pytest.mark.parametrize("annotated", [True, False])
@@ -130,9 +130,9 @@ def test_sections_are_at_the_landmarks_heights():
             np.testing.assert_allclose(picture, fixed.volume[height, :-4, :-4], atol=1e-3)
     gold, red = (line.get_xydata()[0] for line in panels[2, 0].lines)
     np.testing.assert_allclose(gold, [12, 14])
-    np.testing.assert_allclose(red, [15, 16])
+    np.testing.assert_allclose(red, [15, 16], atol=5e-3)
     gold, red = (line.get_xydata()[0] for line in panels[3, 3].lines)
-    np.testing.assert_allclose(gold, red)
+    np.testing.assert_allclose(gold, red, atol=5e-3)
     assert [axes.get_xlabel() for axes in panels[3, :2]] == ["0.00 voxels", "IoU 1.0000"]
     assert panels[2, 0].get_xlabel() == "3.74 voxels"
     overlay = panels[2, 1].images[0].get_array()
