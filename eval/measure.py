@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import pathlib
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from eval.baselines.physical import cores, threads
+from eval.data_folder import DataFolder
 from eval.models import state
 from eval.pair_store import PairStore
 from eval.row_methods import Baseline, Trained
@@ -43,7 +47,13 @@ def method_name(method: Trained | Baseline, task: Task) -> str:
     return name if method.n_repeats == 1 else f"{name}-r{method.n_repeats}"
 
 
-def open_store(results, method, task, data, models):
+def open_store(
+    results: pathlib.Path,
+    method: Trained | Baseline,
+    task: Task,
+    data: DataFolder,
+    models: pathlib.Path,
+) -> PairStore:
     """PairStore of a method on a task.
 
     Raises: MissingModelError: a network's model is not there, or not trained to its end.
@@ -55,7 +65,16 @@ def open_store(results, method, task, data, models):
     return PairStore(results, task, method_name(method, task), fingerprint, settings)
 
 
-def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=False):
+def measure_pairs(
+    method: Trained | Baseline,
+    task: Task,
+    data: DataFolder,
+    models: pathlib.Path,
+    store: PairStore,
+    *,
+    limit: int | None = None,
+    stored_only: bool = False,
+) -> Iterator[dict[str, Any] | FailedPairError]:
     """Scores of a method on a task's pairs; those that the store has are not measured again.
 
     Args:
@@ -132,11 +151,10 @@ class _Network:
                 f"model {folder} registers volumes of shape {tuple(model.volume_shape)}, but the "
                 f"dataset's `image_size` is {tuple(shape)}."
             )
+        options = {"n_repeats": n_repeats} if n_repeats != 1 else {}  # not every model has it
         gpu = bool(tf.config.list_logical_devices("GPU"))
         self._by_device = {
-            device: Registration(
-                model, {"n_repeats": n_repeats}, last_only=True, device=f"/{device}:0"
-            )
+            device: Registration(model, options, last_only=True, device=f"/{device}:0")
             for device in (("GPU", "CPU") if gpu else ("CPU",))
         }
 
@@ -147,7 +165,7 @@ class _Network:
                 stages, seconds = register(fixed, moving)
                 times[f"{device.lower()}_seconds"] = seconds
                 if flow is None:
-                    _, flow, warped = stages[-1]
+                    flow, warped = stages[-1].flow, stages[-1].warped
         return flow, warped, times
 
 
