@@ -1,6 +1,6 @@
 """Reproduces the papers' tables and figures: `python -m eval table2 --data configs`.
 
-Data flow: dataset configs -> `data` (pairs) -> `methods` (trained `models`, `baselines`) ->
-`measure` (scores of every pair, kept in `store`) -> `results`, laid out as `tables` says ->
-`writing`, `figures`, `report`. Runs from a checkout; nothing in `rcn_tf` needs it.
+Data flow: dataset configs -> `data_folder` (pairs) -> `row_methods` (trained `models`,
+`baselines`) -> `measure` (scores of every pair, kept in `pair_store`) -> `results`, laid out as
+`tables` says -> `writing`, `figures`, `report`. Runs from a checkout; nothing in `rcn_tf` needs it.
 """

@@ -11,13 +11,11 @@ import os
 import pathlib
 import sys
 
+from eval.tables import TABLES
 from rcn_tf.commands.parser import CommandParser
 from rcn_tf.commands.shown_warnings import escape_in_output
 from rcn_tf.errors import is_for_the_user, one_line
 from rcn_tf.quiet_tensorflow import load_tensorflow
-
-TABLES = ("table1", "table2", "table3", "table4", "table5")
-TABLES += tuple(f"vtn{number}" for number in range(2, 10))
 
 
 def main(argv=None):
@@ -45,7 +43,7 @@ def run(args):
     load_tensorflow()
     from eval.reproduce import Reproduction
 
-    names = TABLES if "all" in args.tables else tuple(dict.fromkeys(args.tables))
+    names = tuple(TABLES) if "all" in args.tables else tuple(dict.fromkeys(args.tables))
     data, models = args.data, args.models or pathlib.Path("models")
     if args.mini:
         data, models = args.out / "data", args.models or args.out / "models"

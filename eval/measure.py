@@ -5,18 +5,25 @@ the device, of a classical method all that it does between volumes and flow; rea
 measuring are left out. Threads: all cores, or what ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS says.
 """
 
+from __future__ import annotations
+
 import hashlib
 import importlib
+import pathlib
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from eval.baselines.physical import cores, threads
+from eval.data_folder import DataFolder
 from eval.models import state
 from eval.pair_store import PairStore
-from eval.table_methods import Trained
-from eval.warping import warp_volume
+from eval.row_methods import Baseline, Trained
+from eval.tables import Task
+from eval.volume_warp import warp_volume
 from rcn_tf.errors import one_line
 from rcn_tf.evaluation import PairScores, Registration
 from rcn_tf.models.folder import load_model
@@ -32,15 +39,21 @@ class FailedPairError(RuntimeError):
     """A classical method gave up on a pair; the message names both."""
 
 
-def method_name(method, study):
-    """File name of a method's results on a study."""
+def method_name(method: Trained | Baseline, task: Task) -> str:
+    """File name of a method's results on a task."""
     if not isinstance(method, Trained):
         return method.name
-    name = method.spec(study).name.split("/")[1]
+    name = method.spec(task).folder_name
     return name if method.n_repeats == 1 else f"{name}-r{method.n_repeats}"
 
 
-def open_store(results, method, task, data, models):
+def open_store(
+    results: pathlib.Path,
+    method: Trained | Baseline,
+    task: Task,
+    data: DataFolder,
+    models: pathlib.Path,
+) -> PairStore:
     """PairStore of a method on a task.
 
     Raises: MissingModelError: a network's model is not there, or not trained to its end.
@@ -49,10 +62,19 @@ def open_store(results, method, task, data, models):
     structures = sorted((config.structures or {}).items())
     settings = f"{config.image_type} {structures} {_OVERLAP}"
     fingerprint = _fingerprint(method, task, models)
-    return PairStore(results, task, method_name(method, task.study), fingerprint, settings)
+    return PairStore(results, task, method_name(method, task), fingerprint, settings)
 
 
-def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=False):
+def measure_pairs(
+    method: Trained | Baseline,
+    task: Task,
+    data: DataFolder,
+    models: pathlib.Path,
+    store: PairStore,
+    *,
+    limit: int | None = None,
+    stored_only: bool = False,
+) -> Iterator[dict[str, Any] | FailedPairError]:
     """Scores of a method on a task's pairs; those that the store has are not measured again.
 
     Args:
@@ -76,7 +98,7 @@ def measure_pairs(method, task, data, models, store, *, limit=None, stored_only=
             try:
                 flow, warped, times = register(fixed.volume, moving.volume, is_first)
             except RuntimeError as error:
-                names = f"{method_name(method, task.study)} on {fixed.id} <- {moving.id}"
+                names = f"{method_name(method, task)} on {fixed.id} <- {moving.id}"
                 yield FailedPairError(f"{names}: {one_line(error)}")
                 continue
             if is_first:
@@ -91,7 +113,7 @@ def _fingerprint(method, task, models):
     """What changes when a method's results would."""
     if not isinstance(method, Trained):
         return f"{method.name} {method.version}"
-    spec = method.spec(task.study)
+    spec = method.spec(task)
     folder = models / spec.name
     found = state(folder)
     if found != "trained":
@@ -103,7 +125,7 @@ def _fingerprint(method, task, models):
 def _registration(method, task, models, shape):
     """f(fixed, moving, first) -> (flow, warped, {"cpu_seconds": …, "threads": …})."""
     if isinstance(method, Trained):
-        return _Network(models / method.spec(task.study).name, method.n_repeats, shape)
+        return _Network(models / method.spec(task).name, method.n_repeats, shape)
     if not method.run:
         return _identity
     module, name = method.run.split(":")
@@ -129,11 +151,10 @@ class _Network:
                 f"model {folder} registers volumes of shape {tuple(model.volume_shape)}, but the "
                 f"dataset's `image_size` is {tuple(shape)}."
             )
+        options = {"n_repeats": n_repeats} if n_repeats != 1 else {}  # not every model has it
         gpu = bool(tf.config.list_logical_devices("GPU"))
         self._by_device = {
-            device: Registration(
-                model, {"n_repeats": n_repeats}, last_only=True, device=f"/{device}:0"
-            )
+            device: Registration(model, options, last_only=True, device=f"/{device}:0")
             for device in (("GPU", "CPU") if gpu else ("CPU",))
         }
 
@@ -144,7 +165,7 @@ class _Network:
                 stages, seconds = register(fixed, moving)
                 times[f"{device.lower()}_seconds"] = seconds
                 if flow is None:
-                    _, flow, warped = stages[-1]
+                    flow, warped = stages[-1].flow, stages[-1].warped
         return flow, warped, times
 
 

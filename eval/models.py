@@ -7,13 +7,16 @@ A study is a dataset config, see `eval.tables`. Any model folder will do there, 
 was trained elsewhere.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterable
 
 from rcn_tf.files.whole_files import read_json
-from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.presets import PRESETS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,18 +28,23 @@ class ModelSpec:
     scheme: str = "1"
 
     @property
-    def name(self):
+    def name(self) -> str:
         """ "study/preset" or "study/preset-scheme", also the folder below MODELS."""
-        return f"{self.study}/{self.preset}" + ("" if self.scheme == "1" else f"-{self.scheme}")
+        return f"{self.study}/{self.folder_name}"
 
     @property
-    def supervised(self):
+    def folder_name(self) -> str:
+        """The folder below the study's."""
+        return self.preset if self.scheme == "1" else f"{self.preset}-{self.scheme}"
+
+    @property
+    def supervised(self) -> bool:
         """Whether training needs reference flows."""
         loss = PRESETS[self.preset].values.get("loss", {})
         return bool(loss.get("final", {}).get("endpoint_error"))
 
 
-def state(folder):
+def state(folder: str | pathlib.Path) -> str:
     """ "missing", "unfinished" or "trained".
 
     Raises: ValueError: its `config.json` is damaged.
@@ -51,7 +59,13 @@ def state(folder):
     return "trained" if training.get("steps", 0) >= wanted else "unfinished"
 
 
-def train(spec, models, data, settings=(), flows=None):
+def train(
+    spec: ModelSpec,
+    models: pathlib.Path,
+    data: pathlib.Path,
+    settings: Iterable[str] = (),
+    flows: pathlib.Path | None = None,
+) -> int:
     """Trains a model in a process of its own, whose memory ends with it; resumes a stopped one.
 
     Args:

@@ -8,14 +8,19 @@ of other data or of a retrained model are not taken for these. Nothing is ever d
 `examples/<study>/<subset>/<method>.npz` holds the flow of the task's first pair, for the figures.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import pathlib
 import zipfile
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from rcn_tf.data.packs import annotations_checksum, volume_checksum
+from eval.tables import Task
+from rcn_tf.data.packs import Scan, annotations_checksum, volume_checksum
 from rcn_tf.files.whole_files import replacing
 
 
@@ -28,7 +33,14 @@ class PairStore:
         settings: of the measuring, which structures for example; a string likewise.
     """
 
-    def __init__(self, folder, task, name, fingerprint, settings=""):
+    def __init__(
+        self,
+        folder: str | pathlib.Path,
+        task: Task,
+        name: str,
+        fingerprint: str,
+        settings: str = "",
+    ):
         self.path = pathlib.Path(folder, "pairs", task.study, task.subset, f"{name}.jsonl")
         self.example = pathlib.Path(folder, "examples", task.study, task.subset, f"{name}.npz")
         self._method, self._settings = fingerprint, settings
@@ -37,11 +49,11 @@ class PairStore:
             if row.pop("method") == fingerprint:
                 self._rows[row["fixed"], row["moving"], row.pop("data")] = row
 
-    def get(self, fixed, moving):
+    def get(self, fixed: Scan, moving: Scan) -> dict[str, Any] | None:
         """Scores of a pair, a dict; None if it was not measured. Args: Scan."""
         return self._rows.get((fixed.id, moving.id, self._data(fixed, moving)))
 
-    def add(self, fixed, moving, scores):
+    def add(self, fixed: Scan, moving: Scan, scores: Mapping[str, Any]) -> dict[str, Any]:
         """Appends the scores of a pair.
 
         Returns: what `get` will give. Raises: OSError: it cannot be written.
@@ -57,7 +69,7 @@ class PairStore:
         self._rows[fixed.id, moving.id, data] = row
         return row
 
-    def save_example(self, fixed, moving, flow):
+    def save_example(self, fixed: Scan, moving: Scan, flow: np.ndarray) -> None:
         """Keeps the flow [D, H, W, 3] of a pair, float32."""
         self.example.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.example) as temporary:
@@ -70,11 +82,11 @@ class PairStore:
                 flow=np.asarray(flow, np.float32),
             )
 
-    def has_example(self, fixed, moving):
+    def has_example(self, fixed: Scan, moving: Scan) -> bool:
         """Whether the flow of this very pair by this very method is kept."""
         return self.load_example(fixed, moving) is not None
 
-    def load_example(self, fixed, moving):
+    def load_example(self, fixed: Scan, moving: Scan) -> np.ndarray | None:
         """Flow [D, H, W, 3] float32 that is kept; None if it is of another pair or method."""
         if not self.example.exists():
             return None

@@ -9,13 +9,13 @@ import numpy as np
 from eval import mini_study, models
 from eval.baselines import ants, demons
 from eval.baselines.physical import MissingExtraError
+from eval.data_folder import DataFolder
 from eval.figures.drawing import draw
 from eval.measure import FailedPairError, MissingModelError, measure_pairs, open_store
-from eval.reference_flows import make_flows
+from eval.reference_flows import make_study_flows
 from eval.report import write_report
 from eval.results import Row, TableResult
-from eval.study_files import DataFolder
-from eval.table_methods import Trained
+from eval.row_methods import Trained
 from eval.tables import TABLES, needed_models
 from eval.writing import summary, write_table
 from rcn_tf.metrics import MASK_THRESHOLD
@@ -184,7 +184,7 @@ class Reproduction:
     def _is_at_hand(self, method, task):
         if not isinstance(method, Trained):
             return True
-        return models.state(self._models / method.spec(task.study).name) == "trained"
+        return models.state(self._models / method.spec(task).name) == "trained"
 
     def _note(self):
         if not self._mini:
@@ -200,7 +200,7 @@ class Reproduction:
         if not isinstance(method, Trained):
             return None
         task = task.aligned() if method.aligned else task
-        return count_parameters(self._models / method.spec(task.study).name)
+        return count_parameters(self._models / method.spec(task).name)
 
     def _with_data(self, tables):
         """The tables that there are data for; of the others is said what they lack."""
@@ -228,7 +228,7 @@ class Reproduction:
         By ANTs as in the paper, in the mini study by demons, which take seconds.
         """
         register = demons.demons if self._mini else ants.syn
-        return make_flows(self._data, spec.study, spec.scheme, register, self._say)
+        return make_study_flows(self._data, spec.study, spec.scheme, register, self._say)
 
 
 def _evaluated(scan, config):

@@ -1,14 +1,15 @@
 """A table's cells: what was measured for every row and column, beside what the paper prints."""
 
+from __future__ import annotations
+
 import dataclasses
 import statistics
 from collections.abc import Mapping
-from typing import Optional
 
 import numpy as np
 from scipy.stats import wilcoxon
 
-from eval.tables import Table
+from eval.tables import Table, Task
 from rcn_tf.presets.papers import Score
 
 _TIMES = ("gpu_seconds", "cpu_seconds")
@@ -49,9 +50,9 @@ class Row:
     pairs: dict = dataclasses.field(default_factory=dict)
     expected: dict = dataclasses.field(default_factory=dict)
     notes: list = dataclasses.field(default_factory=list)
-    parameters: Optional[tuple] = None
+    parameters: tuple | None = None
 
-    def score(self, metric, task):
+    def score(self, metric: str, task: Task) -> Score | None:
         """Score across the pairs of a task (of times the median); None if it was not measured."""
         values = self.values(metric, task)
         if not values:
@@ -60,12 +61,12 @@ class Row:
             return Score(statistics.median(values))
         return Score(float(np.mean(values)), float(np.std(values)))
 
-    def values(self, metric, task):
+    def values(self, metric: str, task: Task) -> list[float]:
         """The metric of every pair that has it."""
         found = (pair.get(metric) for pair in self.pairs.get(task, ()))
         return [value for value in found if value is not None]
 
-    def is_complete(self, task):
+    def is_complete(self, task: Task) -> bool:
         """Whether all pairs of the task were measured."""
         return len(self.pairs.get(task, ())) == self.expected.get(task)
 
@@ -84,11 +85,11 @@ class TableResult:
     rows: list
     comparable: bool
 
-    def tasks(self):
+    def tasks(self) -> list[Task]:
         """The tasks that there are data for, in order."""
         return list(dict.fromkeys(m.task for m in self.columns.values() if m.task))
 
-    def score(self, row, column):
+    def score(self, row: Row, column: str) -> tuple[Score | None, Task | None]:
         """Score of a cell, and its task; of times on the first task where they were taken."""
         measure = self.columns[column]
         for task in [measure.task] if measure.task else self.tasks():
@@ -97,7 +98,7 @@ class TableResult:
                 return score, task
         return None, measure.task
 
-    def is_complete(self):
+    def is_complete(self) -> bool:
         """Whether every row has every column on all pairs; times, which need a device, aside."""
         return all(
             row.is_complete(m.task) and row.values(m.metric, m.task)
@@ -107,12 +108,14 @@ class TableResult:
         )
 
 
-def all_metrics(result, task):
+def all_metrics(result: TableResult, task: Task) -> list[str]:
     """Metrics that any row has on a task, in order."""
     return [m for m in ALL_METRICS if any(row.values(m, task) for row in result.rows)]
 
 
-def significance(result, task, metric="dice"):
+def significance(
+    result: TableResult, task: Task, metric: str = "dice"
+) -> dict[tuple[str, str], tuple[float | None, int]]:
     """p-values of the Wilcoxon signed-rank test between all rows, on the pairs both have.
 
     Two-sided, as VTN (section V) compares methods. Args: task, metric: what is compared.

@@ -1,11 +1,13 @@
 """Writes a table as CSV (long, one line per cell), Markdown and HTML."""
 
+from __future__ import annotations
+
 import html
+import pathlib
 
 import pandas as pd
 
-from eval.results import ALL_METRICS, MIN_TESTED, all_metrics, significance
-from eval.tables import DATASETS
+from eval.results import ALL_METRICS, MIN_TESTED, TableResult, all_metrics, significance
 from rcn_tf.errors import ESCAPES
 from rcn_tf.files.whole_files import replacing, write_text
 from rcn_tf.wording import counted
@@ -21,7 +23,7 @@ _REASONS = {  # why a column may have no value
 _DIGITS = {column: digits for column, (_, digits) in ALL_METRICS.items()}
 
 
-def write_table(result, folder):
+def write_table(result: TableResult, folder: pathlib.Path) -> None:
     """Writes `<name>.csv`, `<name>_wilcoxon.csv`, `<name>.md` and `<name>.html` (a part of a page).
 
     Each is whole or not written at all.
@@ -39,7 +41,7 @@ def write_table(result, folder):
         write_text(folder / f"{name}.{suffix}", text)
 
 
-def sections(result):
+def sections(result: TableResult) -> list[tuple]:
     """The table's parts for people: list of (heading, header, rows of cells).
 
     First the paper's columns, each as "paper / ours (difference)"; then all metrics of every
@@ -56,7 +58,7 @@ def sections(result):
     return parts
 
 
-def notes(result):
+def notes(result: TableResult) -> list[str]:
     """Why cells are empty or cover a part of the pairs, and threads of times; each once."""
     found = []
     if result.comparable:
@@ -98,8 +100,7 @@ def _heading(result, column):
     """A column's name; what the mini study measured has none of the paper's datasets."""
     if result.comparable or result.columns[column].task is None:
         return column
-    dataset, _, metric = column.rpartition(" ")
-    return f"{column} / mini study's {metric if dataset in DATASETS else column}"
+    return f"{column} / mini study's {result.columns[column].label}"
 
 
 def _threads(result):
@@ -113,7 +114,7 @@ def _threads(result):
     return [f"CPU seconds with threads: {n} ({', '.join(rows)})" for n, rows in labels.items()]
 
 
-def markdown(result):
+def markdown(result: TableResult) -> str:
     """The table as Markdown."""
     lines = [explanation(result), ""]
     for heading, header, rows in sections(result)[1:]:
@@ -122,7 +123,7 @@ def markdown(result):
     return "\n".join([summary(result), *lines]).rstrip() + "\n"
 
 
-def summary(result):
+def summary(result: TableResult) -> str:
     """The heading and the paper's columns alone, as Markdown."""
     paper = result.table.paper
     _, header, rows = sections(result)[0]
@@ -135,7 +136,7 @@ def _markdown_table(header, rows):
     return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
 
 
-def html_section(result):
+def html_section(result: TableResult) -> str:
     """The table as HTML, to stand in a page."""
     paper = result.table.paper
     parts = [f"<h2 id='{result.table.name}'>{html.escape(paper.source)}: {paper.title}</h2>"]
@@ -153,7 +154,7 @@ def html_section(result):
     return "".join(parts) + (f"<ul>{found}</ul>" if found else "")
 
 
-def explanation(result):
+def explanation(result: TableResult) -> str:
     """How to read the cells."""
     if result.comparable:
         meaning = "paper / measured here (difference)"

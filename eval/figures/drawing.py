@@ -1,16 +1,16 @@
 """Draws a table's figures from its results and the kept flows, and writes them as PNG."""
 
-import re
-
 from eval.figures.distributions import boxplots_figure, jacobian_figure
 from eval.figures.examples import examples_figure, stages_figure
 from eval.figures.sections import sections_figure
 from eval.figures.trends import trends_figure
 from eval.models import state
-from eval.table_methods import Trained
+from eval.row_methods import Trained
 from rcn_tf.files.whole_files import replacing
 from rcn_tf.models.folder import load_model
 from rcn_tf.registration.report.figures import png
+
+_SHOWN_SERIES = "VTN"  # of networks, whose stages are drawn
 
 
 def draw(result, examples, models, folder):
@@ -22,7 +22,7 @@ def draw(result, examples, models, folder):
     They are called `<table>_trends_VTN.png`, `<table>_boxplots_brain_lpba-val.png` and so on.
     """
     figures = {}
-    for base in ("VTN", "VoxelMorph"):
+    for base in result.table.curves:
         figures[f"trends_{base}"] = trends_figure(result, base)
     for task in result.tasks():
         where = f"{task.study}_{task.subset}"
@@ -42,15 +42,16 @@ def draw(result, examples, models, folder):
 
 
 def _deepest_stages(table, task, models, fixed, moving):
-    """Stages of the table's plain VTN with the most cascades: (name, flow, total flow, warped)."""
+    """Stages of the table's deepest network of a series: (name, flow, total flow, warped)."""
     depths = {}
     for method in table.rows.values():
-        match = isinstance(method, Trained) and re.fullmatch(r"vtn_(\d+)", method.network)
-        if match and state(models / method.spec(task.study).name) == "trained":
-            depths[int(match[1])] = method
+        if isinstance(method, Trained) and method.series == _SHOWN_SERIES:
+            folder = models / method.spec(task).name
+            if state(folder) == "trained":
+                depths[method.n_cascades] = folder
     if not depths:
         return None
-    model, _ = load_model(models / depths[max(depths)].spec(task.study).name)
+    model, _ = load_model(depths[max(depths)])
     images = (scan.volume[None, ..., None].astype("float32") / 255 for scan in (fixed, moving))
     return [
         (

@@ -13,8 +13,9 @@ from matplotlib import colormaps
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from eval.warping import warp_volume
+from eval.volume_warp import warp_volume
 from rcn_tf.data.label_warp import warp_labels
+from rcn_tf.fields import invert
 from rcn_tf.metrics import dice, landmark_distance, sample_flow
 from rcn_tf.metrics.landmarks import is_missing
 from rcn_tf.registration.report.figures import flow_colours
@@ -22,7 +23,6 @@ from rcn_tf.registration.report.figures import flow_colours
 _GRID_LINES = 24
 _STRUCTURES = 5
 _SIZE = 2.1  # inches per panel
-_BACKWARD_STEPS = 50
 
 
 def examples_figure(fixed, moving, flows):
@@ -89,15 +89,13 @@ def stages_figure(fixed, moving, stages):
     return figure
 
 
-def mapped_back(points, flow):
-    """Landmarks of the moving image in the fixed one: p with p + flow(p) = point.
+def mapped_back(points: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Landmarks of the moving image in the fixed one, by the flow's inverse.
 
     Args: points: [n, 3] voxels. flow: [D, H, W, 3]. Returns: [n, 3].
     """
-    found = np.asarray(points, np.float64)
-    for _ in range(_BACKWARD_STEPS):
-        found = points - sample_flow(flow, found)
-    return found
+    inverse, _ = invert(flow[None])
+    return points + sample_flow(inverse.numpy()[0], points)
 
 
 def _grid(axes, flow, middle):

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eval.figures.examples import mapped_back
-from eval.warping import warp_volume
+from eval.volume_warp import warp_volume
 from rcn_tf.metrics import landmark_distance, mask_overlap
 from rcn_tf.metrics.landmarks import is_missing
 

@@ -1,22 +1,24 @@
 """Scores against the number of cascades (RCN, Figure 5)."""
 
-import re
+from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from eval.results import TableResult
+
 _PARTS = {"landmark_voxels": "landmark", "dice": "structure"}
 
 
-def trends_figure(result, base="VTN"):
+def trends_figure(result: TableResult, base: str) -> Figure | None:
     """Three panels with logarithmic x-axes, as far as there are data.
 
     Dice of the datasets with one structure, a line each; landmark distances; Dice of the
     dataset with many structures. In the last two every landmark or structure is scattered
     (its mean across pairs) and the line is the mean over them.
 
-    Args: result: TableResult of Table 2. base: "VTN" or "VoxelMorph".
+    Args: result: of a table with curves. base: the curve's name, such as "VTN".
     Returns: Figure; None where fewer than two numbers of cascades were measured.
     """
     rows = _cascades(result, base)
@@ -57,13 +59,10 @@ def _panel(axes, rows, task, metric):
 
 
 def _cascades(result, base):
-    """{n: Row} of the rows "n-cascade BASE" that were measured."""
-    rows = {}
-    for row in result.rows:
-        match = re.fullmatch(rf"(\d+)-cascade {base}", row.label)
-        if match and any(row.pairs.values()):
-            rows[int(match[1])] = row
-    return rows
+    """{n: Row} of the table's curve `base`, as far as the rows were measured."""
+    measured = {row.label: row for row in result.rows if any(row.pairs.values())}
+    curve = result.table.curves.get(base, {})
+    return {n: measured[label] for n, label in curve.items() if label in measured}
 
 
 def _names(rows, task, metric):

@@ -1,11 +1,11 @@
 """Measure a model on the pairs of a dataset: overlap, landmarks, folding, seconds.
 
 Prints, before registration and after every stage, mean and standard deviation across pairs,
-and writes every pair to `pairs.csv` and the means to `summary.json`.
+and writes every pair to `pairs.csv` and the means to `summary.json`. An evaluation of the first
+pairs alone (`--limit`) does not replace one of more pairs unless `--force` says so.
 """
 
 import dataclasses
-import itertools
 import pathlib
 
 from rich.console import Console
@@ -69,6 +69,9 @@ def add_arguments(parser):
     add_refine(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a subset")
     parser.add_argument(
+        "--force", action="store_true", help="let --limit replace an evaluation of more pairs"
+    )
+    parser.add_argument(
         "--augment-seed",
         type=int,
         metavar="S",
@@ -104,21 +107,68 @@ def run(args):
     subsets = [args.subset] if args.subset else list(config.scheme(args.scheme))
     if args.paired:
         config = load_dataset_config(args.data, paired=subsets)
-    pairs = {
-        name: list(itertools.islice(subset_pairs(config, name), args.limit)) for name in subsets
-    }
+    pairs = {name: list(subset_pairs(config, name)) for name in subsets}
+    folders = {name: (args.out or args.model / "evaluation") / name for name in subsets}
+    for name in subsets:
+        _check_replaceable(folders[name], len(pairs[name]), args)
     model, model_config = load_model(args.model, args.precision, trust_code=args.trust_code)
     if tuple(model.volume_shape) != config.image_size:
         raise ValueError(
             f"model {args.model} registers volumes of shape {tuple(model.volume_shape)}, but "
             f"`image_size` of {args.data} is {config.image_size}."
         )
+    options = model_options(model, args)
     trained = training_volumes(args.model, model_config)
+    chosen = {name: group[: args.limit] for name, group in pairs.items()}
     with ScanStore(config) as store:
-        store.check(sorted({scan for group in pairs.values() for pair in group for scan in pair}))
+        store.check(sorted({scan for group in chosen.values() for pair in group for scan in pair}))
         for name in subsets:
-            seen = _training_pairs(store, pairs[name], trained)
-            _evaluate_subset(model, model_config, store, name, pairs[name], seen, args)
+            seen = _training_pairs(store, chosen[name], trained)
+            task = _Subset(name, chosen[name], len(pairs[name]), seen, folders[name])
+            _evaluate_subset(model, model_config, store, task, options, args)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Subset:
+    """What is measured of a subset.
+
+    pairs: ids; available: how many the subset has; seen: how many of `pairs` have a scan that
+    was trained on, or None; folder: of the results.
+    """
+
+    name: str
+    pairs: list
+    available: int
+    seen: "int | None"
+    folder: pathlib.Path
+
+    @property
+    def title(self):
+        """Which pairs the numbers are of."""
+        text = f"{self.name}: mean (std) across "
+        if len(self.pairs) < self.available:
+            text += f"the first {len(self.pairs)} of "
+        text += counted(self.available, "pair")
+        if not self.seen:
+            return text
+        return (
+            f"{text}, {'all' if self.seen == len(self.pairs) else self.seen} of them training pairs"
+        )
+
+
+def _check_replaceable(folder, available, args):
+    """Raises: ValueError: `--limit` would replace an evaluation of more pairs."""
+    from rcn_tf.evaluation.stored import SUMMARY, read_summary
+
+    measured = min(available, args.limit or available)
+    if measured == available or args.force or not (folder / SUMMARY).is_file():
+        return
+    earlier = read_summary(folder).get("pairs", 0)
+    if earlier > measured:
+        raise ValueError(
+            f"{folder} holds an evaluation of {counted(earlier, 'pair')}, which --limit "
+            f"{args.limit} would replace: choose another folder with --out, or --force."
+        )
 
 
 def _training_pairs(store, pairs, trained):
@@ -135,15 +185,13 @@ def _training_pairs(store, pairs, trained):
     return sum(not known.isdisjoint(pair) for pair in pairs)
 
 
-def _evaluate_subset(model, model_config, store, subset, pairs, seen, args):
+def _evaluate_subset(model, model_config, store, subset, options, args):
     from rcn_tf.data.augmentation import augment_scan
     from rcn_tf.evaluation import evaluate, summarise, to_frame, write_results
     from rcn_tf.models.folder import versions
 
-    options = model_options(model, args)
-
     def scans():
-        for number, pair in enumerate(pairs):
+        for number, pair in enumerate(subset.pairs):
             fixed, moving = (dataclasses.replace(store.read(scan), id=scan) for scan in pair)
             if args.augment_seed is not None:
                 moving = augment_scan(moving, args.augment_seed, number)
@@ -156,15 +204,15 @@ def _evaluate_subset(model, model_config, store, subset, pairs, seen, args):
         masks=store.config.image_type == "liver",
         overlap=args.overlap,
         surfaces=args.hd95,
-        refiner=_refiner(args, model_config),
+        refiner=_refiner(args, model_config, options),
         **options,
     )
     progress = Console(stderr=True)
     rows = []
     for pair_rows in track(
         results,
-        total=len(pairs),
-        description=subset,
+        total=len(subset.pairs),
+        description=subset.name,
         console=progress,
         transient=True,
         disable=not progress.is_terminal,
@@ -172,50 +220,61 @@ def _evaluate_subset(model, model_config, store, subset, pairs, seen, args):
         rows += pair_rows
     frame = to_frame(rows)
     stages = summarise(frame)
-    folder = (args.out or args.model / "evaluation") / subset
     summary = {
         "model": str(args.model),
         "data": str(args.data),
-        "subset": subset,
-        "repeats": options.get("n_repeats", 1),
-        "diffeomorphic": options.get("diffeomorphic", False),
+        "subset": subset.name,
+        **_named_as_before(model, options),
         "options": options,
         "refinement_steps": args.refine,
         "overlap": args.overlap,
         "augment_seed": args.augment_seed,
-        "pairs": len(pairs),
-        "training_pairs": seen,
+        "pairs": len(subset.pairs),
+        "pairs_available": subset.available,
+        "training_pairs": subset.seen,
         "stages": stages,
         "versions": versions(),
     }
-    write_results(folder, frame, summary)
-    _print_results(_title(subset, len(pairs), seen), stages, args.hd95)
-    print(f"Written: {folder / 'pairs.csv'}, {folder / 'summary.json'}")
-    if seen:
-        which = (
-            "all pairs have scans"
-            if seen == len(pairs)
-            else (f"{seen} of {counted(len(pairs), 'pair')} {'has' if seen == 1 else 'have'} scans")
-        )
-        warn(
-            f"subset {subset!r} of {args.data}: {which} that the model was trained on, so that "
-            "the numbers do not say how new scans are registered; evaluate on held-out scans"
-        )
+    write_results(subset.folder, frame, summary)
+    _print_results(subset.title, stages, args.hd95)
+    if not args.refine:
+        print("Not refined, as `rcn register` does by default: --refine 50 measures that too.")
+    print(f"Written: {subset.folder / 'pairs.csv'}, {subset.folder / 'summary.json'}")
+    _warn_of_training_pairs(subset, args.data)
 
 
-def _title(subset, n_pairs, seen):
-    title = f"{subset}: mean (std) across {counted(n_pairs, 'pair')}"
+def _warn_of_training_pairs(subset, data):
+    seen, total = subset.seen, len(subset.pairs)
     if not seen:
-        return title
-    return f"{title}, {'all' if seen == n_pairs else seen} of them training pairs"
+        return
+    some = f"{seen} of {counted(total, 'pair')} {'has' if seen == 1 else 'have'} scans"
+    warn(
+        f"subset {subset.name!r} of {data}: {'all pairs have scans' if seen == total else some} "
+        "that the model was trained on, so that the numbers do not say how new scans are "
+        "registered; evaluate on held-out scans"
+    )
 
 
-def _refiner(args, model_config):
+def _named_as_before(model, options):
+    """The two options that had entries of their own before models declared what they have."""
+    names = {"n_repeats": "repeats", "diffeomorphic": "diffeomorphic"}
+    declared = model.CALL_OPTIONS
+    return {
+        entry: options.get(name, declared[name].default)
+        for name, entry in names.items()
+        if name in declared
+    }
+
+
+def _refiner(args, model_config, options):
     if not args.refine:
         return None
     from rcn_tf.registration.refinement import refine, training_weights
 
-    options = {"weights": training_weights(model_config), "diffeomorphic": bool(args.diffeomorphic)}
+    options = {
+        "weights": training_weights(model_config),
+        "diffeomorphic": options.get("diffeomorphic", False),
+    }
     return lambda *pair: refine(*pair, args.refine, **options)[0]
 
 

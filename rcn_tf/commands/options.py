@@ -76,7 +76,7 @@ def add_refine(parser, refine=0):
         default=refine,
         metavar="N",
         help="optimise the flow of a pair with N gradient steps, 50 to 100 do; 0 leaves it out "
-        f"(default {refine})",
+        f"(default {refine}{'' if refine else ', unlike `rcn register`'})",
     )
 
 

@@ -128,7 +128,7 @@ def _settings(args):
 
 
 def _print_presets():
-    from rcn_tf.presets.rcn_and_vtn import PRESETS
+    from rcn_tf.presets import PRESETS
 
     console = Console()
     if not console.is_terminal:

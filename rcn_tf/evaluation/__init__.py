@@ -4,7 +4,7 @@
     frame = to_frame(rows)            # one row per pair and stage
     summary = summarise(frame)        # mean and standard deviation across pairs, per stage
 
-Each pair is measured before registration and after every stage of the cascade, always by
+Each pair is measured before registration and after every stage of the model, always by
 warping the moving scan once with the total flow up to there. Means and standard deviations
 are taken ACROSS pairs, so that "0.953 (0.014)" says how much pairs differ: a pair's Dice is
 first averaged over its structures, its landmark distance over its landmarks.
@@ -13,7 +13,8 @@ first averaged over its structures, its landmark distance over its landmarks.
 from rcn_tf.evaluation.pairs import BEFORE, evaluate
 from rcn_tf.evaluation.registration import Registration
 from rcn_tf.evaluation.scores import PairScores
-from rcn_tf.evaluation.tables import METRICS, summarise, to_frame, write_results
+from rcn_tf.evaluation.stored import read_results, write_results
+from rcn_tf.evaluation.tables import METRICS, summarise, to_frame
 
 __all__ = [
     "BEFORE",
@@ -21,6 +22,7 @@ __all__ = [
     "PairScores",
     "Registration",
     "evaluate",
+    "read_results",
     "summarise",
     "to_frame",
     "write_results",

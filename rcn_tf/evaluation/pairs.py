@@ -1,5 +1,11 @@
-"""Measures pairs of scans before registration and after every stage of a cascade."""
+"""Measures pairs of scans before registration and after every stage of a model."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from rcn_tf.data.packs import Scan
 from rcn_tf.evaluation.registration import Registration
 from rcn_tf.evaluation.scores import PairScores
 
@@ -7,17 +13,17 @@ BEFORE = "before"
 
 
 def evaluate(
-    model,
-    pairs,
+    model: Callable,
+    pairs: Iterable[tuple[Scan, Scan]],
     *,
-    structures=None,
-    masks=False,
-    overlap="argmax",
-    surfaces=False,
-    last_only=False,
-    refiner=None,
-    **options,
-):
+    structures: Mapping[str, int] | None = None,
+    masks: bool = False,
+    overlap: str = "argmax",
+    surfaces: bool = False,
+    last_only: bool = False,
+    refiner: Callable | None = None,
+    **options: Any,
+) -> Iterator[list[dict[str, Any]]]:
     """Registers every pair and measures it before and after each stage.
 
     Args:
@@ -41,14 +47,18 @@ def evaluate(
         `spacing`). "seconds" stands in the last stage's row: one warm forward pass, with
         the transfer of the images to the device and of the flow back, without reading.
 
-    Raises: ValueError: as `PairScores`.
+    Raises: ValueError: as `PairScores`, or the model's output breaks the contract; the message
+        names the pair.
     """
     register = Registration(model, options, last_only, refiner=refiner)
     for fixed, moving in pairs:
         scores = PairScores(
             fixed, moving, structures, masks=masks, overlap=overlap, surfaces=surfaces
         )
-        stages, seconds = register(fixed.volume, moving.volume)
+        try:
+            stages, seconds = register(fixed.volume, moving.volume)
+        except ValueError as error:
+            raise ValueError(f"{fixed.id} <- {moving.id}: {error}") from error
         rows = [] if last_only else [{"stage": BEFORE, **scores(None, moving.volume)}]
         rows += [{"stage": name, **scores(flow, warped)} for name, flow, warped in stages]
         rows[-1]["seconds"] = seconds

@@ -1,13 +1,29 @@
-"""Runs a model on pairs of volumes of a pack and takes the time."""
+"""Runs any registration model on pairs of volumes of a pack, checks its output, takes the time."""
+
+from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any, Callable, Optional
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from rcn_tf.models.output import RegistrationOutput
+
+
+class RegisteredStage(NamedTuple):
+    """What is measured of a stage.
+
+    Attributes:
+        name: of the stage, as the model gives it.
+        flow: [*spatial, R] float32, the total flow up to it, voxels, axis order ij.
+        warped: [*spatial] float32 in [0, 1], the moving image under it.
+    """
+
+    name: str
+    flow: np.ndarray
+    warped: np.ndarray
 
 
 class Registration:
@@ -25,10 +41,10 @@ class Registration:
     def __init__(
         self,
         model: Callable,
-        options: Optional[Mapping[str, Any]] = None,
+        options: Mapping[str, Any] | None = None,
         last_only: bool = False,
-        device: Optional[str] = None,
-        refiner: Optional[Callable] = None,
+        device: str | None = None,
+        refiner: Callable | None = None,
     ):
         self._warm = False
 
@@ -36,22 +52,30 @@ class Registration:
         def forward(fixed, moving):
             with tf.device(device):
                 out = model(fixed, moving, training=False, **(options or {}))
+            if not isinstance(out, RegistrationOutput):
+                return out  # is refused below
             kept = out.stages[-1:] if last_only else out.stages
             return RegistrationOutput(out.flow, out.warped, kept, moving)
 
         self._forward = forward
         self._refiner, self._device = refiner, device
+        self._model = type(model).__name__
 
-    def __call__(self, fixed, moving):
+    def __call__(
+        self, fixed: np.ndarray, moving: np.ndarray
+    ) -> tuple[list[RegisteredStage], float]:
         """Registers a pair.
 
         Args: fixed, moving: uint8 [*spatial].
-        Returns: list of (name, total flow [*spatial, R], warped [*spatial] in [0, 1]) of the
-            stages; and the seconds of one warm pass, with transfers to and from the device.
+        Returns: the stages, and the seconds of one warm pass, with transfers to and from the
+            device.
+        Raises: ValueError: the model's output breaks the contract (`rcn_tf.models.model`).
         """
         fixed, moving = _network_image(fixed), _network_image(moving)
         if not self._warm:
-            self._forward(tf.constant(fixed), tf.constant(moving))
+            _check_output(
+                self._forward(tf.constant(fixed), tf.constant(moving)), self._model, fixed
+            )
             self._warm = True
         start = time.perf_counter()
         output = self._forward(tf.constant(fixed), tf.constant(moving))
@@ -61,10 +85,36 @@ class Registration:
         output.flow.numpy()
         seconds = time.perf_counter() - start
         stages = [
-            (stage.name, stage.total_flow.numpy()[0], stage.warped.numpy()[0, ..., 0])
-            for stage in output.stages
+            RegisteredStage(s.name, s.total_flow.numpy()[0], s.warped.numpy()[0, ..., 0])
+            for s in output.stages
         ]
+        for stage in stages:
+            if not np.isfinite(stage.flow).all():
+                raise ValueError(
+                    f"model {self._model}: the total flow of stage {stage.name!r} holds NaN or "
+                    "infinity; its training has probably diverged."
+                )
         return stages, seconds
+
+
+def _check_output(output, model, image):
+    """Raises: ValueError: what a model returned is not as the contract says."""
+    if not isinstance(output, RegistrationOutput):
+        raise ValueError(
+            f"model {model} must return a RegistrationOutput; it returns {type(output).__name__}."
+        )
+    wanted = (*image.shape[:-1], image.ndim - 2)
+    if not output.stages:
+        raise ValueError(f"model {model} returns an output without stages.")
+    names = [stage.name for stage in output.stages]
+    for name, stage in zip(names, output.stages):
+        if tuple(stage.total_flow.shape) != wanted:
+            raise ValueError(
+                f"model {model}: the total flow of stage {name!r} must have shape {wanted}; "
+                f"got {tuple(stage.total_flow.shape)}."
+            )
+        if names.count(name) > 1:
+            raise ValueError(f"model {model} gives two stages the name {name!r}.")
 
 
 def _network_image(volume):

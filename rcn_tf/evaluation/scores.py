@@ -1,10 +1,15 @@
 """Metrics of one pair of scans under any flow, from a network or from another method."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import numpy as np
 
 from custom_ops import warp
 from rcn_tf import metrics
 from rcn_tf.data.label_warp import warp_labels
+from rcn_tf.data.packs import Scan
 from rcn_tf.metrics import surface
 
 OVERLAPS = ("argmax", "original")
@@ -13,7 +18,7 @@ OVERLAPS = ("argmax", "original")
 class PairScores:
     """Metrics of one pair under any flow; what does not depend on the flow is kept.
 
-    Args: as of `rcn_tf.evaluation.evaluate`. Scans may have the attribute `alignment` ([3, 3], the
+    Args: as of `rcn_tf.evaluation.evaluate`. Scans may have the attribute `alignment` ([R, R], the
         linear part of the map from their voxels to an original's): distances are then those
         in the original. VTN (section V-B) undoes the fixed scan's alignment of landmark
         distances; here they lie in the moving scan, and its alignment is undone.
@@ -22,7 +27,14 @@ class PairScores:
     """
 
     def __init__(
-        self, fixed, moving, structures=None, *, masks=False, overlap="argmax", surfaces=False
+        self,
+        fixed: Scan,
+        moving: Scan,
+        structures: Mapping[str, int] | None = None,
+        *,
+        masks: bool = False,
+        overlap: str = "argmax",
+        surfaces: bool = False,
     ):
         if overlap not in OVERLAPS:
             raise ValueError(f"`overlap` must be one of {OVERLAPS}; got {overlap!r}.")
@@ -52,8 +64,8 @@ class PairScores:
                 f"{fixed.id!r} and {len(moving.points)} of {moving.id!r}."
             )
 
-    def __call__(self, flow, warped):
-        """Scores under a flow [D, H, W, 3] (None: none) and the image [D, H, W] it gives."""
+    def __call__(self, flow: np.ndarray | None, warped: np.ndarray) -> dict[str, float]:
+        """Scores under a flow [*spatial, R] (None: none) and the image [*spatial] it gives."""
         row = {"similarity": metrics.correlation(self._fixed.volume, warped)}
         if self._labelled:
             row.update(self._overlap(flow))
@@ -129,11 +141,11 @@ def _spacing(scan):
 
 
 def _to_mm(scan):
-    """[3, 3] from a scan's voxels to mm in the scan it was aligned from, or None."""
+    """[R, R] from a scan's voxels to mm in the scan it was aligned from, or None."""
     spacing = _spacing(scan)
     if spacing is None:
         return None
-    return np.diag(spacing) @ scan.attributes.get("alignment", np.eye(3))
+    return np.diag(spacing) @ scan.attributes.get("alignment", np.eye(len(spacing)))
 
 
 def _with_mean(metric, values, names):

@@ -1,11 +1,11 @@
 """Tables of an evaluation: one row per pair and stage, and their mean and std across pairs."""
 
-import pathlib
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
-
-from rcn_tf.errors import ESCAPES
-from rcn_tf.files.whole_files import replacing, write_json
 
 # Columns of the table in their order; those of single structures ("dice:NAME") follow them.
 METRICS = (
@@ -24,7 +24,7 @@ METRICS = (
 )
 
 
-def to_frame(rows):
+def to_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Table of the rows of all pairs, columns in the order of `METRICS`, empty ones left out."""
     frame = pd.DataFrame(rows)
     columns = ["fixed", "moving", "stage", *(name for name in METRICS if name in frame)]
@@ -32,7 +32,7 @@ def to_frame(rows):
     return frame[columns].dropna(axis="columns", how="all")
 
 
-def summarise(frame):
+def summarise(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Mean and standard deviation across pairs, per stage.
 
     Args: frame: from `to_frame`.
@@ -55,18 +55,6 @@ def summarise(frame):
             target[metric] = statistics
         summary.append({**entry, **{name: group for name, group in parts.items() if group}})
     return summary
-
-
-def write_results(folder, frame, summary):
-    """Writes `pairs.csv` and `summary.json`, each complete or not at all.
-
-    Args: folder: made if absent. frame: from `to_frame`. summary: JSON-serialisable.
-    """
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "pairs.csv") as temporary:
-        frame.to_csv(temporary, index=False, errors=ESCAPES)
-    write_json(folder / "summary.json", summary)
 
 
 def _structure_order(column):

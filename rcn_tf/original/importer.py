@@ -11,7 +11,7 @@ from typing import Optional
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.models.cascade import RecursiveCascade
 from rcn_tf.models.folder import save_model
-from rcn_tf.models.weights import load_original_weights
+from rcn_tf.models.weights import load_reference_weights
 from rcn_tf.original import architecture as networks
 from rcn_tf.original.arguments import read_arguments
 from rcn_tf.original.checkpoint import (
@@ -124,9 +124,9 @@ def _network(checkpoint, weights, architecture, base, shape):
         affine_channels=architecture.affine_channels,
         init="original",
     )
-    wanted = {name: variable.shape for name, variable in model.named_weights().items()}
+    wanted = {name: variable.shape for name, variable in model.reference_weights().items()}
     networks.check_weights(wanted, weights, checkpoint.prefix)
-    load_original_weights(model, values)
+    load_reference_weights(model, values)
     return model
 
 

@@ -1,1 +1,25 @@
-"""The papers' experiments by name, and the papers' numbers."""
+"""Training configs by name: a first one that learns in minutes, and the papers' experiments.
+
+`quick.py` has this project's own presets; each paper has a file of its own, which begins with what
+the paper says of its training. A further paper is one more file and one more line here.
+`papers.yaml` holds the numbers that the papers print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from rcn_tf.presets import quick, rcn, vtn
+from rcn_tf.presets.preset import Preset
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        **quick.PRESETS,
+        **rcn.PRESETS,
+        **vtn.PRESETS,
+    }
+)
+"""{name: Preset}, in the order in which `rcn train --presets` lists them."""
+
+__all__ = ["PRESETS", "Preset"]

@@ -3,7 +3,7 @@
 import difflib
 import re
 
-from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.presets import PRESETS
 
 _NUMBER = re.compile(r"(?<![a-z0-9])[0-9]+(?![a-z0-9])")  # vtn_10_liver has one, vm_x2 has none
 

@@ -6,7 +6,7 @@
     halve_at: [60000, 80000]
 
 Files are JSON or YAML; whatever is left out keeps its default, an unknown key is an error. A
-config can also be named: `rcn_tf.presets.rcn_and_vtn` has the papers' experiments.
+config can also be named: `rcn_tf.presets` has the papers' experiments.
 
     config = load_training_config("vtn_10_liver", ["data.config=liver.json", "batch_size=2"])
     config.network.n_cascades  # 10
@@ -21,8 +21,8 @@ from typing import Literal, Optional, Union
 
 from rcn_tf.losses.objective import RCN_WEIGHTS, check_weights, needs
 from rcn_tf.models import CASCADE, model_class, trust
+from rcn_tf.presets import PRESETS
 from rcn_tf.presets import names as preset_names
-from rcn_tf.presets.rcn_and_vtn import PRESETS
 from rcn_tf.settings.arguments import Arguments, checked_arguments
 from rcn_tf.settings.fields import build, check_keys, convert_fields, plain
 from rcn_tf.settings.files import SUFFIXES, read_settings_file

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
 import rcn_tf
@@ -13,6 +14,8 @@ from data_prep.packs import PackWriter, to_uint8
 from rcn_tf.commands.main import main
 from rcn_tf.data.packs import PackReader, volume_checksum
 from rcn_tf.models.folder import save_model
+from rcn_tf.models.model import RegistrationModel
+from rcn_tf.models.output import unregistered
 
 SHAPE = (32, 34, 36)
 
@@ -71,7 +74,7 @@ def _error(capsys, *arguments):
 def test_table_and_files(model_folder, data, capsys):
     assert main(["evaluate", str(model_folder), "--data", str(data), "--subset", "all"]) == 0
     printed = capsys.readouterr().out
-    for text in ("all: mean (std) across 6 pairs", "before", "affine", "cascade 2", "Dice"):
+    for text in ("all: mean (std) across 6 pairs", "before", "affine", "dense_2", "Dice"):
         assert text in printed
     folder = model_folder / "evaluation" / "all"
     frame = pd.read_csv(folder / "pairs.csv")
@@ -80,7 +83,7 @@ def test_table_and_files(model_folder, data, capsys):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["pairs"] == 6
     final = summary["stages"][-1]
-    values = frame[frame.stage == "cascade 2"].dice
+    values = frame[frame.stage == "dense_2"].dice
     assert final["dice"]["mean"] == pytest.approx(values.mean())
     assert final["dice"]["std"] == pytest.approx(values.std(ddof=0))
     assert f"{final['dice']['mean']:.3f} ({final['dice']['std']:.3f})" in printed
@@ -94,7 +97,7 @@ def test_scheme_repeats_limit_and_surfaces(model_folder, data, tmp_path, capsys)
     assert "HD95 (mm)" in printed
     assert "only the images were compared" in printed  # of the bare couple
     frame = pd.read_csv(tmp_path / "all" / "pairs.csv")
-    assert list(frame.stage[-2:]) == ["cascade 2.1", "cascade 2.2"]
+    assert list(frame.stage[-2:]) == ["dense_2/repeat_1", "dense_2/repeat_2"]
     assert list(pd.read_csv(tmp_path / "bare" / "pairs.csv").fixed.unique()) == ["bare1"]
 
 
@@ -103,13 +106,87 @@ def test_refinement_is_a_stage_of_its_own(model_folder, data, tmp_path):
     command += ["--refine", 3, "--diffeomorphic", "--limit", 2]
     assert main([str(part) for part in command]) == 0
     frame = pd.read_csv(tmp_path / "all" / "pairs.csv")
-    stages = ["before", "affine", "cascade 1", "cascade 2", "refined"]
+    stages = ["before", "affine", "dense_1", "dense_2", "refined"]
     assert frame["stage"].tolist() == stages * 2
     similarity = frame.pivot(index=["fixed", "moving"], columns="stage", values="similarity")
-    assert (similarity["refined"] > similarity["cascade 2"]).all()
+    assert (similarity["refined"] > similarity["dense_2"]).all()
     summary = json.loads((tmp_path / "all" / "summary.json").read_text())
     assert summary["refinement_steps"] == 3
     assert summary["diffeomorphic"] is True
+
+
+def test_a_limit_does_not_replace_a_whole_evaluation(model_folder, data, tmp_path, capsys):
+    arguments = (model_folder, "--data", data, "--subset", "bare", "--out", tmp_path)
+    command = ["evaluate", *map(str, arguments)]
+    assert main(command) == 0
+    assert "bare: mean (std) across 2 pairs " in capsys.readouterr().out
+    whole = (tmp_path / "bare" / "pairs.csv").read_bytes()
+    line = _error(capsys, *arguments, "--limit", "1")
+    assert f"{tmp_path / 'bare'} holds an evaluation of 2 pairs, which --limit 1 would" in line
+    assert (tmp_path / "bare" / "pairs.csv").read_bytes() == whole
+    assert main([*command, "--limit", "1", "--force"]) == 0
+    summary = json.loads((tmp_path / "bare" / "summary.json").read_text())
+    assert (summary["pairs"], summary["pairs_available"]) == (1, 2)
+    assert main([*command, "--limit", "2"]) == 0  # no pair is lost
+    assert "Not refined, as `rcn register` does by default" in capsys.readouterr().out
+
+
+class ThreeAffine(RegistrationModel):
+    """Shifts by one voxel along each axis in turn: three affine stages, without options."""
+
+    def __init__(self, volume_shape):
+        super().__init__(volume_shape)
+        self.scale = tf.Variable(1.0)
+
+    def register(self, fixed, moving):
+        out = unregistered(moving)
+        for shift in np.eye(3, dtype=np.float32):
+            out = out.then_affine(tf.zeros((1, 3, 3)), self.scale * shift[None])
+        return out
+
+    def get_config(self):
+        return {"volume_shape": self.volume_shape}
+
+
+@pytest.fixture(scope="module")
+def three_affine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("three_affine")
+    save_model(ThreeAffine(SHAPE), folder)
+    return folder
+
+
+def test_several_affine_stages_are_several_rows(three_affine, data, tmp_path):
+    command = ["evaluate", three_affine, "--data", data, "--subset", "all", "--out", tmp_path]
+    assert main([*map(str, command), "--limit", "1", "--refine", "1"]) == 0
+    frame = pd.read_csv(tmp_path / "all" / "pairs.csv")
+    assert list(frame.stage) == ["before", "affine", "affine_2", "affine_3", "refined"]
+    with PackReader(data.parent / "scans.h5") as reader:
+        points = [reader.read(name).points for name in ("a", "b")]
+    for row, shift in enumerate([(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1)]):
+        distances = np.linalg.norm(points[0] + shift - points[1], axis=1)
+        assert frame.landmark_voxels[row] == pytest.approx(distances.mean(), rel=1e-5)
+    summary = json.loads((tmp_path / "all" / "summary.json").read_text())
+    assert [stage["stage"] for stage in summary["stages"]] == list(frame.stage)
+    assert "repeats" not in summary
+    assert summary["options"] == {}
+
+
+@pytest.mark.parametrize(
+    "option", [["--repeats", "2"], ["--diffeomorphic"], ["--option", "n_repeats=2"]]
+)
+def test_options_that_the_model_has_not(three_affine, data, capsys, option):
+    line = _error(capsys, three_affine, "--data", data, "--subset", "all", *option)
+    assert "model ThreeAffine has no option" in line
+    assert line.endswith("it has: none")
+
+
+def test_a_model_that_diverged_is_named(data, tmp_path, capsys):
+    model = ThreeAffine(SHAPE)
+    model.scale.assign(np.nan)
+    save_model(model, tmp_path / "model")
+    line = _error(capsys, tmp_path / "model", "--data", data, "--subset", "all")
+    assert "a <- b: model ThreeAffine: the total flow of stage 'affine' holds NaN" in line
+    assert not (tmp_path / "model" / "evaluation").exists()
 
 
 def test_augmentation_deforms_the_moving_scans(model_folder, data, tmp_path):
@@ -190,6 +267,6 @@ def test_a_model_that_does_not_say(model_folder, data, tmp_path, capsys):
     command = ["evaluate", str(model_folder), "--data", str(data), "--subset", "bare"]
     assert main([*command, "--out", str(tmp_path), "--limit", "1"]) == 0
     printed = capsys.readouterr()
-    assert "across 1 pair " in printed.out
+    assert "across the first 1 of 2 pairs " in printed.out
     assert printed.err == ""
     assert json.loads((tmp_path / "bare" / "summary.json").read_text())["training_pairs"] is None

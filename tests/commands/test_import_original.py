@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from rcn_tf.commands.main import main
 from rcn_tf.models.folder import load_model
-from rcn_tf.models.weights import named_weights
 from tests.original.checkpoints import ARGS, SHAPE, small_weights, write_checkpoint
 
 VOLUMES = ("--volume-shape", *map(str, SHAPE))
@@ -64,7 +63,7 @@ def test_model_folder_and_what_is_said(run, weights, tmp_path, capsys):
     printed = imported(capsys, run, *VOLUMES)
     out = tmp_path / "run-rcn"
     model, config = load_model(out)
-    for name, variable in named_weights(model).items():
+    for name, variable in model.reference_weights().items():
         np.testing.assert_array_equal(variable, weights[name])
     assert model.get_config()["base"] == "vtn"
     assert config["preprocessing"]["apply_mask"] is False
@@ -93,7 +92,7 @@ def test_a_step_is_chosen_and_named(run, weights, tmp_path, capsys):
     model, config = load_model(tmp_path / "a" / "m")
     assert config["original"]["step"] == 5000
     first = next(iter(weights))
-    np.testing.assert_array_equal(named_weights(model)[first], weights[first] * 0.5)
+    np.testing.assert_array_equal(model.reference_weights()[first], weights[first] * 0.5)
 
 
 def test_without_args_the_variables_tell(run, tmp_path, capsys):

@@ -50,6 +50,17 @@ def test_ants_runs_the_stages_of_the_footnote():
     assert ants.arguments("a b", "M", "OUT")[11] == "[a b,M,1]"  # paths with spaces stay one word
 
 
+@pytest.mark.parametrize("kind", ["Affine", "SyN"])
+def test_presets_of_antspyx_undo_a_shift(kind):
+    pytest.importorskip("ants")
+    fixed, moving, labels, moving_labels = pair()
+    flow = ants.preset(fixed, moving, type_of_transform=kind)
+    assert flow.dtype == np.float32
+    assert dice_after(flow, labels, moving_labels) > 0.9
+    inside = fixed > 40
+    np.testing.assert_allclose(flow[inside].mean(axis=0), SHIFT, atol=0.3)
+
+
 def test_demons_undo_a_shift():
     fixed, moving, labels, moving_labels = pair()
     assert dice_after(np.zeros((*fixed.shape, 3)), labels, moving_labels) < 0.5

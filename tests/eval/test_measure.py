@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from eval import measure
-from eval.study_files import DataFolder
-from eval.table_methods import IDENTITY, Baseline, Trained
+from eval.data_folder import DataFolder
+from eval.row_methods import IDENTITY, Baseline, Trained
 from rcn_tf import metrics
 from tests.eval import study
 
@@ -183,7 +183,7 @@ def test_a_model_of_another_size(data, tmp_path):
 
 def test_masks_are_one_structure(tmp_path):
     with DataFolder(study.write_data(tmp_path / "data", mask=True)) as data:
-        task = study.Task("liver", "lits-val")
+        task = study.Task("liver", "lits-val", "liver")
         row = run(IDENTITY, data, tmp_path, task)[0]
     assert row["dice"] == row["dice:mask"]
     assert row["organ_jaccard"] == row["jaccard"]

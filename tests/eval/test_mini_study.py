@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eval import mini_study
-from eval.study_files import DataFolder
+from eval.data_folder import DataFolder
 from eval.tables import TABLES, needed_models
 from rcn_tf.training.config import read_training_config
 

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from eval import prealign
-from eval.study_files import DataFolder
+from eval.data_folder import DataFolder
 from rcn_tf import metrics
 from rcn_tf.data.packs import Scan
 from tests.eval import study

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from eval.data_folder import DataFolder
 from eval.reproduce import _evaluated
-from eval.study_files import DataFolder
 from rcn_tf.data.packs import Scan
 from tests.eval import study
 

@@ -2,15 +2,14 @@
 
 import pytest
 
-from eval.command import TABLES as NAMES
-from eval.table_methods import ANTS, Baseline, Trained
+from eval.row_methods import ANTS, Baseline, Trained
 from eval.tables import TABLES, Task, needed_models
+from rcn_tf.presets import PRESETS
 from rcn_tf.presets.papers import load_tables
-from rcn_tf.presets.rcn_and_vtn import PRESETS
 
 
 def test_every_table_of_the_papers_is_there():
-    assert tuple(TABLES) == NAMES == tuple(load_tables())
+    assert tuple(TABLES) == tuple(load_tables())
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
@@ -25,12 +24,12 @@ def test_networks_are_presets(table):
     for method in table.rows.values():
         for task in table.tasks():
             if isinstance(method, Trained):
-                assert method.spec(task.study).preset in PRESETS
+                assert method.spec(task).preset in PRESETS
 
 
 def test_columns_know_their_pairs():
     columns = TABLES["table3"].columns
-    assert columns["LiTS similarity"].task == Task("liver", "lits-val")
+    assert columns["LiTS similarity"].task == Task("liver", "lits-val", "liver")
     assert columns["LPBA Dice"].metric == "dice"
     assert TABLES["table5"].columns["Atlas 3 Dice"].task.study == "brain_s03"
     assert TABLES["vtn5"].columns["IoU"].metric == "organ_jaccard"
@@ -75,3 +74,24 @@ def test_capping_leaves_other_networks():
         assert Trained(network).capped(2) == Trained(network)
     assert Trained("voxelmorph_5", 3).capped(2) == Trained("voxelmorph_2", 3)
     assert Baseline("x").capped(1) == Baseline("x")
+
+
+def test_the_papers_images_choose_the_preset_wherever_the_scans_lie():
+    """The mini study's brains stand in for livers, and its folders are named by the tables."""
+    anywhere = Task("my own scans", "test", "liver")
+    assert Trained("vtn_addd").spec(anywhere).preset == "vtn_addd"
+    assert Trained("vtn_addd").spec(Task("liver of a brain", "test")).preset == "vtn_addd_brain"
+    assert Trained("vtn_3").spec(anywhere.aligned()).name == "my own scans_aligned/vtn_3_liver"
+    with pytest.raises(KeyError, match="no preset trains the network 'vtn_addd_supervised'"):
+        Trained("vtn_addd_supervised").spec(Task("x", "y", "brain"))
+
+
+def test_curves_are_rows_of_their_table():
+    curves = TABLES["table2"].curves
+    assert {base: list(curve) for base, curve in curves.items()} == {
+        "VoxelMorph": [1, 2, 3, 4, 5],
+        "VTN": list(range(1, 11)),
+    }
+    for curve in curves.values():
+        for n, label in curve.items():
+            assert TABLES["table2"].rows[label].n_cascades == n

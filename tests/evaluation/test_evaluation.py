@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from custom_ops import warp
 from rcn_tf.data.packs import Scan
-from rcn_tf.evaluation import evaluate, summarise, to_frame, write_results
+from rcn_tf.evaluation import evaluate, read_results, summarise, to_frame, write_results
 from rcn_tf.models.output import RegistrationOutput, StageOutput
 
 SHAPE = (8, 10, 12)
@@ -245,6 +245,51 @@ def test_results_on_disk(tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(folder / "pairs.csv"), frame)
     stages = json.loads((folder / "summary.json").read_text())["stages"]
     assert stages[1]["dice"]["mean"] == pytest.approx(0.5)
+
+
+def test_earlier_results_are_read_under_todays_names(tmp_path):
+    """Version 0.1 called dense stages "cascade 1" and "cascade 1.2"."""
+    old = ["before", "affine", "cascade 1", "cascade 12", "cascade 2.10", "refined"]
+    now = ["before", "affine", "dense_1", "dense_12", "dense_2/repeat_10", "refined"]
+    frame = pd.DataFrame({"fixed": "a", "moving": "b", "stage": old, "dice": np.arange(6) / 10})
+    summary = {"pairs": 1, "stages": [{"stage": name, "dice": {"mean": 0.5}} for name in old]}
+    write_results(tmp_path, frame, summary)
+    read, facts = read_results(tmp_path)
+    pd.testing.assert_frame_equal(read, frame.assign(stage=now))
+    assert facts == {"pairs": 1, "stages": [{"stage": n, "dice": {"mean": 0.5}} for n in now]}
+    write_results(tmp_path, read, facts)
+    pd.testing.assert_frame_equal(read_results(tmp_path)[0], read)
+
+
+class Broken:
+    """Returns what it is told."""
+
+    def __init__(self, output):
+        self.output = output
+
+    def __call__(self, fixed, moving, training=False):
+        return self.output
+
+
+def _stages(*flows, name="dense_1"):
+    image = tf.zeros((1, *SHAPE, 1))
+    stages = tuple(StageOutput(flow, flow, image, name=name) for flow in flows)
+    return RegistrationOutput(flows[-1], image, stages) if flows else stages
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (tf.zeros((1, *SHAPE, 3)), "must return a RegistrationOutput"),
+        (_stages(tf.zeros((1, *SHAPE, 2))), r"'dense_1' must have shape \(1, 8, 10, 12, 3\)"),
+        (_stages(*[tf.zeros((1, *SHAPE, 3))] * 2), "two stages the name 'dense_1'"),
+        (_stages(tf.fill((1, *SHAPE, 3), np.nan)), "'dense_1' holds NaN or infinity"),
+    ],
+)
+def test_outputs_that_break_the_contract(output, message):
+    with pytest.raises(ValueError, match=f"a <- b: model Broken.*{message}") as caught:
+        _frame(Broken(output), [(_scan("a"), _scan("b"))])
+    assert "\n" not in str(caught.value)
 
 
 def test_overlap_as_the_original_counts_it():

@@ -15,7 +15,7 @@ from rcn_tf.losses.objective import (
     registration_losses,
 )
 from rcn_tf.losses.schedule import Decay
-from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.presets import PRESETS
 from tests.conftest import GOLDEN
 
 SHAPE = (6, 8, 7)

@@ -39,7 +39,7 @@ def small_weights(base="vtn", n_cascades=1, seed=3):
     rng = np.random.default_rng(seed)
     return {
         name: (0.1 * rng.standard_normal(tuple(variable.shape))).astype("float32")
-        for name, variable in model.named_weights().items()
+        for name, variable in model.reference_weights().items()
     }
 
 

@@ -5,11 +5,13 @@ import itertools
 import json
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
 import rcn_tf
-from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.presets import PRESETS
 from rcn_tf.training.config import TrainingConfig, load_training_config
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -30,6 +32,42 @@ def test_presets_load_and_are_described(name):
     assert config.description.startswith(f"{name}: ")
     assert config.network.init == ("gentle" if name == "quick" else "original")
     assert config == load(name)
+
+
+def test_presets_are_those_that_users_know():
+    """Names, values, papers and scores are kept: runs and model folders were made by them."""
+    kept = json.loads((pathlib.Path(__file__).parent / "published.json").read_text())
+    assert list(PRESETS) == list(kept)
+    for name, preset in PRESETS.items():
+        stated = {"values": dict(preset.values), "paper": preset.paper, "scores": preset.scores}
+        assert stated == kept[name]
+
+
+def test_commands_name_the_preset_and_its_data():
+    """The command of every preset parses, and its dataset config is in the repository."""
+    for name, preset in PRESETS.items():
+        words = preset.command.split()
+        assert words[:3] == ["rcn", "train", name]
+        data = words[words.index("--data") + 1]
+        assert name == "quick" or (ROOT / data).is_file()
+        assert ("reference_flows" in preset.command) == ("supervised" in name)
+
+
+def test_networks_are_found_by_images_and_cascades():
+    found = {(preset.network, preset.images): name for name, preset in PRESETS.items()}
+    assert len(found) == len(PRESETS)
+    assert found["vtn_10", "brain"] == "vtn_10_brain"
+    assert found["vtn_addd", "liver"] == "vtn_addd"
+    assert found["vm2", "brain"] == "vm2_brain"
+    assert PRESETS["vtn_10_liver"].n_cascades == 10
+    series = [preset.n_cascades for preset in PRESETS.values() if preset.series == "VTN"]
+    assert sorted(series) == sorted([*range(1, 11), *range(1, 11)])
+    assert not PRESETS["vtn_addd"].series
+
+
+def test_presets_need_no_tensorflow():
+    code = "import sys, rcn_tf.presets; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_file_presets_load():

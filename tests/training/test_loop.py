@@ -14,7 +14,7 @@ from rcn_tf.data.reference_flows import write_reference_flow
 from rcn_tf.keras_api import keras
 from rcn_tf.models.folder import load_model
 from rcn_tf.networks import BASES
-from rcn_tf.presets.rcn_and_vtn import PRESETS
+from rcn_tf.presets import PRESETS
 from rcn_tf.training.config import TrainingConfig, load_training_config
 from rcn_tf.training.loop import TrainingDivergedError, train
 from rcn_tf.training.records import Records

@@ -18,7 +18,7 @@ from rcn_tf.metrics import sample_flow
 from rcn_tf.registration.report.figures import flow_colours, png
 from tests.eval.study import TASK, scan, write_model
 
-LIVER = Task("liver", "lits-val")
+LIVER = Task("liver", "lits-val", "liver")
 
 
 def pair(**scores):
@@ -42,7 +42,7 @@ def result():
 
 
 def test_trends_have_the_panels_of_figure_5():
-    figure = trends_figure(result())
+    figure = trends_figure(result(), "VTN")
     liver, landmarks, brain = figure.axes
     assert [axes.get_xscale() for axes in figure.axes] == ["log"] * 3
     np.testing.assert_allclose(liver.lines[0].get_ydata(), [0.91, 0.92, 0.93])
@@ -56,14 +56,14 @@ def test_trends_have_the_panels_of_figure_5():
 def test_a_missing_depth_leaves_a_gap():
     table = result()
     table.rows[1].pairs.pop(LIVER)
-    liver = trends_figure(table).axes[0]
+    liver = trends_figure(table, "VTN").axes[0]
     np.testing.assert_array_equal(np.isnan(liver.lines[0].get_ydata()), [False, True, False])
 
 
 def test_trends_need_two_points():
     table = result()
     table.rows = table.rows[:1]
-    assert trends_figure(table) is None
+    assert trends_figure(table, "VTN") is None
     assert trends_figure(result(), "VoxelMorph") is None
 
 
@@ -93,7 +93,7 @@ def test_landmarks_are_brought_back():
     flow[..., 0], flow[..., 2] = 1.5, np.linspace(0, 2, 20)[:, None, None]
     points = np.array([[8, 9, 10], [5, 12, 7]], float)
     back = mapped_back(points, flow)
-    np.testing.assert_allclose(back + sample_flow(flow, back), points, atol=1e-6)
+    np.testing.assert_allclose(back + sample_flow(flow, back), points, atol=5e-3)  # voxels
 
 
 @pytest.mark.parametrize("annotated", [True, False])
@@ -130,9 +130,9 @@ def test_sections_are_at_the_landmarks_heights():
             np.testing.assert_allclose(picture, fixed.volume[height, :-4, :-4], atol=1e-3)
     gold, red = (line.get_xydata()[0] for line in panels[2, 0].lines)
     np.testing.assert_allclose(gold, [12, 14])
-    np.testing.assert_allclose(red, [15, 16])
+    np.testing.assert_allclose(red, [15, 16], atol=5e-3)
     gold, red = (line.get_xydata()[0] for line in panels[3, 3].lines)
-    np.testing.assert_allclose(gold, red)
+    np.testing.assert_allclose(gold, red, atol=5e-3)
     assert [axes.get_xlabel() for axes in panels[3, :2]] == ["0.00 voxels", "IoU 1.0000"]
     assert panels[2, 0].get_xlabel() == "3.74 voxels"
     overlay = panels[2, 1].images[0].get_array()
@@ -155,10 +155,10 @@ def test_sections_take_three_of_many_landmarks():
 def test_stages():
     fixed, moving = (Scan(name, *scan((0, 0, 0))) for name in "ab")
     flow = np.zeros((*fixed.volume.shape, 3), np.float32)
-    stages = [(name, flow, flow, fixed.volume) for name in ("affine", "cascade 1")]
+    stages = [(name, flow, flow, fixed.volume) for name in ("affine", "dense_1")]
     figure = stages_figure(fixed, moving, stages)
     titles = [axes.get_title() for axes in figure.axes[:4]]
-    assert titles == ["moving", "affine", "cascade 1", "fixed"]
+    assert titles == ["moving", "affine", "dense_1", "fixed"]
 
 
 def test_stages_are_of_trained_models(tmp_path):
@@ -169,4 +169,4 @@ def test_stages_are_of_trained_models(tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), **unfinished}))
     fixed, moving = annotated_pair()
     stages = _deepest_stages(TABLES["table2"], TASK, tmp_path, fixed, moving)
-    assert [name for name, *_ in stages] == ["affine", "cascade 1"]
+    assert [name for name, *_ in stages] == ["affine", "dense_1"]

@@ -1,11 +1,13 @@
 """Warping of a pack's volumes."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from custom_ops import warp
 
 
-def warp_volume(volume, flow):
+def warp_volume(volume: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """Moving volume under a flow, trilinear, the nearest border voxel outside.
 
     Args: volume: [D, H, W]. flow: [D, H, W, 3], voxels. Returns: float32 [D, H, W].

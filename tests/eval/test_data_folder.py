@@ -1,6 +1,6 @@
 """What a folder of dataset configs lacks, in words."""
 
-from eval.study_files import DataFolder
+from eval.data_folder import DataFolder
 from eval.tables import Task
 from tests.eval import study
 

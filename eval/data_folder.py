@@ -1,10 +1,14 @@
 """The folder of dataset configs that the tables are measured on, one file per study."""
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import pathlib
 
+from eval.tables import Task
 from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.packs import Scan
 from rcn_tf.data.pairs import subset_pairs
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.errors import one_line
@@ -16,7 +20,7 @@ class DataFolder:
     Args: path: the folder. Raises: FileNotFoundError: there is none.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
             raise FileNotFoundError(f"folder of dataset configs {self.path} does not exist.")
@@ -28,19 +32,19 @@ class DataFolder:
     def __exit__(self, *exc_info):
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Closes the packs."""
         for store in self._stores.values():
             store.close()
 
-    def missing(self, task):
+    def missing(self, task: Task) -> str | None:
         """Why a task cannot be measured: which file is missing; None if it can.
 
         Raises: KeyError, ValueError: the config is wrong, or has no such subset.
         """
         return self._lacking(task.study, lambda config: config.subset(task.subset))
 
-    def missing_for_training(self, study, scheme):
+    def missing_for_training(self, study: str, scheme: str) -> str | None:
         """The same of training on a scheme of a study, which the config need not have."""
 
         def scans(config):
@@ -65,14 +69,14 @@ class DataFolder:
         absent = [pack for pack in packs if not pack.exists()]
         return f"{absent[0]} is missing" if absent else None
 
-    def store(self, study):
+    def store(self, study: str) -> ScanStore:
         """ScanStore of a study. Raises: as `load_dataset_config`."""
         if study not in self._stores:
             config = load_dataset_config(self.path / f"{study}.json")
             self._stores[study] = ScanStore(config)
         return self._stores[study]
 
-    def pairs(self, task, limit=None):
+    def pairs(self, task: Task, limit: int | None = None) -> list[tuple[str, str]]:
         """Ids (fixed, moving) of a task's pairs, at most `limit`.
 
         Raises: KeyError, ValueError: no such subset, or none of its pairs.
@@ -80,7 +84,7 @@ class DataFolder:
         pairs = subset_pairs(self.store(task.study).config, task.subset)
         return list(itertools.islice(pairs, limit))
 
-    def scans(self, task, pair):
+    def scans(self, task: Task, pair: tuple[str, str]) -> tuple[Scan, Scan]:
         """(fixed, moving) Scan of a pair, with ids "alias/id"."""
         store = self.store(task.study)
         return tuple(dataclasses.replace(store.read(scan), id=scan) for scan in pair)

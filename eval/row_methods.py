@@ -1,0 +1,92 @@
+"""What a row of a table stands for: a trained network, or a method that needs no training."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from eval.models import ModelSpec
+from rcn_tf.presets import PRESETS, Preset
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network.
+
+    network: `Preset.network`, the same for liver and brain. n_repeats: shared-weight repeats of
+    each dense stage. scheme: what it is trained on (`eval.models`). aligned: trained and tested on
+    scans that ANTs has aligned.
+    """
+
+    network: str
+    n_repeats: int = 1
+    scheme: str = "1"
+    aligned: bool = False
+
+    def preset(self, images: str) -> Preset:
+        """The preset for images, "liver" or "brain". Raises: KeyError: there is none."""
+        found = _presets().get((self.network, images))
+        if found is None:
+            raise KeyError(f"no preset trains the network {self.network!r} on {images!r}.")
+        return found
+
+    def spec(self, task) -> ModelSpec:
+        """The model for the pairs of a task (`eval.tables.Task`)."""
+        return ModelSpec(self.preset(task.images).name, task.study, self.scheme)
+
+    @property
+    def series(self) -> str:
+        """`Preset.series` of the network."""
+        return self._any_preset().series
+
+    @property
+    def n_cascades(self) -> int | None:
+        """`Preset.n_cascades` of the network."""
+        return self._any_preset().n_cascades
+
+    def capped(self, cascades: int) -> Trained:
+        """The same with at most so many cascades, where the network is one of a series."""
+        if not self.series or self.n_cascades <= cascades:
+            return self
+        networks = {p.n_cascades: p.network for p in PRESETS.values() if p.series == self.series}
+        return dataclasses.replace(self, network=networks[cascades])
+
+    def _any_preset(self):
+        return next(preset for preset in PRESETS.values() if preset.network == self.network)
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A method of `eval.baselines`; `run` is its module and function, none does nothing.
+
+    version: counts up when the method's results change; older ones are then measured anew.
+    """
+
+    name: str
+    run: str = ""
+    version: int = 1
+    aligned: bool = False
+
+    def capped(self, cascades: int) -> Baseline:
+        """Itself: it has no cascades."""
+        del cascades
+        return self
+
+
+@functools.cache
+def _presets():
+    return {(preset.network, preset.images): preset for preset in PRESETS.values()}
+
+
+IDENTITY = Baseline("identity")
+LINEAR = Baseline("simpleitk_affine", "demons:affine")
+DEMONS = Baseline("simpleitk_demons", "demons:demons")
+ANTS = Baseline("ants_syn", "ants:syn", version=2)  # 2: with a seed
+ELASTIX = Baseline("elastix_bspline", "elastix:bspline")
+
+CLASSICAL_EXTRAS = {
+    "identity": IDENTITY,
+    "SimpleITK affine": LINEAR,
+    "SimpleITK demons": DEMONS,
+}
+"""Rows that the papers have not."""

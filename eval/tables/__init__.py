@@ -1,0 +1,14 @@
+"""The papers' tables, one module per paper; a further paper is one more module and line here."""
+
+from __future__ import annotations
+
+from eval.tables import rcn, vtn
+from eval.tables.layout import Measure, Table, Task, needed_models
+
+TABLES: dict[str, Table] = {
+    **rcn.TABLES,
+    **vtn.TABLES,
+}
+"""{name: Table}, named and ordered as in `papers.yaml`."""
+
+__all__ = ["TABLES", "Measure", "Table", "Task", "needed_models"]

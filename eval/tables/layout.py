@@ -1,0 +1,131 @@
+"""What a table is: which method makes each row, which measure of which pairs each column.
+
+A study names a dataset config, `<study>.json` in the folder of dataset configs:
+
+    liver                   RCN: trained on MSD and BFH; SLIVER, LiTS and LSPIG tested
+    brain                   RCN: ADNI, ABIDE, ADHD to the first scan of LPBA
+    brain_s02, brain_s03    the same to the second and the third scan (Table 5)
+    vtn_liver               VTN: trained on LiTS and BFH, all pairs of SLIVER tested
+    vtn_brain               VTN: all pairs; LPBA tested
+    *_aligned               the same after ANTs' affine alignment (`python -m eval.prealign`)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+
+from eval.models import ModelSpec
+from eval.row_methods import Baseline, Trained
+from rcn_tf.presets.papers import PaperTable, Score, load_tables
+
+_CAPPED = " [here "  # in labels of rows with fewer cascades than the paper's
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """The pairs of a study's subset.
+
+    images: "liver" or "brain", those of the paper's experiment; they choose the presets, also
+    where other scans stand in for the paper's.
+    """
+
+    study: str
+    subset: str
+    images: str = "brain"
+
+    def aligned(self) -> Task:
+        """The same pairs after affine alignment."""
+        return dataclasses.replace(self, study=f"{self.study}_aligned")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A column: a metric of `rcn_tf.evaluation` on a task.
+
+    task: None for times, which may be taken on any. label: what the column measures as the paper
+    prints it, without the name of its dataset.
+    """
+
+    metric: str
+    task: Task | None = None
+    label: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """name: as in `papers.yaml`, and on the command line. rows: {label: method}, as printed.
+
+    columns: {name as in `papers.yaml`: Measure}. extra: rows that the paper has not. curves:
+    {name: {number of cascades: row}}, what a figure draws over the number of cascades.
+    """
+
+    name: str
+    rows: Mapping[str, Trained | Baseline]
+    columns: Mapping[str, Measure]
+    extra: Mapping[str, Baseline] = dataclasses.field(default_factory=dict)
+    curves: Mapping[str, Mapping[int, str]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def paper(self) -> PaperTable:
+        """What the paper prints."""
+        return load_tables()[self.name]
+
+    def printed(self, label: str) -> Mapping[str, Score]:
+        """{column: Score} that the paper has in a row; empty for an extra row."""
+        return self.paper.rows.get(label.partition(_CAPPED)[0], {})
+
+    def tasks(self) -> list[Task]:
+        """The different tasks of the columns, in order."""
+        return list(dict.fromkeys(m.task for m in self.columns.values() if m.task))
+
+    def reduced(self, cascades: int) -> Table:
+        """The table with at most so many cascades, without rows that become equal to another."""
+        rows, seen = {}, set()
+        for label, method in self.rows.items():
+            small = method.capped(cascades)
+            if small not in seen:
+                rows[label if small == method else f"{label}{_CAPPED}{cascades}]"] = small
+            seen.add(small)
+        return dataclasses.replace(self, rows=rows)
+
+
+# Of the papers' columns.
+METRICS = {
+    "Dice": "dice",
+    "IoU": "organ_jaccard",
+    "landmarks": "landmark_voxels",
+    "similarity": "similarity",
+    "Jacobian std": "jacobian_std",
+    "folding %": "folding_percent",
+    "GPU seconds": "gpu_seconds",
+    "CPU seconds": "cpu_seconds",
+}
+
+
+def measure(column: str, datasets: Mapping[str, Task], task: Task | None = None) -> Measure:
+    """What a column such as "SLIVER Dice" or "IoU" measures.
+
+    Args: datasets: {name in the column: Task}. task: of columns that name no dataset.
+    """
+    if column.endswith("seconds"):
+        return Measure(METRICS[column], label=column)
+    dataset, _, metric = column.rpartition(" ")
+    if dataset in datasets:
+        return Measure(METRICS[metric], datasets[dataset], metric)
+    return Measure(METRICS[column], task, column)
+
+
+def needed_models(tables: Iterable[Table], is_tested: Callable[[Task], bool]) -> list[ModelSpec]:
+    """What the tables' rows need, each model once, in order.
+
+    Args: is_tested: whether there are data for a task.
+    """
+    specs = {}
+    for table in tables:
+        for method in table.rows.values():
+            for task in table.tasks():
+                task = task.aligned() if method.aligned else task
+                if isinstance(method, Trained) and is_tested(task):
+                    specs.setdefault(method.spec(task))
+    return list(specs)

@@ -1,0 +1,79 @@
+"""RCN's tables: cascades against classical methods, against each other, and to other atlases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eval.row_methods import ANTS, CLASSICAL_EXTRAS, ELASTIX, Trained
+from eval.tables.layout import Table, Task, measure
+from rcn_tf.presets.papers import load_tables
+
+DATASETS = {
+    "SLIVER": Task("liver", "sliver-val", "liver"),
+    "LiTS": Task("liver", "lits-val", "liver"),
+    "LSPIG": Task("liver", "lspig-val", "liver"),
+    "LPBA": Task("brain", "lpba-val"),
+    "Atlas 1": Task("brain", "lpba-val"),
+    "Atlas 2": Task("brain_s02", "lpba-val"),
+    "Atlas 3": Task("brain_s03", "lpba-val"),
+}
+"""{a dataset's name in the columns: its pairs}."""
+
+_DEPTHS = {"VoxelMorph": range(1, 6), "VTN": range(1, 11)}  # of Table 2
+_TABLE_5 = {
+    "ANTs SyN": ANTS,
+    "Elastix B-spline": ELASTIX,
+    "VoxelMorph": Trained("voxelmorph_1"),
+    "5-cascade VoxelMorph": Trained("voxelmorph_5"),
+    "3×5-cascade VoxelMorph": Trained("voxelmorph_5", 3),
+    "VTN (ADDD)": Trained("vtn_addd"),
+    "10-cascade VTN": Trained("vtn_10"),
+    "2×10-cascade VTN": Trained("vtn_10", 2),
+}
+_TABLE_1 = {
+    "ANTs SyN": ANTS,
+    "Elastix B-spline": ELASTIX,
+    "VoxelMorph": Trained("voxelmorph_alone", aligned=True),
+    "VoxelMorph (reimplem.)": Trained("voxelmorph_1"),
+    "5-cascade VoxelMorph": Trained("voxelmorph_5"),
+    "3×5-cascade VoxelMorph": Trained("voxelmorph_5", 3),
+    "VTN (ADDD)": Trained("vtn_addd"),
+    "10-cascade VTN": Trained("vtn_10"),
+    "2×10-cascade VTN": Trained("vtn_10", 2),
+}
+_TABLE_2 = {
+    "Affine only": Trained("affine"),
+    **{f"{n}-cascade VoxelMorph": Trained(f"voxelmorph_{n}") for n in _DEPTHS["VoxelMorph"]},
+    **{f"{n}-cascade VTN": Trained(f"vtn_{n}") for n in _DEPTHS["VTN"]},
+}
+_TABLE_3 = {
+    f"{r}×{n}": Trained(f"vtn_{n}", r)
+    for n in (1, 2, 3, 5, 10)
+    for r in range(1, 6 if n == 1 else 4)
+}
+_TABLE_4 = {
+    "VoxelMorph": Trained("voxelmorph_1"),
+    "VM x2": Trained("vm_x2"),
+    "VM-double": Trained("vm_double"),
+    "VM xx2": Trained("vm_xx2"),
+    "2×1-cascade VM": Trained("voxelmorph_1", 2),
+    "2-cascade VM": Trained("voxelmorph_2"),
+}
+
+
+def _table(name: str, rows: Mapping, **options) -> Table:
+    columns = {column: measure(column, DATASETS) for column in load_tables()[name].columns}
+    return Table(name, rows, columns, **options)
+
+
+TABLES = {
+    "table1": _table("table1", _TABLE_1, extra=CLASSICAL_EXTRAS),
+    "table2": _table(
+        "table2",
+        _TABLE_2,
+        curves={base: {n: f"{n}-cascade {base}" for n in ns} for base, ns in _DEPTHS.items()},
+    ),
+    "table3": _table("table3", _TABLE_3),
+    "table4": _table("table4", _TABLE_4),
+    "table5": _table("table5", _TABLE_5),
+}

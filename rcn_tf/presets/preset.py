@@ -1,0 +1,95 @@
+"""What a preset states: a training config with its paper, command, time and expected values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from rcn_tf.presets.papers import load_tables
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A training config by name.
+
+    Attributes:
+        name: as given to `rcn train`.
+        description: what is trained, on what.
+        values: the training config, as in a file.
+        command: the command line that trains it.
+        time: how long that took where it was measured, and on what; "" where it was not.
+        paper: the table that it stands in, such as "RCN, Table 2"; "" for one of this project's.
+        scores: {measure: mean that the table prints}, the values to expect; Dice and IoU in 0..1,
+            landmark distances in the papers' units.
+        network: name of the network without the images; the same for liver and brain.
+        images: "liver" or "brain", what the scores are of; "" where it is neither.
+        series: the networks that differ in their number of cascades only share a series, such as
+            "VTN"; "" for a network that belongs to none.
+    """
+
+    name: str
+    description: str
+    values: Mapping[str, Any]
+    command: str
+    time: str = ""
+    paper: str = ""
+    scores: Mapping[str, float] = dataclasses.field(default_factory=lambda: _NOTHING)
+    network: str = ""
+    images: str = ""
+    series: str = ""
+
+    @property
+    def n_cascades(self) -> int | None:
+        """Number of cascades of the network; None where the model has no such argument."""
+        return self.values.get("network", {}).get("n_cascades")
+
+
+def from_paper(
+    name: str,
+    what: str,
+    values: Mapping[str, Any],
+    *,
+    table: str,
+    row: str,
+    columns: Iterable[str],
+    data: str,
+    flows: bool = False,
+    **attributes: str,
+) -> Preset:
+    """A preset whose expected values stand in a row of a paper's table.
+
+    Args:
+        name: of the preset.
+        what: is trained, on what.
+        values: the training config without its description.
+        table, row: where the scores stand in `papers.yaml`.
+        columns: names of the table's columns that are the preset's; those that the row leaves
+            empty do not count.
+        data: name of the dataset config in `configs/`.
+        flows: the training needs reference flows.
+        attributes: `network`, `images`, `series` and `time` of the Preset.
+
+    Raises: KeyError: `papers.yaml` has no such table or row.
+    """
+    printed = load_tables()[table].rows[row]
+    paper = load_tables()[table].source
+    described = {"description": f"{name}: {what} ({paper})", **values}
+    command = f"rcn train {name} --data configs/{data}.json --out runs/{name}"
+    return Preset(
+        name,
+        what,
+        MappingProxyType(described),
+        command + (" --set data.reference_flows=flows.h5" if flows else ""),
+        paper=paper,
+        scores=MappingProxyType({c: printed[c].mean for c in columns if c in printed}),
+        **attributes,
+    )
+
+
+def by_name(presets: Iterable[Preset]) -> dict[str, Preset]:
+    """{name: Preset}, in the given order."""
+    return {preset.name: preset for preset in presets}
