@@ -87,7 +87,7 @@ def measure_pairs(
     Raises: ValueError: the model is of another size. MissingExtraError. OSError.
     """
     config = data.store(task.study).config
-    options = {"masks": config.image_type == "liver", "overlap": _OVERLAP, "surfaces": True}
+    options = {"masks": config.masks, "overlap": _OVERLAP, "surfaces": True}
     register = None
     for number, pair in enumerate(data.pairs(task, limit)):
         fixed, moving = data.scans(task, pair)

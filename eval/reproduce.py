@@ -236,7 +236,7 @@ def _evaluated(scan, config):
     labels = scan.segmentation
     if labels is None:
         return scan
-    if config.image_type == "liver" and labels.max() == 255:
+    if config.masks and labels.max() == 255:
         labels = np.uint8(labels > MASK_THRESHOLD)
     elif config.structures:
         labels = labels * np.isin(labels, list(config.structures.values()))

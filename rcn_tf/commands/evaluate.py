@@ -201,7 +201,7 @@ def _evaluate_subset(model, model_config, store, subset, options, args):
         model,
         scans(),
         structures=store.config.structures,
-        masks=store.config.image_type == "liver",
+        masks=store.config.masks,
         overlap=args.overlap,
         surfaces=args.hd95,
         refiner=_refiner(args, model_config, options),

@@ -9,13 +9,12 @@ register`), 130 interrupted.
 """
 
 import importlib
-import os
 import sys
 
 from rcn_tf import __version__
 from rcn_tf.commands.parser import CommandParser
+from rcn_tf.commands.running import run_command
 from rcn_tf.commands.shown_warnings import escape_in_output, printing_warnings
-from rcn_tf.errors import is_for_the_user, one_line
 
 COMMANDS = (
     "prepare",
@@ -36,17 +35,12 @@ def main(argv=None):
     args = make_parser().parse_args(argv)
     module = _module(args.command)
     last = getattr(module, "WARNINGS_LAST", False)
-    try:
+
+    def command():
         with printing_warnings(args.command, last=last):
-            return module.run(args) or 0
-    except Exception as error:
-        if os.environ.get("RCN_DEBUG") or not is_for_the_user(error):
-            raise
-        print(f"rcn {args.command}: error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"rcn {args.command}: interrupted", file=sys.stderr)
-        return 130
+            return module.run(args)
+
+    return run_command(f"rcn {args.command}", command)
 
 
 def make_parser():

@@ -34,9 +34,13 @@ from typing import Optional, Union
 from rcn_tf.data.config_checks import ConfigChecker, is_in_pairs
 from rcn_tf.data.scan_patterns import WildcardExpander
 from rcn_tf.files.whole_files import read_json
+from rcn_tf.settings.fields import unknown_key
 
 _REQUIRED = ("files", "image_size", "image_type", "schemes", "subsets")
 _OPTIONAL = ("atlas", "paired", "segmentation_class_value", "task", "exclude", "expected")
+_FileKeys = dataclasses.make_dataclass(
+    "_FileKeys", [(key, object) for key in (*_REQUIRED, *_OPTIONAL)]
+)
 IMAGE_TYPES = ("liver", "brain", "lung")
 
 
@@ -65,6 +69,11 @@ class DatasetConfig:
     left_out: dict = dataclasses.field(default_factory=dict)
     unavailable: dict = dataclasses.field(default_factory=dict)
     expected: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def masks(self) -> bool:
+        """Whether segmentations may be the original's liver masks 0/255 instead of label ids."""
+        return self.image_type == "liver"
 
     def locate(self, scan_id):
         """File alias and group of a scan id.
@@ -124,12 +133,12 @@ def load_dataset_config(path, *, paired=()):
     path = pathlib.Path(path)
     raw = read_json(path)
     check = ConfigChecker(path)
+    for key in raw:
+        if key not in (*_REQUIRED, *_OPTIONAL):
+            raise ValueError(f"{path}: {unknown_key(_FileKeys, key)}")
     for key in _REQUIRED:
         if key not in raw:
             raise KeyError(f"{path}: key `{key}` is missing.")
-    for key in raw:
-        if key not in (*_REQUIRED, *_OPTIONAL):
-            raise ValueError(f"{path}: unknown key {key!r}.")
     if raw["image_type"] not in IMAGE_TYPES:
         raise ValueError(
             f"{path}: `image_type` must be one of {IMAGE_TYPES}; got {raw['image_type']!r}."

@@ -95,7 +95,7 @@ class Validation:
                 map(self._read, self._pairs),
                 **self._options,
                 structures=self._store.config.structures,
-                masks=self._store.config.image_type == "liver",
+                masks=self._store.config.masks,
                 last_only=True,
             )
         ]

@@ -104,7 +104,7 @@ def test_missing_key(tmp_path, key):
         ({"paired": 1}, r"`paired` must be true, false or a list of subsets; got 1"),
         ({"atlas": 7}, r"`atlas` must be a string"),
         ({"segmentation_class_value": {"liver": 0}}, r"value\.liver` must be a positive integer"),
-        ({"subset": {}}, r"unknown key 'subset'"),
+        ({"subset": {}}, r"unknown key 'subset'; did you mean 'subsets'"),
     ],
 )
 def test_wrong_values(tmp_path, changes, message):

@@ -1,0 +1,33 @@
+"""How every command line of this project runs: errors become one line and an exit code.
+
+Exit codes: that of the command (None counts as 0), 2 where something is wrong with the input,
+130 where the user interrupts. RCN_DEBUG=1 shows the traceback instead of the line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from rcn_tf.errors import is_for_the_user, one_line
+
+
+def run_command(name: str, command: Callable[[], int | None]) -> int:
+    """Runs a command and returns its exit code.
+
+    Args:
+        name: what error lines begin with, "rcn train".
+        command: is called without arguments; returns an exit code or None.
+    Raises: what the command raises, if it is a fault of the program or RCN_DEBUG is set.
+    """
+    try:
+        return command() or 0
+    except Exception as error:
+        if os.environ.get("RCN_DEBUG") or not is_for_the_user(error):
+            raise
+        print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
