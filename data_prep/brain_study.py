@@ -17,6 +17,7 @@ import argparse
 import dataclasses
 import functools
 import pathlib
+import sys
 import time
 from typing import Optional
 
@@ -28,6 +29,7 @@ from data_prep.packs import to_uint8
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles
 from data_prep.source_scan import grid_attributes
+from rcn_tf.commands.running import run_command
 from rcn_tf.files.whole_files import write_json
 from rcn_tf.volumes.formats.images import read_image
 from rcn_tf.volumes.preparation.foreground import foreground_box, foreground_mask
@@ -179,7 +181,7 @@ def _on_zero(image):
 
 
 def main(argv=None):
-    """Command line."""
+    """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m data_prep.brain_study", description=__doc__)
     parser.add_argument("--data", required=True, help="folder with the scans and label maps")
     parser.add_argument("--out", required=True, help="folder for the packs and the config")
@@ -188,6 +190,10 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(argv)
+    return run_command("data_prep.brain_study", lambda: _run(args))
+
+
+def _run(args):
     start = time.perf_counter()
     path = build(
         args.data,
@@ -202,4 +208,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
