@@ -26,7 +26,7 @@ from eval.tables import Task
 from eval.volume_warp import warp_volume
 from rcn_tf.errors import one_line
 from rcn_tf.evaluation import PairScores, Registration
-from rcn_tf.models.folder import load_model
+from rcn_tf.models.folder import load_with_config
 
 _OVERLAP = "original"  # every structure a mask by itself, as in the papers' own code
 
@@ -145,7 +145,7 @@ class _Network:
     """A trained network on the GPU, where there is one, and for the first pair on the CPU too."""
 
     def __init__(self, folder, n_repeats, shape):
-        model, _ = load_model(folder)
+        model, _ = load_with_config(folder)
         if tuple(model.volume_shape) != tuple(shape):
             raise ValueError(
                 f"model {folder} registers volumes of shape {tuple(model.volume_shape)}, but the "

@@ -13,7 +13,7 @@ import sys
 
 from data_prep import brain_study
 from rcn_tf.commands.main import main as rcn
-from rcn_tf.models.folder import DEFAULT_MODEL, load_model, save_model
+from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config, save_model
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "brain_small.json"
 RENDERINGS = ("--renderings", "48")
@@ -45,7 +45,7 @@ def main():
 
 def ship(run):
     """Copies a run's model to the package, half as large and without the run's paths."""
-    model, config = load_model(run)
+    model, config = load_with_config(run)
     training = config["training"]
     training["config"]["data"]["config"] = pathlib.Path(training["config"]["data"]["config"]).name
     save_model(

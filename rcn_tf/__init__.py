@@ -1,4 +1,7 @@
-"""Unsupervised deformable registration of 3D medical images with recursive cascades.
+"""Deformable registration of medical images, in 3D and 2D, with networks and optimisation.
+
+    result = rcn_tf.register_images(fixed, moving)   # SimpleITK images, any geometry
+    result.save("folder")
 
     model = rcn_tf.RecursiveCascade(base="vtn", n_cascades=3, volume_shape=(128, 128, 128))
     out = model(fixed, moving)                       # images [B, D, H, W, 1] in [0, 1]
@@ -18,10 +21,17 @@ _HOMES = {
     "RecursiveCascade": "rcn_tf.models.cascade",
     "RegistrationModel": "rcn_tf.models.model",
     "RegistrationOutput": "rcn_tf.models.output",
+    "RegistrationResult": "rcn_tf.registration.pair",
     "StageOutput": "rcn_tf.models.output",
+    "export_model": "rcn_tf.export.saved_model",
+    "load_model": "rcn_tf.models.folder",
     "load_original_weights": "rcn_tf.models.weights",
     "load_reference_weights": "rcn_tf.models.weights",
+    "load_result": "rcn_tf.registration.stored_result",
+    "refine": "rcn_tf.registration.refinement",
+    "register_images": "rcn_tf.registration.images",
     "registration_losses": "rcn_tf.losses.objective",
+    "save_model": "rcn_tf.models.folder",
     "unregistered": "rcn_tf.models.output",
 }
 _MODULES = ("fields", "losses", "metrics")

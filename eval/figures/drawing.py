@@ -7,7 +7,7 @@ from eval.figures.trends import trends_figure
 from eval.models import state
 from eval.row_methods import Trained
 from rcn_tf.files.whole_files import replacing
-from rcn_tf.models.folder import load_model
+from rcn_tf.models.folder import load_with_config
 from rcn_tf.registration.report.figures import png
 
 _SHOWN_SERIES = "VTN"  # of networks, whose stages are drawn
@@ -51,7 +51,7 @@ def _deepest_stages(table, task, models, fixed, moving):
                 depths[method.n_cascades] = folder
     if not depths:
         return None
-    model, _ = load_model(depths[max(depths)])
+    model, _ = load_with_config(depths[max(depths)])
     images = (scan.volume[None, ..., None].astype("float32") / 255 for scan in (fixed, moving))
     return [
         (

@@ -131,7 +131,7 @@ def _result(model, folder, max_voxels):
 
     Raises: HTTPException: 413 or 422, naming a field instead of a path.
     """
-    from rcn_tf.registration.pair import register_images
+    from rcn_tf.registration.pair import register_pair
 
     try:
         images = {field: read_image(folder / f"{field}.nii") for field in FIELDS}
@@ -140,7 +140,7 @@ def _result(model, folder, max_voxels):
                 raise HTTPException(
                     413, f"`{field}` has {image.GetNumberOfPixels()} voxels; at most {max_voxels}"
                 )
-        result = register_images(model, model.config, **images)
+        result = register_pair(model, model.config, **images)
     except ValueError as error:
         raise HTTPException(422, one_line(error).replace(f"{folder}{os.sep}", "")) from error
     write_image(result.warped, folder / "warped.nii.gz")

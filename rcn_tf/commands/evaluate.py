@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from rcn_tf.choices import OVERLAPS
 from rcn_tf.commands.model_options import (
     add_model_options,
     check_model_options,
@@ -79,7 +80,7 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--overlap",
-        choices=("argmax", "original"),
+        choices=OVERLAPS,
         default="argmax",
         help="which voxels a warped label has: those where it is the strongest (default), or, as "
         "in the original's code, those where it has more than half",
@@ -98,7 +99,7 @@ def run(args):
     from rcn_tf.data.overlap import training_volumes
     from rcn_tf.data.pairs import subset_pairs
     from rcn_tf.data.scans import ScanStore
-    from rcn_tf.models.folder import load_model
+    from rcn_tf.models.folder import load_with_config
 
     check_positive(args, ["limit"])
     check_model_options(args)
@@ -111,7 +112,7 @@ def run(args):
     folders = {name: (args.out or args.model / "evaluation") / name for name in subsets}
     for name in subsets:
         _check_replaceable(folders[name], len(pairs[name]), args)
-    model, model_config = load_model(args.model, args.precision, trust_code=args.trust_code)
+    model, model_config = load_with_config(args.model, args.precision, trust_code=args.trust_code)
     if tuple(model.volume_shape) != config.image_size:
         raise ValueError(
             f"model {args.model} registers volumes of shape {tuple(model.volume_shape)}, but "

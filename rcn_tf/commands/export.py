@@ -55,18 +55,18 @@ def run(args):
 
     import custom_ops
     from rcn_tf.export.saved_model import check_target, export_model, usage
-    from rcn_tf.models.folder import DEFAULT_MODEL, load_model
+    from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
 
     tf.get_logger().setLevel("ERROR")  # it reports the temporary folder
     check_target(out, args.force)
     with custom_ops.using_backend("native" if args.native else "python"):
-        model, config = load_model(
+        model, config = load_with_config(
             args.model or DEFAULT_MODEL, args.precision, trust_code=args.trust_code
         )
     record = export_model(
         model,
-        config,
         out,
+        config=config,
         native=args.native,
         overwrite=args.force,
         **model_options(model, args),

@@ -75,7 +75,7 @@ def _version(package):
 def _model(folder, trusted):
     """What a model folder holds; code in it that is not trusted is named and not imported."""
     from rcn_tf.models import trust
-    from rcn_tf.models.folder import count_parameters, load_model, read_config
+    from rcn_tf.models.folder import count_parameters, load_with_config, read_config
 
     if folder.is_dir() and not trusted:
         config = read_config(folder)
@@ -84,7 +84,7 @@ def _model(folder, trusted):
             weights = [("total", f"{count_parameters(folder)[0]:,}")]
             rows = [("not imported", f"{code} (--trust-code imports it)")]
             return _sections(folder, config, Code=rows, Parameters=weights)
-    model, config = load_model(folder, trust_code=trusted)
+    model, config = load_with_config(folder, trust_code=trusted)
     parameters = [(name, _count(weights)) for name, weights in model.parts.items()]
     rows = [(name, f"{n:,}") for name, n in parameters]
     rows.append(("total", f"{sum(n for _, n in parameters):,}"))

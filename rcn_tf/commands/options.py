@@ -3,6 +3,8 @@
 import argparse
 import math
 
+from rcn_tf.choices import PRECISIONS
+
 
 def add_settings(parser, help_text):
     """`--set KEY=VALUE`, repeatable, of a training config; collected as `settings`."""
@@ -108,7 +110,7 @@ def add_precision(parser):
     """`--precision`, in which a trained model computes (`rcn_tf.networks.precision`)."""
     parser.add_argument(
         "--precision",
-        choices=("float32", "bfloat16", "float16"),
+        choices=PRECISIONS,
         help="of the convolutions; by default as trained",
     )
 

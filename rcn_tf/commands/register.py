@@ -3,6 +3,7 @@
 import pathlib
 import sys
 
+from rcn_tf.choices import REFINE_STEPS
 from rcn_tf.commands import dicom_options
 from rcn_tf.commands.model_options import (
     add_model_options,
@@ -28,8 +29,6 @@ from rcn_tf.registration.steps import Steps
 WARNINGS_LAST = True
 FAILED = 3
 """Exit code where the result fitted worse than its start."""
-REFINE = 50
-"""Steps by default: for images like those of the training they add some hundredths of Dice."""
 INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
 
 
@@ -61,7 +60,7 @@ def add_arguments(parser):
     add_label_type(parser)
     add_background(parser)
     add_model_options(parser)
-    add_refine(parser, REFINE)
+    add_refine(parser, REFINE_STEPS)
     parser.add_argument(
         "--start",
         choices=("header", "boxes"),
@@ -121,15 +120,15 @@ def _register(args, steps, noted):
     with results_folder(args.out) as partial:
         with steps("load", f"loading the model {args.model or 'that comes with rcn'}"):
             load_tensorflow()
-            from rcn_tf.models.folder import DEFAULT_MODEL, load_model
-            from rcn_tf.registration.pair import register_images
+            from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
+            from rcn_tf.registration.pair import register_pair
             from rcn_tf.registration.result_files import write_result
 
-            model, config = load_model(
+            model, config = load_with_config(
                 args.model or DEFAULT_MODEL, args.precision, trust_code=args.trust_code
             )
         options = model_options(model, args)
-        result = register_images(
+        result = register_pair(
             model,
             config,
             **images,
@@ -151,7 +150,6 @@ def _register(args, steps, noted):
         write_result(
             result,
             partial,
-            fixed=images["fixed"],
             facts={**_facts(args, result), **options},
             metrics=metrics,
             fields=args.fields == "all",

@@ -8,11 +8,10 @@ import numpy as np
 
 from custom_ops import warp
 from rcn_tf import metrics
+from rcn_tf.choices import OVERLAPS
 from rcn_tf.data.label_warp import warp_labels
 from rcn_tf.data.packs import Scan
 from rcn_tf.metrics import surface
-
-OVERLAPS = ("argmax", "original")
 
 
 class PairScores:

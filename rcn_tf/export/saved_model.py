@@ -16,9 +16,12 @@ made of TensorFlow's own ops unless the native warp is asked for, whose library 
 `assets.extra/`. `rcn_export.json` says what goes in and how images were prepared.
 """
 
+from __future__ import annotations
+
 import pathlib
 import platform
 import shutil
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -64,13 +67,22 @@ def check_target(folder, overwrite=False):
         raise FileExistsError(f"{folder} exists; --force replaces it")
 
 
-def export_model(model, config, folder, *, native=False, overwrite=False, **options):
+def export_model(
+    model,
+    folder: str | pathlib.Path,
+    *,
+    config: Mapping | None = None,
+    native: bool = False,
+    overwrite: bool = False,
+    **options,
+) -> dict:
     """Writes a SavedModel, compares it with the model, and puts it in place if they agree.
 
     Args:
         model: RegistrationModel.
-        config: the model folder's config; `preprocessing` is recorded.
         folder: made by this; the folder that it is in must exist.
+        config: of the model's folder, whose `preprocessing` is recorded; by default the one that
+            the model was loaded with.
         native: keep the native warp in the graph, for TensorFlow of the same version on a
             processor that knows the same instructions.
         overwrite: replace an earlier export.
@@ -83,6 +95,7 @@ def export_model(model, config, folder, *, native=False, overwrite=False, **opti
             written does not compute what the model does.
     """
     options = checked_options(model, options)
+    config = model.saved_config if config is None else config
     check_target(folder, overwrite)
     with custom_ops.using_backend("native" if native else "python"):
         module = _traced(model, options)

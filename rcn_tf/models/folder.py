@@ -10,6 +10,8 @@ files. So a new `config.json` comes first, which names both the weights to come 
 lie there (`weights.before`), and is written again without the latter when they are replaced.
 """
 
+from __future__ import annotations
+
 import pathlib
 import platform
 import subprocess
@@ -73,7 +75,7 @@ def save_model(model, folder, *, dtype="float32", **sections):
 
 
 def describe(model) -> dict:
-    """{"model": name, "network": arguments}, from which `load_model` makes a model again.
+    """{"model": name, "network": arguments}, from which `load_with_config` makes a model again.
 
     Raises: ValueError: the model, or a network that it is made of, cannot be imported by name.
     """
@@ -104,8 +106,20 @@ def count_parameters(folder):
     return sum(sizes.values()), dense
 
 
-def load_model(folder, precision=None, *, trust_code=False):
-    """Builds the network of a model folder and loads its weights.
+def load_model(
+    folder: str | pathlib.Path, precision: str | None = None, *, trust_code: bool = False
+):
+    """The model of a folder; arguments and errors as of `load_with_config`.
+
+    Returns: RegistrationModel; its `saved_config` is the folder's config.
+    """
+    return load_with_config(folder, precision, trust_code=trust_code)[0]
+
+
+def load_with_config(
+    folder: str | pathlib.Path, precision: str | None = None, *, trust_code: bool = False
+) -> tuple:
+    """Builds the model of a folder and loads its weights.
 
     Args:
         folder: with `config.json` and `weights.h5`.
@@ -137,6 +151,7 @@ def load_model(folder, precision=None, *, trust_code=False):
         set_weights(model.named_weights(), arrays)
     except (KeyError, ValueError) as error:
         raise type(error)(f"{folder / 'weights.h5'}: {error.args[0]}") from error
+    model.saved_config = config
     return model, config
 
 

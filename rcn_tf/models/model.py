@@ -86,6 +86,9 @@ class RegistrationModel(keras.Model):
     CALL_OPTIONS: Mapping[str, CallOption] = {}
     TRAINING_DEFAULTS: Mapping[str, Any] = {}
 
+    saved_config: Mapping[str, Any] = {}
+    """The config of the folder that the model was loaded from."""
+
     def __init__(self, volume_shape: tuple[int, ...], *, name: str | None = None):
         super().__init__(name=name, dtype="float32")  # whatever Keras' global policy is
         resolve_backend()  # fails here rather than deep inside a training step

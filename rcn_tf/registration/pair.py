@@ -9,6 +9,7 @@ given out.
 """
 
 import dataclasses
+import pathlib
 from typing import Optional
 
 import numpy as np
@@ -20,6 +21,7 @@ from rcn_tf.registration import meant_for
 from rcn_tf.registration import pair_warnings as register_warnings
 from rcn_tf.registration.comparison import comparable_images
 from rcn_tf.registration.orientation_check import better_orientation
+from rcn_tf.registration.outputs import results_folder
 from rcn_tf.registration.pair_metrics import registration_metrics
 from rcn_tf.registration.plane import (
     common_thin_axis,
@@ -40,9 +42,10 @@ from rcn_tf.volumes.warping import warp_labels
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RegistrationResult:
-    """What `register_images` found.
+    """What `register_pair` found.
 
     Args:
+        image: SimpleITK.Image, the fixed image.
         transform: GridTransform, fixed points -> moving points.
         affine: (A [3, 3], b [3]) of the network's affine stage in voxels, (None, None) without.
         fixed, moving: PreparedVolume, what the network saw.
@@ -59,6 +62,7 @@ class RegistrationResult:
             (`rcn_tf.registration.verdict`); `warnings`, a list of sentences; `seconds` per step.
     """
 
+    image: sitk.Image
     transform: GridTransform
     affine: tuple
     fixed: PreparedVolume
@@ -74,8 +78,29 @@ class RegistrationResult:
     fixed_labels: Optional[sitk.Image]
     metrics: dict
 
+    def save(self, folder, *, facts=None, fields: bool = True) -> None:
+        """Writes the files of `rcn register` into a folder, all or none.
 
-def register_images(
+        Args:
+            folder: made where it is missing; earlier results in it are replaced.
+            facts: dict of what the report states besides, such as the files' names.
+            fields: whether to write the displacement fields, the largest files.
+        Raises: ValueError, OSError: a file cannot be written.
+        """
+        from rcn_tf.registration.result_files import write_result  # which draws pictures
+
+        with results_folder(pathlib.Path(folder)) as partial:
+            write_result(
+                self,
+                partial,
+                facts=facts or {},
+                metrics=self.metrics,
+                fields=fields,
+                steps=Steps(),
+            )
+
+
+def register_pair(
     model,
     config,
     fixed,
@@ -202,6 +227,7 @@ def register_images(
     if gain is not None:
         metrics["refinement"] = {k: v for k, v in gain._asdict().items() if k != "seconds"}
     return RegistrationResult(
+        image=fixed,
         transform=transform,
         affine=(None, None) if verdict.fallback else _affine_stages(output, across),
         fixed=begin.fixed,

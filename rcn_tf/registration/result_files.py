@@ -13,7 +13,15 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import ESCAPES
 from rcn_tf.files.whole_files import write_json
-from rcn_tf.registration.outputs import AFFINE, COMPOSITE, FIELD, INVERSE_FIELD, WARPED
+from rcn_tf.registration.outputs import (
+    AFFINE,
+    COMPOSITE,
+    FIELD,
+    INVERSE_FIELD,
+    METRICS,
+    WARPED,
+    WARPED_LABELS,
+)
 from rcn_tf.registration.pair_metrics import metrics_rows
 from rcn_tf.registration.plane import thickened
 from rcn_tf.registration.report import write_report
@@ -35,7 +43,6 @@ def write_result(
     result,
     folder: pathlib.Path,
     *,
-    fixed: sitk.Image,
     facts: dict,
     metrics: dict,
     fields: bool = True,
@@ -44,7 +51,7 @@ def write_result(
     """Writes a registration into an existing folder (`rcn_tf.registration.outputs` says what).
 
     Args:
-        result: RegistrationResult. fixed: the fixed image.
+        result: RegistrationResult.
         facts: what the report and `metrics.json` state besides, such as file names.
         metrics: the result's metrics, with what the caller adds; `seconds` is replaced by that
             of `steps`.
@@ -61,19 +68,19 @@ def write_result(
 
     write(WARPED, result.warped)
     if result.warped_labels is not None:
-        write("warped_labels.nii.gz", result.warped_labels)
+        write(WARPED_LABELS, result.warped_labels)
     if fields:
         write(FIELD, thickened(result.displacement))
         if result.inverse_displacement is not None:
             write(INVERSE_FIELD, thickened(result.inverse_displacement))
     with steps("write", "writing affine.tfm and transform.h5"):
-        _write_transforms(result, Grid.from_image(fixed), folder, steps)
+        _write_transforms(result, Grid.from_image(result.image), folder, steps)
     with steps("write", "drawing the report"):
-        views = make_views(result, fixed)
+        views = make_views(result)
         metrics = {**metrics, "seconds": steps.seconds}
         write_report(views, metrics, facts, folder)
     settings = {name.replace(" ", "_"): str(value) for name, value in facts.items()}
-    write_json(folder / "metrics.json", {**metrics, "settings": settings})
+    write_json(folder / METRICS, {**metrics, "settings": settings})
     rows = metrics_rows(metrics)
     with (folder / "metrics.csv").open("w", newline="", encoding="utf-8", errors=ESCAPES) as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))

@@ -154,7 +154,7 @@ def test_fixed_image_of_another_format(inputs, tmp_path):
     ],
 )
 def test_faults_are_found_first(inputs, tmp_path, capsys, monkeypatch, options, images, message):
-    monkeypatch.setattr("rcn_tf.registration.pair.register_images", pytest.fail)
+    monkeypatch.setattr("rcn_tf.registration.pair.register_pair", pytest.fail)
     assert_one_line(arguments(inputs, tmp_path / "out", *options, **images), message, capsys)
     assert not (tmp_path / "out").exists()
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rcn_tf import RecursiveCascade
 from rcn_tf.commands.main import main
-from rcn_tf.models.folder import DEFAULT_MODEL, load_model, save_model
+from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config, save_model
 
 SHAPE = (32, 34, 36)
 ARGUMENTS = {"n_cascades": 1, "volume_shape": SHAPE, "channels": 2, "affine": False}
@@ -40,11 +40,11 @@ def test_the_model_folder_gets_a_saved_model(models, capsys):
     assert record["preprocessing"] == {"margin": 0.07}
     assert record["n_repeats"] == 2
     assert {path.name for path in folder.iterdir()} == {"config.json", "weights.h5", "saved_model"}
-    load_model(folder)  # the folder is a model folder still
+    load_with_config(folder)  # the folder is a model folder still
 
     image = tf.constant(np.random.default_rng(0).uniform(size=(1, *SHAPE, 1)).astype("float32"))
     register = tf.saved_model.load(str(folder / "saved_model")).signatures["register"]
-    expected = load_model(folder)[0](image, image, n_repeats=2).flow
+    expected = load_with_config(folder)[0](image, image, n_repeats=2).flow
     np.testing.assert_allclose(register(fixed=image, moving=image)["flow"], expected, atol=1e-5)
 
     assert_one_line(["export", str(folder)], "exists; --force replaces it", capsys)
@@ -57,7 +57,7 @@ def test_the_model_folder_gets_a_saved_model(models, capsys):
 def test_the_model_that_comes_with_rcn(tmp_path, capsys):
     assert main(["export", "--out", str(tmp_path / "out")]) == 0
     record = json.loads((tmp_path / "out" / "rcn_export.json").read_text())
-    assert record["network"]["base"] == load_model(DEFAULT_MODEL)[1]["network"]["base"]
+    assert record["network"]["base"] == load_with_config(DEFAULT_MODEL)[1]["network"]["base"]
 
 
 def spoilt_model(models, folder, name):

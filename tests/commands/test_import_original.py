@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from rcn_tf.commands.main import main
-from rcn_tf.models.folder import load_model
+from rcn_tf.models.folder import load_with_config
 from tests.original.checkpoints import ARGS, SHAPE, small_weights, write_checkpoint
 
 VOLUMES = ("--volume-shape", *map(str, SHAPE))
@@ -62,7 +62,7 @@ def dataset_config(folder, **changes):
 def test_model_folder_and_what_is_said(run, weights, tmp_path, capsys):
     printed = imported(capsys, run, *VOLUMES)
     out = tmp_path / "run-rcn"
-    model, config = load_model(out)
+    model, config = load_with_config(out)
     for name, variable in model.reference_weights().items():
         np.testing.assert_array_equal(variable, weights[name])
     assert model.get_config()["base"] == "vtn"
@@ -89,7 +89,7 @@ def test_model_folder_and_what_is_said(run, weights, tmp_path, capsys):
 def test_a_step_is_chosen_and_named(run, weights, tmp_path, capsys):
     printed = imported(capsys, f"{run}:6000", "--out", tmp_path / "a" / "m", *VOLUMES)
     assert "there is no step 6000: the nearest, 5000, was taken" in printed
-    model, config = load_model(tmp_path / "a" / "m")
+    model, config = load_with_config(tmp_path / "a" / "m")
     assert config["original"]["step"] == 5000
     first = next(iter(weights))
     np.testing.assert_array_equal(model.reference_weights()[first], weights[first] * 0.5)
@@ -99,7 +99,7 @@ def test_without_args_the_variables_tell(run, tmp_path, capsys):
     (run / "args.json").unlink()
     printed = imported(capsys, run / "model-10000", *VOLUMES)
     assert "note: there is no args.json: the network is told from the variables" in printed
-    model, config = load_model(tmp_path / "run-rcn")
+    model, config = load_with_config(tmp_path / "run-rcn")
     assert (len(model.dense), config["original"]["args"]) == (2, None)
     assert "--repeats" not in printed
 
@@ -109,7 +109,7 @@ def test_affine_stage_alone(weights, tmp_path, capsys):
     args = {**ARGS, "n_cascades": 0, "base_network": "VoxelMorph"}
     run = write_checkpoint(tmp_path / "run", affine, args=args)
     assert "affine stage only" in imported(capsys, run, *VOLUMES)
-    assert load_model(tmp_path / "run-rcn")[0].dense == []
+    assert load_with_config(tmp_path / "run-rcn")[0].dense == []
 
 
 def test_the_dataset_config_tells_size_and_kind(run, tmp_path, capsys):
@@ -117,12 +117,12 @@ def test_the_dataset_config_tells_size_and_kind(run, tmp_path, capsys):
     named = dataset_config(tmp_path / "elsewhere")
     printed = imported(capsys, run, "--data", named, "--out", tmp_path / "a")
     assert f"--data {named} --subset" in printed
-    model, config = load_model(tmp_path / "a")
+    model, config = load_with_config(tmp_path / "a")
     assert model.volume_shape == SHAPE
     assert config["preprocessing"]["apply_mask"] is True  # brains were stripped
     own = dataset_config(run / "datasets", image_type="liver")  # as args.json has it
     assert str(own) in imported(capsys, run, "--out", tmp_path / "b")
-    assert load_model(tmp_path / "b")[1]["preprocessing"]["apply_mask"] is False
+    assert load_with_config(tmp_path / "b")[1]["preprocessing"]["apply_mask"] is False
     own.write_text("{")
     printed = imported(capsys, run, "--out", tmp_path / "c", *VOLUMES)
     assert "dataset config not used: " in printed
@@ -136,10 +136,10 @@ def test_an_existing_folder_is_not_overwritten(run, tmp_path, capsys):
     out = tmp_path / "run-rcn"
     imported(capsys, f"{run}:5000", *VOLUMES)
     assert "already holds a model" in refused(capsys, run, *VOLUMES)
-    assert load_model(out)[1]["original"]["step"] == 5000
+    assert load_with_config(out)[1]["original"]["step"] == 5000
     (out / "saved_model").mkdir()
     assert "is of the model before" in imported(capsys, run, "--force", *VOLUMES)
-    assert load_model(out)[1]["original"]["step"] == 10000
+    assert load_with_config(out)[1]["original"]["step"] == 10000
     (out / "training.json").write_text("{}")
     assert "holds a training run" in refused(capsys, run, "--force", *VOLUMES)
     (tmp_path / "file").write_text("")

@@ -14,7 +14,7 @@ from rcn_tf.export.saved_model import export_model
 from rcn_tf.files.whole_files import write_json
 from rcn_tf.losses.objective import RCN_WEIGHTS, registration_losses
 from rcn_tf.models import MODELS, model_class
-from rcn_tf.models.folder import load_model, save_model
+from rcn_tf.models.folder import load_with_config, save_model
 from rcn_tf.models.model import stages_of
 from rcn_tf.training.config import TrainingConfig
 from rcn_tf.training.loop import train
@@ -115,7 +115,7 @@ def test_the_configuration_makes_it_again(row, made):
 def test_saved_and_loaded(row, made, tmp_path):
     model = made(row)
     save_model(model, tmp_path / "m")
-    again, config = load_model(tmp_path / "m")
+    again, config = load_with_config(tmp_path / "m")
     assert type(again) is row.cls
     assert model_class(config["model"]) is row.cls
     pair = smooth_pair(model.volume_shape)
@@ -128,7 +128,7 @@ def test_saved_and_loaded(row, made, tmp_path):
 @each_model
 def test_exported_and_loaded_in_plain_tensorflow(row, made, tmp_path):
     model = made(row)
-    export_model(model, {}, tmp_path / "saved", **row.options)
+    export_model(model, tmp_path / "saved", config={}, **row.options)
     pair = smooth_pair(model.volume_shape, batch=2)
     register = tf.saved_model.load(str(tmp_path / "saved")).signatures["register"]
     found = register(fixed=pair[0], moving=pair[1])
@@ -226,7 +226,7 @@ def test_trained_resumed_and_validated(row, study, tmp_path):
     assert train(config, tmp_path / "whole") == 2
     train(config.with_settings("steps=1"), tmp_path / "parts")
     assert train(config, tmp_path / "parts", resume=True) == 2
-    whole, parts = (load_model(tmp_path / name)[0] for name in ("whole", "parts"))
+    whole, parts = (load_with_config(tmp_path / name)[0] for name in ("whole", "parts"))
     for name, variable in whole.named_weights().items():
         np.testing.assert_array_equal(parts.named_weights()[name], variable, name)
     assert (tmp_path / "whole" / "best" / "weights.h5").exists()

@@ -78,7 +78,7 @@ def test_a_table_from_data_and_models(folders, capsys):
 def test_what_was_measured_is_not_measured_again(measured, monkeypatch):
     before = {path: path.read_bytes() for path in (measured / "out").glob("**/*.jsonl")}
     assert len(before) == 3  # one cascade, the same twice, two cascades
-    monkeypatch.setattr("eval.measure.load_model", None)  # would fail if a model were loaded
+    monkeypatch.setattr("eval.measure.load_with_config", None)  # would fail if a model were loaded
     assert run(measured, "table4", "--no-figures") == 1
     assert {path: path.read_bytes() for path in before} == before
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 import custom_ops
 from rcn_tf.metrics import correlation
-from rcn_tf.models.folder import DEFAULT_MODEL, load_model
+from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
 from rcn_tf.volumes import prepare_volume
 from rcn_tf.volumes.formats.images import read_image
 from tests.data_prep.phantoms import small_abdomen
@@ -45,7 +45,7 @@ def test_demo_recovers_a_known_deformation(tmp_path):
 def test_default_model_is_small_and_says_how_it_was_trained():
     size = sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir())
     assert size <= 10e6
-    _, config = load_model(DEFAULT_MODEL)
+    _, config = load_with_config(DEFAULT_MODEL)
     assert config["training"]["config"]["data"]["config"] == "brain_study.json"
     assert config["training"]["steps"] == config["training"]["config"]["steps"]
 
@@ -54,7 +54,7 @@ def test_default_model_does_no_harm_to_equal_images():
     """MNI152 registered to itself still looks like itself."""
     nilearn = pytest.importorskip("nilearn")
     template = "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
-    model, _ = load_model(DEFAULT_MODEL)
+    model, _ = load_with_config(DEFAULT_MODEL)
     volume = prepare_volume(
         read_image(Path(nilearn.__file__).parent / template), model.volume_shape
     )

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from rcn_tf import RecursiveCascade
 from rcn_tf.export.saved_model import export_model
-from rcn_tf.registration.pair import register_images
+from rcn_tf.registration.pair import register_pair
 from tests.volumes.preparation.test_network_input import blob
 from tests.volumes.test_warping import turned_copy
 
@@ -49,7 +49,7 @@ def model():
 def server(model, tmp_path_factory):
     """(address, folder of its temporary files) of a server with small limits."""
     export, work = tmp_path_factory.mktemp("export") / "model", tmp_path_factory.mktemp("work")
-    export_model(model, PREPROCESSING, export)
+    export_model(model, export, config=PREPROCESSING)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(work))
         patch.syspath_prepend(str(pathlib.Path(__file__).parents[2] / "examples" / "serve"))
@@ -135,7 +135,7 @@ def test_a_pair_is_registered_as_by_the_library(server, model, tmp_path):
         names = ["warped.nii.gz", "displacement.nii.gz", "metrics.json"]
         assert archive.namelist() == names
         archive.extractall(tmp_path)
-    expected = register_images(model, PREPROCESSING, fixed, moving)
+    expected = register_pair(model, PREPROCESSING, fixed, moving)
     for name, image in (("warped", expected.warped), ("displacement", expected.displacement)):
         found = sitk.ReadImage(str(tmp_path / f"{name}.nii.gz"))
         arrays = sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(image)

@@ -115,7 +115,7 @@ def exported(request, tmp_path_factory):
     model = make_model(**arguments)
     folder = tmp_path_factory.mktemp(request.param) / "saved_model"
     config = {"preprocessing": {"margin": 0.05}, "training": {"steps": 9}}
-    record = export.export_model(model, config, folder, n_repeats=repeats)
+    record = export.export_model(model, folder, config=config, n_repeats=repeats)
     return model, repeats, folder, record, tf.saved_model.load(str(folder)).signatures
 
 
@@ -226,7 +226,7 @@ def test_native_export_needs_its_library_alone(rng, tmp_path):
     if "native" not in custom_ops.available_backends():
         pytest.skip("the native op cannot be had")
     model = make_model()
-    record = export.export_model(model, {}, tmp_path / "out", native=True)
+    record = export.export_model(model, tmp_path / "out", config={}, native=True)
     assert record["native"]["tensorflow"] == tf.__version__
     library = tmp_path / "out" / record["native"]["library"]
     found, pair = fresh_process(tmp_path / "out", rng, tmp_path, library)
@@ -249,7 +249,7 @@ def test_usage_runs(exported, rng):
 @pytest.mark.slow
 def test_low_precision_is_exported(tmp_path, rng):
     model = make_model(precision="bfloat16", affine=False)
-    record = export.export_model(model, {}, tmp_path / "out")
+    record = export.export_model(model, tmp_path / "out", config={})
     fixed, moving = smooth_images(rng, 1)
     register = tf.saved_model.load(str(tmp_path / "out")).signatures["register"]
     found = register(fixed=tf.constant(fixed), moving=tf.constant(moving))["flow"]
@@ -271,7 +271,7 @@ def test_low_precision_is_exported(tmp_path, rng):
 def test_networks_that_cannot_be_exported(base, message, tmp_path):
     model = make_model(base=base, affine=False)
     with pytest.raises(ValueError, match=message):
-        export.export_model(model, {}, tmp_path / "out")
+        export.export_model(model, tmp_path / "out", config={})
     assert not list(tmp_path.iterdir())
 
 
@@ -280,7 +280,7 @@ def test_native_ops_are_not_exported_unasked(tmp_path):
         pytest.skip("the native op cannot be had")
     model = make_model(base=NativeNetwork, affine=False)
     with pytest.raises(ValueError, match=r"demands the native ops \['RcnWarp'\]: .* --native"):
-        export.export_model(model, {}, tmp_path / "out")
+        export.export_model(model, tmp_path / "out", config={})
     assert not list(tmp_path.iterdir())
 
 
@@ -288,10 +288,10 @@ def test_weights_that_are_not_numbers(tmp_path):
     model = make_model(base="voxelmorph", affine=False)
     model.weights[-1].assign(model.weights[-1] * np.nan)
     with pytest.raises(ValueError, match="differs by nan"):
-        export.export_model(model, {}, tmp_path / "out")
+        export.export_model(model, tmp_path / "out", config={})
     assert not list(tmp_path.iterdir())
 
 
 def test_repeats_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="`n_repeats` must be a whole number of at least 1; got 0"):
-        export.export_model(make_model(), {}, tmp_path / "out", n_repeats=0)
+        export.export_model(make_model(), tmp_path / "out", config={}, n_repeats=0)

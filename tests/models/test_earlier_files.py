@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import rcn_tf
 from rcn_tf.commands.main import main as rcn
-from rcn_tf.models.folder import load_model
+from rcn_tf.models.folder import load_with_config
 from rcn_tf.volumes.transforms.files import read_transform
 from tests.fixtures.before_the_contract import make
 from tests.training.study import losses_of
@@ -26,7 +26,7 @@ def files(tmp_path):
 
 
 def test_a_folder_without_a_model_is_a_cascade_and_gives_the_same_flow(files):
-    model, config = load_model(files / "model")
+    model, config = load_with_config(files / "model")
     assert "model" not in config
     assert isinstance(model, rcn_tf.RecursiveCascade)
     out = model(*make.pair(), n_repeats=2)

@@ -120,7 +120,7 @@ def test_keras_own_loops_name_what_to_use(model, image, name):
 
 
 def test_an_export_names_the_shapes(model, tmp_path):
-    export_model(model, {}, tmp_path / "export")
+    export_model(model, tmp_path / "export", config={})
     register = tf.saved_model.load(str(tmp_path / "export")).signatures["register"]
     good, other = tf.zeros((1, *SHAPE, 1)), tf.zeros((1, 32, 34, 40, 1))
     for pair, message in [

@@ -8,7 +8,7 @@ import rcn_tf
 from rcn_tf.commands.main import main as rcn
 from rcn_tf.models import size_check
 from rcn_tf.models.cascade import RecursiveCascade
-from rcn_tf.models.folder import load_model, save_model
+from rcn_tf.models.folder import load_with_config, save_model
 from rcn_tf.models.size_check import check_network
 
 GOOD = {
@@ -86,4 +86,4 @@ def test_an_absurd_folder_is_one_line(command, tmp_path, capsys):
     assert f"{path}: bad `network`" in line
     assert "GiB of memory" in line
     with pytest.raises(ValueError, match="bad `network`: the network needs about"):
-        load_model(tmp_path)
+        load_with_config(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 import rcn_tf
 from rcn_tf.commands.main import main as rcn
 from rcn_tf.models import trust
-from rcn_tf.models.folder import load_model, save_model
+from rcn_tf.models.folder import load_with_config, save_model
 from rcn_tf.networks import VoxelMorph
 from tests.models.test_cascade import ConstantFlow
 
@@ -43,9 +43,9 @@ def test_loading_imports_only_with_permission(strangers):
     with pytest.raises(
         ValueError, match=r"config.json names code .* 'strange_code' .*--trust-code"
     ):
-        load_model(strangers)
+        load_with_config(strangers)
     assert "strange_code" not in sys.modules
-    model, _ = load_model(strangers, trust_code=True)
+    model, _ = load_with_config(strangers, trust_code=True)
     assert model.get_config()["base"] == "strange_code:network"
 
 
@@ -87,18 +87,18 @@ def test_info_shows_a_strangers_model_without_importing_it(strangers, capsys):
     assert rcn(["info", str(strangers)]) == 0
     shown = capsys.readouterr().out
     assert "not imported" in shown
-    total = sum(w.size for w in load_model(strangers, trust_code=True)[0].get_weights())
+    total = sum(w.size for w in load_with_config(strangers, trust_code=True)[0].get_weights())
     assert f"{total:,}" in shown
 
 
 def test_what_this_account_saved_needs_no_permission(strangers, tmp_path, monkeypatch):
     save_model(rcn_tf.RecursiveCascade(ConstantFlow, 1, SHAPE, affine=False), tmp_path / "own")
-    load_model(tmp_path / "own")
+    load_with_config(tmp_path / "own")
     key = tmp_path / "settings" / "rcn-tf" / "key"
     assert key.stat().st_mode & 0o077 == 0
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another_account"))
     with pytest.raises(ValueError, match="--trust-code"):
-        load_model(tmp_path / "own")
+        load_with_config(tmp_path / "own")
 
 
 def test_a_mark_is_of_one_name_and_cannot_be_made_up(tmp_path, monkeypatch):

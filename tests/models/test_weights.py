@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import rcn_tf
-from rcn_tf.models.folder import load_model, save_model
+from rcn_tf.models.folder import load_with_config, save_model
 from rcn_tf.networks import VoxelMorph
 from tests.conftest import GOLDEN
 from tests.models.test_cascade import ConstantFlow
@@ -81,7 +81,7 @@ def test_sources_that_do_not_fit_are_named_and_change_nothing(model, tmp_path):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0), ("float16", 1e-3)])
 def test_model_folder_round_trip(model, tmp_path, dtype, tolerance):
     save_model(model, tmp_path / "m", dtype=dtype, training={"steps": 5})
-    again, config = load_model(tmp_path / "m")
+    again, config = load_with_config(tmp_path / "m")
     assert config["training"] == {"steps": 5}
     assert config["versions"]["tensorflow"] == tf.__version__
     assert again.get_config() == model.get_config()
@@ -93,7 +93,7 @@ def test_model_folder_of_a_custom_network(tmp_path):
     model = rcn_tf.RecursiveCascade(ConstantFlow, 2, SHAPE, affine=False)
     model.dense[1].flow.assign([1.0, 2.0, 3.0])
     save_model(model, tmp_path / "m")
-    np.testing.assert_array_equal(load_model(tmp_path / "m")[0].dense[1].flow, [1, 2, 3])
+    np.testing.assert_array_equal(load_with_config(tmp_path / "m")[0].dense[1].flow, [1, 2, 3])
 
 
 def test_a_network_that_cannot_be_found_again_is_not_saved(tmp_path):
@@ -107,28 +107,28 @@ def test_a_network_that_cannot_be_found_again_is_not_saved(tmp_path):
 def test_damaged_model_folders_are_named(model, tmp_path):
     folder = tmp_path / "m"
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        load_model(folder)
+        load_with_config(folder)
     folder.mkdir()
     with pytest.raises(FileNotFoundError, match="is not a model folder: it has no config.json"):
-        load_model(folder)
+        load_with_config(folder)
     save_model(model, folder)
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config[:40])
     with pytest.raises(ValueError, match="not valid JSON"):
-        load_model(folder)
+        load_with_config(folder)
     (folder / "config.json").write_text(config.replace('"format": 1', '"format": 99'))
     with pytest.raises(ValueError, match="not a model config of format 1"):
-        load_model(folder)
+        load_with_config(folder)
     (folder / "config.json").write_text(config.replace('"n_cascades": 2', '"n_cascades": 3'))
     with pytest.raises(KeyError, match="weights.h5: .* weights are missing"):
-        load_model(folder)
+        load_with_config(folder)
     (folder / "config.json").write_text(config)
     (folder / "weights.h5").write_bytes(b"not an HDF5 file")
     with pytest.raises(ValueError, match="weights.h5: cannot be read as HDF5"):
-        load_model(folder)
+        load_with_config(folder)
     (folder / "weights.h5").unlink()
     with pytest.raises(FileNotFoundError, match="weights.h5 does not exist"):
-        load_model(folder)
+        load_with_config(folder)
 
 
 def test_failed_save_keeps_the_old_weights(model, tmp_path, monkeypatch):
@@ -159,10 +159,10 @@ def test_weights_of_another_model_are_noticed(model, tmp_path):
     for content in (flipped, (tmp_path / "b" / "weights.h5").read_bytes()):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"weights.h5 is not the one that config.json was"):
-            load_model(tmp_path / "a")
+            load_with_config(tmp_path / "a")
     del config["weights"]
     (tmp_path / "a" / "config.json").write_text(json.dumps(config))
-    replaced, other = (load_model(tmp_path / name)[0] for name in ("a", "b"))
+    replaced, other = (load_with_config(tmp_path / name)[0] for name in ("a", "b"))
     for one, same in zip(replaced.get_weights(), other.get_weights()):
         np.testing.assert_array_equal(one, same)
 
@@ -182,7 +182,7 @@ def test_a_kill_between_config_and_weights_leaves_a_model(model, tmp_path, monke
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(pathlib.Path, "replace", kill)
         save_model(model, tmp_path)
-    for one, same in zip(load_model(tmp_path)[0].get_weights(), before):
+    for one, same in zip(load_with_config(tmp_path)[0].get_weights(), before):
         np.testing.assert_array_equal(one, same)
     save_model(model, tmp_path)
-    assert list(load_model(tmp_path)[1]["weights"]) == ["sha256"]
+    assert list(load_with_config(tmp_path)[1]["weights"]) == ["sha256"]

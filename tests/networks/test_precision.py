@@ -7,7 +7,7 @@ import tensorflow as tf
 import rcn_tf
 from rcn_tf.keras_api import keras
 from rcn_tf.losses.objective import RCN_WEIGHTS
-from rcn_tf.models.folder import load_model, save_model
+from rcn_tf.models.folder import load_with_config, save_model
 from rcn_tf.networks import BASES
 from rcn_tf.networks.precision import layers_in, scaled_optimizer
 from rcn_tf.training.optimizers import make_optimizer
@@ -129,10 +129,10 @@ def test_other_precisions_need_no_scale():
 def test_a_model_folder_is_loaded_in_any_precision(images, tmp_path):
     model = make("bfloat16")
     save_model(model, tmp_path)
-    again, config = load_model(tmp_path)
+    again, config = load_with_config(tmp_path)
     assert config["network"]["precision"] == "bfloat16"
     np.testing.assert_allclose(again(*images).flow, model(*images).flow, atol=1e-4)
-    exact = load_model(tmp_path, precision="float32")[0]
+    exact = load_with_config(tmp_path, precision="float32")[0]
     np.testing.assert_allclose(exact(*images).flow, make("float32")(*images).flow, atol=1e-3)
 
 

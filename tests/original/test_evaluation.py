@@ -14,7 +14,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from rcn_tf.commands.main import main
-from rcn_tf.models.folder import load_model
+from rcn_tf.models.folder import load_with_config
 from tests.original.checkpoints import ARGS, SHAPE, small_weights, write_checkpoint
 
 CLASSES = {"left hippocampus": 21, "right hippocampus": 41, "brainstem": 182}
@@ -101,7 +101,7 @@ def study(request, project):
 def expected(project, study):
     """The original's measures, a row per pair, from the flows of the imported model."""
     kind, folder, pairs = study
-    model, _ = load_model(folder)
+    model, _ = load_with_config(folder)
     scans = read_packs(project / "datasets")
     rows = []
     for names in pairs:

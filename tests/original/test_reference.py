@@ -3,7 +3,7 @@
 import pytest
 
 from rcn_tf.commands.main import main
-from rcn_tf.models.folder import load_model
+from rcn_tf.models.folder import load_with_config
 from tests import test_golden
 from tests.original.checkpoints import ARGS, write_checkpoint
 
@@ -28,7 +28,7 @@ def test_golden_numbers_through_the_command(name, hints, tmp_path, capsys):
     for hint in (*hints, "100000", f"of {base.lower()}, 16 channels"):
         assert hint in printed
 
-    model, config = load_model(tmp_path / "weights-rcn")
+    model, config = load_with_config(tmp_path / "weights-rcn")
     assert config["original"]["args"]["base_network"] == base
     case = test_golden.Case(name, model)
     test_golden.test_flows_and_warped_image(case)

@@ -1,4 +1,4 @@
-"""`register_images` with networks of known flow: points, images, labels, metrics, errors."""
+"""`register_pair` with networks of known flow: points, images, labels, metrics, errors."""
 
 import json
 import types
@@ -9,8 +9,8 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
 from rcn_tf.metrics import dice, structures
-from rcn_tf.models.folder import DEFAULT_MODEL, load_model
-from rcn_tf.registration.pair import register_images
+from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
+from rcn_tf.registration.pair import register_pair
 from rcn_tf.registration.pair_metrics import box_slices, metrics_rows
 from rcn_tf.volumes import Grid, prepare_volume
 from tests.scans_for_tests import textured
@@ -79,8 +79,8 @@ def changed(image, change):
 )
 def test_a_registration_depends_on_neither_grey_values_nor_background(of_fixed, of_moving):
     fixed, moving, labels = textured_pair()
-    plain = register_images(ImageNetwork(), {}, fixed, moving, moving_labels=labels, force=True)
-    other = register_images(
+    plain = register_pair(ImageNetwork(), {}, fixed, moving, moving_labels=labels, force=True)
+    other = register_pair(
         ImageNetwork(),
         {},
         changed(fixed, CHANGES[of_fixed]),
@@ -106,7 +106,7 @@ def test_outside_the_moving_image_lies_its_background():
     outside = np.pad(np.zeros(brain().shape, bool), ((0, 3),) * 3, constant_values=True)
     far = np.zeros((*SHAPE, 3), np.float32) + 12
     for background, expected in ((None, 0), (-7.5, -7.5)):
-        result = register_images(
+        result = register_pair(
             KnownNetwork(far), {}, fixed, moving, background=background, force=True
         )
         assert (sitk.GetArrayFromImage(result.before)[outside] == expected).all()
@@ -117,23 +117,23 @@ def test_correlation_counts_what_the_moving_image_shows():
     fixed = as_image(brain())
     half = fixed[:, :, : SHAPE[0] // 2]
     fixed_array, shown = brain(), brain().shape[0] - SHAPE[0] // 2
-    result = register_images(KnownNetwork(), {}, fixed, half)
+    result = register_pair(KnownNetwork(), {}, fixed, half)
     assert fixed_array[-shown:].any()
     assert result.metrics["correlation"]["before"] == pytest.approx(1, abs=1e-6)
     padded = sitk.GetArrayFromImage(fixed)
     padded[outside_circle(padded)] = -2000
     padded[:, 14:17, 3:20] = -2000  # and a streak through the organ
     padded[:, :, 0] = -2000
-    result = register_images(KnownNetwork(), {}, fixed, as_image(padded))
+    result = register_pair(KnownNetwork(), {}, fixed, as_image(padded))
     assert result.metrics["correlation"]["before"] == pytest.approx(1, abs=1e-6)
 
 
 def test_a_box_that_is_the_whole_image_is_said():
     inner = as_image(head()[6:18, 8:22, 8:19])
     with pytest.warns(InputWarning, match="the moving image: no background was found"):
-        register_images(KnownNetwork(), {}, as_image(head()), inner)
+        register_pair(KnownNetwork(), {}, as_image(head()), inner)
     mask = inner > 0
-    register_images(KnownNetwork(), {}, as_image(head()), inner, moving_mask=mask)
+    register_pair(KnownNetwork(), {}, as_image(head()), inner, moving_mask=mask)
 
 
 def blob_labels():
@@ -158,7 +158,7 @@ def test_rotated_flipped_copy_is_brought_back():
     fixed = blob()
     moving, rigid = turned_copy(sitk.DICOMOrient(fixed, "LIA"))
     labels, _ = turned_copy(sitk.DICOMOrient(blob_labels(), "LIA"))
-    result = register_images(
+    result = register_pair(
         KnownNetwork(), {}, fixed, moving, fixed_labels=blob_labels(), moving_labels=labels
     )
     for image in (result.warped, result.warped_labels, result.displacement):
@@ -194,7 +194,7 @@ def test_rotated_flipped_copy_is_brought_back():
 
 def test_network_sees_prepared_volumes_and_repeats():
     network = KnownNetwork()
-    register_images(network, {"preprocessing": {"margin": 0.2}}, blob(), blob() * 2, n_repeats=3)
+    register_pair(network, {"preprocessing": {"margin": 0.2}}, blob(), blob() * 2, n_repeats=3)
     fixed, moving, n_repeats, training = network.called_with
     assert (n_repeats, training) == (3, False)
     expected = prepare_volume(blob(), SHAPE, margin=0.2).array
@@ -207,7 +207,7 @@ def test_metrics_of_a_known_flow():
     flow = np.zeros((*SHAPE, 3), np.float32)
     flow[..., 0] = np.where(d < 10, 0, -1.5 * (d - 9))  # det J is 1, then -0.5 from d = 9 on
     fixed = blob()
-    result = register_images(KnownNetwork(flow), {}, fixed, fixed, force=True)
+    result = register_pair(KnownNetwork(flow), {}, fixed, fixed, force=True)
     metrics = result.metrics
     assert metrics["folding_percent"] == pytest.approx(100 * 10 / 19)
     assert metrics["jacobian_std"] == pytest.approx(np.std([1.0] * 9 + [-0.5] * 10), rel=1e-6)
@@ -221,7 +221,7 @@ def test_warped_labels_have_no_new_ids():
     moving, _ = turned_copy(blob())
     labels, _ = turned_copy(blob_labels())
     network = KnownNetwork(smooth_flow(4))
-    result = register_images(network, {}, blob(), moving, moving_labels=labels, force=True)
+    result = register_pair(network, {}, blob(), moving, moving_labels=labels, force=True)
     found = sitk.GetArrayFromImage(result.warped_labels)
     assert found.dtype == np.int16
     assert set(np.unique(found)) == {0, 2, 17, 300}
@@ -229,7 +229,7 @@ def test_warped_labels_have_no_new_ids():
 
 
 def test_metrics_are_json_and_a_table():
-    result = register_images(
+    result = register_pair(
         KnownNetwork(), {}, blob(), blob(), fixed_labels=blob_labels(), moving_labels=blob_labels()
     )
     json.dumps(result.metrics, allow_nan=False)
@@ -240,7 +240,7 @@ def test_metrics_are_json_and_a_table():
 
 
 def test_images_that_do_not_meet_give_none_not_nan():
-    result = register_images(KnownNetwork(), {}, blob(), far(blob()))
+    result = register_pair(KnownNetwork(), {}, blob(), far(blob()))
     assert result.metrics["correlation"]["before"] is None
     assert result.metrics["correlation"]["after"] == pytest.approx(1, abs=1e-6)
     assert result.metrics["warnings"] == []
@@ -248,7 +248,7 @@ def test_images_that_do_not_meet_give_none_not_nan():
 
 def test_different_ids_and_different_parts_are_warned_of():
     small = sitk.Cast(blob_labels() == 17, sitk.sitkInt16)
-    result = register_images(
+    result = register_pair(
         KnownNetwork(),
         {},
         blob(),
@@ -266,7 +266,7 @@ def test_the_network_sees_what_both_scans_show():
     """A scan that was cut off is compared with the part of the other that it shows."""
     network = KnownNetwork()
     image = textured()
-    result = register_images(network, {}, image, image[:, :, 10:])
+    result = register_pair(network, {}, image, image[:, :, 10:])
     fixed, moving, *_ = network.called_with
     np.testing.assert_allclose(fixed, moving, atol=0.12)  # as their intensity ranges differ
     assert (result.start, result.fallback) == ("header", False)
@@ -295,14 +295,14 @@ def test_bad_input():
     ]
     for options, message in cases:
         with pytest.raises(ValueError, match=message):
-            register_images(network, {}, image, image, **options)
+            register_pair(network, {}, image, image, **options)
     with pytest.raises(ValueError, match="the moving image is empty"):
-        register_images(network, {}, image, image * 0)
+        register_pair(network, {}, image, image * 0)
     with pytest.raises(ValueError, match="zoom"):
-        register_images(network, {"preprocessing": {"zoom": 2}}, image, image)
+        register_pair(network, {"preprocessing": {"zoom": 2}}, image, image)
     broken = KnownNetwork(np.full((*SHAPE, 3), np.nan, np.float32))
     with pytest.raises(ValueError, match="flow with NaN"):
-        register_images(broken, {}, image, image)
+        register_pair(broken, {}, image, image)
 
 
 @pytest.mark.slow
@@ -313,7 +313,7 @@ def test_real_brains_normalised_inside_their_masks(shared_data):
         pytest.skip("the small brains are not here")
     names = ("fixed", "moving", "moving_labels")
     fixed, moving, labels = (sitk.ReadImage(str(cases / f"{name}.nii.gz")) for name in names)
-    model, config = load_model(DEFAULT_MODEL)
+    model, config = load_with_config(DEFAULT_MODEL)
 
     def scored(array):
         brain = array > 20
@@ -323,7 +323,7 @@ def test_real_brains_normalised_inside_their_masks(shared_data):
     results = []
     for change in (lambda array: array, scored, lambda array: -scored(array)):
         pair = changed(fixed, change), changed(moving, change)
-        results.append(register_images(model, config, *pair, moving_labels=labels).warped_labels)
+        results.append(register_pair(model, config, *pair, moving_labels=labels).warped_labels)
     plain, *others = map(sitk.GetArrayFromImage, results)
     for other in others:
         assert np.nanmean(dice(plain, other, structures(plain, other))) > 0.95

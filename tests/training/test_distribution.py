@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rcn_tf.commands.main import main as rcn
-from rcn_tf.models.folder import load_model
+from rcn_tf.models.folder import load_with_config
 from rcn_tf.training.strategies import make_strategy
 from tests.training.study import losses_of, run_training, start_training, write_study
 
@@ -30,7 +30,7 @@ def single(study, tmp_path_factory):
 
 
 def weights_of(folder):
-    return np.concatenate([w.ravel() for w in load_model(folder)[0].get_weights()])
+    return np.concatenate([w.ravel() for w in load_with_config(folder)[0].get_weights()])
 
 
 def two_workers():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rcn_tf.models.folder import load_model
+from rcn_tf.models.folder import load_with_config
 from rcn_tf.training.checkpoints import Checkpoints
 from rcn_tf.training.config import load_training_config
 from rcn_tf.training.loop import train
@@ -74,7 +74,7 @@ def check_newest(out):
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)
         if (out / "weights.h5").exists():
-            load_model(out)
+            load_with_config(out)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0, "a checkpoint or model is damaged"
 
@@ -100,7 +100,7 @@ def test_twenty_kills_change_nothing(study, tmp_path):
     subprocess.run(command, env=environment, check=True, timeout=1800)
     assert losses_of(tmp_path / "killed") == losses_of(tmp_path / "whole")
     for a, b in zip(
-        *(load_model(tmp_path / name)[0].get_weights() for name in ("killed", "whole"))
+        *(load_with_config(tmp_path / name)[0].get_weights() for name in ("killed", "whole"))
     ):
         np.testing.assert_array_equal(a, b)
     kept = sorted(p.name for p in (tmp_path / "killed" / "checkpoints").glob("ckpt-*.index"))
@@ -134,7 +134,7 @@ def test_full_disk_keeps_the_previous_checkpoint(study, tmp_path, small_disk):
         "ckpt-2.data-00000-of-00001",
         "ckpt-2.index",
     ]
-    assert load_model(out)[1]["training"]["steps"] == 2
+    assert load_with_config(out)[1]["training"]["steps"] == 2
     assert train(config, out, resume=True) == 6
     train(config, tmp_path / "whole")
     np.testing.assert_allclose(losses_of(out), losses_of(tmp_path / "whole"), rtol=1e-5)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from rcn_tf.commands.main import main as rcn
 from rcn_tf.data.reference_flows import write_reference_flow
 from rcn_tf.keras_api import keras
-from rcn_tf.models.folder import load_model
+from rcn_tf.models.folder import load_with_config
 from rcn_tf.networks import BASES
 from rcn_tf.presets import PRESETS
 from rcn_tf.training.config import TrainingConfig, load_training_config
@@ -72,7 +72,7 @@ def finished(data, tmp_path_factory):
 
 
 def test_writes_model_records_and_checkpoints(finished):
-    model, config = load_model(finished)
+    model, config = load_with_config(finished)
     assert model.volume_shape == SHAPE
     assert config["training"]["steps"] == 6
     assert len(losses_of(finished)) == 6
@@ -144,7 +144,7 @@ def test_resumed_run_has_the_losses_of_an_uninterrupted_one(config, finished, tm
     assert first == 3
     assert train(config, folder, resume=True) == 6
     np.testing.assert_allclose(losses_of(folder), losses_of(finished), rtol=1e-5)
-    again, whole = load_model(folder)[0], load_model(finished)[0]
+    again, whole = load_with_config(folder)[0], load_with_config(finished)[0]
     for a, b in zip(again.get_weights(), whole.get_weights()):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
@@ -171,7 +171,7 @@ def test_steps_that_a_kill_undid_are_run_and_logged_again(config, finished, tmp_
     state.write_text('model_checkpoint_path: "ckpt-4"\n' + "\n".join(lines[1:]))
     assert train(config, folder, resume=True) == 6
     np.testing.assert_allclose(losses_of(folder), losses_of(finished), rtol=1e-5)
-    assert load_model(folder)[1]["training"]["steps"] == 6
+    assert load_with_config(folder)[1]["training"]["steps"] == 6
 
 
 def test_resuming_a_finished_run_restores_its_model_folder(config, finished, tmp_path):
@@ -179,8 +179,8 @@ def test_resuming_a_finished_run_restores_its_model_folder(config, finished, tmp
     shutil.copytree(finished, folder)
     (folder / "weights.h5").unlink()
     assert train(config, folder, resume=True) == 6
-    whole = load_model(finished)[0].get_weights()
-    for a, b in zip(load_model(folder)[0].get_weights(), whole):
+    whole = load_with_config(finished)[0].get_weights()
+    for a, b in zip(load_with_config(folder)[0].get_weights(), whole):
         np.testing.assert_array_equal(a, b)
 
 
@@ -210,7 +210,7 @@ def test_nan_stops_with_the_pair_and_keeps_the_last_checkpoint(config, tmp_path)
         train(config, folder)
     step = int(str(info.value).split("step ")[1].split(":")[0])
     if step > 1:
-        model, saved = load_model(folder)
+        model, saved = load_with_config(folder)
         assert saved["training"]["steps"] == step - 1
         assert np.isfinite(model.get_weights()[0]).all()
 
@@ -248,7 +248,7 @@ def test_a_seed_determines_a_run_to_the_last_bit(data, tmp_path):
     runs = [tmp_path / name for name in ("a", "b", "c")]
     for run, seed in zip(runs, "778"):
         run_training(data, run, "--seed", seed)
-    a, b, c = (load_model(run)[0].get_weights() for run in runs)
+    a, b, c = (load_with_config(run)[0].get_weights() for run in runs)
     for first, second in zip(a, b):
         np.testing.assert_array_equal(first, second)
     assert losses_of(runs[0]) == losses_of(runs[1])
@@ -264,7 +264,7 @@ def test_every_network_trains_saves_and_resumes(config, base, tmp_path):
     config = config.with_settings(f"network.base={base}", "steps=1")
     assert train(config, tmp_path / "run") == 1
     assert train(config.with_settings("steps=2"), tmp_path / "run", resume=True) == 2
-    assert load_model(tmp_path / "run")[1]["network"]["base"] == base
+    assert load_with_config(tmp_path / "run")[1]["network"]["base"] == base
 
 
 def test_a_flow_that_is_not_finite_is_named_in_one_line(data, tmp_path):
@@ -318,7 +318,7 @@ def test_command_trains_and_reports(data, tmp_path, capsys):
     assert rcn([*arguments, "--set", "steps=2", "--resume"]) == 0
     assert "nothing to do" in capsys.readouterr().out
     assert rcn([*arguments, "--set", "steps=4", "--resume"]) == 0
-    assert load_model(out)[1]["training"]["steps"] == 4
+    assert load_with_config(out)[1]["training"]["steps"] == 4
     capsys.readouterr()
     assert rcn(arguments) == 2
     error = capsys.readouterr().err.strip().splitlines()
@@ -395,4 +395,4 @@ def test_interrupted_command_saves_and_says_so(data, tmp_path):
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped and saved at step" in error
-    assert load_model(out)[1]["training"]["steps"] == len(losses_of(out))
+    assert load_with_config(out)[1]["training"]["steps"] == len(losses_of(out))

@@ -61,8 +61,9 @@ class Views:
         return f"moving, {self.after}" if name == "after" else CAPTIONS[name]
 
 
-def make_views(result, fixed):
-    """Views of a RegistrationResult and its fixed image."""
+def make_views(result):
+    """Views of a RegistrationResult."""
+    fixed = result.image
     shown = _box_with_margin(result, fixed)
     images = {
         "fixed": fixed,

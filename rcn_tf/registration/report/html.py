@@ -63,7 +63,7 @@ def render_report(views, metrics, facts):
 
     Args:
         views: rcn_tf.registration.report.figures.Views.
-        metrics: dict, of `rcn_tf.registration.pair.register_images`.
+        metrics: dict, of `rcn_tf.registration.pair.register_pair`.
         facts: dict of what to state at the top, such as file names.
     Returns: str, HTML.
     """

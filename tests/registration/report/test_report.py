@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from rcn_tf.registration.pair import register_images
+from rcn_tf.registration.pair import register_pair
 from rcn_tf.registration.report import figures as fig
 from rcn_tf.registration.report import render_report, write_report
 from rcn_tf.registration.report.planes import PLANES
@@ -17,7 +17,7 @@ from tests.registration.test_pair import SHAPE, KnownNetwork, blob, blob_labels
 def result():
     flow = np.zeros((*SHAPE, 3), np.float32)
     flow[:, :, SHAPE[2] // 2 :, 2] = -2  # along x only; folds where it sets in
-    return register_images(KnownNetwork(flow), {}, blob(), blob(), force=True)
+    return register_pair(KnownNetwork(flow), {}, blob(), blob(), force=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_failed_registration_looks_like_one():
     """Each difference is fitted by itself, so that equal images show none beside a bad result."""
     flow = np.zeros((*SHAPE, 3), np.float32)
     flow[..., 0] = 9
-    failed = register_images(KnownNetwork(flow), {}, blob(), blob() * 3 + 5, force=True)
+    failed = register_pair(KnownNetwork(flow), {}, blob(), blob() * 3 + 5, force=True)
     shown = panels(fig.difference_figure(fig.make_views(failed, blob())))[0]
     before, _, after = (np.asarray(column[0].get_array()) for column in shown)
     assert np.abs(before).max() < 0.02
@@ -97,7 +97,7 @@ def test_labels_have_one_colour_each_and_the_background_none():
 def test_labels_are_shown_where_there_are_any(result):
     flow = np.zeros((*SHAPE, 3), np.float32)
     labels = blob_labels()
-    labelled = register_images(
+    labelled = register_pair(
         KnownNetwork(flow), {}, blob(), blob(), fixed_labels=labels, moving_labels=labels
     )
     views = fig.make_views(labelled, blob())
