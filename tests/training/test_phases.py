@@ -88,9 +88,7 @@ def test_a_run_resumed_in_its_second_phase_ends_with_the_same_weights(config, tm
     assert train(config, tmp_path / "whole") == 5
     train(config, tmp_path / "parts", should_stop=lambda: len(lines(tmp_path / "parts")) >= 3)
     assert train(config, tmp_path / "parts", resume=True) == 5
-    whole, parts = (
-        load_with_config(tmp_path / name)[0].named_weights() for name in ("whole", "parts")
-    )
+    whole, parts = (load_model(tmp_path / name).named_weights() for name in ("whole", "parts"))
     for name, variable in whole.items():
         np.testing.assert_array_equal(parts[name], variable, name)
 
