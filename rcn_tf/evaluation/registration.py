@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rcn_tf.models.output import RegistrationOutput
+from rcn_tf.models.output_check import check_finite, check_output
 
 
 class RegisteredStage(NamedTuple):
@@ -73,9 +74,8 @@ class Registration:
         """
         fixed, moving = _network_image(fixed), _network_image(moving)
         if not self._warm:
-            _check_output(
-                self._forward(tf.constant(fixed), tf.constant(moving)), self._model, fixed
-            )
+            first = self._forward(tf.constant(fixed), tf.constant(moving))
+            check_output(first, fixed.shape[1:-1], self._model)
             self._warm = True
         start = time.perf_counter()
         output = self._forward(tf.constant(fixed), tf.constant(moving))
@@ -89,32 +89,8 @@ class Registration:
             for s in output.stages
         ]
         for stage in stages:
-            if not np.isfinite(stage.flow).all():
-                raise ValueError(
-                    f"model {self._model}: the total flow of stage {stage.name!r} holds NaN or "
-                    "infinity; its training has probably diverged."
-                )
+            check_finite(stage.flow, self._model, stage.name)
         return stages, seconds
-
-
-def _check_output(output, model, image):
-    """Raises: ValueError: what a model returned is not as the contract says."""
-    if not isinstance(output, RegistrationOutput):
-        raise ValueError(
-            f"model {model} must return a RegistrationOutput; it returns {type(output).__name__}."
-        )
-    wanted = (*image.shape[:-1], image.ndim - 2)
-    if not output.stages:
-        raise ValueError(f"model {model} returns an output without stages.")
-    names = [stage.name for stage in output.stages]
-    for name, stage in zip(names, output.stages):
-        if tuple(stage.total_flow.shape) != wanted:
-            raise ValueError(
-                f"model {model}: the total flow of stage {name!r} must have shape {wanted}; "
-                f"got {tuple(stage.total_flow.shape)}."
-            )
-        if names.count(name) > 1:
-            raise ValueError(f"model {model} gives two stages the name {name!r}.")
 
 
 def _network_image(volume):

@@ -28,6 +28,7 @@ from rcn_tf.keras_api import keras
 from rcn_tf.models import size_check
 from rcn_tf.models.inputs import checked_pair, checked_volume_shape
 from rcn_tf.models.output import RegistrationOutput
+from rcn_tf.models.output_check import check_output
 
 _INSTEAD = (
     "Keras' fit, evaluate and predict are not for registration models: call model(fixed, moving), "
@@ -235,12 +236,14 @@ def stages_of(model, **options) -> tuple[tuple[str, str], ...]:
     """Name and kind of every stage that a model's call makes; nothing is computed.
 
     Args: model: RegistrationModel. options: of its `CALL_OPTIONS`.
+    Raises: ValueError: the model's output breaks the contract.
     """
     image = tf.TensorSpec((1, *model.volume_shape, 1), tf.float32)
     found = []
 
     def trace(fixed, moving):
         output = model(fixed, moving, **options)
+        check_output(output, tuple(model.volume_shape), type(model).__name__)
         found.extend((stage.name, stage.kind) for stage in output.stages)
         return output.flow
 

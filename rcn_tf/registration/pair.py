@@ -17,6 +17,7 @@ import SimpleITK as sitk
 import tensorflow as tf
 
 from rcn_tf.errors import warn
+from rcn_tf.models.output_check import check_finite, check_output
 from rcn_tf.registration import meant_for
 from rcn_tf.registration import pair_warnings as register_warnings
 from rcn_tf.registration.comparison import comparable_images
@@ -171,7 +172,7 @@ def register_pair(
         volumes = begin.fixed.array, begin.moving.array
         inputs = [tf.constant(network_image(array, across)) for array in volumes]
         output = model(*inputs, training=False, **options)
-        flow = _finite_flow(output)
+        flow = _finite_flow(output, model)
     gain = None
     if refine_steps:
         with steps("refine", f"refining with {refine_steps} gradient steps"):
@@ -182,7 +183,7 @@ def register_pair(
                 weights=training_weights(config),
                 diffeomorphic=options.get("diffeomorphic", False),
             )
-            flow = _finite_flow(output)
+            flow = _finite_flow(output, model)
     with steps("transform", "computing the displacement at full resolution"):
         flow = spatial_flow(flow, across)
         found = GridTransform(begin.fixed.grid, begin.moving.grid, flow)
@@ -279,11 +280,12 @@ def _preprocessing(config):
     return options
 
 
-def _finite_flow(output):
-    flow = np.asarray(output.flow, np.float32)[0]
-    if not np.isfinite(flow).all():
-        raise ValueError("the network gave a flow with NaN or infinite values; check its weights")
-    return flow
+def _finite_flow(output, model):
+    """The total flow [*spatial, R]. Raises: ValueError: the model breaks the contract."""
+    who = type(model).__name__
+    check_output(output, tuple(model.volume_shape), who)
+    check_finite(output.flow, who)
+    return np.asarray(output.flow, np.float32)[0]
 
 
 def _affine_stages(output, across):

@@ -13,22 +13,29 @@ from rcn_tf.data.pairs import scheme_pairs
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.evaluation import evaluate
 from rcn_tf.models.folder import read_config
-from rcn_tf.training.config import TrainingConfig
 from rcn_tf.training.phases import phases_of
 
 _DEFAULT_SCHEME = "2"  # the original's name for validation
 _OFF = "none"
-_MEASURES = ("dice", "landmark_voxels", "similarity", "folding_percent")
+# Columns of the evaluation, by the names they have here: a loss is called "similarity" as well.
+_MEASURES = {
+    "dice": "dice",
+    "landmark_voxels": "landmark_voxels",
+    "correlation": "similarity",
+    "folding_percent": "folding_percent",
+}
+_CACHE = 512 << 20  # bytes of scans and annotations that stay in memory between measurements
 
 
-def make_validation(config):
+def make_validation(config, dataset=None):
     """Validation of a training config.
 
-    None where `validation.scheme` is "none", or is not given and there is no scheme "2".
+    Args: config: TrainingConfig. dataset: its DatasetConfig, where that is read already.
+    Returns: Validation; None where `validation.scheme` is "none", or is not given and there is no scheme "2".
 
     Raises: FileNotFoundError, KeyError, ValueError: naming the file and the scheme or scan.
     """
-    dataset = load_dataset_config(config.data.config)
+    dataset = dataset or load_dataset_config(config.data.config)
     scheme = config.validation.scheme
     if scheme is None:
         scheme = _DEFAULT_SCHEME if _DEFAULT_SCHEME in dataset.schemes else _OFF
@@ -38,7 +45,7 @@ def make_validation(config):
     places = np.linspace(0, len(pairs) - 1, min(config.validation.pairs, len(pairs)))
     chosen = [pairs[round(k)] for k in places]
     try:
-        validation = Validation(ScanStore(dataset), chosen, phases_of(config)[-1].options)
+        validation = Validation(ScanStore(dataset, _CACHE), chosen, phases_of(config)[-1].options)
     except (FileNotFoundError, KeyError, ValueError) as error:
         hint = f"validation: {error.args[0]} (validation.scheme=none trains without it)"
         raise type(error)(hint) from error
@@ -93,13 +100,15 @@ class Validation:
             for pair_rows in evaluate(
                 self._compiled,
                 map(self._read, self._pairs),
-                **self._options,
                 structures=self._store.config.structures,
                 masks=self._store.config.masks,
                 last_only=True,
+                **self._options,
             )
         ]
-        found = {name: [row.get(name, np.nan) for row in rows] for name in _MEASURES}
+        found = {
+            name: [row.get(column, np.nan) for row in rows] for name, column in _MEASURES.items()
+        }
         known = {name: values for name, values in found.items() if not np.isnan(values).all()}
         return {name: float(np.nanmean(values)) for name, values in known.items()}
 
@@ -110,9 +119,10 @@ class Validation:
             annotations[scan_id] = annotations_checksum(scan.segmentation, scan.points)
         pairs = [[volumes[scan] + annotations[scan] for scan in pair] for pair in self._pairs]
         config = self._store.config
-        repeats = self._options.get("n_repeats", 1)
-        others = {k: v for k, v in self._options.items() if k != "n_repeats"}
-        told = [pairs, config.structures, config.image_type, repeats, *([others] if others else [])]
+        others = dict(self._options)
+        repeats = others.pop("n_repeats", 1)  # which earlier versions told
+        chosen = {name: value for name, value in sorted(others.items()) if value}
+        told = [pairs, config.structures, config.image_type, repeats, *([chosen] if chosen else [])]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def _read(self, pair):
@@ -120,8 +130,9 @@ class Validation:
 
 
 def score(measures):
-    """The one number by which networks are compared, higher is better: Dice, else similarity."""
-    return measures.get("dice", measures["similarity"])
+    """The one number by which networks are compared, higher is better: Dice, else correlation."""
+    names = ("dice", "correlation", "similarity")  # the last of earlier versions' folders
+    return next(measures[name] for name in names if name in measures)
 
 
 def best_score(folder, config, identity=None):
@@ -134,10 +145,10 @@ def best_score(folder, config, identity=None):
     """
     try:
         training = read_config(folder)["training"]
-        before = TrainingConfig.from_dict(training["config"])
-        comparable = (before.data, before.validation) == (config.data, config.validation)
+        before, now = training["config"], config.to_dict()
+        comparable = all(before[key] == now[key] for key in ("data", "validation"))
         if identity is not None and training.get("validation_pairs"):
             comparable = training["validation_pairs"] == identity
         return score(training["validation"]) if comparable else -np.inf
-    except (FileNotFoundError, KeyError, ValueError):
+    except (FileNotFoundError, KeyError, ValueError, StopIteration):
         return -np.inf

@@ -1,0 +1,56 @@
+"""Whether what a model returns keeps the contract; one line says what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rcn_tf.models.output import RegistrationOutput
+
+
+def check_output(output: Any, volume_shape: tuple, who: str) -> None:
+    """Checks types, shapes and names; nothing is computed.
+
+    Args:
+        output: what a model returned.
+        volume_shape: sizes of the images that it was given.
+        who: the model, as it is called in messages.
+    Raises: ValueError: it is no RegistrationOutput, has no stages, a shape is wrong, or two stages
+        have one name.
+    """
+    if not isinstance(output, RegistrationOutput):
+        found = type(output).__name__
+        raise ValueError(f"model {who} must return a RegistrationOutput; it returns {found}.")
+    if not output.stages:
+        raise ValueError(f"model {who} returns an output without stages.")
+    rank = len(volume_shape)
+    flow, image = (None, *volume_shape, rank), (None, *volume_shape, 1)
+    named = [("the total flow", output.flow, flow), ("`warped`", output.warped, image)]
+    for stage in output.stages:
+        named += [
+            (f"the flow of stage {stage.name!r}", stage.flow, flow),
+            (f"the total flow of stage {stage.name!r}", stage.total_flow, flow),
+            (f"`matrix` of stage {stage.name!r}", stage.matrix, (None, rank, rank)),
+        ]
+    for what, tensor, wanted in named:
+        if tensor is not None and not tensor.shape.is_compatible_with(wanted):
+            shape = ", ".join(map(str, wanted[1:]))
+            raise ValueError(
+                f"model {who}: {what} must have shape [B, {shape}]; got {tuple(tensor.shape)}."
+            )
+    names = [stage.name for stage in output.stages]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"model {who} gives two stages the name {name!r}.")
+
+
+def check_finite(flow: tf.Tensor | np.ndarray, who: str, stage: str = "") -> None:
+    """Raises ValueError where a flow holds NaN or infinity. Args: stage: its name, if of one."""
+    if not np.isfinite(np.asarray(flow)).all():
+        where = f" of stage {stage!r}" if stage else ""
+        raise ValueError(
+            f"model {who}: the total flow{where} holds NaN or infinity; its training has probably "
+            "diverged."
+        )
