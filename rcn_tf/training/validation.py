@@ -31,7 +31,8 @@ def make_validation(config, dataset=None):
     """Validation of a training config.
 
     Args: config: TrainingConfig. dataset: its DatasetConfig, where that is read already.
-    Returns: Validation; None where `validation.scheme` is "none", or is not given and there is no scheme "2".
+    Returns: Validation; None where `validation.scheme` is "none", or is not given and there is no
+        scheme "2".
 
     Raises: FileNotFoundError, KeyError, ValueError: naming the file and the scheme or scan.
     """

@@ -1,7 +1,6 @@
 """`register_pair` with networks of known flow: points, images, labels, metrics, errors."""
 
 import json
-import types
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import SimpleITK as sitk
 from rcn_tf.errors import InputWarning
 from rcn_tf.metrics import dice, structures
 from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
+from rcn_tf.models.output import unregistered
 from rcn_tf.registration.pair import register_pair
 from rcn_tf.registration.pair_metrics import box_slices, metrics_rows
 from rcn_tf.volumes import Grid, prepare_volume
@@ -29,10 +29,9 @@ class KnownNetwork:
     def __init__(self, flow=None):
         self.flow = np.zeros((*SHAPE, 3), np.float32) if flow is None else flow
 
-    def __call__(self, fixed, moving, n_repeats, training):
+    def __call__(self, fixed, moving, training, n_repeats=1):
         self.called_with = fixed, moving, n_repeats, training
-        stage = types.SimpleNamespace(matrix=None, offset=None)
-        return types.SimpleNamespace(flow=self.flow[None], stages=(stage,))
+        return unregistered(moving).then(self.flow[None])
 
 
 def far(image):
@@ -45,10 +44,10 @@ def far(image):
 class ImageNetwork(KnownNetwork):
     """A network whose flow follows the images, so that other inputs give another flow."""
 
-    def __call__(self, fixed, moving, n_repeats, training):
+    def __call__(self, fixed, moving, training, n_repeats=1):
         difference = np.asarray(fixed - moving)[0, ..., 0]
         self.flow = np.stack([8 * difference, -6 * difference, 5 * difference**2], axis=-1)
-        return super().__call__(fixed, moving, n_repeats, training)
+        return super().__call__(fixed, moving, training, n_repeats)
 
 
 def textured_pair():
@@ -301,7 +300,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="zoom"):
         register_pair(network, {"preprocessing": {"zoom": 2}}, image, image)
     broken = KnownNetwork(np.full((*SHAPE, 3), np.nan, np.float32))
-    with pytest.raises(ValueError, match="flow with NaN"):
+    with pytest.raises(ValueError, match="KnownNetwork: the total flow holds NaN or infinity"):
         register_pair(broken, {}, image, image)
 
 
