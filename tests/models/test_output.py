@@ -19,9 +19,7 @@ def moving(rng):
 @pytest.fixture
 def steps(rng):
     """Three affine steps (A, b) that do not commute, with different slopes along each axis."""
-    return [
-        (rng.uniform(-0.15, 0.15, (1, 3, 3)), rng.uniform(-0.6, 0.6, (1, 3))) for _ in range(3)
-    ]
+    return [(rng.uniform(-0.15, 0.15, (1, 3, 3)), rng.uniform(-0.6, 0.6, (1, 3))) for _ in range(3)]
 
 
 def affine_map(step, points):
@@ -102,9 +100,7 @@ def test_the_moving_image_is_warped_once_by_the_total_flow(moving, steps, rng):
 def test_additive_and_total_updates(moving, steps, rng):
     flow = small_flow(rng)
     before = apply_steps(moving, steps[:1])
-    np.testing.assert_allclose(
-        before.then(flow, update="add").flow, before.flow + flow, atol=1e-6
-    )
+    np.testing.assert_allclose(before.then(flow, update="add").flow, before.flow + flow, atol=1e-6)
     np.testing.assert_array_equal(before.then(flow, update="replace").flow, flow)
 
 
