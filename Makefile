@@ -1,12 +1,14 @@
-# make demo | test | lint | bench | docs: each makes .venv and installs what it needs into it.
-# VENV=/elsewhere puts the environment elsewhere; PYTHON=python3.12 chooses the interpreter.
+# make demo | fast | test | nightly | lint | bench | docs: each makes .venv and installs what it
+# needs into it. VENV=/elsewhere puts the environment elsewhere; PYTHON=python3.12 chooses the
+# interpreter; TEST_ARGS goes to pytest.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TEST_ARGS ?=
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --durations=25 --durations-min=1
 
-.PHONY: demo test lint bench docs ops clean
+.PHONY: demo fast test stack nightly mutations coverage lint bench docs ops clean
 
 # The package is installed editable, so that the checkout is what runs.
 $(VENV)/.installed: setup.py
@@ -22,13 +24,34 @@ ops: $(VENV)/.installed
 demo: ops
 	$(BIN)/python examples/demo.py --out demo_output
 
-# In the order of tests/conftest.py: slow files first.
+# Before every commit.
+fast: ops
+	$(PYTEST) -m "not slow and not nightly" $(TEST_ARGS)
+
+# What continuous integration runs on the first stack.
 test: ops
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	$(PYTEST) -m "not nightly" $(TEST_ARGS)
+
+# What it runs on the second one: fast tests of what another TensorFlow may change.
+stack: ops
+	$(PYTEST) -m "stack and not slow and not nightly" $(TEST_ARGS)
+
+# All tests, and the faults that the fast ones must notice.
+nightly: ops mutations
+	$(PYTEST) $(TEST_ARGS)
+
+mutations: ops
+	$(BIN)/python -m tests.mutations
+
+# Lines that the tests run; TEST_ARGS='-m "not slow"' for a quicker answer.
+coverage: ops
+	$(BIN)/python -m coverage run --source=rcn_tf,custom_ops,data_prep,eval -m pytest -q $(TEST_ARGS)
+	$(BIN)/python -m coverage report --skip-covered --sort=cover
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 	$(BIN)/clang-format --dry-run --Werror custom_ops/cc/* tests/custom_ops/cuda_on_host/*
 
 bench: ops

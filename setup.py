@@ -29,8 +29,13 @@ setup(
     python_requires=">=3.9,<3.14",
     packages=find_packages(include=["rcn_tf*", "custom_ops*", "data_prep*"]),
     package_data={
-        "rcn_tf": ["presets/papers.yaml", "default_model/config.json", "default_model/weights.h5"],
-        "custom_ops": ["cc/*"],  # compiled on the machine that uses them
+        "rcn_tf": [
+            "py.typed",
+            "presets/papers.yaml",
+            "default_model/config.json",
+            "default_model/weights.h5",
+        ],
+        "custom_ops": ["py.typed", "cc/*"],  # cc is compiled on the machine that uses it
     },
     install_requires=[
         f"tensorflow==2.15.1; {REFERENCE}",
@@ -67,7 +72,9 @@ setup(
             "nilearn>=0.10",
             DICOM,
             *SERVE,
+            "coverage>=7",
             "httpx>=0.25",
+            "mypy>=1.10",
             "pytest>=7",
             "pytest-xdist>=3.8",
             "ruff>=0.5",

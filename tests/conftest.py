@@ -1,19 +1,54 @@
-"""Fixtures shared by all tests."""
+"""Fixtures shared by all tests, and what must be set before TensorFlow is imported."""
 
 import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:  # each of several processes keeps to its own core
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import numpy as np
 import pytest
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
-SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data"
+TESTS = pathlib.Path(__file__).parent
+GOLDEN = TESTS / "golden"
+SHARED = TESTS.parents[1] / "shared" / "data"
+STACK_DEPENDENT = (  # what a version of TensorFlow, Keras or NumPy may change
+    "contract",
+    "custom_ops",
+    "export",
+    "losses",
+    "metrics",
+    "models",
+    "networks",
+    "original",
+    "registration",
+    "training",
+    "test_fields.py",
+    "test_golden.py",
+    "data/test_augmentation.py",
+    "data/test_bspline.py",
+    "data/test_packs.py",
+    "data/test_pipeline.py",
+    "evaluation/test_evaluation.py",
+    "commands/test_apply.py",
+    "commands/test_evaluate.py",
+    "commands/test_export.py",
+    "commands/test_names.py",
+    "commands/test_register.py",
+    "data_prep/test_packs.py",
+    "eval/test_measure.py",
+    "volumes/test_warping.py",
+    "volumes/transforms",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """Files with slow tests come first: at the end no worker waits for another's."""
+    """Marks `stack`; files with slow tests come first, so that no worker waits for another's."""
+    places = [TESTS / name for name in STACK_DEPENDENT]
+    for item in items:
+        if any(place == item.path or place in item.path.parents for place in places):
+            item.add_marker(pytest.mark.stack)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

@@ -1,10 +1,12 @@
 """The benchmark of training runs, and its tables have the rows that are read off them."""
 
+import importlib
 import re
+import sys
 
 import pytest
 
-from tests.examples.test_examples import run
+from tests.examples.test_examples import ROOT, run
 
 NUMBER = r"[\d.]+"
 ROWS = {  # table: its rows' first cells, and patterns of the others
@@ -35,16 +37,44 @@ ROWS["inference"] = ROWS["baseline"]
 QUICK = ("--size", 32, "--cascades", 1, "--repeats", 1, "--turns", 1)
 
 
-@pytest.mark.slow
+@pytest.fixture
+def benchmark(monkeypatch):
+    """benchmarks/training.py as a module."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    yield importlib.import_module("training")
+    for name in ("training", "profile_step"):
+        sys.modules.pop(name, None)
+
+
 @pytest.mark.parametrize("table", ROWS)
-def test_training_benchmark_prints_its_table(table):
-    lines = run("benchmarks/training.py", "--only", table, *QUICK).splitlines()
+def test_training_benchmark_prints_its_table(table, benchmark, monkeypatch, capsys):
+    """Of given measurements."""
+    measured = {"samples": [2.0], "seconds": 2.0, "peak": 3 << 30, "state": 1 << 30}
+    kinds = {"convolution": 1.5, "rest": 0.5}
+    monkeypatch.setattr(benchmark, "run", lambda _cell: {**measured, "kinds": kinds})
+    monkeypatch.setattr(sys, "argv", ["training.py", "--only", table, *map(str, QUICK)])
+    benchmark.main()
+    printed = capsys.readouterr().out
+    check_rows(table, printed)
+    assert ("75.0%" if table == "profile" else "2.000") in printed
+    if table not in ("profile", "replicas"):
+        assert "| 3.00 | 2.00 |" in printed
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("table", ROWS)
+def test_training_benchmark_measures_its_table(table):
+    check_rows(table, run("benchmarks/training.py", "--only", table, *QUICK))
+
+
+def check_rows(table, text):
+    lines = text.splitlines()
     for label, values in ROWS[table]:
         pattern = rf"\| {re.escape(label)} \| {' [|] '.join(values)} \|"
         assert sum(bool(re.fullmatch(pattern, line)) for line in lines) == 1, (label, lines)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_training_benchmark_says_what_died():
     """A precision that no process can measure leaves the others' rows as they are."""
     options = ("--only", "inference", "--precisions", "float12", "float32", *QUICK)

@@ -88,6 +88,7 @@ def test_every_command_of_a_page_is_one(page, capsys):
             assert (ROOT / "tests" / TESTED[command]).is_file()
 
 
+@pytest.mark.slow
 def test_site_builds_without_a_warning(tmp_path):
     """Links, navigation and every module of the API pages."""
     pytest.importorskip("mkdocs")

@@ -12,7 +12,8 @@ from rcn_tf import metrics
 from tests.conftest import GOLDEN
 from tests.golden import inputs
 
-CASES = sorted(path.stem for path in GOLDEN.glob("*_s*.npz"))
+NAMES = sorted(path.stem for path in GOLDEN.glob("*_s*.npz"))
+CASES = [pytest.param(name, marks=[pytest.mark.slow] if "_128_" in name else []) for name in NAMES]
 # Size -> tolerances of flows (voxels) and of the warped image (of 255).
 TOLERANCES = {64: (1e-4, 0.01), 128: (2e-3, 0.5)}
 
@@ -77,7 +78,7 @@ def case(request):
 
 
 def test_all_reference_files_are_here():
-    assert len(CASES) == 5
+    assert len(NAMES) == 5
 
 
 def test_flows_and_warped_image(case):

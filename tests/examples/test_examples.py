@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.ndimage import shift
 
 import custom_ops
-from rcn_tf.metrics import correlation
+from rcn_tf.metrics import correlation, folding_fraction
 from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
 from rcn_tf.volumes import prepare_volume
 from rcn_tf.volumes.formats.images import read_image
@@ -50,8 +52,8 @@ def test_default_model_is_small_and_says_how_it_was_trained():
     assert config["training"]["steps"] == config["training"]["config"]["steps"]
 
 
-def test_default_model_does_no_harm_to_equal_images():
-    """MNI152 registered to itself still looks like itself."""
+def test_default_model_aligns_and_does_no_harm_to_equal_images():
+    """MNI152 registered to itself still looks like itself; to a moved copy, it is moved back."""
     nilearn = pytest.importorskip("nilearn")
     template = "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
     model, _ = load_with_config(DEFAULT_MODEL)
@@ -60,6 +62,14 @@ def test_default_model_does_no_harm_to_equal_images():
     )
     image = volume.array[None, ..., None]
     assert correlation(image, model(image, image).warped) > 0.99
+    moved = shift(image, (0, 3.0, -2.0, 1.0, 0), order=1, mode="nearest")
+    out = model(image, moved)
+    missed = 1 - correlation(image, moved)
+    assert 1 - correlation(image, out.warped) < 0.3 * missed
+    inside = image[0, ..., 0] > 0.3
+    found = out.flow.numpy()[0][inside].mean(axis=0)
+    np.testing.assert_allclose(found, (3.0, -2.0, 1.0), atol=0.7)
+    assert folding_fraction(out.flow)[0] < 0.001
 
 
 @pytest.mark.slow
@@ -85,6 +95,7 @@ def test_preparation_benchmark_runs(shared_data):
         assert re.search(rf"\| {kind} \| 2 \| \d+ \| [\d.]+ \| .*resample", text)
 
 
+@pytest.mark.slow
 def test_warp_benchmark_runs():
     if "native" not in custom_ops.available_backends():
         pytest.skip("the native op cannot be had")
@@ -97,7 +108,6 @@ def test_warp_benchmark_runs():
 def test_reference_flows_of_demons_reduce_the_difference(tmp_path):
     """Made for every pair, in voxels and axis order ij: warping by them aligns the scans."""
     import h5py
-    import numpy as np
 
     from tests.training.study import write_study
 

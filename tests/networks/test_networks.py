@@ -84,9 +84,28 @@ def test_table_4_variants_are_of_the_size_the_paper_says():
 
 @pytest.mark.parametrize("base", BASES)
 def test_any_volume_shape(base, images):
-    flow = BASES[base](channels=2)(*images)
+    """The flow depends on the images up to the last, odd plane, and on which one is fixed."""
+    network = random_network(base)
+    flow = network(*images).numpy()
     assert flow.shape == (*ODD[:4], 3)
-    assert np.isfinite(flow).all()
+    for axis in range(3):
+        assert np.ptp(flow[..., axis]) > 1e-3
+        ends = np.take(flow, -1, axis=1 + axis)
+        assert np.ptp(ends) > 1e-3  # the last plane is computed, not padded
+    swapped = network(*images[::-1]).numpy()
+    assert abs(flow - swapped).max() > 1e-3  # fixed and moving are told apart
+
+
+def random_network(base):
+    """With large flows, which depend on the images everywhere, whatever `init` says."""
+    tf.random.set_seed(5)
+    network = BASES[base](channels=2, init="original")
+    network(*(tf.zeros((1, 32, 32, 32, 1)),) * 2)
+    rng = np.random.default_rng(1)
+    network.set_weights(
+        [rng.normal(0, 1, w.shape) / np.sqrt(max(1, w[..., 0].size)) for w in network.get_weights()]
+    )
+    return network
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -135,8 +154,16 @@ def test_flow_multiplier_scales_the_flow(base, images):
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_gentle_start_is_near_the_identity(base, images):
-    assert abs(BASES[base](init="gentle")(*images).numpy()).max() < 1.0
+def test_gentle_start_is_near_the_identity_and_not_on_it(base, images):
+    """Small flows that depend on the images; VTN's original start is 50 times as large."""
+    tf.random.set_seed(1)
+    flow = BASES[base](init="gentle")(*images).numpy()
+    assert 0 < abs(flow).max() < 1.0
+    assert np.ptp(flow) > 0
+    if base == "vtn":
+        tf.random.set_seed(1)
+        original = BASES[base](init="original")(*images).numpy()
+        assert abs(original).max() == pytest.approx(50 * abs(flow).max(), rel=1e-3)
 
 
 @pytest.mark.parametrize("make", [*BASES.values(), lambda init: AffineNetwork(ODD[1:4], init=init)])

@@ -54,6 +54,11 @@ def losses_of(folder):
     return [line["total"] for line in lines if "total" in line]
 
 
+def own_threads():
+    """The environment without the tests' limit on threads, for processes with several devices."""
+    return {k: v for k, v in os.environ.items() if k != "TF_NUM_INTRAOP_THREADS"}
+
+
 def start_training(study, out, *arguments, devices=1, **environment):
     """Starts `rcn train` on a study in a process of its own; its output is piped."""
     command = [sys.executable, "-m", "tests.training.study", str(devices), "train"]
@@ -62,7 +67,7 @@ def start_training(study, out, *arguments, devices=1, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        env={**own_threads(), "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
     )
 
 

@@ -66,7 +66,8 @@ def wait_for_file(path, processes):
     raise AssertionError(f"{path} did not come")
 
 
-@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.nightly)])
 def test_replicas_train_like_one_device(study, single, tmp_path, replicas):
     """Samples, augmentation, losses and updates: all but the order of sums is the same."""
     run_training(study, tmp_path / "run", *BATCH, "--strategy", "mirrored", devices=replicas)
@@ -100,7 +101,7 @@ def test_two_workers_train_like_one_device(study, single, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.nightly), 1])
 def test_a_lost_worker_ends_the_job_resumably(study, single, tmp_path, victim):
     """Whichever of two is killed, the other says so; one device finishes what they began."""
     endless = (*BATCH, "--set", "steps=100000", "--set", "checkpoint_every=1")
@@ -117,7 +118,7 @@ def test_a_lost_worker_ends_the_job_resumably(study, single, tmp_path, victim):
     np.testing.assert_allclose(losses[:6], losses_of(single)[: len(losses)], rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_one_interrupted_worker_stops_all(study, tmp_path):
     """SIGTERM to the second worker alone, as when one machine is drained."""
     with started(study, tmp_path / "run", *BATCH, "--set", "steps=100000") as workers:

@@ -18,8 +18,7 @@ from rcn_tf.training.config import load_training_config
 from rcn_tf.training.loop import train
 from tests.training.study import losses_of, write_study
 
-KILLS = 20
-STEPS = 300  # more than the lives of the killed processes hold
+STEPS = {6: 90, 20: 300}  # of so many kills: more than the lives of the killed processes hold
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +26,22 @@ def study(tmp_path_factory):
     return write_study(tmp_path_factory.mktemp("study"))
 
 
-def train_and_kill(study, out, seed):
+def train_and_kill(study, out, kills, seed):
     """Runs in a process without TensorFlow's threads, forks one life after the other.
 
     Three of four are killed some time after their first step, one of four while it starts.
     Prints the number of lives that the last, undisturbed one came after.
     """
-    settings = [f"steps={STEPS}", "checkpoint_every=1", "log_every=1", "deterministic=true"]
+    settings = [f"steps={STEPS[kills]}", "checkpoint_every=1", "log_every=1", "deterministic=true"]
     config = load_training_config(study / "train.json", settings)
     rng = random.Random(seed)
-    for life in range(KILLS + 1):
+    for life in range(kills + 1):
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
             live(config, out, writer)
         os.close(writer)
-        if life < KILLS:
+        if life < kills:
             if life % 4:
                 os.read(reader, 1)
                 time.sleep(rng.uniform(0, 0.6))
@@ -52,9 +51,9 @@ def train_and_kill(study, out, seed):
         _, status = os.waitpid(child, 0)
         os.close(reader)
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        assert killed == (life < KILLS), f"life {life} ended with {status}"
+        assert killed == (life < kills), f"life {life} ended with {status}"
         check_newest(out)
-    print(f"{KILLS} kills, {len(losses_of(out))} steps")
+    print(f"{kills} kills, {len(losses_of(out))} steps")
 
 
 def live(config, out, pipe):
@@ -80,20 +79,22 @@ def check_newest(out):
 
 
 @pytest.mark.slow
-def test_twenty_kills_change_nothing(study, tmp_path):
-    """Losses and weights, bit for bit, of a run that was killed 20 times."""
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.nightly)])
+def test_kills_change_nothing(study, tmp_path, kills):
+    """Losses and weights, bit for bit, of a run that was killed so many times."""
+    steps = STEPS[kills]
     code = (
         "import pathlib, sys; from tests.training.test_durability import train_and_kill; "
-        "train_and_kill(*map(pathlib.Path, sys.argv[1:3]), seed=int(sys.argv[3]))"
+        f"train_and_kill(*map(pathlib.Path, sys.argv[1:3]), kills={kills}, seed=1)"
     )
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-c", code, str(study), str(tmp_path / "killed"), "1"]
+    command = [sys.executable, "-c", code, str(study), str(tmp_path / "killed")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
-    assert f"{KILLS} kills, {STEPS} steps" in done.stdout, done.stderr
+    assert f"{kills} kills, {steps} steps" in done.stdout, done.stderr
     code = (
         "import pathlib, sys; from rcn_tf.training.loop import train; "
         "from rcn_tf.training.config import load_training_config; "
-        f"train(load_training_config(sys.argv[1], ['steps={STEPS}', 'deterministic=true']), "
+        f"train(load_training_config(sys.argv[1], ['steps={steps}', 'deterministic=true']), "
         "pathlib.Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", code, str(study / "train.json"), str(tmp_path / "whole")]
@@ -104,7 +105,7 @@ def test_twenty_kills_change_nothing(study, tmp_path):
     ):
         np.testing.assert_array_equal(a, b)
     kept = sorted(p.name for p in (tmp_path / "killed" / "checkpoints").glob("ckpt-*.index"))
-    assert kept == [f"ckpt-{STEPS - k}.index" for k in (2, 1, 0)]
+    assert kept == [f"ckpt-{steps - k}.index" for k in (2, 1, 0)]
     assert len(list((tmp_path / "killed" / "checkpoints").iterdir())) == 7  # no fragments
 
 

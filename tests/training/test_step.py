@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy.ndimage import gaussian_filter, shift
+from scipy.ndimage import gaussian_filter, map_coordinates, shift
 
 import rcn_tf
 from rcn_tf.keras_api import keras
@@ -48,10 +48,24 @@ def test_one_pair_is_learnt(pair):
 
 
 def test_invertibility_registers_the_reversed_pair_too(pair):
+    """Its value is that of the two round trips, worked out by hand from both registrations."""
     weights = {**RCN_WEIGHTS, "final": {"similarity": 1.0, "invertibility": 1e-3}}
-    _, step = make(weights)
-    terms = [float(step(*pair)["final/invertibility"][0]) for _ in range(3)]
-    assert all(term > 0 for term in terms)
+    model, step = make(weights)
+    for _ in range(3):  # at the start the flows hardly differ from zero
+        forward, backward = model(*pair).flow, model(*pair[::-1]).flow
+        term = float(step(*pair)["final/invertibility"][0])
+    quarters = tuple(slice(n // 4, n - n // 4) for n in SHAPE)
+    expected = 0.0
+    for one, other in ((forward, backward), (backward, forward)):
+        one, other = one.numpy()[0], other.numpy()[0]
+        place = np.indices(SHAPE) + np.moveaxis(other, -1, 0)
+        looked_up = [
+            map_coordinates(one[..., axis], place, order=1, mode="nearest") for axis in range(3)
+        ]
+        trip = (other + np.stack(looked_up, axis=-1))[quarters]
+        expected += np.mean(np.sum(trip**2, axis=-1))
+    assert abs(forward - backward).numpy().max() > 1e-3
+    assert term == pytest.approx(expected, rel=1e-3)
 
 
 def test_gradient_is_the_mean_over_the_global_batch(pair):
@@ -66,5 +80,15 @@ def test_gradient_is_the_mean_over_the_global_batch(pair):
 
 
 def test_repeats_in_training_add_stages(pair):
-    _, step = make(RCN_WEIGHTS, n_repeats=2)
-    assert "dense_2/smoothness" in step(*pair)
+    """The loss is that of the result of both repeats, and each repeat's smoothness counts."""
+    model, step = make(RCN_WEIGHTS, n_repeats=2)
+    expected = rcn_tf.registration_losses(model(*pair, n_repeats=2), pair[0])
+    once = rcn_tf.registration_losses(model(*pair), pair[0])
+    terms = step(*pair)
+    smoothness = [name for name in terms if name.endswith("/smoothness")]
+    assert len(smoothness) == 2
+    assert set(terms) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-3, atol=1e-7, err_msg=name)
+    similarity = float(terms["final/similarity"][0])
+    assert abs(similarity - float(once["final/similarity"][0])) > 1e-6

@@ -1,0 +1,1 @@
+"""Hand-made faults that the fast tests must notice; `python -m tests.mutations`."""

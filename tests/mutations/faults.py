@@ -1,0 +1,567 @@
+"""The faults: each replaces one piece of text that occurs once in a file.
+
+After a change of the sources, `python -m tests.mutations --check` says which no longer fit.
+"""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """A fault and the tests that must notice it.
+
+    Attributes:
+        name: what is wrong, in words; unique.
+        file: the source, relative to the root.
+        old, new: the sound text, which occurs once in the file, and the faulty one.
+        tests: files (or `file::test`) whose fast tests are run.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple
+
+
+WARP = ("tests/custom_ops/test_sampling.py",)
+FIELDS = ("tests/test_fields.py",)
+LOSS_FILES = ("tests/losses/test_losses.py", "tests/losses/test_objective.py")
+MODELS = ("tests/models/test_output.py", "tests/models/test_cascade.py")
+METRICS = (
+    "tests/metrics/test_deformation.py",
+    "tests/metrics/test_landmarks.py",
+    "tests/metrics/test_overlap.py",
+    "tests/metrics/test_surface.py",
+)
+EVALUATION = ("tests/evaluation/test_evaluation.py",)
+AUGMENTATION = ("tests/data/test_augmentation.py", "tests/data/test_bspline.py")
+SPACE = ("tests/volumes/test_grids.py", "tests/volumes/test_warping.py")
+DISPLACEMENT = ("tests/volumes/transforms/test_displacement.py",)
+ITK = (
+    "tests/volumes/transforms/test_itk_maps.py",
+    "tests/volumes/transforms/test_itk_transforms.py",
+)
+PAIR = ("tests/registration/test_pair.py",)
+TRAINING = ("tests/training/test_optimizers.py", "tests/training/test_step.py")
+
+PYTHON_WARP = "custom_ops/python_backend.py"
+CC = "custom_ops/cc/trilinear.h"
+OUTPUT = "rcn_tf/models/output.py"
+TERMS = "rcn_tf/losses/terms.py"
+
+FAULTS = (
+    # The warp
+    Fault(
+        "warp: flow subtracted",
+        PYTHON_WARP,
+        "tf.cast(grid + shift, flow.dtype) + flow",
+        "tf.cast(grid + shift, flow.dtype) - flow",
+        WARP,
+    ),
+    Fault(
+        "warp: no clamp at the border",
+        PYTHON_WARP,
+        "tf.clip_by_value(tf.cast(grid + shift, flow.dtype) + flow, 0, last)",
+        "tf.maximum(tf.cast(grid + shift, flow.dtype) + flow, 0)",
+        WARP,
+    ),
+    Fault(
+        "warp: axes D and W exchanged",
+        PYTHON_WARP,
+        "weight_d, weight_h, weight_w = (weight",
+        "weight_w, weight_h, weight_d = (weight",
+        WARP,
+    ),
+    Fault(
+        "warp: zeros padded on one side by two",
+        PYTHON_WARP,
+        "        shift = 1\n",
+        "        shift = 2\n",
+        WARP,
+    ),
+    Fault(
+        "compose: the two flows exchanged",
+        PYTHON_WARP,
+        'update + warp(previous, update, "border")',
+        'previous + warp(update, previous, "border")',
+        WARP,
+    ),
+    Fault(
+        "smoothness: one axis left out",
+        "custom_ops/differences.py",
+        "for axis in (1, 2, 3):",
+        "for axis in (1, 2):",
+        ("tests/custom_ops/test_differences.py",),
+    ),
+    # Fields
+    Fault(
+        "affine flow: centre at n / 2",
+        "rcn_tf/fields.py",
+        "- (n - 1) / 2 for n in shape]",
+        "- n / 2 for n in shape]",
+        FIELDS,
+    ),
+    Fault(
+        "affine flow: matrix transposed",
+        "rcn_tf/fields.py",
+        "matrix[:, None, None, None, :, k]",
+        "matrix[:, None, None, None, k, :]",
+        FIELDS,
+    ),
+    Fault(
+        "invert: sign",
+        "rcn_tf/fields.py",
+        "better = 0.5 * (inverse - warp(flow, inverse))",
+        "better = 0.5 * (inverse + warp(flow, inverse))",
+        FIELDS,
+    ),
+    Fault(
+        "invert: residual is zero",
+        "rcn_tf/fields.py",
+        "return inverse, tf.norm(compose(flow, inverse), axis=-1)",
+        "return inverse, tf.zeros_like(flow[..., 0])",
+        FIELDS,
+    ),
+    Fault(
+        "integrate: one squaring too few",
+        "rcn_tf/fields.py",
+        "for _ in range(steps):",
+        "for _ in range(steps - 1):",
+        FIELDS,
+    ),
+    Fault(
+        "resize: off by half a voxel",
+        "rcn_tf/fields.py",
+        "lookup = (grid + 0.5) / scale - 0.5 - grid",
+        "lookup = grid / scale - grid",
+        FIELDS,
+    ),
+    Fault(
+        "resize: displacements keep the old voxels",
+        "rcn_tf/fields.py",
+        "return warp(flow, lookup) * scale",
+        "return warp(flow, lookup)",
+        FIELDS,
+    ),
+    Fault(
+        "Jacobian: without the identity",
+        "rcn_tf/fields.py",
+        "(columns[k] + tf.eye(3, dtype=flow.dtype)[k] for k in range(3))",
+        "(columns[k] for k in range(3))",
+        FIELDS,
+    ),
+    # Losses
+    Fault(
+        "similarity: not centred",
+        TERMS,
+        "return flat - tf.reduce_mean(flat, axis=-1, keepdims=True)",
+        "return flat",
+        LOSS_FILES,
+    ),
+    Fault(
+        "smoothness: twice as large",
+        TERMS,
+        "return 0.5 * squared_differences(flow)",
+        "return squared_differences(flow)",
+        LOSS_FILES,
+    ),
+    Fault(
+        "determinant: of A instead of I + A",
+        TERMS,
+        "linear = _plus_identity(tf.cast(matrix, tf.float64))\n    return",
+        "linear = tf.cast(matrix, tf.float64)\n    return",
+        LOSS_FILES,
+    ),
+    Fault(
+        "orthogonality: the inverse eigenvalues left out",
+        TERMS,
+        "loss = trace + (1 + eps) ** 2 * minors / _determinant(gram)",
+        "loss = trace + (1 + eps) ** 2 * 3",
+        LOSS_FILES,
+    ),
+    Fault(
+        "invertibility: one of two round trips",
+        TERMS,
+        "trips = [compose(forward, backward), compose(backward, forward)]",
+        "trips = [compose(forward, backward)]",
+        LOSS_FILES,
+    ),
+    Fault(
+        "invertibility: the whole volume instead of its centre",
+        TERMS,
+        "quarters = [size // 4 for",
+        "quarters = [0 * size for",
+        LOSS_FILES,
+    ),
+    Fault(
+        "endpoint error: mean of squares",
+        TERMS,
+        "tf.where(positive, tf.sqrt(tf.where(positive, squared, 1.0)), 0.0)",
+        "tf.where(positive, squared, 0.0)",
+        LOSS_FILES,
+    ),
+    Fault(
+        "objective: the total leaves the weights out",
+        "rcn_tf/losses/objective.py",
+        "sum(factors[name] * term for name, term in terms.items())",
+        "sum(term for name, term in terms.items())",
+        LOSS_FILES,
+    ),
+    Fault(
+        "objective: similarity of the first stage",
+        "rcn_tf/losses/objective.py",
+        "return losses.similarity(fixed, output.warped)",
+        "return losses.similarity(fixed, output.stages[0].warped)",
+        LOSS_FILES,
+    ),
+    Fault(
+        "objective: smoothness of the total flow",
+        "rcn_tf/losses/objective.py",
+        "return losses.smoothness(stage.flow)",
+        "return losses.smoothness(stage.total_flow)",
+        LOSS_FILES,
+    ),
+    # The output of a model and the cascade
+    Fault(
+        "output: composed the wrong way round",
+        OUTPUT,
+        "        if matrix is None:\n            return compose(self.flow, flow)",
+        "        if matrix is None:\n            return compose(flow, self.flow)",
+        MODELS,
+    ),
+    Fault(
+        "output: A instead of I + A before a dense flow",
+        OUTPUT,
+        "linear = matrix + tf.eye(self.rank, dtype=matrix.dtype)",
+        "linear = matrix",
+        MODELS,
+    ),
+    Fault(
+        "output: offset of the later affine step not turned",
+        OUTPUT,
+        "total_offset = tf.linalg.matvec(before, offset) + offset + shift",
+        "total_offset = offset + shift",
+        MODELS,
+    ),
+    Fault(
+        "output: product of two affine steps left out",
+        OUTPUT,
+        "return before + matrix + tf.matmul(before, matrix), total_offset",
+        "return before + matrix, total_offset",
+        MODELS,
+    ),
+    Fault(
+        "output: product of two affine steps the wrong way round",
+        OUTPUT,
+        "tf.matmul(before, matrix)",
+        "tf.matmul(matrix, before)",
+        MODELS,
+    ),
+    Fault(
+        "output: warped by the stage's own flow",
+        OUTPUT,
+        "warped = warp(self.moving, total_flow)",
+        "warped = warp(self.moving, flow)",
+        MODELS,
+    ),
+    Fault(
+        "cascade: stages see the image that is not warped",
+        "rcn_tf/models/cascade.py",
+        "flow = _apply(network, fixed, out.warped, recompute)",
+        "flow = _apply(network, fixed, moving, recompute)",
+        MODELS,
+    ),
+    Fault(
+        "cascade: flows without the factor 1 / n_cascades",
+        "rcn_tf/models/cascade.py",
+        "1 / n_cascades",
+        "1.0",
+        MODELS,
+    ),
+    Fault(
+        "VTN: factor of the output",
+        "rcn_tf/networks/vtn.py",
+        "OUTPUT_FACTOR = 20.0",
+        "OUTPUT_FACTOR = 10.0",
+        ("tests/networks/test_networks.py", "tests/test_golden.py"),
+    ),
+    # Metrics and evaluation
+    Fault(
+        "Dice: without the two",
+        "rcn_tf/metrics/overlap.py",
+        "return _ratio(2 * shared, size_a + size_b)\n",
+        "return _ratio(shared, size_a + size_b)\n",
+        METRICS,
+    ),
+    Fault(
+        "landmarks: displacement subtracted",
+        "rcn_tf/metrics/landmarks.py",
+        "fixed_points + sample_flow(flow, fixed_points)",
+        "fixed_points - sample_flow(flow, fixed_points)",
+        METRICS,
+    ),
+    Fault(
+        "landmarks: voxels instead of millimetres",
+        "rcn_tf/metrics/landmarks.py",
+        "error = error * np.asarray(spacing, np.float64)[..., None, :]",
+        "pass",
+        METRICS,
+    ),
+    Fault(
+        "folding: only where the determinant is below -1",
+        "rcn_tf/metrics/deformation.py",
+        "return (_determinants(flow) <= 0)",
+        "return (_determinants(flow) <= -1)",
+        METRICS,
+    ),
+    Fault(
+        "folded volume: corners of one parity",
+        "rcn_tf/metrics/deformation.py",
+        "sign = (-1) ** sum(corner)",
+        "sign = 1",
+        METRICS,
+    ),
+    Fault(
+        "surface distance: voxels instead of millimetres",
+        "rcn_tf/metrics/surface.py",
+        "return np.argwhere(mask & ~binary_erosion(mask)) @ to_mm.T",
+        "return np.argwhere(mask & ~binary_erosion(mask)).astype(float)",
+        METRICS,
+    ),
+    Fault(
+        "Hausdorff: one direction",
+        "rcn_tf/metrics/surface.py",
+        "max(np.percentile(to_b, percentile), np.percentile(to_a, percentile))",
+        "np.percentile(to_b, percentile)",
+        METRICS,
+    ),
+    Fault(
+        "evaluation: spacing in the order x, y, z",
+        "rcn_tf/evaluation/scores.py",
+        "np.asarray(spacing, float)[::-1]",
+        "np.asarray(spacing, float)",
+        EVALUATION,
+    ),
+    Fault(
+        "evaluation: folding as a share, not in percent",
+        "rcn_tf/evaluation/scores.py",
+        "100 * metrics.folding_fraction(flow[None])[0]",
+        "metrics.folding_fraction(flow[None])[0]",
+        EVALUATION,
+    ),
+    Fault(
+        "evaluation: labels not warped",
+        "rcn_tf/evaluation/scores.py",
+        "moving if flow is None else warp_labels(moving, flow)",
+        "moving",
+        EVALUATION,
+    ),
+    # Data
+    Fault(
+        "label warp: a tie takes the largest id",
+        "rcn_tf/volumes/sampling.py",
+        "return np.min(\n        [np.where(total >= best, corner, highest)",
+        "return np.max(\n        [np.where(total >= best, corner, 0)",
+        ("tests/data/test_label_warp.py", "tests/volumes/test_warping.py"),
+    ),
+    Fault(
+        "B-spline: off by half a voxel",
+        "rcn_tf/data/bspline.py",
+        "position = (np.arange(voxels) + 0.5) * (points - 1) / voxels",
+        "position = np.arange(voxels) * (points - 1) / voxels",
+        AUGMENTATION,
+    ),
+    Fault(
+        "B-spline: a wrong basis function",
+        "rcn_tf/data/bspline.py",
+        "3 * t**3 - 6 * t**2 + 4",
+        "3 * t**3 - 6 * t**2 + 3",
+        AUGMENTATION,
+    ),
+    Fault(
+        "augmentation: uniform instead of cubed",
+        "rcn_tf/data/augmentation.py",
+        "return uniform**3 * tf.constant(largest, tf.float32)",
+        "return uniform * tf.constant(largest, tf.float32)",
+        AUGMENTATION,
+    ),
+    Fault(
+        "augmentation: landmarks move with the flow",
+        "rcn_tf/data/augmentation.py",
+        "moved = points - sample_flow(flow, np.clip(moved, 0, limit))",
+        "moved = points + sample_flow(flow, np.clip(moved, 0, limit))",
+        AUGMENTATION,
+    ),
+    Fault(
+        "augmentation: the same field in every step",
+        "rcn_tf/data/augmentation.py",
+        "tf.cast(step, tf.int64)",
+        "0 * tf.cast(step, tf.int64)",
+        AUGMENTATION,
+    ),
+    Fault(
+        "pairs: a scan with itself",
+        "rcn_tf/data/pairs.py",
+        "self._scans[moving + (moving >= fixed)]",
+        "self._scans[moving]",
+        ("tests/data/test_pairs.py",),
+    ),
+    Fault(
+        "pipeline: images from 0 to 255",
+        "rcn_tf/data/pipeline.py",
+        'tf.cast(batch[key], tf.float32) / 255 for key in ("fixed", "moving")',
+        'tf.cast(batch[key], tf.float32) for key in ("fixed", "moving")',
+        ("tests/data/test_pipeline.py",),
+    ),
+    # Physical space
+    Fault(
+        "grid: crop box off by half a voxel",
+        "rcn_tf/volumes/grids.py",
+        "to_index[:3, 3] = box[:, 0] + 0.5 * step - 0.5",
+        "to_index[:3, 3] = box[:, 0]",
+        SPACE,
+    ),
+    Fault(
+        "grid: direction's rows scaled instead of columns",
+        "rcn_tf/volumes/grids.py",
+        "reshape(3, 3) * np.asarray(spacing, np.float64)",
+        "reshape(3, 3) * np.asarray(spacing, np.float64)[:, None]",
+        SPACE,
+    ),
+    Fault(
+        "warping: displacement subtracted",
+        "rcn_tf/volumes/warping.py",
+        "moving_grid.point_to_index(points + displacement)",
+        "moving_grid.point_to_index(points - displacement)",
+        SPACE,
+    ),
+    Fault(
+        "sampling: the outermost half voxel counts as outside",
+        "rcn_tf/volumes/sampling.py",
+        "return ((index >= -0.5) & (index < np.asarray(shape) - 0.5)).all(axis=-1)",
+        "return ((index >= 0) & (index < np.asarray(shape) - 1)).all(axis=-1)",
+        SPACE,
+    ),
+    Fault(
+        "grid transform: moving point on the fixed grid",
+        "rcn_tf/volumes/transforms/grid_transform.py",
+        "return self.moving_grid.index_to_point(index)",
+        "return self.fixed_grid.index_to_point(index)",
+        (*SPACE, *PAIR),
+    ),
+    Fault(
+        "grid transform: inverse between the wrong grids",
+        "rcn_tf/volumes/transforms/grid_transform.py",
+        "GridTransform(self.moving_grid, self.fixed_grid,",
+        "GridTransform(self.fixed_grid, self.moving_grid,",
+        (*SPACE, *PAIR),
+    ),
+    Fault(
+        "displacement field: components reversed",
+        "rcn_tf/volumes/transforms/displacement.py",
+        "return points + np.stack(moved, axis=-1)",
+        "return points + np.stack(moved[::-1], axis=-1)",
+        DISPLACEMENT,
+    ),
+    Fault(
+        "inverse of a field: folds are not said",
+        "rcn_tf/volumes/transforms/displacement.py",
+        "status[part[within.all(axis=-1).any(axis=-1)]] = Status.FOLDED",
+        "pass",
+        DISPLACEMENT,
+    ),
+    Fault(
+        "ITK maps: offset of a linear transform left out",
+        "rcn_tf/volumes/transforms/itk_maps.py",
+        "return AffineMap((np.array(ends) - offset).T / _REACH_MM, offset)",
+        "return AffineMap((np.array(ends) - offset).T / _REACH_MM, 0 * offset)",
+        ITK,
+    ),
+    Fault(
+        "ITK maps: linear transform transposed",
+        "rcn_tf/volumes/transforms/itk_maps.py",
+        "AffineMap((np.array(ends) - offset).T /",
+        "AffineMap((np.array(ends) - offset) /",
+        ITK,
+    ),
+    Fault(
+        "points: RAS turns z as well",
+        "rcn_tf/volumes/points/points.py",
+        "points * (-1, -1, 1)",
+        "points * (-1, -1, -1)",
+        ("tests/volumes/points/test_points.py", "tests/volumes/points/test_csv.py"),
+    ),
+    Fault(
+        "chain: links in the reverse order",
+        "rcn_tf/volumes/transforms/chain.py",
+        "for link in self.links:\n            points, error",
+        "for link in self.links[::-1]:\n            points, error",
+        ("tests/commands/test_apply_chain.py",),
+    ),
+    # Registration of a pair
+    Fault(
+        "pair: displacement along the fixed grid's voxels",
+        "rcn_tf/registration/pair_metrics.py",
+        "transform.flow * transform.moving_grid.spacing",
+        "transform.flow",
+        PAIR,
+    ),
+    Fault(
+        "refinement: the last update instead of the best",
+        "rcn_tf/registration/refinement.py",
+        "return updated(best), RefinementGain",
+        "return updated(variable), RefinementGain",
+        ("tests/registration/test_refinement.py",),
+    ),
+    # Training
+    Fault(
+        "schedule: halved a step late",
+        "rcn_tf/training/optimizers.py",
+        "tf.cast(step >= boundary, tf.float32)",
+        "tf.cast(step > boundary, tf.float32)",
+        TRAINING,
+    ),
+    Fault(
+        "step: loss not divided by the global batch",
+        "rcn_tf/training/step.py",
+        'tf.reduce_sum(terms["total"]) / batch_size',
+        'tf.reduce_sum(terms["total"])',
+        TRAINING,
+    ),
+    Fault(
+        "step: the reversed pair is the pair itself",
+        "rcn_tf/training/step.py",
+        "model(moving, fixed, **options)",
+        "model(fixed, moving, **options)",
+        TRAINING,
+    ),
+    Fault(
+        "checkpoints: the oldest is restored",
+        "rcn_tf/training/checkpoints.py",
+        "for path in reversed(self._manager.checkpoints):",
+        "for path in self._manager.checkpoints:",
+        ("tests/training/test_durability.py", "tests/training/test_loop.py"),
+    ),
+    Fault(
+        "memory: the optimiser's moments left out",
+        "rcn_tf/training/memory.py",
+        "optimizer=SLOTS[config.optimizer.name] * trained,",
+        "optimizer=0 * trained,",
+        ("tests/training/test_memory.py",),
+    ),
+    # The native op, which is built anew for each
+    Fault(
+        "warp in C++: weight of the other neighbour",
+        CC,
+        "return lower + weight * (upper - lower);",
+        "return upper + weight * (lower - upper);",
+        WARP,
+    ),
+    Fault(
+        "warp in C++: gradient beyond the border",
+        CC,
+        "coordinate < first || coordinate > last ? Real(0) : Real(1);",
+        "coordinate < first ? Real(0) : Real(1);",
+        WARP,
+    ),
+)
