@@ -22,7 +22,7 @@ _RANKS = (
     " An image [B, H, W, C] takes a flow [B, H', W', 2], an image [B, D, H, W, C] a flow "
     "[B, D', H', W', 3]."
 )
-_chosen = contextvars.ContextVar("backend", default=None)
+_chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -129,8 +129,9 @@ def resolve_backend(backend: str = "auto") -> str:
     Raises: ValueError: unknown name. ImportError: demanded but not available here.
     """
     source = "`backend`"
-    if backend == "auto" and _chosen.get() is not None:
-        return _chosen.get()
+    chosen = _chosen.get()
+    if backend == "auto" and chosen is not None:
+        return chosen
     if backend == "auto":
         backend, source = os.environ.get("RCN_OPS", "auto"), "RCN_OPS"
     if backend not in _CHOICES:

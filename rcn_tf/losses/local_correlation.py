@@ -82,7 +82,9 @@ def avsm_kernels(shape: tuple[int, ...], phase: str = "vsvf") -> tuple[Kernel, .
         raise ValueError(f"AVSM's similarity has the phases 'vsvf' and 'affine', not {phase!r}.")
     side = min(shape)
     reached = side if phase == "vsvf" else side - 1
-    parts, weights, dilation = (2,), (1.0,), 1
+    parts: tuple[int, ...] = (2,)
+    weights: tuple[float, ...] = (1.0,)
+    dilation = 1
     if reached >= 128:
         parts, weights, dilation = (16, 8, 4), (0.1, 0.3, 0.6), 2
     elif reached >= 64:

@@ -15,14 +15,13 @@ import itertools
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from rcn_tf.fields import jacobian_determinant
 
 __all__ = ["folded_volume", "folding_fraction", "jacobian_determinant", "jacobian_std"]
 
 
-def jacobian_std(flow: ArrayLike) -> np.ndarray:
+def jacobian_std(flow: np.ndarray) -> np.ndarray:
     """Standard deviation of det J over the volume (0 for an affine map).
 
     Args: flow: [B, *spatial, R], voxels.
@@ -31,7 +30,7 @@ def jacobian_std(flow: ArrayLike) -> np.ndarray:
     return _determinants(flow).std(axis=1)
 
 
-def folding_fraction(flow: ArrayLike) -> np.ndarray:
+def folding_fraction(flow: np.ndarray) -> np.ndarray:
     """Share of the volume where det J <= 0: the map folds or collapses there.
 
     Args: flow: [B, *spatial, R], voxels.
@@ -40,7 +39,7 @@ def folding_fraction(flow: ArrayLike) -> np.ndarray:
     return (_determinants(flow) <= 0).mean(axis=1)
 
 
-def folded_volume(flow: ArrayLike) -> np.ndarray:
+def folded_volume(flow: np.ndarray) -> np.ndarray:
     """Volume of the simplices that are turned inside out, as a fraction of the whole volume.
 
     A cell of a volume divides into five tetrahedra, four at corners and one in the middle, in

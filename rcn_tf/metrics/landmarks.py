@@ -9,13 +9,12 @@ the rank, 2 or 3.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.ndimage import map_coordinates
 
 MISSING = -1
 
 
-def sample_flow(flow: ArrayLike, points: ArrayLike) -> np.ndarray:
+def sample_flow(flow: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Flow at fractional positions, by linear interpolation.
 
     The original's landmark sampler: the volume is surrounded by one voxel of zeros, so a
@@ -48,12 +47,12 @@ def sample_flow(flow: ArrayLike, points: ArrayLike) -> np.ndarray:
 
 
 def landmark_distance(
-    flow: ArrayLike | None,
-    fixed_points: ArrayLike,
-    moving_points: ArrayLike,
-    spacing: ArrayLike | None = None,
+    flow: np.ndarray | None,
+    fixed_points: np.ndarray,
+    moving_points: np.ndarray,
+    spacing: np.ndarray | None = None,
     *,
-    linear: ArrayLike | None = None,
+    linear: np.ndarray | None = None,
 ) -> np.ndarray:
     """Distance | p_fixed + flow(p_fixed) - p_moving | of each landmark.
 
@@ -87,7 +86,7 @@ def landmark_distance(
     return distance
 
 
-def is_missing(points: ArrayLike) -> np.ndarray:
+def is_missing(points: np.ndarray) -> np.ndarray:
     """True for each landmark of [..., N, R] that is stored as -1 (or NaN)."""
     points = np.asarray(points)
     return np.all(points == MISSING, axis=-1) | np.any(np.isnan(points), axis=-1)

@@ -16,19 +16,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 MASK_THRESHOLD = 128  # of the original's masks, stored as 0 and 255
 
 
-def structures(*label_maps: ArrayLike) -> np.ndarray:
+def structures(*label_maps: np.ndarray) -> np.ndarray:
     """Sorted ids of the structures (labels other than 0) present in any of `label_maps`."""
     found = [np.unique(np.asarray(labels)) for labels in label_maps]
     ids = np.unique(np.concatenate(found))
     return ids[ids != 0]
 
 
-def dice(a: ArrayLike, b: ArrayLike, labels: Sequence[int] | None = None) -> np.ndarray:
+def dice(a: np.ndarray, b: np.ndarray, labels: Sequence[int] | None = None) -> np.ndarray:
     """Dice score of each structure.
 
     Args:
@@ -43,13 +42,13 @@ def dice(a: ArrayLike, b: ArrayLike, labels: Sequence[int] | None = None) -> np.
     return _ratio(2 * shared, size_a + size_b)
 
 
-def jaccard(a: ArrayLike, b: ArrayLike, labels: Sequence[int] | None = None) -> np.ndarray:
+def jaccard(a: np.ndarray, b: np.ndarray, labels: Sequence[int] | None = None) -> np.ndarray:
     """Jaccard coefficient (intersection over union) of each structure; see `dice`."""
     shared, size_a, size_b = _counts(a, b, labels)
     return _ratio(shared, size_a + size_b - shared)
 
 
-def mask_overlap(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def mask_overlap(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Dice and Jaccard of a single structure given as masks 0..255, as the original counts.
 
     The moving mask is warped linearly, like an image, and both masks are then thresholded: a

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 
-def correlation(a: ArrayLike, b: ArrayLike) -> float:
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Correlation coefficient over all voxels; invariant to linear changes of intensity.
 
     Args: a, b: images of one shape, of any rank and number type.

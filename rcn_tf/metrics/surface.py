@@ -9,13 +9,12 @@ one mask to the nearest surface voxel of the other, in both directions.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
 
 
 def hausdorff(
-    a: ArrayLike, b: ArrayLike, spacing: ArrayLike | None = None, percentile: float = 100
+    a: np.ndarray, b: np.ndarray, spacing: np.ndarray | None = None, percentile: float = 100
 ) -> float:
     """Hausdorff distance, or its robust variant: the larger of the two directed percentiles.
 
@@ -31,7 +30,9 @@ def hausdorff(
     return directed_maximum(*surface_distances(a, b, spacing), percentile)
 
 
-def average_surface_distance(a: ArrayLike, b: ArrayLike, spacing: ArrayLike | None = None) -> float:
+def average_surface_distance(
+    a: np.ndarray, b: np.ndarray, spacing: np.ndarray | None = None
+) -> float:
     """Symmetric mean surface distance: over the surface voxels of both masks together.
 
     Args and Raises: as `hausdorff`.
@@ -41,7 +42,7 @@ def average_surface_distance(a: ArrayLike, b: ArrayLike, spacing: ArrayLike | No
 
 
 def surface_distances(
-    a: ArrayLike, b: ArrayLike, spacing: ArrayLike | None = None
+    a: np.ndarray, b: np.ndarray, spacing: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distance of every surface voxel of one mask to the other mask's surface.
 

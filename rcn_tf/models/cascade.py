@@ -115,7 +115,7 @@ class RecursiveCascade(RegistrationModel):
         """The stages' networks in order, the affine one first where there is one."""
         return ([self.affine] if self.affine is not None else []) + self.dense
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # its options by name and by place
         self,
         fixed,
         moving,

@@ -7,6 +7,7 @@ compared with the memory that there is.
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -18,7 +19,7 @@ _SMALL, _ABSURD = 0.2, 1000  # of the machine's memory: not traced, for either r
 _MOST = 100_000  # of any whole number among the arguments but the sizes of the volume
 
 
-def check_network(cls: type, network: Mapping) -> None:
+def check_network(cls: Any, network: Mapping) -> None:
     """Checks the arguments of a model that come from a file.
 
     Args: cls: RegistrationModel. network: its arguments, as its `get_config` returns them.
@@ -37,7 +38,7 @@ def check_network(cls: type, network: Mapping) -> None:
         raise ValueError(_too_large(network, needed, available))
 
 
-def check_values(cls: type, network: Mapping) -> None:
+def check_values(cls: Any, network: Mapping) -> None:
     """The part of `check_network` that takes no time.
 
     Raises: ValueError: a value of the wrong type or range, or beyond any reason for this machine.
@@ -64,7 +65,7 @@ def check_values(cls: type, network: Mapping) -> None:
         raise ValueError(f"{largest!s:.40} is beyond what an argument of a network can be.")
 
 
-def traced_bytes(cls: type, network: Mapping) -> int:
+def traced_bytes(cls: Any, network: Mapping) -> int:
     """What a model needs at least: weights, every stage's flows, the largest map twice.
 
     Made in a graph, where nothing is allocated.
