@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.files.plain_names import plain_name
 from rcn_tf.files.whole_files import read_json
 from rcn_tf.registration.outputs import AFFINE, FIELD, INVERSE_FIELD, METRICS, WARPED, WARPED_LABELS
 from rcn_tf.volumes.formats.images import read_displacement, read_image
@@ -61,7 +62,10 @@ class StoredResult:
     def affine(self) -> sitk.Transform | None:
         """The affine part, from fixed to moving points; None where it was not written."""
         path = self.folder / AFFINE
-        return sitk.ReadTransform(str(path)) if path.is_file() else None
+        if not path.is_file():
+            return None
+        with plain_name(path) as plain:
+            return sitk.ReadTransform(str(plain))
 
     def _field(self, name):
         path = self.folder / name
