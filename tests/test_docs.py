@@ -1,16 +1,22 @@
 """The documentation builds, and what it tells to run does run."""
 
+import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
+import SimpleITK as sitk
+import tensorflow as tf
 
 from eval.command import make_parser as eval_parser
 from rcn_tf.commands.main import main
 from rcn_tf.commands.main import make_parser as rcn_parser
+from rcn_tf.models.folder import load_model
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,10 +41,79 @@ def test_tutorial(tmp_path, monkeypatch):
     run_blocks(ROOT / "docs" / "tutorial.md")
 
 
-def test_own_network(tmp_path, monkeypatch):
+def own_network_blocks(language):
+    text = (ROOT / "docs/own_network.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def planes(tmp_path, monkeypatch):
+    """A folder with the page's model, its config, a pack of planes, and two of them as images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    module, use = [text for _, text in BLOCK.findall((ROOT / "docs/own_network.md").read_text())]
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    Path("mymodel.py").write_text(own_network_blocks("python")[0])
+    Path("mymodel.yaml").write_text(own_network_blocks("yaml")[0])
+    shape = (33, 38)
+    with h5py.File("planes.h5", "w") as pack:
+        for k in range(3):
+            rows, columns = np.indices(shape)
+            inside = ((rows - 16) / 11) ** 2 + ((columns - 18 - k) / 13) ** 2 < 1
+            plane = (inside * (120 + 80 * np.sin(rows / 4 + k))).astype("uint8")
+            pack[f"p{k}/volume"] = plane
+            image = sitk.GetImageFromArray(plane[None].astype("float32"))
+            image.SetSpacing((1.5, 2.0, 4.0))
+            sitk.WriteImage(image, f"p{k}.nii.gz")
+    config = {
+        "files": {"/": {"path": "planes.h5"}},
+        "image_size": list(shape),
+        "image_type": "brain",
+        "schemes": {"1": {"all": 1.0}},
+        "subsets": {"all": ["p0", "p1", "p2"]},
+    }
+    Path("planes.json").write_text(json.dumps(config))
+    yield shape
+    sys.modules.pop("mymodel", None)
+
+
+def test_a_whole_model_is_trained_evaluated_registered_and_exported(planes):
+    assert len(own_network_blocks("python")[0].splitlines()) <= 80
+    assert main(["train", "mymodel.yaml", "--out", "run"]) == 0
+    terms = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[0])
+    assert {"dense_1/smoothness", "dense_2/smoothness", "final/similarity"} <= set(terms)
+
+    evaluate = ["evaluate", "run", "--data", "planes.json", "--scheme", "1"]
+    assert main([*evaluate, "--option", "times=3"]) == 0
+    stages = json.loads(Path("run/evaluation/all/summary.json").read_text())["stages"]
+    names = [stage["stage"] for stage in stages]
+    assert names == ["before", "affine", "dense_1", "dense_2", "dense_3"]
+
+    pair = ["--fixed", "p0.nii.gz", "--moving", "p2.nii.gz"]
+    register = ["register", *pair, "--model", "run", "--out", "result", "--refine", "40"]
+    assert main([*register, "--start", "header", "--force"]) == 0
+    warped, moving = (sitk.ReadImage(f"{name}.nii.gz") for name in ("result/warped", "p2"))
+    field = sitk.ReadImage("result/displacement.nii.gz", sitk.sitkVectorFloat64)
+    transform = sitk.DisplacementFieldTransform(field)
+    expected = sitk.Resample(moving, warped, transform, sitk.sitkLinear, 0.0)
+    arrays = [sitk.GetArrayFromImage(image) for image in (warped, expected)]
+    np.testing.assert_allclose(*arrays, atol=0.5)
+    metrics = json.loads(Path("result/metrics.json").read_text())
+    assert metrics["correlation"]["after"] > metrics["correlation"]["before"] + 0.02
+
+    assert main(["export", "run", "--option", "times=2"]) == 0
+    saved = tf.saved_model.load("run/saved_model").signatures["register"]
+    images = tf.random.stateless_uniform((2, 1, *planes, 1), [1, 2])
+    found = saved(fixed=images[0], moving=images[1])
+    model = load_model("run")
+    expected = model(images[0], images[1], times=2)
+    np.testing.assert_allclose(found["flow"], expected.flow, atol=1e-4)
+    assert found["matrix"].shape == (1, 2, 2)
+
+
+def test_a_stage_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _, module, use = own_network_blocks("python")
     Path("mynetwork.py").write_text(module)
     namespace = {}
     exec(use, namespace)

@@ -13,8 +13,8 @@ import sys
 
 from rcn_tf import __version__
 from rcn_tf.commands.parser import CommandParser
-from rcn_tf.commands.running import run_command
 from rcn_tf.commands.shown_warnings import escape_in_output, printing_warnings
+from rcn_tf.running import run_command
 
 COMMANDS = (
     "prepare",

@@ -26,8 +26,8 @@ def run_command(name: str, command: Callable[[], int | None]) -> int:
     except Exception as error:
         if os.environ.get("RCN_DEBUG") or not is_for_the_user(error):
             raise
-        print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+        sys.stderr.write(f"{name}: error: {one_line(error)}\n")
         return 2
     except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
+        sys.stderr.write(f"{name}: interrupted\n")
         return 130
