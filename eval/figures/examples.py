@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from eval.volume_warp import warp_volume
 from rcn_tf.data.label_warp import warp_labels
-from rcn_tf.fields import invert
-from rcn_tf.metrics import dice, landmark_distance, sample_flow
+from rcn_tf.fields import invert_points
+from rcn_tf.metrics import dice, landmark_distance
 from rcn_tf.metrics.landmarks import is_missing
 from rcn_tf.registration.report.figures import flow_colours
 
@@ -94,8 +94,8 @@ def mapped_back(points: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
     Args: points: [n, 3] voxels. flow: [D, H, W, 3]. Returns: [n, 3].
     """
-    inverse, _ = invert(flow[None])
-    return points + sample_flow(inverse.numpy()[0], points)
+    points = np.asarray(points, np.float32)
+    return invert_points(points[None], flow[None].astype(np.float32))[0].numpy()[0]
 
 
 def _grid(axes, flow, middle):

@@ -36,7 +36,10 @@ def add_arguments(parser):
     """Declares the arguments of `rcn register`."""
     image = {"type": pathlib.Path, "metavar": "IMAGE"}
     parser.add_argument(
-        "--fixed", required=True, help="image to align to (3D, any format)", **image
+        "--fixed",
+        required=True,
+        help="image to align to (3D or a single slice, any format)",
+        **image,
     )
     parser.add_argument("--moving", required=True, help="image to be aligned", **image)
     parser.add_argument(
@@ -172,8 +175,6 @@ def _facts(args, result):
         "fixed image": args.fixed.name,
         "moving image": args.moving.name,
         "model": args.model.resolve().name if args.model else "default",
-        "repeats": args.repeats or 1,
-        "diffeomorphic": bool(args.diffeomorphic),
         "refinement steps": args.refine,
         "network grid": " x ".join(map(str, result.fixed.grid.shape)),
         "rcn_tf": __version__,

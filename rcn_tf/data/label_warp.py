@@ -13,17 +13,16 @@ def warp_labels(labels, flow):
     """Moving label map on the fixed grid: argmax of the linearly warped one-hot channels.
 
     Args:
-        labels: [D, H, W] integers.
-        flow: [D, H, W, 3], voxels, axis order ij; outside the volume the nearest border voxel.
+        labels: [*spatial] integers, of two or three axes.
+        flow: [*spatial, R], voxels, axis order ij; outside the volume the nearest border voxel.
 
-    Returns: [D, H, W], dtype of `labels`; on a tie the smallest id.
+    Returns: [*spatial], dtype of `labels`; on a tie the smallest id.
     Raises: ValueError: if the shapes do not fit, or `labels` are not integers.
     """
     labels, flow = np.asarray(labels), np.asarray(flow)
-    if labels.ndim != 3 or flow.shape != (*labels.shape, 3):
-        raise ValueError(
-            f"`flow` must have shape {(*labels.shape, 3)} to match `labels`; got {flow.shape}."
-        )
+    wanted = (*labels.shape, labels.ndim)
+    if labels.ndim not in (2, 3) or flow.shape != wanted:
+        raise ValueError(f"`flow` must have shape {wanted} to match `labels`; got {flow.shape}.")
     if labels.dtype.kind not in "iu":
         raise ValueError(f"`labels` must be integers; got {labels.dtype}.")
     position = np.moveaxis(np.indices(labels.shape), 0, -1) + flow.astype(np.float64)

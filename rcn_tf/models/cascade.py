@@ -123,6 +123,7 @@ class RecursiveCascade(RegistrationModel):
         training: bool = False,
         recompute: bool = False,
         diffeomorphic: bool = False,
+        **unknown,
     ) -> RegistrationOutput:
         """Registers `moving` to `fixed`.
 
@@ -151,6 +152,7 @@ class RecursiveCascade(RegistrationModel):
             n_repeats=n_repeats,
             recompute=recompute,
             diffeomorphic=diffeomorphic,
+            **unknown,  # which the base class refuses by name
         )
 
     def register(self, fixed, moving, n_repeats, diffeomorphic, recompute):

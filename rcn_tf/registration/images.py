@@ -27,7 +27,8 @@ def register_images(
         result.save("folder")        # the files of `rcn register`
 
     Args:
-        fixed, moving: SimpleITK.Image, 3D, scalar, any geometry.
+        fixed, moving: SimpleITK.Image, 3D, scalar, any geometry; single slices as volumes of one
+            plane, for a model of planes.
         model: RegistrationModel, a model folder, or None for the brain model of this package.
         refine_steps: gradient steps of instance optimisation on this pair; 0 leaves it out.
         options: of `rcn_tf.registration.pair.register_pair`: labels, masks, start, call options

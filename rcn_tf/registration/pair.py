@@ -38,6 +38,7 @@ from rcn_tf.registration.verdict import judge
 from rcn_tf.volumes import Grid, GridTransform, PreparedVolume, prepare_volume, warp_image
 from rcn_tf.volumes.preparation.network_input import DEFAULT_OPTIONS
 from rcn_tf.volumes.same_space import labels_beside, labels_on
+from rcn_tf.volumes.transforms.displacement import DisplacementField
 from rcn_tf.volumes.warping import warp_labels
 
 
@@ -206,10 +207,11 @@ def register_pair(
     backward = inverse_displacement = None
     if inverse:
         with steps("inverse", "inverting the transform"):
-            backward = transform.inverse()
-            inverse_displacement = _vector_image(
-                backward.displacement_on(Grid.from_image(moving)), moving
-            )
+            field = DisplacementField(Grid.from_image(fixed), displacement)
+            grid = Grid.from_image(moving)
+            vectors, _ = field.inverse_vectors_on(grid, transform.inverse())
+            backward = DisplacementField(grid, vectors)
+            inverse_displacement = _vector_image(vectors, moving)
     with steps("metrics", "measuring"):
         compared = comparable_images(fixed, moving, boxes, stages, images)
         metrics = registration_metrics(transform, backward, *compared, fixed_labels, labels)

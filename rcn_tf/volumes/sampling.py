@@ -59,32 +59,28 @@ def inside(shape, index):
 def sample_labels(labels, index, outside=0):
     """Samples a label map: each label's mask linearly, then the strongest one.
 
-    A trilinear sample sees only its eight surrounding voxels, so the argmax over one-hot
-    channels is a vote among eight weights and needs no channel per label.
+    A linear sample sees only its eight surrounding voxels, in the plane four, so the argmax over
+    one-hot channels is a vote among their weights and needs no channel per label.
 
     Args:
-        labels: [D, H, W] integers.
-        index: [..., 3] float64 array indices (d, h, w).
+        labels: [*spatial] integers, of two or three axes.
+        index: [..., R] float64 array indices.
         outside: id of samples outside the array.
     Returns: [...], dtype of `labels`; on a tie the smallest id.
     """
-    last = np.asarray(labels.shape) - 1
-    position = np.clip(index.reshape(-1, 3), 0, last)
+    last, rank = np.asarray(labels.shape) - 1, labels.ndim
+    sides = list(itertools.product((0, 1), repeat=rank))
+    position = np.clip(index.reshape(-1, rank), 0, last)
     low = np.minimum(position.astype(np.intp), np.maximum(last - 1, 0))
     high = np.minimum(low + 1, last)
-    corners = [
-        labels[tuple(np.where(side, high, low).T)] for side in itertools.product((0, 1), repeat=3)
-    ]
+    corners = [labels[tuple(np.where(side, high, low).T)] for side in sides]
     result = corners[0].copy()
     mixed = np.flatnonzero(np.any([corner != result for corner in corners[1:]], axis=0))
     if mixed.size:
         fraction = (position - low)[mixed]
-        weights = [
-            np.prod(np.where(side, fraction, 1 - fraction), axis=1)
-            for side in itertools.product((0, 1), repeat=3)
-        ]
+        weights = [np.prod(np.where(side, fraction, 1 - fraction), axis=1) for side in sides]
         result[mixed] = _vote([corner[mixed] for corner in corners], weights)
-    result[~inside(labels.shape, index.reshape(-1, 3))] = outside
+    result[~inside(labels.shape, index.reshape(-1, rank))] = outside
     return result.reshape(index.shape[:-1])
 
 

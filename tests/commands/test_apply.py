@@ -307,7 +307,6 @@ FAULTS = [
     (["--image", "{moving}", "--out", "{tmp}"], "is a folder"),
     (["--image", "{moving}", "--out", "{tmp}/x.docx"], "cannot write"),
     (["--image", "{tmp}/none.nii.gz", "--out", "{tmp}/x.nii.gz"], "no such file"),
-    (["--image", "{tmp}/flat.nii.gz", "--out", "{tmp}/x.nii.gz"], "expected one 3D image"),
     (["--image", "{field}", "--out", "{tmp}/x.nii.gz"], "3 values per voxel"),
     (["--labels", "{tmp}/float.nii.gz", "--out", "{tmp}/x.nii.gz"], "whole-number label ids"),
     (["--points", "{moving}", "--out", "{tmp}/x.csv"], "not a file of points"),

@@ -226,7 +226,7 @@ def spoilt(name, folder):
         path.write_text("not an image")
         return {"moving": path}, "cannot read"
     made, argument, message = {
-        "flat": (image[:, :, 3], "fixed", "2D"),
+        "flat": (image[:, :, 3], "fixed", "is a single slice, but the model registers volumes"),
         "frames": (sitk.JoinSeries([image, image]), "moving", "4D"),
         "empty": (image * 0, "moving", "the moving image is empty"),
         "beside": (far(blob_labels()), "fixed-mask", "no voxel of the mask of the fixed image"),

@@ -61,3 +61,9 @@ def test_three_structures_at_a_corner_and_ties():
 def test_wrong_input(labels, flow, message):
     with pytest.raises(ValueError, match=message):
         warp_labels(labels, flow)
+
+
+def test_labels_of_a_plane(labels):
+    plane = labels[4]
+    flow = np.random.default_rng(2).normal(0, 2, (*plane.shape, 2))
+    np.testing.assert_array_equal(warp_labels(plane, flow), _argmax_of_one_hot(plane, flow))

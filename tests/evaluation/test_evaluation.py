@@ -281,7 +281,10 @@ def _stages(*flows, name="dense_1"):
     ("output", "message"),
     [
         (tf.zeros((1, *SHAPE, 3)), "must return a RegistrationOutput"),
-        (_stages(tf.zeros((1, *SHAPE, 2))), r"'dense_1' must have shape \(1, 8, 10, 12, 3\)"),
+        (
+            _stages(tf.zeros((1, *SHAPE, 2))),
+            r"the total flow must have shape \[B, 8, 10, 12, 3\]; got \(1, 8, 10, 12, 2\)",
+        ),
         (_stages(*[tf.zeros((1, *SHAPE, 3))] * 2), "two stages the name 'dense_1'"),
         (_stages(tf.fill((1, *SHAPE, 3), np.nan)), "'dense_1' holds NaN or infinity"),
     ],

@@ -11,7 +11,6 @@ import tensorflow as tf
 import rcn_tf
 from rcn_tf.commands.main import main as rcn
 from rcn_tf.models.folder import load_with_config
-from rcn_tf.volumes.transforms.files import read_transform
 from tests.fixtures.before_the_contract import make
 from tests.training.study import losses_of
 
@@ -49,13 +48,13 @@ def test_a_run_goes_on_with_the_losses_of_an_undisturbed_one(files):
 def test_the_transform_of_a_result_is_the_field_that_was_written(files):
     """Points through the folder, against SimpleITK's own reading of the field."""
     fixed = make.scan(20)
-    transform = read_transform(files / "result")
+    found = rcn_tf.load_result(files / "result").transform_points
     field = sitk.ReadImage(str(files / "result" / "displacement.nii.gz"), sitk.sitkVectorFloat64)
     reference = sitk.DisplacementFieldTransform(field)
     indices = np.random.default_rng(0).uniform(4, 20, size=(20, 3))
     points = [fixed.TransformContinuousIndexToPhysicalPoint(list(map(float, i))) for i in indices]
     expected = [reference.TransformPoint(point) for point in points]
-    np.testing.assert_allclose(transform.transform_points(np.array(points)), expected, atol=1e-3)
+    np.testing.assert_allclose(found(np.array(points)), expected, atol=1e-3)
     affine = sitk.ReadTransform(str(files / "result" / "affine.tfm"))
     moved = np.array([affine.TransformPoint(point) for point in points])
     assert 0.05 < np.linalg.norm(moved - points, axis=1).max() < 30

@@ -186,7 +186,7 @@ def test_rotated_flipped_copy_is_brought_back():
     assert metrics["jaccard"]["mean"]["initial"] == 1
     assert metrics["folding_percent"] == 0
     assert metrics["jacobian_std"] == 0
-    assert metrics["inverse_error_mm"]["max"] < 1e-6
+    assert metrics["inverse_error_mm"]["max"] < 1e-4
     assert metrics["warnings"] == []
     assert set(metrics["seconds"]) >= {"prepare", "network", "warp", "inverse"}
 

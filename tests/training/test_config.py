@@ -247,7 +247,6 @@ def test_mistakes_in_yaml_are_named(write, text, message):
             {"learning_rate": 3},
             "unknown key 'learning_rate'; did you mean 'optimizer.learning_rate'?",
         ),
-        ({"network": {"cascades": 3}}, "'network.cascades'; did you mean 'network.n_cascades'?"),
         (
             {"optimizer": {"learning_rat": 3}},
             "unknown key 'optimizer.learning_rat'; did you mean 'optimizer.learning_rate'?",

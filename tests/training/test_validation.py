@@ -58,7 +58,7 @@ def test_mistakes_come_before_the_first_step(config, tmp_path):
 
 def test_measures_are_those_of_an_evaluation(config, tmp_path):
     train(config, tmp_path / "run")
-    model = load_model(tmp_path / "run")[0]
+    model = load_model(tmp_path / "run")
     validation = make_validation(config)
     pairs = [validation._read(pair) for pair in validation._pairs]
     last = [rows[-1] for rows in evaluate(model, pairs, masks=True)]
@@ -89,9 +89,9 @@ def test_the_best_model_is_kept(config, tmp_path, monkeypatch):
     run = tmp_path / "run"
     train(config, run)
     assert best_score(run / "best", config) == 0.7
-    assert load_model(run / "best")[1]["training"]["steps"] == 4
+    assert load_model(run / "best").saved_config["training"]["steps"] == 4
     train(config.with_settings("steps=8"), run, resume=True)
-    assert load_model(run / "best")[1]["training"]["steps"] == 4
+    assert load_model(run / "best").saved_config["training"]["steps"] == 4
 
 
 def test_a_folding_network_is_warned_of(config, tmp_path, monkeypatch, caplog):
@@ -116,7 +116,7 @@ def test_what_a_kill_left_of_the_best_model_counts_for_nothing(config, tmp_path)
     (run / "best" / "config.json").unlink()
     assert best_score(run / "best", config) == -np.inf
     train(config.with_settings("steps=4"), run, resume=True)
-    assert load_model(run / "best")[1]["training"]["steps"] == 4
+    assert load_model(run / "best").saved_config["training"]["steps"] == 4
 
 
 def test_scores_on_other_pairs_are_not_compared(config, tmp_path):

@@ -25,6 +25,9 @@ TOLERANCE = 1e-4
 MISSED = 0.1
 """Error from which on a point has no inverse, likewise."""
 
+_CLOSE = 1e-3
+"""Error in voxels up to which a point counts as inverted in single precision."""
+
 _FIT_POINTS = 20_000  # that the affine approximation is fitted to, about
 _SEEDS = 500_000  # voxels that a second start is chosen from, about
 _COMPARISONS = 10_000_000  # points x folded cells at a time
@@ -49,7 +52,7 @@ class DisplacementField:
         # Sampling goes component by component, faster where each is contiguous.
         self._components = [np.ascontiguousarray(vectors[..., axis]) for axis in range(3)]
         self._voxel = float(grid.spacing.min())
-        self._affine = self._seeds = self._folds = None
+        self._affine = self._seeds = self._folds = self._flow = None
 
     def transform_points(self, points):
         """Where points move to.
@@ -97,21 +100,35 @@ class DisplacementField:
         shape = np.shape(points)[:-1]
         return found.reshape(*shape, 3), residual.reshape(shape), status.reshape(shape)
 
+    def inverse_vectors_on(self, grid, guess=None):
+        """Displacements of the inverse at the voxel centres of a grid.
+
+        Args:
+            grid: Grid, usually the moving image's.
+            guess: transform that nearly is the inverse, from which it is found sooner; by
+                default the inverse of the best affine approximation.
+        Returns: (vectors [D, H, W, 3] float32 mm, status [D, H, W] uint8 without regard to folds).
+        Raises: ValueError: if the field maps the volume into a plane.
+        """
+        vectors = np.empty((*grid.shape, 3), np.float32)
+        status = np.empty(grid.shape, np.uint8)
+        for slab in slabs(grid.shape):
+            points = grid.points(slab)
+            found, status[slab] = self._inverted_together(points, guess)
+            vectors[slab] = found - points
+        return vectors, status
+
     def inverse_on(self, grid):
-        """The inverse at the voxel centres of a grid.
+        """The inverse at the voxel centres of a grid, with its error and where it folds.
 
         Args: grid: Grid, usually the moving image's.
         Returns: InverseField.
         Raises: ValueError: if the field maps the volume into a plane.
         """
-        vectors = np.empty((*grid.shape, 3), np.float32)
+        vectors, status = self.inverse_vectors_on(grid)
         residual = np.empty(grid.shape, np.float32)
-        status = np.empty(grid.shape, np.uint8)
         for slab in slabs(grid.shape):
             points = grid.points(slab)
-            found, _, state = self._inverted(points.reshape(-1, 3))
-            status[slab] = state.reshape(points.shape[:-1])
-            vectors[slab] = found.reshape(points.shape) - points
             back = self.transform_points(points + vectors[slab])  # of what will be written
             residual[slab] = np.linalg.norm(back - points, axis=-1)
         to_index = np.linalg.inv(grid.affine)
@@ -123,6 +140,32 @@ class DisplacementField:
         for (d0, h0, w0), (d1, h1, w1) in zip(low, high):
             status[d0:d1, h0:h1, w0:w1] = Status.FOLDED
         return InverseField(grid, vectors, residual, status)
+
+    def _inverted_together(self, targets, guess):
+        """(points [d, h, w, 3], status [d, h, w]) of a slab of targets, without regard to folds.
+
+        All are solved at once (`rcn_tf.fields.invert_on`); what that misses, one by one.
+        """
+        from rcn_tf.fields import invert_on  # loads TensorFlow, which points alone do not need
+
+        to_index = np.linalg.inv(self.grid.affine)[:3, :3]
+        if self._flow is None:
+            flow = np.stack(self._components, axis=-1) @ to_index.T
+            self._flow = flow[None].astype(np.float32)
+        matrix, offset = self._inverse_affine()
+        index = self.grid.point_to_index(targets)
+        near = targets @ matrix.T + offset if guess is None else guess.transform_points(targets)
+        start = self.grid.point_to_index(near) - index
+        linear = to_index @ matrix @ np.linalg.inv(to_index)
+        arrays = (index[None], self._flow, start[None], linear)
+        found, missed = invert_on(*(array.astype(np.float32) for array in arrays))
+        found, again = found.numpy()[0], missed.numpy()[0] > _CLOSE
+        points = self.grid.index_to_point(found)
+        within = inside(self.grid.shape, found)
+        status = np.where(within, Status.OK, Status.OUTSIDE).astype(np.uint8)
+        if again.any():
+            points[again], _, status[again] = self._inverted(targets[again])
+        return points, status
 
     def _inverted(self, targets):
         """(points [N, 3], error [N] mm, status [N]) without regard to folds."""

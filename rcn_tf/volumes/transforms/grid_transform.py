@@ -59,8 +59,9 @@ class GridTransform:
     def inverse(self):
         """Transform from the moving image's space to the fixed one's.
 
-        Its flow lives on the moving network grid: g(y) = -flow(y + g(y)), by fixed-point
-        iteration. Where the flow folds no inverse exists and the result is approximate.
+        Its flow lives on the moving network grid, g(y) = -flow(y + g(y)) at its voxels and linear
+        between them, where the inverse is not: it is near, and what is written at full resolution
+        is solved for from there (`DisplacementField.inverse_on`).
         """
         inverse_flow, _ = invert(self.flow[None])
         return GridTransform(self.moving_grid, self.fixed_grid, np.asarray(inverse_flow)[0])

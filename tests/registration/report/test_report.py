@@ -22,7 +22,7 @@ def result():
 
 @pytest.fixture(scope="module")
 def views(result):
-    return fig.make_views(result, blob())
+    return fig.make_views(result)
 
 
 def panels(figure):
@@ -52,7 +52,7 @@ def test_a_failed_registration_looks_like_one():
     flow = np.zeros((*SHAPE, 3), np.float32)
     flow[..., 0] = 9
     failed = register_pair(KnownNetwork(flow), {}, blob(), blob() * 3 + 5, force=True)
-    shown = panels(fig.difference_figure(fig.make_views(failed, blob())))[0]
+    shown = panels(fig.difference_figure(fig.make_views(failed)))[0]
     before, _, after = (np.asarray(column[0].get_array()) for column in shown)
     assert np.abs(before).max() < 0.02
     assert np.abs(after).max() > 0.5
@@ -100,9 +100,9 @@ def test_labels_are_shown_where_there_are_any(result):
     labelled = register_pair(
         KnownNetwork(flow), {}, blob(), blob(), fixed_labels=labels, moving_labels=labels
     )
-    views = fig.make_views(labelled, blob())
+    views = fig.make_views(labelled)
     assert list(views.labels) == ["fixed", "after"]
     np.testing.assert_array_equal(views.labels["fixed"].array, views.labels["after"].array)
     assert len(fig.labels_figure(views).axes) == 6
     assert "<h2>Labels</h2>" in render_report(views, labelled.metrics, {})
-    assert not fig.make_views(result, blob()).labels
+    assert not fig.make_views(result).labels
