@@ -132,6 +132,7 @@ def invert_on(
         origins: [B, *grid, R], same dtype; origin + flow(origin) is the target.
         residual: [B, *grid], how far that is missed, voxels.
     """
+    targets, flow, start, linear = map(tf.convert_to_tensor, (targets, flow, start, linear))
     own = identity_grid(targets.shape[1:-1], targets.dtype)
     lookup, moved = targets - own, start
     for _ in range(_SWEEPS):
