@@ -6,6 +6,9 @@ import numpy as np
 def correlation(a, b):
     """Correlation coefficient over all voxels; invariant to linear changes of intensity.
 
+    >>> correlation([[0, 1, 2]], [[1, 3, 5]])
+    1.0
+
     Args: a, b: images of one shape, any number type.
     Returns: float in [-1, 1]; NaN if either image is constant.
     Raises: ValueError: if the shapes differ.
