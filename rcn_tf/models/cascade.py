@@ -113,7 +113,7 @@ class RecursiveCascade(RegistrationModel):
         """The stages' networks in order, the affine one first where there is one."""
         return ([self.affine] if self.affine is not None else []) + self.dense
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # names its options
         self,
         fixed,
         moving,

@@ -151,7 +151,7 @@ class RegistrationOutput(tf.experimental.ExtensionType):
         elif total is None and not self.stages:
             total_flow = flow
         else:
-            total_flow = fields.affine_flow(*affine, self.flow.shape[1:-1])
+            total_flow = fields.affine_flow(affine[0], affine[1], self.flow.shape[1:-1])
         return self._with(
             flow, total_flow, name, "affine", extras, (matrix, offset), affine or (None, None)
         )

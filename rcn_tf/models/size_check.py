@@ -7,18 +7,22 @@ compared with the memory that there is.
 
 import inspect
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from rcn_tf.files.whole_files import physical_memory
 from rcn_tf.training.available_memory import available_memory
 
+if TYPE_CHECKING:
+    from rcn_tf.models.model import RegistrationModel  # which imports this module
+
 _FLOAT = 4  # bytes
 _SMALL, _ABSURD = 0.2, 1000  # of the machine's memory: not traced, for either reason
 _MOST = 100_000  # of any whole number among the arguments but the sizes of the volume
 
 
-def check_network(cls: type, network: Mapping) -> None:
+def check_network(cls: "type[RegistrationModel]", network: Mapping) -> None:
     """Checks the arguments of a model that come from a file.
 
     Args: cls: RegistrationModel. network: its arguments, as its `get_config` returns them.
@@ -37,7 +41,7 @@ def check_network(cls: type, network: Mapping) -> None:
         raise ValueError(_too_large(network, needed, available))
 
 
-def check_values(cls: type, network: Mapping) -> None:
+def check_values(cls: "type[RegistrationModel]", network: Mapping) -> None:
     """The part of `check_network` that takes no time.
 
     Raises: ValueError: a value of the wrong type or range, or beyond any reason for this machine.
@@ -64,7 +68,7 @@ def check_values(cls: type, network: Mapping) -> None:
         raise ValueError(f"{largest!s:.40} is beyond what an argument of a network can be.")
 
 
-def traced_bytes(cls: type, network: Mapping) -> int:
+def traced_bytes(cls: "type[RegistrationModel]", network: Mapping) -> int:
     """What a model needs at least: weights, every stage's flows, the largest map twice.
 
     Made in a graph, where nothing is allocated.
