@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from rcn_tf.losses.objective import registration_losses
 from rcn_tf.models.output import unregistered
 
 SHAPE = (9, 12, 14)
@@ -102,6 +103,16 @@ def test_additive_and_total_updates(moving, steps, rng):
     before = apply_steps(moving, steps[:1])
     np.testing.assert_allclose(before.then(flow, update="add").flow, before.flow + flow, atol=1e-6)
     np.testing.assert_array_equal(before.then(flow, update="replace").flow, flow)
+
+
+def test_smoothness_is_that_of_each_stages_own_flow(moving, rng):
+    first, second = small_flow(rng), small_flow(rng)
+    out = unregistered(moving).then(first).then(second)
+    terms = registration_losses(out, moving)
+    for name, flow in (("dense_1", first), ("dense_2", second)):
+        squares = sum(np.sum(np.diff(flow[0], axis=axis) ** 2) for axis in range(3))
+        expected = 0.5 * squares / flow.size
+        np.testing.assert_allclose(terms[f"{name}/smoothness"], [expected], rtol=1e-4)
 
 
 def test_mistakes_are_named(moving, rng):

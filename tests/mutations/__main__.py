@@ -4,9 +4,9 @@
     python -m tests.mutations --only warp     those whose name holds "warp"
     python -m tests.mutations --check         only that every fault still fits the sources
 
-Exit code 1 if a fault is missed or no longer fits. The tests of a fault must pass without it. They
-run in a fork of a process that has imported TensorFlow but nothing of this project, so that the
-copy is what is tested.
+Exit code 1 if a fault is missed or no longer fits, or its tests fail without it (BROKEN). Tests run
+in a fork of a process that has imported TensorFlow but nothing of this project, so that they see
+the copy.
 """
 
 import argparse
