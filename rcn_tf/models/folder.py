@@ -12,6 +12,7 @@ lie there (`weights.before`), and is written again without the latter when they 
 
 from __future__ import annotations
 
+import inspect
 import pathlib
 import platform
 import subprocess
@@ -94,7 +95,9 @@ def describe(model) -> dict:
 
 
 def count_parameters(folder):
-    """Number of weights in a model folder: (all, those of the dense stages).
+    """Number of weights in a model folder: (all, those without a cascade's affine stage).
+
+    It is read off `weights.h5`; no code of the model is imported.
 
     Raises: FileNotFoundError, ValueError: there is no `weights.h5`, or it is not HDF5.
     """
@@ -138,11 +141,13 @@ def load_with_config(
     config, arrays = _read_consistently(folder)
     where = folder / "config.json"
     network = dict(config["network"])
+    trust.check_import(trust.code_of(config), config, trust_code, where)
     if precision is not None:
         network["precision"] = precision
-    trust.check_import(trust.code_of(config), config, trust_code, where)
     try:
         made = model_class(config.get("model", CASCADE))
+        if precision == "float32" and "precision" not in inspect.signature(made).parameters:
+            del network["precision"]  # it computes in nothing else
         check_network(made, network)
         model = made(**network)
     except (TypeError, ValueError) as error:

@@ -110,11 +110,13 @@ class RegistrationModel(keras.Model):
 
         Returns: RegistrationOutput.
 
-        Raises: TypeError, ValueError: as `checked_pair` and `checked_options`.
+        Raises: TypeError, ValueError: as `checked_pair`, `checked_options` and `check_output`.
         """
         fixed, moving = checked_pair(fixed, moving, self.volume_shape)
         options = checked_options(self, options)
-        return super().__call__(fixed, moving, training=training, options=options)
+        output = super().__call__(fixed, moving, training=training, options=options)
+        check_output(output, self.volume_shape, type(self).__name__)
+        return output
 
     def call(self, fixed, moving, training, options):
         """What `__call__` runs once the inputs are checked."""
@@ -243,7 +245,6 @@ def stages_of(model, **options) -> tuple[tuple[str, str], ...]:
 
     def trace(fixed, moving):
         output = model(fixed, moving, **options)
-        check_output(output, tuple(model.volume_shape), type(model).__name__)
         found.extend((stage.name, stage.kind) for stage in output.stages)
         return output.flow
 

@@ -142,8 +142,16 @@ class RegistrationOutput(tf.experimental.ExtensionType):
 
         Returns: RegistrationOutput with one stage more.
 
-        Raises: ValueError: the name is taken.
+        Raises: ValueError: the name is taken, or a shape is wrong.
         """
+        matrix, offset = tf.convert_to_tensor(matrix), tf.convert_to_tensor(offset)
+        for what, tensor, wanted in (
+            ("matrix", matrix, (None, self.rank, self.rank)),
+            ("offset", offset, (None, self.rank)),
+        ):
+            if not tensor.shape.is_compatible_with(wanted):
+                shape = ", ".join(map(str, wanted[1:]))
+                raise ValueError(f"`{what}` must have shape [B, {shape}]; got {tensor.shape}.")
         flow = fields.affine_flow(matrix, offset, self.flow.shape[1:-1])
         affine = total or self._total_affine(matrix, offset)
         if affine is None:

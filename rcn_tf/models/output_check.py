@@ -29,10 +29,15 @@ def check_output(output: Any, volume_shape: tuple, who: str) -> None:
     flow, image = (None, *volume_shape, rank), (None, *volume_shape, 1)
     named = [("the total flow", output.flow, flow), ("`warped`", output.warped, image)]
     for stage in output.stages:
+        where = f"of stage {stage.name!r}"
         named += [
-            (f"the flow of stage {stage.name!r}", stage.flow, flow),
-            (f"the total flow of stage {stage.name!r}", stage.total_flow, flow),
-            (f"`matrix` of stage {stage.name!r}", stage.matrix, (None, rank, rank)),
+            (f"the flow {where}", stage.flow, flow),
+            (f"the total flow {where}", stage.total_flow, flow),
+            (f"`warped` {where}", stage.warped, image),
+            (f"`matrix` {where}", stage.matrix, (None, rank, rank)),
+            (f"`offset` {where}", stage.offset, (None, rank)),
+            (f"`total_matrix` {where}", stage.total_matrix, (None, rank, rank)),
+            (f"`total_offset` {where}", stage.total_offset, (None, rank)),
         ]
     for what, tensor, wanted in named:
         if tensor is not None and not tensor.shape.is_compatible_with(wanted):

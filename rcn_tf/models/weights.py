@@ -9,6 +9,7 @@ of this project go in by one way.
 import pathlib
 from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from rcn_tf.files.kinds import because
@@ -100,10 +101,10 @@ def set_weights(variables: Mapping, arrays: Mapping, concerns=lambda _: True) ->
         )
     values = {name: arrays[name] for name in variables}
     for name, variable in variables.items():  # all are checked before any is set
-        if tuple(values[name].shape) != tuple(variable.shape):
+        if np.shape(values[name]) != tuple(variable.shape):
             raise ValueError(
                 f"weight {name!r} must have shape {tuple(variable.shape)}; "
-                f"got {tuple(values[name].shape)}."
+                f"got {np.shape(values[name])}."
             )
     for name, variable in variables.items():
         variable.assign(tf.cast(values[name], variable.dtype))

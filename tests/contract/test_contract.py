@@ -1,7 +1,9 @@
 """What every registration model must hold, run for each row of `descriptors`."""
 
+import importlib
 import inspect
 import json
+import pkgutil
 
 import h5py
 import numpy as np
@@ -10,6 +12,7 @@ import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
 import rcn_tf
+import rcn_tf.models
 from rcn_tf.export.saved_model import export_model
 from rcn_tf.files.whole_files import write_json
 from rcn_tf.losses.objective import RCN_WEIGHTS, registration_losses
@@ -19,6 +22,7 @@ from rcn_tf.models.model import stages_of
 from rcn_tf.training.config import TrainingConfig
 from rcn_tf.training.loop import train
 from tests.contract.descriptors import DESCRIPTORS
+from tests.contract.small_models import PlanarShift, ThreeAffineSteps
 
 PLANAR = [row for row in DESCRIPTORS if row.planar is not None]
 FIRST = list({row.cls: row for row in reversed(DESCRIPTORS)}.values())  # of each class
@@ -59,11 +63,65 @@ def disturbed(model, seed=0):
     return model
 
 
-def test_every_public_model_has_a_row():
+def test_every_model_of_the_package_has_a_row():
+    """Those of `MODELS`, and what else is a model in a module of `rcn_tf.models`."""
     tested = {row.cls for row in DESCRIPTORS}
     for name in MODELS:
         assert model_class(name) in tested, f"{name} needs a row in tests/contract/descriptors.py"
         assert getattr(rcn_tf, name) is model_class(name)
+    for module in pkgutil.iter_modules(rcn_tf.models.__path__):
+        found = vars(importlib.import_module(f"rcn_tf.models.{module.name}")).values()
+        for cls in found:
+            if isinstance(cls, type) and issubclass(cls, rcn_tf.RegistrationModel):
+                own = cls is rcn_tf.RegistrationModel or cls in tested
+                assert own, f"{cls.__name__} needs a row in tests/contract/descriptors.py"
+
+
+def test_rows_are_not_stale():
+    known = {model_class(name) for name in MODELS} | {PlanarShift, ThreeAffineSteps}
+    for row in DESCRIPTORS:
+        assert row.cls in known, f"{row.cls.__name__} is no model any more"
+
+
+class Broken(rcn_tf.RegistrationModel):
+    """Returns whatever it is told to."""
+
+    SMALLEST = 8
+
+    def __init__(self, returned):
+        super().__init__((8, 9))
+        self.returned = returned
+
+    def register(self, fixed, moving):
+        return self.returned(rcn_tf.unregistered(moving))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda out: out.flow, "model Broken must return a RegistrationOutput"),
+        (lambda out: out, "model Broken returns an output without stages"),
+        (lambda out: out.then(tf.zeros((1, 8, 9, 3))), r"`flow` must have the output's shape"),
+        (
+            lambda out: out.then(out.flow, name="a").then(out.flow, name="a"),
+            "two stages are called 'a'",
+        ),
+        (
+            lambda out: out.then_affine(tf.zeros((1, 3, 3)), tf.zeros((1, 2))),
+            r"`matrix` must have shape \[B, 2, 2\]",
+        ),
+        (
+            lambda out: rcn_tf.RegistrationOutput(
+                out.flow, out.warped, (rcn_tf.StageOutput(out.flow, out.flow, out.flow),)
+            ),
+            r"`warped` of stage 'dense_1' must have shape \[B, 8, 9, 1\]; got \(1, 8, 9, 2\)",
+        ),
+    ],
+)
+def test_an_output_that_breaks_the_contract_is_one_line(returned, message):
+    image = tf.zeros((1, 8, 9, 1))
+    with pytest.raises(ValueError, match=message):
+        Broken(returned)(image, image)
 
 
 @each_model

@@ -26,7 +26,13 @@ class Fault(NamedTuple):
 WARP = ("tests/custom_ops/test_sampling.py",)
 NATIVE = ("tests/custom_ops/test_presence.py", *WARP)  # a faulty op may fail its own check
 FIELDS = ("tests/test_fields.py",)
-LOSS_FILES = ("tests/losses/test_losses.py", "tests/losses/test_objective.py")
+LOSS_FILES = (
+    "tests/losses/test_rcn_terms.py",
+    "tests/losses/test_similarity.py",
+    "tests/losses/test_regularity.py",
+    "tests/losses/test_supervision.py",
+)
+OBJECTIVE = ("tests/losses/test_objective.py",)
 OUTPUTS = ("tests/models/test_output.py",)
 CASCADE = ("tests/models/test_cascade.py",)
 METRICS = (
@@ -49,7 +55,7 @@ TRAINING = ("tests/training/test_optimizers.py", "tests/training/test_step.py")
 PYTHON_WARP = "custom_ops/python_backend.py"
 CC = "custom_ops/cc/trilinear.h"
 OUTPUT = "rcn_tf/models/output.py"
-TERMS = "rcn_tf/losses/terms.py"
+LOSSES = "rcn_tf/losses"
 
 FAULTS = (
     # The warp
@@ -106,22 +112,22 @@ FAULTS = (
     Fault(
         "affine flow: matrix transposed",
         "rcn_tf/fields.py",
-        "matrix[:, None, None, None, :, k]",
-        "matrix[:, None, None, None, k, :]",
+        "tf.reshape(matrix[:, :, k], vector)",
+        "tf.reshape(matrix[:, k, :], vector)",
         FIELDS,
     ),
     Fault(
         "invert: sign",
         "rcn_tf/fields.py",
-        "better = 0.5 * (inverse - warp(flow, inverse))",
-        "better = 0.5 * (inverse + warp(flow, inverse))",
+        "error = -(found + flow_at(found))",
+        "error = -(found - flow_at(found))",
         FIELDS,
     ),
     Fault(
         "invert: residual is zero",
         "rcn_tf/fields.py",
-        "return inverse, tf.norm(compose(flow, inverse), axis=-1)",
-        "return inverse, tf.zeros_like(flow[..., 0])",
+        "    return found, residual\n",
+        "    return found, 0 * residual\n",
         FIELDS,
     ),
     Fault(
@@ -148,56 +154,56 @@ FAULTS = (
     Fault(
         "Jacobian: without the identity",
         "rcn_tf/fields.py",
-        "(columns[k] + tf.eye(3, dtype=flow.dtype)[k] for k in range(3))",
-        "(columns[k] for k in range(3))",
+        "columns.append(difference + tf.eye(rank, dtype=flow.dtype)[axis])",
+        "columns.append(difference)",
         FIELDS,
     ),
     # Losses
     Fault(
         "similarity: not centred",
-        TERMS,
-        "return flat - tf.reduce_mean(flat, axis=-1, keepdims=True)",
-        "return flat",
+        f"{LOSSES}/similarity.py",
+        "- tf.reduce_mean(flat, axis=-1, keepdims=True)",
+        "",
         LOSS_FILES,
     ),
     Fault(
         "smoothness: twice as large",
-        TERMS,
-        "return 0.5 * squared_differences(flow)",
-        "return squared_differences(flow)",
+        f"{LOSSES}/regularity.py",
+        "return 0.5 * squared_differences(volume)",
+        "return squared_differences(volume)",
         LOSS_FILES,
     ),
     Fault(
         "determinant: of A instead of I + A",
-        TERMS,
+        f"{LOSSES}/affine.py",
         "linear = _plus_identity(tf.cast(matrix, tf.float64))\n    return",
         "linear = tf.cast(matrix, tf.float64)\n    return",
         LOSS_FILES,
     ),
     Fault(
         "orthogonality: the inverse eigenvalues left out",
-        TERMS,
-        "loss = trace + (1 + eps) ** 2 * minors / _determinant(gram)",
-        "loss = trace + (1 + eps) ** 2 * 3",
+        f"{LOSSES}/affine.py",
+        "inverses = (1 + eps) ** 2 * minors / _determinant(gram)",
+        "inverses = (1 + eps) ** 2 * rank",
         LOSS_FILES,
     ),
     Fault(
         "invertibility: one of two round trips",
-        TERMS,
+        f"{LOSSES}/consistency.py",
         "trips = [compose(forward, backward), compose(backward, forward)]",
         "trips = [compose(forward, backward)]",
         LOSS_FILES,
     ),
     Fault(
         "invertibility: the whole volume instead of its centre",
-        TERMS,
-        "quarters = [size // 4 for",
-        "quarters = [0 * size for",
+        f"{LOSSES}/consistency.py",
+        "along(field, axis, size // 4, size - size // 4)",
+        "along(field, axis, 0, size)",
         LOSS_FILES,
     ),
     Fault(
         "endpoint error: mean of squares",
-        TERMS,
+        f"{LOSSES}/supervision.py",
         "tf.where(positive, tf.sqrt(tf.where(positive, squared, 1.0)), 0.0)",
         "tf.where(positive, squared, 0.0)",
         LOSS_FILES,
@@ -207,21 +213,21 @@ FAULTS = (
         "rcn_tf/losses/objective.py",
         "sum(factors[name] * term for name, term in terms.items())",
         "sum(term for name, term in terms.items())",
-        LOSS_FILES,
+        OBJECTIVE,
     ),
     Fault(
         "objective: similarity of the first stage",
         "rcn_tf/losses/objective.py",
-        "return losses.similarity(fixed, output.warped)",
-        "return losses.similarity(fixed, output.stages[0].warped)",
-        LOSS_FILES,
+        "return function(fixed, (stage or output).warped, **parameters)",
+        "return function(fixed, output.stages[0].warped, **parameters)",
+        OBJECTIVE,
     ),
     Fault(
         "objective: smoothness of the total flow",
         "rcn_tf/losses/objective.py",
-        "return losses.smoothness(stage.flow)",
-        "return losses.smoothness(stage.total_flow)",
-        (*LOSS_FILES, *OUTPUTS),
+        "return function((stage or output).flow, **parameters)",
+        "return function(total_flow, **parameters)",
+        (*OBJECTIVE, *OUTPUTS),
     ),
     # The output of a model and the cascade
     Fault(
@@ -326,8 +332,8 @@ FAULTS = (
     Fault(
         "surface distance: voxels instead of millimetres",
         "rcn_tf/metrics/surface.py",
-        "return np.argwhere(mask & ~binary_erosion(mask)) @ to_mm.T",
-        "return np.argwhere(mask & ~binary_erosion(mask)).astype(float)",
+        "_surface_points(a) @ to_mm.T, _surface_points(b) @ to_mm.T",
+        "_surface_points(a), _surface_points(b)",
         METRICS,
     ),
     Fault(
@@ -390,8 +396,8 @@ FAULTS = (
     Fault(
         "augmentation: landmarks move with the flow",
         "rcn_tf/data/augmentation.py",
-        "moved = points - sample_flow(flow, np.clip(moved, 0, limit))",
-        "moved = points + sample_flow(flow, np.clip(moved, 0, limit))",
+        "fields.invert_points(points, flow)",
+        "fields.invert_points(points, -flow)",
         AUGMENTATION,
     ),
     Fault(
@@ -533,8 +539,8 @@ FAULTS = (
     Fault(
         "step: the reversed pair is the pair itself",
         "rcn_tf/training/step.py",
-        "model(moving, fixed, **options)",
-        "model(fixed, moving, **options)",
+        "model(moving, fixed, training=True, **options)",
+        "model(fixed, moving, training=True, **options) ",
         TRAINING,
     ),
     Fault(
@@ -547,9 +553,30 @@ FAULTS = (
     Fault(
         "memory: the optimiser's moments left out",
         "rcn_tf/training/memory.py",
-        "optimizer=SLOTS[config.optimizer.name] * trained,",
-        "optimizer=0 * trained,",
+        "optimizer=SLOTS[config.optimizer.name] * traced.trained,",
+        "optimizer=0 * traced.trained,",
         ("tests/training/test_memory.py",),
+    ),
+    Fault(
+        "phases: the second one begins with the first one's rate",
+        "rcn_tf/training/phases.py",
+        "tf.where(step >= start, own, value)",
+        "tf.where(step >= start, value, value)",
+        ("tests/training/test_phases.py",),
+    ),
+    Fault(
+        "phases: frozen parts are trained",
+        "rcn_tf/training/phases.py",
+        'trained -= set(_named(model, self.freeze, "freeze"))',
+        '_named(model, self.freeze, "freeze")',
+        ("tests/training/test_phases.py",),
+    ),
+    Fault(
+        "planes: displacement along the wrong axis",
+        "rcn_tf/registration/plane.py",
+        "return np.expand_dims(np.insert(flow, axis, 0, axis=-1), axis)",
+        "return np.expand_dims(np.insert(flow[..., ::-1], axis, 0, axis=-1), axis)",
+        ("tests/contract/test_files.py",),
     ),
     # The native op, which is built anew for each
     Fault(
