@@ -133,10 +133,12 @@ def plain_pairs(config):
 
 def pipeline_pairs(config, augment, cached):
     """Batches of one pair from the training pipeline, without end."""
+    from rcn_tf.data.dataset_config import load_dataset_config
     from rcn_tf.data.pipeline import training_dataset
+    from rcn_tf.data.scans import ScanStore
 
-    cache = 2 << 30 if cached else 0
-    data = training_dataset(config, batch_size=1, augment=augment, cache_bytes=cache)
+    store = ScanStore(load_dataset_config(config), 2 << 30 if cached else 0, annotations=False)
+    data = training_dataset(config, batch_size=1, augment=augment, store=store)
     return iter(data.batches())
 
 

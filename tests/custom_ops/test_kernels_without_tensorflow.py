@@ -141,7 +141,7 @@ def test_volumes_beyond_32_bit_indices(host_library, kernels):
 
 CHECKED = """
 import sys, numpy as np
-from custom_ops import kernels_without_tensorflow
+from custom_ops import kernels_without_tensorflow as plain
 rng = np.random.default_rng(0)
 for kernels in ("cpu", "voxel"):
     library = plain.HostLibrary(sys.argv[1], kernels, threads=3)

@@ -112,6 +112,10 @@ def test_reference_flows_of_demons_reduce_the_difference(tmp_path):
     from tests.training.study import write_study
 
     write_study(tmp_path)
+    with h5py.File(tmp_path / "scans.h5", "r+") as pack:  # one scan, moved along two axes
+        first = pack["s0/volume"][...]
+        for k in range(1, 4):
+            pack[f"s{k}/volume"][...] = np.roll(first, (2 * k, -k), axis=(0, 2))
     out = tmp_path / "flows.h5"
     arguments = ("--data", tmp_path / "data.json", "--subset", "train", "--out", out)
     text = run("examples/make_reference_flows.py", *arguments)
