@@ -1,9 +1,25 @@
-"""Networks of known flow, for tests of what is done with flows; `base` of a RecursiveCascade."""
+"""Small networks for tests, each a `base` of a RecursiveCascade: of known flow or known size."""
 
 import numpy as np
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
+
+
+class OneConvolution(keras.Model):
+    """Learns, is traced in no time, and its memory can be counted by hand."""
+
+    def __init__(self, *, channels, flow_multiplier, init, name):
+        super().__init__(name=name, autocast=False)
+        del init
+        self.scale = flow_multiplier
+        self.hidden = keras.layers.Conv3D(
+            channels, 3, padding="same", activation="relu", name="hidden"
+        )
+        self.flow = keras.layers.Conv3D(3, 1, dtype="float32", name="flow")
+
+    def call(self, fixed, moving):
+        return self.flow(self.hidden(tf.concat([fixed, moving], axis=-1))) * self.scale
 
 
 class Waves(keras.Model):

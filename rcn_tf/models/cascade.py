@@ -58,6 +58,7 @@ class RecursiveCascade(RegistrationModel):
         "recompute": RECOMPUTE,
     }
     TRAINING_DEFAULTS = {"n_cascades": 10}
+    REPEATED = "n_cascades"
 
     def __init__(
         self,

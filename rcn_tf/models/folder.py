@@ -33,7 +33,7 @@ from rcn_tf.files.whole_files import (
 )
 from rcn_tf.models import CASCADE, model_class, model_name, trust
 from rcn_tf.models.size_check import check_network
-from rcn_tf.models.weights import set_weights
+from rcn_tf.models.weights import by_layer_order, set_weights
 
 FORMAT_VERSION = 1
 DEFAULT_MODEL = pathlib.Path(__file__).parents[1] / "default_model"
@@ -153,7 +153,8 @@ def load_with_config(
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: bad `network`: {error}") from error
     try:
-        set_weights(model.named_weights(), arrays)
+        variables = model.named_weights()
+        set_weights(variables, by_layer_order(arrays, variables))
     except (KeyError, ValueError) as error:
         raise type(error)(f"{folder / 'weights.h5'}: {error.args[0]}") from error
     model.saved_config = config

@@ -76,6 +76,8 @@ class RegistrationModel(keras.Model):
         SMALLEST: smallest size of an axis.
         CALL_OPTIONS: {name: CallOption}, the keyword arguments of `register`.
         TRAINING_DEFAULTS: {argument: value} where a training's default differs from the class's.
+        REPEATED: the argument, if there is one, of which each unit from the second on adds the
+            same weights and the same last stages. A long model is then sized by two short ones.
 
     Raises:
         ValueError: the volume shape is not of an allowed rank or too small.
@@ -86,6 +88,7 @@ class RegistrationModel(keras.Model):
     SMALLEST: int = MIN_SIZE
     CALL_OPTIONS: Mapping[str, CallOption] = {}
     TRAINING_DEFAULTS: Mapping[str, Any] = {}
+    REPEATED: str = ""
 
     saved_config: Mapping[str, Any] = {}
     """The config of the folder that the model was loaded from."""

@@ -7,6 +7,7 @@ of this project go in by one way.
 """
 
 import pathlib
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -108,6 +109,39 @@ def set_weights(variables: Mapping, arrays: Mapping, concerns=lambda _: True) ->
             )
     for name, variable in variables.items():
         variable.assign(tf.cast(values[name], variable.dtype))
+
+
+def by_layer_order(arrays: Mapping, variables: Mapping) -> Mapping:
+    """Arrays under the names of a model whose layers Keras has numbered differently.
+
+    Keras numbers the layers that nobody named from the start of the process on, so that "conv3d_1"
+    of a folder may be "conv3d_7" of the model. Layers of equal names are then matched in order.
+
+    Args: arrays: {name: array}. variables: {name: tf.Variable}.
+    Returns: the arrays as they are where their names fit already, or do not fit in this way either.
+    """
+    if set(arrays) == set(variables):
+        return arrays
+    theirs, ours = _by_order(arrays), _by_order(variables)
+    if set(theirs) != set(ours):
+        return arrays
+    return {name: arrays[theirs[place]] for place, name in ours.items()}
+
+
+def _by_order(names):
+    """{(path to the layer, its name without a number, its place among those, kind): name}."""
+    layers, numbers = {}, {}
+    for name in names:
+        *path, layer, kind = name.split("/")
+        base, number = re.fullmatch(r"(.*?)(?:_(\d+))?", layer).groups()
+        number = int(number) if number else 0
+        layers[name] = tuple(path), base, number, kind
+        numbers.setdefault(base, set()).add(number)
+    place = {base: sorted(found).index for base, found in numbers.items()}
+    return {
+        (path, base, place[base](number), kind): name
+        for name, (path, base, number, kind) in layers.items()
+    }
 
 
 class _Checkpoint(Mapping):

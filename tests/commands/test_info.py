@@ -68,7 +68,7 @@ def test_memory_of_a_config_has_the_datas_shape(tmp_path, capsys):
     data.update(image_type="brain", schemes={"1": {"train": 1.0}}, subsets={"train": ["a", "b"]})
     (tmp_path / "data.json").write_text(json.dumps(data))
     config = tmp_path / "train.yaml"
-    config.write_text("data: {config: data.json}\nnetwork: {channels: 1, n_cascades: 1}\n")
+    config.write_text("data: {config: data.json}\nnetwork: {base: voxelmorph, n_cascades: 1}\n")
     assert main(["info", "--memory", str(config)]) == 0
     assert "32 x 36 x 40 voxels, batch 4" in capsys.readouterr().out
     assert main(["info", "--memory", "vtn_2_liver", "--data", str(tmp_path / "data.json")]) == 0

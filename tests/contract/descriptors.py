@@ -20,6 +20,7 @@ class Descriptor:
         options: call options that are not the defaults, and the stages that they give.
         planar: arguments for planes, where the model is made for volumes and planes.
         loss: objective that all its weights have a gradient of.
+        heavy: tracing it takes seconds, so that its longest tests are slow ones.
     """
 
     cls: type
@@ -30,6 +31,7 @@ class Descriptor:
     option_stages: tuple = ()
     planar: Optional[Mapping[str, Any]] = None
     loss: Optional[Mapping] = None
+    heavy: bool = False
 
     @property
     def name(self):
@@ -56,6 +58,7 @@ DESCRIPTORS = (
         options={"n_repeats": 2, "diffeomorphic": True},
         option_stages=REPEATED,
         planar={"base": "voxelmorph", "n_cascades": 2, "volume_shape": (33, 40), **SMALL},
+        heavy=True,
     ),
     Descriptor(
         RecursiveCascade,
@@ -65,6 +68,7 @@ DESCRIPTORS = (
         options={"n_repeats": 2},
         option_stages=REPEATED,
         planar={"base": "vtn", "n_cascades": 2, "volume_shape": (40, 35), **SMALL},
+        heavy=True,
     ),
     Descriptor(
         PlanarShift,

@@ -26,7 +26,18 @@ from tests.contract.small_models import PlanarShift, ThreeAffineSteps
 
 PLANAR = [row for row in DESCRIPTORS if row.planar is not None]
 FIRST = list({row.cls: row for row in reversed(DESCRIPTORS)}.values())  # of each class
-each_model = pytest.mark.parametrize("row", DESCRIPTORS, ids=lambda row: row.name)
+
+
+def of_rows(rows, slow_where_heavy=False):
+    """A test of each row; of a heavy model perhaps a slow one."""
+    marks = {True: [pytest.mark.slow], False: []}
+    return pytest.mark.parametrize(
+        "row",
+        [pytest.param(r, marks=marks[slow_where_heavy and r.heavy], id=r.name) for r in rows],
+    )
+
+
+each_model = of_rows(DESCRIPTORS)
 
 
 def smooth_pair(shape, batch=1, seed=0):
@@ -183,7 +194,7 @@ def test_saved_and_loaded(row, made, tmp_path):
             np.testing.assert_array_equal(file[name], variable)
 
 
-@each_model
+@of_rows(DESCRIPTORS, slow_where_heavy=True)
 def test_exported_and_loaded_in_plain_tensorflow(row, made, tmp_path):
     model = made(row)
     export_model(model, tmp_path / "saved", config={}, **row.options)
@@ -220,7 +231,7 @@ def test_the_gradient_reaches_every_weight_and_a_step_lowers_the_loss(row):
     assert after < before
 
 
-@pytest.mark.parametrize("row", PLANAR, ids=lambda row: row.name)
+@of_rows(PLANAR)
 def test_planes(row):
     model = disturbed(row.cls(**row.planar))
     fixed, moving = smooth_pair(model.volume_shape, batch=2)
@@ -260,7 +271,7 @@ def study(tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize("row", FIRST, ids=lambda row: row.name)
+@of_rows(FIRST, slow_where_heavy=True)
 def test_trained_resumed_and_validated(row, study, tmp_path):
     """Two steps at once and one by one end with the same weights, bit for bit."""
     arguments = {k: v for k, v in row.arguments.items() if k != "volume_shape"}
@@ -272,6 +283,7 @@ def test_trained_resumed_and_validated(row, study, tmp_path):
         "network": arguments,
         "data": {"config": str(study(row.arguments["volume_shape"]))},
         "batch_size": 1,
+        "recompute": False,
         "steps": 2,
         "halve_at": [],
         "log_every": 1,

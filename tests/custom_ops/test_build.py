@@ -99,6 +99,7 @@ def test_damaged_cache_is_built_again(cache, fake, damage):
     assert calls(fake) == 2 * before
 
 
+@pytest.mark.slow
 def test_two_processes_build_once(cache, fake):
     code = "from custom_ops import build, toolchain; build.build(toolchain.plan(cuda=False))"
     processes = [
@@ -151,6 +152,7 @@ def test_without_a_compiler_python_runs_after_one_warning(cache, tmp_path):
     assert out.count("no C++ compiler was found") == 1
 
 
+@pytest.mark.slow
 def test_library_that_does_not_load_is_built_again_then_given_up(cache, fake):
     out, err, code = run(WARP)
     assert code == 0, err
@@ -191,6 +193,7 @@ def command(*args, **environment):
     return run(code, **environment)
 
 
+@pytest.mark.slow
 def test_command_builds_and_finds_what_it_built(cache, fake):
     out, err, code = command("build-ops", "--no-cuda")
     assert code == 0, err

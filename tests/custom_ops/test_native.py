@@ -130,6 +130,7 @@ for channels in (1, 3):
 """
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_threads():
     outputs = [
         subprocess.run(

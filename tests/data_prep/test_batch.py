@@ -283,6 +283,7 @@ def test_missing_file_is_a_failed_scan(tmp_path):
     assert "no such file" in summary.failed["gone"]
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment(tmp_path):
     """The run is killed again and again; the pack appears once, whole, each scan done once."""
     scans_of(tmp_path, [f"wait{k}" for k in range(6)])

@@ -131,6 +131,7 @@ def test_limit(data, tmp_path):
     assert len(run(IDENTITY, data, tmp_path, limit=2)) == 2
 
 
+@pytest.mark.slow
 def test_networks_are_run_with_their_repeats(data, tmp_path):
     study.write_model(tmp_path / "models" / "brain" / "vtn_1_brain")
     once, twice = (run(Trained("vtn_1", r), data, tmp_path) for r in (1, 2))

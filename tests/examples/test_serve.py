@@ -269,6 +269,7 @@ def test_senders_that_stall_take_no_place(server):
         assert int(response.headers["retry-after"]) > 0
 
 
+@pytest.mark.slow
 def test_an_upload_that_trickles_is_ended(server):
     with begin_upload(server) as client:
         client.settimeout(20)

@@ -126,7 +126,7 @@ def test_gradient_reaches_every_weight(images):
         assert abs(gradient.numpy()).max() > 0, variable.name
 
 
-@pytest.mark.parametrize("base", ["vtn", "voxelmorph"])
+@pytest.mark.parametrize("base", [pytest.param("vtn", marks=pytest.mark.slow), "voxelmorph"])
 def test_recomputed_activations_give_the_same_gradients(base, images):
     fixed, moving = images
     model = rcn_tf.RecursiveCascade(base, 2, fixed.shape[1:4], channels=2, affine_channels=2)

@@ -36,6 +36,7 @@ def test_a_folder_without_a_model_is_a_cascade_and_gives_the_same_flow(files):
     np.testing.assert_allclose(out.affine[1][0], expected["offset"], atol=atol)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_losses_of_an_undisturbed_one(files):
     run = files / "study" / "run"
     words = ["--resume", "--out", run, "--data", files / "study" / "data.json"]

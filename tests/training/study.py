@@ -15,7 +15,13 @@ from scipy.ndimage import gaussian_filter
 SHAPE = (32, 36, 34)
 TRAINING = {
     "data": {"config": "data.json"},
-    "network": {"n_cascades": 1, "channels": 2, "affine_channels": 2},
+    "network": {
+        "base": "tests.known_networks:OneConvolution",
+        "n_cascades": 1,
+        "channels": 2,
+        "affine": False,
+        "affine_channels": 2,
+    },
     "optimizer": {"learning_rate": 1e-3},
     "steps": 6,
     "halve_at": [4],
@@ -23,6 +29,7 @@ TRAINING = {
     "log_every": 1,
     "images_every": 3,
     "checkpoint_every": 2,
+    "recompute": False,
 }
 
 

@@ -44,6 +44,7 @@ class NotDifferentiable(Exploding):
         return tf.sqrt(self.scale - 1.0) * tf.ones_like(fixed) * tf.ones((1, 1, 1, 1, 3))
 
 
+BASE = "{base: tests.known_networks:OneConvolution, affine: false, n_cascades: 1}"
 BLANK = (
     "network.base=tests.training.test_loop:Exploding",
     "network.n_cascades=1",
@@ -246,8 +247,9 @@ def test_recomputing_changes_no_loss(config, finished, tmp_path):
 def test_a_seed_determines_a_run_to_the_last_bit(data, tmp_path):
     """Two processes with --seed 7; a third with another seed differs."""
     runs = [tmp_path / name for name in ("a", "b", "c")]
+    real = ("--set", "network.base=vtn", "--set", "network.affine=true", "--set", "steps=3")
     for run, seed in zip(runs, "778"):
-        run_training(data, run, "--seed", seed)
+        run_training(data, run, "--seed", seed, *real)
     a, b, c = (load_with_config(run)[0].get_weights() for run in runs)
     for first, second in zip(a, b):
         np.testing.assert_array_equal(first, second)
@@ -258,10 +260,15 @@ def test_a_seed_determines_a_run_to_the_last_bit(data, tmp_path):
 
 @pytest.mark.parametrize(
     "base",
-    ["voxelmorph", *(pytest.param(b, marks=pytest.mark.slow) for b in BASES if b != "voxelmorph")],
+    [
+        pytest.param(
+            b, marks=pytest.mark.nightly if b not in ("vtn", "voxelmorph") else pytest.mark.slow
+        )
+        for b in BASES
+    ],
 )
 def test_every_network_trains_saves_and_resumes(config, base, tmp_path):
-    config = config.with_settings(f"network.base={base}", "steps=1")
+    config = config.with_settings(f"network.base={base}", "network.affine=true", "steps=1")
     assert train(config, tmp_path / "run") == 1
     assert train(config.with_settings("steps=2"), tmp_path / "run", resume=True) == 2
     assert load_with_config(tmp_path / "run")[1]["network"]["base"] == base
@@ -328,7 +335,7 @@ def test_command_trains_and_reports(data, tmp_path, capsys):
 
 def test_command_resumes_by_the_folder_alone(data, tmp_path, capsys):
     out = tmp_path / "run"
-    (tmp_path / "train.yaml").write_text("network: {n_cascades: 1, channels: 2}\nbatch_size: 1\n")
+    (tmp_path / "train.yaml").write_text(f"network: {BASE}\nbatch_size: 1\nrecompute: false\n")
     short = ["--data", str(data / "data.json"), "--seed", "3", "--set", "steps=1"]
     short += ["--set", "deterministic=false"]  # would hold for all tests of this process
     assert rcn(["train", str(tmp_path / "train.yaml"), "--out", str(out), *short]) == 0
@@ -372,6 +379,7 @@ def test_command_needs_a_folder(capsys):
     assert "--out is missing" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_interrupted_command_saves_and_says_so(data, tmp_path):
     """SIGINT to a real process."""
     import signal

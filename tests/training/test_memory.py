@@ -18,23 +18,18 @@ from rcn_tf.training.memory import choose_recompute, estimate
 ROOT = pathlib.Path(__file__).parents[2]
 SHAPE = (32, 33, 34)
 VOXELS = 32 * 33 * 34
-SMALL = ("network.base=voxelmorph", "network.channels=2", "network.affine_channels=2")
+SMALL = (
+    "network.base=tests.known_networks:OneConvolution",
+    "network.channels=2",
+    "network.affine_channels=2",
+)
 
 
-class OneConvolution(keras.Model):
-    """A base network whose memory can be counted by hand."""
-
-    def __init__(self, *, channels, flow_multiplier, init, name):
-        super().__init__(name=name, autocast=False)
-        self.scale = flow_multiplier
-        self.hidden = keras.layers.Conv3D(channels, 3, padding="same", activation="relu")
-        self.flow = keras.layers.Conv3D(3, 1, dtype="float32")
-
-    def call(self, fixed, moving):
-        return self.flow(self.hidden(tf.concat([fixed, moving], axis=-1))) * self.scale
-
-
-BY_HAND = (f"network.base={__name__}:OneConvolution", "network.channels=5", "network.affine=false")
+BY_HAND = (
+    "network.base=tests.known_networks:OneConvolution",
+    "network.channels=5",
+    "network.affine=false",
+)
 RCN_LOSS = "{dense: {smoothness: 1}, final: {similarity: 1, invertibility: 1}}"
 
 
@@ -93,6 +88,15 @@ def test_what_grows_with_what():
     lookahead = estimate(config(*SMALL, "optimizer.name=lookahead"), SHAPE, 1)
     assert lookahead.optimizer == 3 * one.weights
     assert one.total(recompute=True) < one.total()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_long_cascade_is_sized_by_two_short_ones(affine, monkeypatch):
+    long = config(*SMALL, "network.n_cascades=4", "n_repeats=2", f"network.affine={affine}")
+    long = long.with_settings("loss={dense: {smoothness: 1}, final: {similarity: 1}}")
+    continued = estimate(long, SHAPE, 1)
+    monkeypatch.setattr(rcn_tf.RecursiveCascade, "REPEATED", "")
+    assert continued == estimate(long, SHAPE, 1)
 
 
 def test_an_affine_stage_alone():

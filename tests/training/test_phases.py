@@ -31,7 +31,7 @@ def config(tmp_path_factory):
         {
             "data": {"config": str(folder / "data.json")},
             "network": {
-                "base": "voxelmorph",
+                "base": "tests.known_networks:OneConvolution",
                 "n_cascades": 2,
                 "channels": 1,
                 "affine_channels": 1,
@@ -42,6 +42,7 @@ def config(tmp_path_factory):
             "log_every": 1,
             "images_every": 100,
             "checkpoint_every": 1,
+            "recompute": False,
         }
     )
 
