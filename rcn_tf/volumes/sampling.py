@@ -18,19 +18,6 @@ def slabs(shape):
     return [slice(d, min(d + thickness, shape[0])) for d in range(0, shape[0], thickness)]
 
 
-def displacement_on(transform, grid):
-    """Displacement of any transform at the voxel centres of a grid.
-
-    Args: transform: with `transform_points`; grid: Grid.
-    Returns: [D, H, W, 3] float32, vectors (x, y, z), LPS, mm.
-    """
-    displacement = np.empty((*grid.shape, 3), np.float32)
-    for slab in slabs(grid.shape):
-        points = grid.points(slab)
-        displacement[slab] = transform.transform_points(points) - points
-    return displacement
-
-
 def sample(array, index, order=1, outside=None):
     """Samples an array at continuous indices.
 
