@@ -1,14 +1,12 @@
-"""Files: whole or not at all when written, in a person's order when listed, fit for memory."""
+"""Files and folders that are written as a whole or not at all, under a temporary name at first."""
+
+from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
 import pathlib
 import re
 
 from rcn_tf.errors import ESCAPES, naming
-from rcn_tf.files.kinds import because, require_file
 from rcn_tf.files.working_folders import EARLIER, working_folder
 
 
@@ -85,61 +83,3 @@ def write_text(path, text):
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=ESCAPES)
-
-
-def write_json(path, value):
-    """Writes `value` as indented JSON, replacing `path` in one step."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path):
-    """Reads a JSON file that must hold an object.
-
-    Raises: FileNotFoundError: no such file. ValueError: not JSON, or not an object.
-    """
-    path = pathlib.Path(path)
-    require_file(path, "a JSON file", absent=f"{path} does not exist.")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # not only of JSON: digits without end
-        reason = because(path, error, wanted=("json", "text"))
-        raise ValueError(f"{path} is not valid JSON: {reason}.") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")
-    return value
-
-
-def file_checksum(path):
-    """SHA-256 (hexadecimal) of a file's bytes. Raises: OSError: it cannot be read."""
-    with pathlib.Path(path).open("rb") as file:
-        return stream_checksum(file)
-
-
-def stream_checksum(file):
-    """SHA-256 (hexadecimal) of what is left to read of an open binary file."""
-    digest = hashlib.sha256()
-    for block in iter(lambda: file.read(1 << 20), b""):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def physical_memory():
-    """Bytes of this machine's memory: what claims to need more is damaged or hostile."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def resident_memory():
-    """Bytes of memory that this process holds now."""
-    if pathlib.Path("/proc/self/statm").exists():
-        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    import resource  # macOS: the most that it held
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def natural_order(name):
-    """Sort key that puts "scan-2" before "scan-10"."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(int(part), "") if k % 2 else (-1, part) for k, part in enumerate(parts)]

@@ -11,8 +11,8 @@ import pathlib
 import warnings
 from typing import Optional
 
+from rcn_tf.files.json_files import read_json
 from rcn_tf.files.kinds import require_file
-from rcn_tf.files.whole_files import read_json
 
 FILE = "args.json"
 MAX_BYTES = 100_000

@@ -13,7 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
-from rcn_tf.volumes.formats.images import read_displacement, read_displacement_header, read_image
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.formats.vector_images import read_displacement, read_displacement_header
 from rcn_tf.volumes.grids import Grid
 
 SIZE = (10, 9, 8)

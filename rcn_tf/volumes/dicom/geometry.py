@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from rcn_tf.errors import warn
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 
 SPACING_TOLERANCE = 0.05
 """Largest deviation of a slice distance from the median, as a fraction of it."""

@@ -20,7 +20,6 @@ from rcn_tf.volumes.dicom.kinds import is_dicom_file, names
 from rcn_tf.volumes.dicom.listing import Series, choose, files_of, list_all
 from rcn_tf.volumes.dicom.pydicom_module import require_pydicom
 from rcn_tf.volumes.formats import archives
-from rcn_tf.volumes.formats.itk_warnings import without_itk_warnings
 from rcn_tf.wording import counted
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "opened",
     "read_series",
     "series_files",
-    "without_itk_warnings",
 ]
 
 _SERIES, _KIND = b"\x20\0\x0e\0", b"\x08\0\x16\0"  # tags of UIDs

@@ -16,7 +16,7 @@ import zlib
 
 from rcn_tf.errors import naming
 from rcn_tf.files.kinds import explain, require_file
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 from rcn_tf.files.working_folders import temporary_folder
 
 SUFFIX = ".zip"

@@ -16,7 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.files.working_folders import temporary_folder
-from rcn_tf.volumes.formats.images import WRITTEN_FORMATS, check_written_format
+from rcn_tf.volumes.formats.image_writing import WRITTEN_FORMATS, check_written_format
 
 _NIFTI = (".nii", ".nii.gz")
 _MOST_FRAMES = 32767  # of NIfTI, whose sizes have 16 bits

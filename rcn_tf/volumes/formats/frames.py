@@ -17,8 +17,8 @@ from typing import Optional, Union
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.files.memory import physical_memory
 from rcn_tf.files.plain_names import plain_name
-from rcn_tf.files.whole_files import physical_memory
 from rcn_tf.files.working_folders import temporary_folder
 from rcn_tf.volumes.dicom.series import is_dicom
 from rcn_tf.volumes.formats.detached_headers import companions

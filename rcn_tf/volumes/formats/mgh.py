@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 from rcn_tf.volumes.formats.frame_choice import check_frame
 from rcn_tf.volumes.formats.nibabel_images import image_of, import_nibabel, naming_damage
 from rcn_tf.volumes.orientation import direction_of, in_words

@@ -20,8 +20,8 @@ from rcn_tf.files.kinds import (
     require_file,
     unpacked_stream,
 )
+from rcn_tf.files.memory import physical_memory
 from rcn_tf.files.plain_names import is_plain, plain_suffix
-from rcn_tf.files.whole_files import physical_memory
 from rcn_tf.files.working_folders import temporary_folder
 from rcn_tf.volumes.formats.archives import HARMLESS_BYTES, MAX_RATIO
 from rcn_tf.volumes.formats.detached_headers import PAIR, companions, missing_companions, pair_of

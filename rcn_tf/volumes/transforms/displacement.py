@@ -12,6 +12,7 @@ turns inside out (`folded_cells`) have no inverse or several; their `Status` say
 from __future__ import annotations
 
 import functools
+
 import numpy as np
 import numpy.typing as npt
 

@@ -12,7 +12,8 @@ from typing import Optional, Union
 import SimpleITK as sitk
 
 from rcn_tf.registration.outputs import COMPOSITE, FIELD, INVERSE_FIELD, WARPED
-from rcn_tf.volumes.formats.images import read_displacement, read_displacement_header, read_image
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.formats.vector_images import read_displacement, read_displacement_header
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.transforms.chain import Link
 from rcn_tf.volumes.transforms.displacement import DisplacementField

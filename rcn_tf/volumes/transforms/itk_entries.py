@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import scipy.io
 
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 
 SUFFIXES = (".tfm", ".txt", ".h5", ".hdf5", ".mat", ".xfm")
 COMPOSITE = "CompositeTransform"

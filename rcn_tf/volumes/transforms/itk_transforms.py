@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from rcn_tf.files.plain_names import plain_name
 from rcn_tf.files.whole_files import replacing
-from rcn_tf.volumes.formats.images import naming_failed_writes
+from rcn_tf.volumes.formats.image_writing import naming_failed_writes
 from rcn_tf.volumes.sampling import slabs
 
 MAX_VOXELS = 30_000_000

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
 from rcn_tf.volumes import read_image, write_image
-from rcn_tf.volumes.formats.images import read_displacement
+from rcn_tf.volumes.formats.vector_images import read_displacement
 from rcn_tf.volumes.label_ids import require_integers
 
 

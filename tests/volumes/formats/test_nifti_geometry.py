@@ -9,7 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
-from rcn_tf.volumes.formats.images import read_displacement, read_image
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.formats.vector_images import read_displacement
 from tests.volumes.nifti_files import SIZE, VOXELS, write_nifti, write_pair
 
 nibabel = pytest.importorskip("nibabel")
