@@ -1,6 +1,10 @@
 """Opening HDF5 files for reading, with one clear line for whatever else is found there."""
 
+from __future__ import annotations
+
+import pathlib
 import re
+from typing import BinaryIO
 
 import h5py
 
@@ -9,7 +13,9 @@ from rcn_tf.files.kinds import because, kind_of, require_file
 _CUT_OFF = re.compile(r"truncated file: eof = (\d+).*stored_eof = (\d+)")
 
 
-def open_hdf5(path, name="", stream=None):
+def open_hdf5(
+    path: str | pathlib.Path, name: str = "", stream: BinaryIO | None = None
+) -> h5py.File:
     """Opens an HDF5 file.
 
     Args: path: pathlib.Path; name: what to call it in errors, before the path; stream:
@@ -27,7 +33,7 @@ def open_hdf5(path, name="", stream=None):
         raise ValueError(f"{where} cannot be read as HDF5: {reason(path, error)}.") from error
 
 
-def reason(path, error):
+def reason(path: str | pathlib.Path, error: Exception) -> str:
     """What h5py's error says of a file, without the calls that it went through."""
     cut = _CUT_OFF.search(str(error))
     if cut:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import pathlib
+from typing import Any
 
 from rcn_tf.files.kinds import because, require_file
 from rcn_tf.files.whole_files import replacing
 
 
-def write_json(path, value):
+def write_json(path: str | pathlib.Path, value: object) -> None:
     """Writes `value` as indented JSON, replacing `path` in one step."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path):
+def read_json(path: str | pathlib.Path) -> dict[str, Any]:
     """Reads a JSON file that must hold an object.
 
     Raises: FileNotFoundError: no such file. ValueError: not JSON, or not an object.

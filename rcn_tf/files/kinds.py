@@ -5,6 +5,8 @@ large files holds pointers, a mail program renames and compresses. Whoever fails
 one asks `explain`, so that the user learns what it is rather than where a library gave up.
 """
 
+from __future__ import annotations
+
 import bz2
 import contextlib
 import dataclasses
@@ -15,11 +17,13 @@ import re
 import stat
 import struct
 import zlib
+from collections.abc import Callable, Collection, Iterator
+from typing import BinaryIO
 
 HEAD_BYTES = 4096
 """How much of a file is looked at."""
 
-OPENERS = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+OPENERS: dict[str, Callable] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 """Readers of what kinds of compression can be read through."""
 
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError)
@@ -123,7 +127,9 @@ _SIGNATURES = (  # (offset, bytes, kind); the first that matches holds
 )
 
 
-def require_file(path, expected="a file", absent=None):
+def require_file(
+    path: str | pathlib.Path, expected: str = "a file", absent: str | None = None
+) -> None:
     """Checks that something that can be read as a file is there.
 
     Args: path: of the file; expected: what it should be; absent: message where nothing is.
@@ -142,7 +148,9 @@ def require_file(path, expected="a file", absent=None):
         raise ValueError(f"{path} is neither a file nor a folder; expected {expected}")
 
 
-def require_text(path, expected="a text file", wanted=TEXTS):
+def require_text(
+    path: str | pathlib.Path, expected: str = "a text file", wanted: Collection[str] = TEXTS
+) -> None:
     """As `require_file`, and ValueError for what is no text, naming what it is.
 
     Args: wanted: kinds that pass, or that the caller refuses in better words.
@@ -162,7 +170,7 @@ def _explain_absence(path):
     raise FileNotFoundError(f"{path} is a link to {target}, where nothing is") from None
 
 
-def kind_of(path):
+def kind_of(path: str | pathlib.Path) -> Kind | None:
     """The kind of a file, or None. Raises: OSError: it cannot be read."""
     with pathlib.Path(path).open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -170,14 +178,15 @@ def kind_of(path):
 
 
 @contextlib.contextmanager
-def unpacked_stream(path):
+def unpacked_stream(path: str | pathlib.Path) -> Iterator[tuple[BinaryIO, Kind | None, list[str]]]:
     """What is inside all the compressions that can be read through.
 
     Yields: (stream, kind, layers): binary file at its beginning; the kind of what it gives, None
         where that is unknown or damaged; names of the compressions, the outermost first.
     """
     with contextlib.ExitStack() as stack:
-        stream, layers = stack.enter_context(pathlib.Path(path).open("rb")), []
+        stream: BinaryIO = stack.enter_context(pathlib.Path(path).open("rb"))
+        layers: list[str] = []
         kind = kind_of_bytes(stream.read(HEAD_BYTES))
         stream.seek(0)
         while kind is not None and kind.name in OPENERS and len(layers) < _MOST_LAYERS:
@@ -201,7 +210,7 @@ def _kind_of_stream(stream):
     return kind_of_bytes(head)
 
 
-def kind_of_bytes(head):
+def kind_of_bytes(head: bytes) -> Kind | None:
     """The kind of a file that begins with these bytes, or None."""
     if not head:
         return EMPTY
@@ -215,7 +224,7 @@ def kind_of_bytes(head):
     return MGH if _is_mgh(head) else _kind_of_text(head)
 
 
-def explain(path, wanted=()):
+def explain(path: str | pathlib.Path, wanted: Collection[str] = ()) -> str | None:
     """Why a file is not what was expected, and what to do.
 
     Args: path: a file that could not be read; wanted: names of kinds that were expected, of
@@ -242,7 +251,7 @@ def explain(path, wanted=()):
     return f"it is {kind}"
 
 
-def because(path, reason, wanted=()):
+def because(path: str | pathlib.Path, reason: object, wanted: Collection[str] = ()) -> str:
     """`explain`, or the reason that a library gives, without the file's name in it."""
     found = explain(path, wanted)
     if found:

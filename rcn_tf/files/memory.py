@@ -6,12 +6,12 @@ import os
 import pathlib
 
 
-def physical_memory():
+def physical_memory() -> int:
     """Bytes of this machine's memory: what claims to need more is damaged or hostile."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def resident_memory():
+def resident_memory() -> int:
     """Bytes of memory that this process holds now."""
     if pathlib.Path("/proc/self/statm").exists():
         pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])

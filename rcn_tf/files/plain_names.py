@@ -6,16 +6,19 @@ Such a file or folder is reached through a symbolic link with a name of ASCII le
 private temporary folder.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 from rcn_tf.errors import naming, printable
 from rcn_tf.files.working_folders import temporary_folder
 
 
-def is_plain(path):
+def is_plain(path: str | pathlib.Path) -> bool:
     """Whether a C++ library that is given this path as UTF-8 finds the same file."""
     try:
         return str(path).encode("utf-8") == os.fsencode(path)
@@ -24,7 +27,7 @@ def is_plain(path):
 
 
 @contextlib.contextmanager
-def plain_name(path):
+def plain_name(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """A path that names the same file or folder, and is plain; errors name the original.
 
     Args: path: a file or folder, there already or to be written.
@@ -46,7 +49,7 @@ def plain_name(path):
 
 
 @contextlib.contextmanager
-def plain_folder(path):
+def plain_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """As `plain_name` of a folder, whose files have plain names too.
 
     Args: path: a folder, or a file, for which this is `plain_name`.
@@ -75,7 +78,7 @@ def plain_folder(path):
 
 
 @contextlib.contextmanager
-def plain_output_folder(path):
+def plain_output_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """As `plain_name` of a folder to write to, which is made for it where it is not there.
 
     Raises: OSError: it cannot be made.
@@ -95,7 +98,7 @@ def plain_output_folder(path):
                 path.rmdir()
 
 
-def plain_suffix(path):
+def plain_suffix(path: str | pathlib.Path) -> str:
     """Suffix of a name as far as it is of ASCII letters and digits, also of two parts."""
     found = re.search(r"(\.[A-Za-z0-9]{1,8})?\.[A-Za-z0-9]{1,8}$", pathlib.Path(path).name)
     return found[0] if found else ""

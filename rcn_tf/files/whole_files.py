@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import re
+from collections.abc import Iterator
 
 from rcn_tf.errors import ESCAPES, naming
 from rcn_tf.files.working_folders import EARLIER, working_folder
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """Temporary path beside `path`; it takes `path`'s place when the block succeeds.
 
     The temporary name is plain and keeps the suffixes of `path`, in small letters, from which
@@ -37,7 +38,7 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def replacing_folder(path):
+def replacing_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """Temporary folder beside `path`; it takes `path`'s place when the block succeeds.
 
     On an error it is removed and an older `path` stays as it was.
@@ -63,7 +64,7 @@ def replacing_folder(path):
 
 
 @contextlib.contextmanager
-def new_folder(path):
+def new_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """As `replacing_folder`, of a path where nothing is yet.
 
     Raises: FileNotFoundError: no such parent. ValueError: `path` is a file or has content.
@@ -77,7 +78,7 @@ def new_folder(path):
         yield temporary
 
 
-def write_text(path, text):
+def write_text(path: str | pathlib.Path, text: str) -> None:
     """Writes text as UTF-8, replacing `path` in one step; file names that are not UTF-8 in it
     are escaped.
     """

@@ -5,6 +5,8 @@ the process ends, however it ends and wherever it ran, so a folder whose lock is
 A folder without that file goes by the process number in its name.
 """
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import os
@@ -12,6 +14,7 @@ import pathlib
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 HIDDEN = ".partial-"
 """How the names of such folders begin beside what they will become."""
@@ -23,7 +26,7 @@ EARLIER = "earlier"
 
 
 @contextlib.contextmanager
-def working_folder(parent, prefix=HIDDEN):
+def working_folder(parent: str | pathlib.Path, prefix: str = HIDDEN) -> Iterator[pathlib.Path]:
     """New folder below `parent` that is removed when the block ends.
 
     Args: parent: existing folder, where leftovers of killed runs are removed first; prefix: of
@@ -44,14 +47,14 @@ def working_folder(parent, prefix=HIDDEN):
         lock.close()
 
 
-def temporary_folder():
+def temporary_folder() -> contextlib.AbstractContextManager[pathlib.Path]:
     """As `working_folder`, below the system's folder for temporary files, for this user only."""
     parent = tempfile.gettempdir()
     plain = parent.isascii() or not pathlib.Path("/tmp").is_dir()  # noqa: S108 - a private folder in it
     return working_folder(parent if plain else "/tmp", _TEMPORARY)  # noqa: S108
 
 
-def remove_leftovers(parent, prefix=HIDDEN):
+def remove_leftovers(parent: str | pathlib.Path, prefix: str = HIDDEN) -> None:
     """Removes the working folders below `parent` whose process is gone."""
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:

@@ -5,11 +5,20 @@
 stage's last kernel is that of the volume divided by 64 and rounded up.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import pathlib
 import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rcn_tf.models.weights import SCOPE
+from rcn_tf.original.arguments import OriginalArguments
 from rcn_tf.original.checkpoint import listed
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 STRIDE = 64  # of the affine stage
 _LAST_LAYERS = {"vtn": "upsamp1to0", "voxelmorph": "flow"}
@@ -23,13 +32,13 @@ class Architecture:
     """base: "vtn", "voxelmorph", or None without dense stages; n_cascades; channels and
     affine_channels: of the first layers; head: size (d, h, w) of the affine stage's last kernel."""
 
-    base: str
+    base: str | None
     n_cascades: int
     channels: int
     affine_channels: int
-    head: tuple
+    head: tuple[int, ...]
 
-    def check_volume(self, shape, origin):
+    def check_volume(self, shape: Sequence[int], origin: str) -> None:
         """Raises ValueError if the affine stage cannot be of volumes of `shape` (D, H, W)."""
         if tuple(-(-size // STRIDE) for size in shape) != self.head:
             sizes = " x ".join(f"{STRIDE * n - STRIDE + 1}..{STRIDE * n}" for n in self.head)
@@ -39,7 +48,9 @@ class Architecture:
             )
 
 
-def infer_architecture(shapes, where):
+def infer_architecture(
+    shapes: Mapping[str, tuple[int, ...]], where: str | pathlib.Path
+) -> Architecture:
     """Which network the weights are of.
 
     Args: shapes: {name: shape} of the weights. where: named in errors.
@@ -66,7 +77,9 @@ def infer_architecture(shapes, where):
     return Architecture(bases[0], len(stages), channels, affine[-1], head)
 
 
-def check_arguments(architecture, arguments, where):
+def check_arguments(
+    architecture: Architecture, arguments: OriginalArguments, where: str | pathlib.Path
+) -> None:
     """Raises ValueError if `args.json` (OriginalArguments) says otherwise than the variables."""
     for key, said in (("base", arguments.base), ("n_cascades", arguments.n_cascades)):
         held = getattr(architecture, key)
@@ -78,7 +91,11 @@ def check_arguments(architecture, arguments, where):
             )
 
 
-def check_weights(wanted, found, where):
+def check_weights(
+    wanted: Mapping[str, Sequence[int]],
+    found: Mapping[str, tuple[tuple[int, ...], tf.DType]],
+    where: str | pathlib.Path,
+) -> None:
     """Compares what a network needs with what a checkpoint has.
 
     Args: wanted: {name: shape}. found: {name: (shape, tf.DType)}. where: named in the error.

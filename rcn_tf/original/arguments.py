@@ -5,11 +5,13 @@ Two of the options, `net_args` and `data_args`, are keyword arguments as text, s
 parsed, may hold literal values only, and nothing in them runs.
 """
 
+from __future__ import annotations
+
 import ast
 import dataclasses
 import pathlib
 import warnings
-from typing import Optional
+from typing import Any
 
 from rcn_tf.files.json_files import read_json
 from rcn_tf.files.kinds import require_file
@@ -38,15 +40,15 @@ class OriginalArguments:
     none; notes: sentences on entries that play no part here.
     """
 
-    base: Optional[str] = None
-    n_cascades: Optional[int] = None
+    base: str | None = None
+    n_cascades: int | None = None
     n_repeats: int = 1
-    dataset: Optional[str] = None
-    raw: Optional[dict] = None
-    notes: tuple = ()
+    dataset: str | None = None
+    raw: dict | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_arguments(folder):
+def read_arguments(folder: str | pathlib.Path) -> OriginalArguments:
     """The original's options beside its checkpoints; entries of `net_args` go before the others.
 
     Args: folder: that may hold `args.json`.
@@ -80,7 +82,7 @@ def read_arguments(folder):
     )
 
 
-def parse_keywords(text, where="arguments"):
+def parse_keywords(text: str, where: str = "arguments") -> dict[str, Any]:
     """Keyword arguments from text, as in a call of `dict`, without evaluating anything.
 
     Args: text: "name=value, name=value", each value a Python literal (numbers, strings, None,

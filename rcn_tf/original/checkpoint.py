@@ -5,11 +5,13 @@ values), the prefix being `model-STEP`. The file `checkpoint` beside them is not
 hold paths of another machine.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import pathlib
 import re
-from typing import Optional
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -31,15 +33,15 @@ class Checkpoint:
     note: a sentence where it is not the step that was asked for."""
 
     prefix: pathlib.Path
-    step: Optional[int]
-    note: Optional[str] = None
+    step: int | None
+    note: str | None = None
 
     @property
-    def folder(self):
+    def folder(self) -> pathlib.Path:
         """Where it lies."""
         return self.prefix.parent
 
-    def files(self):
+    def files(self) -> list[pathlib.Path]:
         """Paths of the index and of all shards of data.
 
         Raises: FileNotFoundError: one of them is missing.
@@ -55,12 +57,12 @@ class Checkpoint:
                 raise FileNotFoundError(f"{path} is missing.")
         return [index, *wanted]
 
-    def checksums(self):
+    def checksums(self) -> dict[str, str]:
         """{name of a file: SHA-256}, hexadecimal."""
         return {path.name: _sha256(path) for path in self.files()}
 
 
-def find_checkpoint(path):
+def find_checkpoint(path: str | pathlib.Path) -> Checkpoint:
     """The checkpoint that a path means, chosen as the original chooses.
 
     Args: path: a folder (its last step is taken), "FOLDER:STEP" (the nearest step, on a tie the
@@ -87,7 +89,7 @@ def find_checkpoint(path):
     return found
 
 
-def read_shapes(checkpoint):
+def read_shapes(checkpoint: Checkpoint) -> dict[str, tuple[tuple[int, ...], tf.DType]]:
     """{name: (shape, tf.DType)} of all variables; the data are long enough for them.
 
     Raises: FileNotFoundError, ValueError: a file is missing, damaged or cut short.
@@ -113,7 +115,7 @@ def read_shapes(checkpoint):
     return {name: (tuple(shapes[name]), dtypes[name]) for name in sorted(shapes)}
 
 
-def read_values(checkpoint, names):
+def read_values(checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, np.ndarray]:
     """{name: array} of some variables; TensorFlow compares their checksums.
 
     Raises: ValueError: the values are damaged, or not all finite.
@@ -136,10 +138,14 @@ def read_values(checkpoint, names):
     return values
 
 
-def split_names(names):
+def split_names(names: Iterable[str]) -> tuple[list[str], dict[str, list[str]]]:
     """(weights of the network, {what: names} of everything else) of a checkpoint's variables."""
     weights = []
-    others = {"of the optimiser": [], "of the run": [], "of something else": []}
+    others: dict[str, list[str]] = {
+        "of the optimiser": [],
+        "of the run": [],
+        "of something else": [],
+    }
     for name in names:
         if _SLOT.fullmatch(name):
             others["of the optimiser"].append(name)
@@ -152,7 +158,7 @@ def split_names(names):
     return weights, {what: group for what, group in others.items() if group}
 
 
-def listed(names, most=3):
+def listed(names: Sequence[str], most: int = 3) -> str:
     """The first names and how many more there are."""
     more = f", and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -4,9 +4,11 @@ The folder's `config.json` has a section `original`: the checkpoint's name, step
 `args.json` as it was.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-from typing import Optional
+from collections.abc import Sequence
 
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.models.cascade import RecursiveCascade
@@ -40,15 +42,22 @@ class ImportedModel:
 
     folder: pathlib.Path
     prefix: pathlib.Path
-    step: Optional[int]
+    step: int | None
     network: dict
     parameters: int
     n_repeats: int
-    dataset: Optional[pathlib.Path]
-    notes: tuple
+    dataset: pathlib.Path | None
+    notes: tuple[str, ...]
 
 
-def import_checkpoint(path, out=None, *, volume_shape=None, data=None, force=False):
+def import_checkpoint(
+    path: str | pathlib.Path,
+    out: str | pathlib.Path | None = None,
+    *,
+    volume_shape: Sequence[int] | None = None,
+    data: str | pathlib.Path | None = None,
+    force: bool = False,
+) -> ImportedModel:
     """Imports a checkpoint; nothing is written unless all of it is sound.
 
     Args:

@@ -5,12 +5,16 @@ Whatever is sound stays exactly as ITK reads it. What each format states and wha
 otherwise is listed in docs/orientation.md.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import locale
 import math
 import os
+import pathlib
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,7 +29,7 @@ from rcn_tf.volumes.formats.nifti_geometry import (
 )
 from rcn_tf.volumes.formats.nifti_header import read_header
 from rcn_tf.volumes.geometry import MAX_SHEAR, Geometry
-from rcn_tf.volumes.orientation import in_words
+from rcn_tf.volumes.orientation import Doubts, in_words
 
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 _ENVIRONMENT = threading.RLock()
@@ -49,7 +53,7 @@ _ROUNDED = 0.02  # by which the length of a direction may differ from 1
 
 
 @contextlib.contextmanager
-def reading(path):
+def reading(path: str | pathlib.Path) -> Iterator[None]:
     """What ITK needs of this process while it reads a file, and what it would leave changed.
 
     A NIfTI file whose sform is not orthonormal is refused unless an environment variable says
@@ -79,7 +83,9 @@ def _permission():
                 os.environ[_PERMISSIVE] = before
 
 
-def checked_geometry(path, reader, doubts):
+def checked_geometry(
+    path: str | pathlib.Path, reader: sitk.ImageFileReader, doubts: Doubts
+) -> Geometry | None:
     """Where the voxels of a file lie.
 
     Args:
@@ -102,7 +108,7 @@ def checked_geometry(path, reader, doubts):
     return None if geometry is read else geometry
 
 
-def straightened(image, path, doubts):
+def straightened(image: sitk.Image, path: str | pathlib.Path, doubts: Doubts) -> sitk.Image:
     """An image that another library has read, with an orthonormal direction.
 
     Raises: ValueError: it is sheared.
@@ -114,7 +120,7 @@ def straightened(image, path, doubts):
     return image
 
 
-def check_directions(path):
+def check_directions(path: str | pathlib.Path) -> None:
     """Raises: ValueError: directions in a header that ITK refuses without clear words."""
     header = read_header(path)
     if header is None:

@@ -6,9 +6,14 @@ that a direction is often not quite that. `rigid` finds the nearest that is, `la
 what the exchange means for the voxels.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
 
 ORTHONORMAL = 1e-4
 """Largest entry of `D D^T - I` that ITK takes for rounding."""
@@ -31,13 +36,13 @@ class Geometry:
         direction: [3, 3] float64; column k is where axis k points.
     """
 
-    size: tuple
+    size: tuple[int, ...]
     spacing: np.ndarray
     origin: np.ndarray
     direction: np.ndarray
 
     @classmethod
-    def of(cls, image):
+    def of(cls, image: sitk.Image | sitk.ImageFileReader) -> Geometry:
         """Geometry of a 3D or 4D SimpleITK image, or of a reader that knows the header."""
         rank = len(image.GetSize())
         direction = np.reshape(image.GetDirection(), (rank, rank))[:3, :3]
@@ -45,7 +50,7 @@ class Geometry:
         return cls(tuple(image.GetSize()[:3]), spacing, origin, direction)
 
     @classmethod
-    def from_affine(cls, affine, size):
+    def from_affine(cls, affine: npt.ArrayLike, size: Sequence[int]) -> Geometry:
         """Geometry of a 4x4 matrix that maps an index (x, y, z, 1) to a point, LPS, mm.
 
         The spacing is the columns' length; the direction may be sheared.
@@ -56,24 +61,24 @@ class Geometry:
             return cls(tuple(size), spacing, affine[:3, 3], affine[:3, :3] / spacing)
 
     @property
-    def affine(self):
+    def affine(self) -> np.ndarray:
         """[4, 4] float64: index (x, y, z, 1) to point, LPS, mm."""
         affine = np.eye(4)
         affine[:3, :3], affine[:3, 3] = self.direction * self.spacing, self.origin
         return affine
 
     @property
-    def centre(self):
+    def centre(self) -> np.ndarray:
         """[3] float64: the point in the middle of the voxels' centres."""
         return self.affine[:3, :3] @ ((np.array(self.size) - 1) / 2) + self.origin
 
-    def set_on(self, image):
+    def set_on(self, image: sitk.Image) -> None:
         """Gives a 3D SimpleITK image this spacing, origin and direction."""
         image.SetSpacing(self.spacing.tolist())
         image.SetOrigin(self.origin.tolist())
         image.SetDirection(self.direction.ravel().tolist())
 
-    def is_sound(self):
+    def is_sound(self) -> bool:
         """Whether all numbers are finite, spacings positive, and no two axes the same."""
         numbers = np.concatenate([self.spacing, self.origin, self.direction.ravel()])
         if not np.isfinite(numbers).all() or not (self.spacing > 0).all():
@@ -81,18 +86,18 @@ class Geometry:
         lengths = np.linalg.norm(self.direction, axis=0)
         return bool((lengths > 0).all() and abs(np.linalg.det(self.direction / lengths)) > 1e-3)
 
-    def is_orthonormal(self):
+    def is_orthonormal(self) -> bool:
         """Whether the direction is orthonormal as far as ITK looks."""
         product = self.direction @ self.direction.T
         return bool(np.abs(product - np.eye(3)).max() <= ORTHONORMAL)
 
-    def shear(self):
+    def shear(self) -> float:
         """Largest deviation of two axes from a right angle, in degrees."""
         columns = self.direction / np.linalg.norm(self.direction, axis=0)
         cosines = (columns.T @ columns)[np.triu_indices(3, 1)]
         return float(np.degrees(np.arcsin(np.clip(np.abs(cosines).max(), 0, 1))))
 
-    def rigid(self):
+    def rigid(self) -> Geometry:
         """The nearest geometry with an orthonormal direction, same spacing, about the centre.
 
         The direction is the orthogonal factor of the polar decomposition, as left- or
@@ -105,7 +110,7 @@ class Geometry:
         return dataclasses.replace(self, origin=origin, direction=direction)
 
 
-def largest_shift(one, other):
+def largest_shift(one: Geometry, other: Geometry) -> tuple[float, float]:
     """How far apart two geometries of the same size put a voxel, at most.
 
     Returns: tuple: mm; voxels of `one` along one of its axes.

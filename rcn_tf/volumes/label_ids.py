@@ -1,5 +1,7 @@
 """Label ids of images: whole numbers, and the pixel types that hold them."""
 
+from __future__ import annotations
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -20,7 +22,7 @@ LABEL_TYPES = (np.uint8, np.uint16, np.int16, np.int32, np.uint32, np.int64)
 """Pixel types of label maps, the smallest first, that every format and program knows."""
 
 
-def require_integers(image, name):
+def require_integers(image: sitk.Image, name: str) -> np.ndarray:
     """Label ids of a label image as an integer array.
 
     Floating-point values next to a whole number are that number: programs that scale or
@@ -54,7 +56,7 @@ def require_integers(image, name):
     return whole.astype(np.int32 if fits else np.int64)
 
 
-def look_like_grey_values(array):
+def look_like_grey_values(array: np.ndarray) -> bool:
     """Whether integers look like an image's: many values, and neighbours that mostly differ.
 
     In label maps, fine parcellations included, three neighbours of four are of one structure;
@@ -71,7 +73,7 @@ def look_like_grey_values(array):
     return count > 0 and equal < _ALIKE * count
 
 
-def look_like_labels(array):
+def look_like_labels(array: np.ndarray) -> bool:
     """Whether integers look like a label map's: few values, and neighbours that mostly agree.
 
     Args: array: [D, H, W]; the commonest value, the background, is not looked at.
@@ -96,7 +98,7 @@ def _alike_neighbours(array, background):
     return equal, count
 
 
-def smallest_label_type(array, background=0):
+def smallest_label_type(array: np.ndarray, background: int = 0) -> np.dtype:
     """The first of LABEL_TYPES that holds all ids of an integer array and the background's.
 
     Returns: NumPy dtype; the array's own where no other is smaller.

@@ -5,10 +5,13 @@ Letter k says where axis k of the stored voxels grows towards: left or right, th
 system, RAS NIfTI's; LAS is how Analyze files are usually stored.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 
 import numpy as np
+import SimpleITK as sitk
 
 from rcn_tf.errors import warn
 from rcn_tf.volumes.geometry import Geometry
@@ -37,12 +40,12 @@ class Doubts:
         "give --fixed-orientation or --moving-orientation CODE (other commands: --orientation)"
     )
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         """Warns of what was assumed. Args: text: a sentence that names the file."""
         if not self.told:
             warn(f"{text}; where that is wrong, {self.way_out}")
 
-    def refuse(self, text):
+    def refuse(self, text: str) -> None:
         """Raises: ValueError: what is wrong and how to go on, unless the user has said it."""
         if not self.told:
             raise ValueError(f"{text}; resample or correct it first, or {self.way_out}")
@@ -52,7 +55,7 @@ OF_A_FIELD = Doubts(way_out="write its header anew")
 """For displacement fields, for which there is no option."""
 
 
-def direction_of(code):
+def direction_of(code: str) -> np.ndarray:
     """Direction matrix of an orientation code.
 
     Args: code: three letters, one out of each of L/R, P/A and S/I, in any order and case.
@@ -70,7 +73,7 @@ def direction_of(code):
     return direction
 
 
-def code_of(direction):
+def code_of(direction: np.ndarray) -> str:
     """The code whose axes are nearest to those of a direction matrix, [3, 3]."""
 
     def along(letters):
@@ -83,14 +86,14 @@ def code_of(direction):
     return "".join(max((c for c in codes if len({_TOWARDS[k][0] for k in c}) == 3), key=along))
 
 
-def in_words(code):
+def in_words(code: str) -> str:
     """`LAS (x grows to the left, y to the front, z to the head)` and the like."""
     x, y, z = (_PLACES[letter] for letter in code.upper())
     x, y, z = (word if word.startswith("the") else f"the {word}" for word in (x, y, z))
     return f"{code.upper()} (x grows to {x}, y to {y}, z to {z})"
 
 
-def set_orientation(image, code):
+def set_orientation(image: sitk.Image, code: str) -> None:
     """Declares where the axes of an image point, whatever its header says.
 
     The whole space of the file is turned (or mirrored) about its origin, the point (0, 0, 0), by

@@ -5,6 +5,8 @@ sampled at p + displacement(p) in float64. The displacement is rounded to float3
 in the written field, so that the field file and any ITK program give the same image.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -13,9 +15,15 @@ from rcn_tf.volumes.label_ids import require_integers, smallest_label_type
 from rcn_tf.volumes.preparation.background import find_background
 from rcn_tf.volumes.preparation.standard_image import declared_padding
 from rcn_tf.volumes.sampling import inside, sample, sample_labels, slabs
+from rcn_tf.volumes.transforms.point_map import PointMap
 
 
-def warp_image(moving, transform, fixed, background=None):
+def warp_image(
+    moving: sitk.Image,
+    transform: PointMap | np.ndarray,
+    fixed: sitk.Image | Grid,
+    background: float | None = None,
+) -> sitk.Image:
     """Moving image on the fixed image's grid, trilinear.
 
     Args:
@@ -51,7 +59,15 @@ def warp_image(moving, transform, fixed, background=None):
     return _warp(array, array.dtype, sample_rounded, moving, transform, fixed, background)
 
 
-def warp_labels(labels, transform, fixed, background=0, name="moving labels", *, keep_type=False):
+def warp_labels(
+    labels: sitk.Image,
+    transform: PointMap | np.ndarray,
+    fixed: sitk.Image | Grid,
+    background: int = 0,
+    name: str = "moving labels",
+    *,
+    keep_type: bool = False,
+) -> sitk.Image:
     """Moving label map on the fixed image's grid: one-hot linear, then argmax.
 
     Args: as of `warp_image`; `background` is the id outside; `name` is for errors; `keep_type`
@@ -66,7 +82,12 @@ def warp_labels(labels, transform, fixed, background=0, name="moving labels", *,
     return _warp(array, dtype, sample_labels, labels, transform, fixed, background)
 
 
-def visible(moving, transform, fixed, nothing=None):
+def visible(
+    moving: sitk.Image,
+    transform: PointMap | np.ndarray,
+    fixed: sitk.Image | Grid,
+    nothing: np.ndarray | None = None,
+) -> np.ndarray:
     """Which voxels of the fixed image's grid the moving image shows.
 
     Args:

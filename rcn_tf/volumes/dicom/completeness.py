@@ -4,6 +4,8 @@ Only numbers that are stored as they are can be counted; a compressed picture th
 not decode.
 """
 
+from __future__ import annotations
+
 import math
 import pathlib
 

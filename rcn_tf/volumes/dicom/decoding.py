@@ -6,6 +6,8 @@ where they are compressed, from GDCM by way of a file without slopes, and rescal
 Numbers mean the same however they are shown: MONOCHROME1 is not inverted.
 """
 
+from __future__ import annotations
+
 import pathlib
 
 import numpy as np
@@ -14,7 +16,9 @@ import SimpleITK as sitk
 from rcn_tf.files.working_folders import temporary_folder
 from rcn_tf.volumes.dicom.completeness import require_pixels
 from rcn_tf.volumes.dicom.files import read_header
+from rcn_tf.volumes.dicom.geometry import Geometry
 from rcn_tf.volumes.dicom.pydicom_module import damage, require_pydicom, tolerant
+from rcn_tf.volumes.dicom.slices import Slice
 from rcn_tf.volumes.formats.itk_warnings import without_itk_warnings
 
 PADDING, PADDING_LIMIT = "PixelPaddingValue", "PixelPaddingRangeLimit"
@@ -26,7 +30,7 @@ _COPIED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRe
 _BYTE_FRAMES, _WORD_FRAMES = (f"1.2.840.10008.5.1.4.1.1.7.{end}" for end in (2, 3))
 
 
-def read_voxels(slices, geometry, name):
+def read_voxels(slices: list[Slice], geometry: Geometry, name: str | pathlib.Path) -> sitk.Image:
     """The image of slices that form a volume.
 
     Args: slices: list of Slice in order. geometry: theirs, of `dicom_geometry.in_order`.

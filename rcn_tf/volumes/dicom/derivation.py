@@ -7,14 +7,20 @@ source's kind (CT, MR or PET Image Storage) where the source says all that the k
 otherwise it is that of a Secondary Capture with the same values and geometry.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import datetime
+from typing import TYPE_CHECKING
 
 from rcn_tf.volumes.dicom import identity as dicom_identity
 from rcn_tf.volumes.dicom import pet as dicom_pet
 from rcn_tf.volumes.dicom.headers import CT, LOSSY, MR, copied
 from rcn_tf.volumes.dicom.pydicom_module import require_pydicom
 from rcn_tf.volumes.dicom.terms import TERMS
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 DESCRIPTION = "registered by rcn-tf"
 SERIES_NUMBER = 9001
@@ -63,7 +69,13 @@ _KINDS = {
 }
 
 
-def series_header(source, reference=None, *, anonymize=True, description=DESCRIPTION):
+def series_header(
+    source: list[Dataset],
+    reference: list[Dataset] | None = None,
+    *,
+    anonymize: bool = True,
+    description: str = DESCRIPTION,
+) -> Dataset:
     """What all files of a derived series have in common, but for the description of its pixels.
 
     Args:

@@ -3,8 +3,11 @@
 SimpleITK (GDCM) reads the headers of single slices, and sees that a file has several frames.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
+import pathlib
 
 import SimpleITK as sitk
 
@@ -31,7 +34,7 @@ _MOST_FRAMES = 200_000
 _NAN = float("nan")
 
 
-def read_slices(file):
+def read_slices(file: str | pathlib.Path) -> list[Slice]:
     """The planes of a DICOM file.
 
     Args: file: path.
@@ -54,7 +57,7 @@ def read_slices(file):
         return [dataclasses.replace(plain, frame=number, together=whole) for number in range(count)]
 
 
-def read_header(file):
+def read_header(file: str | pathlib.Path) -> sitk.ImageFileReader:
     """SimpleITK.ImageFileReader that has read a file's header. Raises: as of `read_slices`."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")

@@ -6,13 +6,16 @@ a signed step (C.8.4.15), a dose grid its planes' offsets (C.8.8.3.2). A file th
 the kind has frames without a place: no distance between slices is ever assumed.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
+import pathlib
 
 import numpy as np
 
 from rcn_tf.volumes.dicom.pydicom_module import damage, require_pydicom, tolerant
-from rcn_tf.volumes.dicom.slices import TELLING
+from rcn_tf.volumes.dicom.slices import TELLING, Slice
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 NUCLEAR, DOSE = _STORAGE + "20", _STORAGE + "481.2"
@@ -27,7 +30,7 @@ _VECTORS = ("EnergyWindowVector", "RRIntervalVector", "TimeSlotVector")
 _PLACES = ("ImagePositionPatient", "InStackPositionNumber")
 
 
-def read_frames(file, plain):
+def read_frames(file: str | pathlib.Path, plain: Slice) -> list[Slice]:
     """The frames of a multi-frame file.
 
     Args: file: path. plain: Slice of what its header says outside of sequences.

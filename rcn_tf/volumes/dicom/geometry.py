@@ -5,13 +5,17 @@ right-handed. Their distance is what their positions say. A distance that is now
 error: there is none to assume.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
+import pathlib
 
 import numpy as np
 
 from rcn_tf.errors import warn
 from rcn_tf.files.memory import physical_memory
+from rcn_tf.volumes.dicom.slices import Slice
 
 SPACING_TOLERANCE = 0.05
 """Largest deviation of a slice distance from the median, as a fraction of it."""
@@ -33,35 +37,35 @@ _CONVERT = (
 class Geometry:
     """origin, spacing: mm, x, y, z, LPS. direction: [3, 3], columns are the voxel axes."""
 
-    origin: tuple
-    spacing: tuple
+    origin: tuple[float, ...]
+    spacing: tuple[float, ...]
     direction: np.ndarray
 
 
-def heights(slices):
+def heights(slices: list[Slice]) -> np.ndarray:
     """[N] places of slices along the normal of the first, mm."""
     normal = np.cross(slices[0].axes[:3], slices[0].axes[3:])
     return np.array([one.position for one in slices]) @ normal
 
 
-def is_parallel(one, other):
+def is_parallel(one: Slice, other: Slice) -> bool:
     """Whether two slices have the same orientation."""
     return np.abs(np.subtract(one.axes, other.axes)).max() <= _PARALLEL
 
 
-def are_apart(slices):
+def are_apart(slices: list[Slice]) -> bool:
     """Whether no two slices of one orientation lie in the same place."""
     return bool((np.diff(np.sort(heights(slices))) > SAME_PLACE).all())
 
 
-def are_regular(slices):
+def are_regular(slices: list[Slice]) -> bool:
     """Whether slices of one orientation follow one another in equal steps."""
     steps = np.diff(np.sort(heights(slices)))
     step = float(np.median(steps))
     return step > 0 and bool((np.abs(steps - step) <= SPACING_TOLERANCE * step).all())
 
 
-def in_order(slices, name):
+def in_order(slices: list[Slice], name: str | pathlib.Path) -> tuple[list[Slice], Geometry]:
     """Slices along their normal, and the geometry of the volume that they form.
 
     Args: slices: list of Slice, two or more. name: path for messages.

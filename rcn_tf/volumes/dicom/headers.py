@@ -5,8 +5,17 @@ them, and what was never read cannot be written. pydicom reads them, because Sim
 out no sequences.
 """
 
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
 from rcn_tf.volumes.dicom.pydicom_module import damage, require_pydicom, tolerant
 from rcn_tf.volumes.dicom.series import opened, series_files
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 PATIENT = (
     "PatientName",
@@ -79,7 +88,7 @@ _READ = (
 )
 
 
-def read_headers(path, series=None):
+def read_headers(path: str | pathlib.Path, series: int | str | None = None) -> list[Dataset]:
     """Headers of a series' files, in the order of the slices (one of a multi-frame file), without
     pixels.
 
@@ -94,7 +103,9 @@ def read_headers(path, series=None):
         return [_read(pydicom, file) for file in series_files(folder, series, path)]
 
 
-def copied(source, keywords, allowed=None):
+def copied(
+    source: Dataset, keywords: Iterable[str], allowed: Mapping[str, frozenset[str]] | None = None
+) -> Dataset:
     """Attributes of a header, in a new one; those that are absent, empty or invalid are not.
 
     Args:

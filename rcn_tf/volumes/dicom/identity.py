@@ -5,8 +5,15 @@ nothing, no dates, no words of the source at all. It says nothing of the pixels:
 head scan stays recognisable.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from rcn_tf.volumes.dicom.headers import FRAME, PATIENT, STUDY, copied
 from rcn_tf.volumes.dicom.terms import TERMS
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _METHOD = "rcn-tf: PS3.15 basic profile, written from a whitelist"
 _PROFILE = ("113100", "Basic Application Confidentiality Profile")
@@ -29,7 +36,7 @@ _ABSENT = (
 """What a file must have, if only without a value."""
 
 
-def removed(source, reference, *, retains):
+def removed(source: list[Dataset], reference: list[Dataset] | None, *, retains: bool) -> Dataset:
     """Identity that leads to nobody: the same for the files that are written together.
 
     Args: source, reference: as of `kept`. retains: whether weight and time differences stay.
@@ -52,7 +59,7 @@ def removed(source, reference, *, retains):
     return result
 
 
-def kept(source, reference):
+def kept(source: list[Dataset], reference: list[Dataset] | None) -> Dataset:
     """Patient of the moving series, study and frame of reference of the fixed one.
 
     Args: source: headers of the moving series; reference: of the fixed one, or None: then the
@@ -76,14 +83,14 @@ def kept(source, reference):
     return result
 
 
-def new_uid():
+def new_uid() -> str:
     """A UID that nobody else has, of 2.25 and a random number, which needs no registration."""
     from pydicom.uid import generate_uid
 
     return generate_uid(prefix=None)
 
 
-def code(value, meaning):
+def code(value: str, meaning: str) -> Dataset:
     """Item of a code sequence, of the standard's own codes."""
     from pydicom.dataset import Dataset
 

@@ -5,6 +5,8 @@ Files of a folder are brought together by the series that they name, frames of a
 by the file; copies of a file count once.
 """
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import filecmp
@@ -16,6 +18,7 @@ from rcn_tf.errors import warn
 from rcn_tf.volumes.dicom.files import read_slices
 from rcn_tf.volumes.dicom.frames import DOSE, SEGMENTATIONS
 from rcn_tf.volumes.dicom.kinds import is_dicom_file
+from rcn_tf.volumes.dicom.slices import Slice
 from rcn_tf.volumes.dicom.stacks import split
 
 _SEARCHED_FOLDERS = 1000  # below one without DICOM files
@@ -34,7 +37,7 @@ class Series:
     """
 
     uid: str
-    slices: tuple
+    slices: tuple[Slice, ...]
     description: str = ""
     modality: str = ""
     kind: str = ""
@@ -50,12 +53,14 @@ class Series:
         return unit if len(self.slices) == 1 else f"{unit}s"
 
     @property
-    def files(self):
+    def files(self) -> tuple[str, ...]:
         """Its files, each once."""
         return tuple(dict.fromkeys(one.file for one in self.slices))
 
 
-def list_all(folder, name):
+def list_all(
+    folder: str | pathlib.Path, name: str | pathlib.Path
+) -> tuple[list[Series], list[pathlib.Path]]:
     """Series of a file or folder, and the files in which there is none.
 
     Args: folder: where the files are; name: what the user called it, for messages.
@@ -86,7 +91,7 @@ def list_all(folder, name):
     return sorted(found, key=lambda one: (-len(one.slices), one.uid)), unread
 
 
-def files_of(folder):
+def files_of(folder: str | pathlib.Path) -> list[pathlib.Path]:
     """Files of a folder, or the file itself."""
     folder = pathlib.Path(folder)
     if folder.is_file():
@@ -112,7 +117,7 @@ def _once(slices, name):
     return list(kept.values())
 
 
-def choose(found, name, series):
+def choose(found: list[Series], name: str | pathlib.Path, series: int | str | None) -> Series:
     """One of the series that `list_all` found; arguments as of `dicom.series.choose_series`."""
     volumes = [one for one in found if len(one.slices) > 1]
     scans = [one for one in volumes if one.kind not in _NO_SCANS]

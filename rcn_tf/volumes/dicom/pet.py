@@ -6,7 +6,10 @@ injection, series and acquisition. Only the differences of the times count, so a
 its identity starts at noon of 1 January 2000 and keeps them.
 """
 
+from __future__ import annotations
+
 import datetime
+from typing import TYPE_CHECKING
 
 from rcn_tf.volumes.dicom.headers import (
     ISOTOPE,
@@ -19,11 +22,14 @@ from rcn_tf.volumes.dicom.headers import (
 )
 from rcn_tf.volumes.dicom.terms import TERMS
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
 NEW_START = datetime.datetime(2000, 1, 1, 12)
 _LONGEST = datetime.timedelta(days=100)  # between injection and scan: 30 half-lives of Zr-89
 
 
-def uptake(source, *, anonymize):
+def uptake(source: list[Dataset], *, anonymize: bool) -> Dataset:
     """Attributes that SUV needs, of the slice that was acquired first.
 
     Args: source: headers of the PET series. anonymize: new times; no words, no codes.

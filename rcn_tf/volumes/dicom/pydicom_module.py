@@ -1,9 +1,13 @@
 """pydicom, which reads and writes what SimpleITK cannot: sequences, hence multi-frame files."""
 
+from __future__ import annotations
+
 import contextlib
 import struct
+import types
 import warnings
 import zlib
+from collections.abc import Iterator
 
 _DAMAGE = (
     ValueError,
@@ -21,7 +25,7 @@ _DAMAGE = (
 """What damaged bytes raise, besides pydicom's own errors."""
 
 
-def require_pydicom(purpose):
+def require_pydicom(purpose: str) -> types.ModuleType:
     """The pydicom module.
 
     Raises: ImportError: saying how to install it. purpose: what needs it.
@@ -33,13 +37,13 @@ def require_pydicom(purpose):
     return pydicom
 
 
-def damage(pydicom):
+def damage(pydicom: types.ModuleType) -> tuple[type[Exception], ...]:
     """Exceptions that damaged bytes raise in pydicom."""
     return (*_DAMAGE, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError)
 
 
 @contextlib.contextmanager
-def tolerant(pydicom):
+def tolerant(pydicom: types.ModuleType) -> Iterator[None]:
     """No warnings about values that a scanner wrote: what matters of them is checked here."""
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")

@@ -8,8 +8,13 @@ All pass the same checks (`dicom_geometry`), whatever kind of file they came in.
 Nothing that names a patient is kept: images carry voxels, geometry and padding values only.
 """
 
+from __future__ import annotations
+
 import contextlib
 import pathlib
+from collections.abc import Iterator
+
+import SimpleITK as sitk
 
 from rcn_tf.errors import warn
 from rcn_tf.files.plain_names import plain_folder
@@ -35,14 +40,14 @@ __all__ = [
 _SERIES, _KIND = b"\x20\0\x0e\0", b"\x08\0\x16\0"  # tags of UIDs
 
 
-def is_dicom(path):
+def is_dicom(path: str | pathlib.Path) -> bool:
     """Whether a path is read here: a folder, a ZIP archive, or a file that is DICOM by content."""
     path = pathlib.Path(path)
     return path.is_dir() or path.suffix.lower() == archives.SUFFIX or is_dicom_file(path)
 
 
 @contextlib.contextmanager
-def opened(path):
+def opened(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """A DICOM file or folder as it is or, while the block lasts, the folder of a ZIP archive.
 
     Raises: ValueError: naming the archive (`rcn_tf.volumes.formats.archives`).
@@ -55,7 +60,7 @@ def opened(path):
             yield folder
 
 
-def list_series(path):
+def list_series(path: str | pathlib.Path) -> list[Series]:
     """All series of a file or folder (not of its subfolders), those with most slices first.
 
     Raises: ValueError: if there is no DICOM image.
@@ -63,7 +68,7 @@ def list_series(path):
     return list_all(path, path)[0]
 
 
-def choose_series(path, series=None):
+def choose_series(path: str | pathlib.Path, series: int | str | None = None) -> Series:
     """One series of a file or folder.
 
     Args: series: its number in `list_series` from 1, the beginning of its UID, or None if
@@ -73,7 +78,7 @@ def choose_series(path, series=None):
     return choose(list_series(path), path, series)
 
 
-def read_series(path, series=None):
+def read_series(path: str | pathlib.Path, series: int | str | None = None) -> sitk.Image:
     """Reads a DICOM series, or multi-frame file, as one 3D image.
 
     Args: path: file, folder with files, or ZIP archive. series: as in `choose_series`.
@@ -88,7 +93,11 @@ def read_series(path, series=None):
         return read_voxels(slices, geometry, path)
 
 
-def series_files(path, series=None, name=None):
+def series_files(
+    path: str | pathlib.Path,
+    series: int | str | None = None,
+    name: str | pathlib.Path | None = None,
+) -> list[str]:
     """The files of one series in the order of its slices, which are known to form a volume.
 
     Args, Raises: as of `read_series`; the path must be a file or a folder. name: what the user

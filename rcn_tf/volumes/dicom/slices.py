@@ -4,9 +4,10 @@ A file of the old kind is one, a multi-frame file holds many (`dicom_files`, `di
 become `Slice`s, so that whatever comes after, the checks above all, is written once.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-from typing import Optional
 
 TELLING = {
     "StackID": ("0020|9056", "stack {}"),
@@ -66,39 +67,39 @@ class Slice:
     """
 
     file: str
-    frame: Optional[int] = None
+    frame: int | None = None
     uid: str = ""
     together: str = ""
     instance: str = ""
     kind: str = ""
     modality: str = ""
     description: str = ""
-    size: tuple = (0, 0)
-    spacing: tuple = (_NAN, _NAN)
-    position: tuple = (_NAN,) * 3
-    axes: tuple = (_NAN,) * 6
+    size: tuple[int, ...] = (0, 0)
+    spacing: tuple[float, ...] = (_NAN, _NAN)
+    position: tuple[float, ...] = (_NAN,) * 3
+    axes: tuple[float, ...] = (_NAN,) * 6
     stated_step: float = _NAN
     thickness: float = _NAN
     stated_count: int = 0
     slope: float = 1.0
     intercept: float = 0.0
-    padding: tuple = (None, None)
+    padding: tuple[int | None, ...] = (None, None)
     implied: bool = False
-    inverted: Optional[int] = None
-    pixel_type: Optional[int] = None
-    told: dict = dataclasses.field(default_factory=dict)
+    inverted: int | None = None
+    pixel_type: int | None = None
+    told: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __str__(self):
         name = str(pathlib.Path(self.file))
         return name if self.frame is None else f"frame {self.frame + 1} of {name}"
 
     @property
-    def has_place(self):
+    def has_place(self) -> bool:
         """Whether position and orientation are known, and those of a body."""
         return all(abs(value) < _FARTHEST for value in (*self.position, *self.axes))  # not NaN
 
 
-def as_stored(value, signed, bits):
+def as_stored(value: float | None, signed: bool, bits: int) -> int | None:
     """A stored value that a header gives in the other sign's notation (65535 for -1).
 
     Args: value: number or None. signed: whether pixels are. bits: of a pixel's value.

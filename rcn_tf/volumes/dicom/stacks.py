@@ -7,13 +7,15 @@ each slice has of its own, as of a heart that beats irregularly, put the slices 
 order. Where nothing tells them apart, the slices stay together, and are refused.
 """
 
+from __future__ import annotations
+
 import collections
 import itertools
 
 import numpy as np
 
 from rcn_tf.volumes.dicom.geometry import SAME_PLACE, are_apart, are_regular, heights, is_parallel
-from rcn_tf.volumes.dicom.slices import TELLING
+from rcn_tf.volumes.dicom.slices import TELLING, Slice
 
 _MOST_ATTRIBUTES = 3
 _HALF_A_DAY = 120_000  # as hours, minutes, seconds; in milliseconds two minutes, which do as well
@@ -25,7 +27,7 @@ _TIMES = {
 }
 
 
-def split(slices):
+def split(slices: list[Slice]) -> list[tuple[str, list[Slice]]]:
     """Stacks of the slices of one series.
 
     Args: slices: list of Slice.

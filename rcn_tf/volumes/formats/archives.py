@@ -6,6 +6,8 @@ of it, and files that an export spread over folders (`DICOM/S0001/IM0001`) lie t
 archive says of its size is checked before anything is written.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import pathlib
@@ -13,6 +15,7 @@ import re
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 from rcn_tf.errors import naming
 from rcn_tf.files.kinds import explain, require_file
@@ -33,7 +36,7 @@ _NAME_LENGTH = 100
 
 
 @contextlib.contextmanager
-def unpacked(path):
+def unpacked(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """The files of a ZIP archive, in a folder that is removed afterwards.
 
     Args: path: archive; folders in it make no difference.

@@ -7,6 +7,7 @@ compared with the file (`rcn_tf.volumes.checked_geometry`), and the voxels must 
 from __future__ import annotations
 
 import math
+import pathlib
 import re
 
 import SimpleITK as sitk
@@ -19,6 +20,8 @@ from rcn_tf.volumes.formats.frame_choice import check_frame
 from rcn_tf.volumes.formats.itk_errors import itk_reason
 from rcn_tf.volumes.formats.itk_warnings import without_itk_warnings
 from rcn_tf.volumes.formats.opening import why_unreadable
+from rcn_tf.volumes.geometry import Geometry
+from rcn_tf.volumes.orientation import Doubts
 
 SCALAR = (1, "expected one 3D image with one value per voxel")
 """What is expected of a file: the number of values per voxel, and words for errors."""
@@ -28,7 +31,13 @@ VECTORS = (3, "expected one 3D displacement field, with three values per voxel")
 _NIFTI = (".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")
 
 
-def read_checked(path, expected, doubts, frame=None, planes=False):
+def read_checked(
+    path: pathlib.Path,
+    expected: tuple[int, str],
+    doubts: Doubts,
+    frame: int | None = None,
+    planes: bool = False,
+) -> sitk.Image:
     """Image of a file that was checked first; `expected` is SCALAR or VECTORS."""
     with reading(path):
         reader, geometry = checked_reader(path, expected, doubts, frame, planes)
@@ -58,7 +67,13 @@ def _chosen_frame(reader, expected, frame):
     return image
 
 
-def checked_reader(path, expected, doubts, frame=None, planes=False):
+def checked_reader(
+    path: pathlib.Path,
+    expected: tuple[int, str],
+    doubts: Doubts,
+    frame: int | None = None,
+    planes: bool = False,
+) -> tuple[sitk.ImageFileReader, Geometry | None]:
     """Reader that knows the header, and the Geometry where ITK's is wrong, else None."""
     companions(path)  # refuses a header that leads elsewhere
     check_directions(path)

@@ -1,10 +1,14 @@
 """Whether a NIfTI or Analyze file is whole: ITK reads one that was cut off without a word."""
 
+from __future__ import annotations
+
 import gzip
 import math
+import pathlib
 import zlib
 
 import numpy as np
+import SimpleITK as sitk
 
 from rcn_tf.volumes.formats.detached_headers import companions
 
@@ -14,7 +18,7 @@ _SUFFIXES = (".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")
 _TRAILING = "Not a gzipped file"  # how gzip names bytes behind its end, which do no harm
 
 
-def check_complete(reader, path, finite=False):
+def check_complete(reader: sitk.ImageFileReader, path: pathlib.Path, finite: bool = False) -> None:
     """Checks that all voxels that the header speaks of are there and undamaged.
 
     Args:

@@ -4,6 +4,8 @@ A header is untrusted: one that takes its voxels from outside its own folder is 
 is one that names them by a pattern or that is too long to be searched.
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
 import re
@@ -20,7 +22,7 @@ PAIR = re.compile(r"(?P<stem>.+)\.(?P<kind>img|hdr)(?P<end>\.gz)?", re.IGNORECAS
 _IN_THE_FILE = ("", "LOCAL")
 
 
-def companions(path):
+def companions(path: str | pathlib.Path) -> list[pathlib.Path]:
     """The other files that an image consists of, as far as they are there.
 
     Args: path: an image file.
@@ -34,7 +36,7 @@ def companions(path):
     return [file for file in found if file.is_file() and file != path]
 
 
-def missing_companions(path):
+def missing_companions(path: str | pathlib.Path) -> list[str]:
     """Names of the files that an image lacks: those of its voxels, or of its header.
 
     Raises: ValueError: as of `companions`.
@@ -47,7 +49,7 @@ def missing_companions(path):
     return missing
 
 
-def pair_of(path):
+def pair_of(path: pathlib.Path) -> pathlib.Path | None:
     """The header of voxels in .img, or the voxels of a header in .hdr; None where it is missing.
 
     Small and capital letters make no difference, nor does compression.

@@ -3,13 +3,14 @@
 They are read from the bytes, whatever the file is called and whether or not it is compressed.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import gzip
 import math
 import pathlib
 import struct
 import zlib
-from typing import Optional, Union
 
 GZIP = b"\x1f\x8b"
 _SECONDS_BITS = 0b111000  # of xyzt_units
@@ -30,7 +31,7 @@ class FrameHeader:
     """
 
     version: int
-    shape: tuple
+    shape: tuple[int, ...]
     bits: int
     offset: int
     step: float
@@ -43,7 +44,7 @@ class FrameHeader:
         return self.offset + math.prod(self.shape) * self.bits // 8
 
 
-def read_frame_header(path: Union[str, pathlib.Path]) -> Optional[FrameHeader]:
+def read_frame_header(path: str | pathlib.Path) -> FrameHeader | None:
     """Header of a NIfTI-1 or NIfTI-2 file that holds its voxels; None of any other file.
 
     Args: path: any file.

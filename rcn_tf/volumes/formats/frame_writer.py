@@ -5,17 +5,22 @@ replaced, and then the voxels of frame after frame. So the geometry is ITK's own
 Compressed is `.nii.gz`; the other formats are written as they are.
 """
 
+from __future__ import annotations
+
 import contextlib
 import gzip
 import math
 import pathlib
 import re
 import struct
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from rcn_tf.files.working_folders import temporary_folder
+from rcn_tf.volumes.formats.frames import FrameSource
 from rcn_tf.volumes.formats.image_writing import WRITTEN_FORMATS, check_written_format
 
 _NIFTI = (".nii", ".nii.gz")
@@ -23,7 +28,13 @@ _MOST_FRAMES = 32767  # of NIfTI, whose sizes have 16 bits
 
 
 @contextlib.contextmanager
-def frame_writer(path, temporary, first, source, dtype=None):
+def frame_writer(
+    path: pathlib.Path,
+    temporary: pathlib.Path,
+    first: sitk.Image,
+    source: FrameSource,
+    dtype: npt.DTypeLike | None = None,
+) -> Iterator[Callable[[sitk.Image], None]]:
     """Writes frames one by one.
 
     Args:

@@ -5,6 +5,8 @@ NIfTI file is therefore unpacked once, to the folder of temporary files (TMPDIR)
 compressed MetaImage are read whole, as ITK cannot do otherwise.
 """
 
+from __future__ import annotations
+
 import contextlib
 import gzip
 import pathlib
@@ -12,7 +14,6 @@ import re
 import shutil
 import tempfile
 import zlib
-from typing import Optional, Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -33,7 +34,7 @@ _NIFTI_2 = "it is NIfTI-2, which ITK does not read; save it as NIfTI-1"
 _DAMAGED = "it is cut off or damaged"
 
 
-def frame_count(path: Union[str, pathlib.Path]) -> int:
+def frame_count(path: str | pathlib.Path) -> int:
     """How many frames an image file has: 1 for what is not 4D, or not readable as an image."""
     path = pathlib.Path(path)
     if not path.is_file() or is_dicom(path):
@@ -50,7 +51,7 @@ def frame_count(path: Union[str, pathlib.Path]) -> int:
         return reader.GetSize()[3] if reader.GetDimension() == 4 else 1
 
 
-def read_grid(path: Union[str, pathlib.Path], orientation: Optional[str] = None) -> Grid:
+def read_grid(path: str | pathlib.Path, orientation: str | None = None) -> Grid:
     """Grid of an image file, 3D or of 4D frames; `orientation` as of `read_image`.
 
     Raises: FileNotFoundError, ValueError: as of `read_image`.
@@ -59,7 +60,7 @@ def read_grid(path: Union[str, pathlib.Path], orientation: Optional[str] = None)
     return Grid.from_image(read_image(path, orientation=orientation, frame=frame))
 
 
-def frames_dtype(frames: "FrameSource", name: str) -> np.dtype:
+def frames_dtype(frames: FrameSource, name: str) -> np.dtype:
     """The smallest type that holds the label ids of all frames, each of which is read for it.
 
     Args: frames: FrameSource. name: what to call it in the error.
@@ -84,7 +85,7 @@ class FrameSource:
     Raises: ValueError: not that, cut off, damaged, or too large.
     """
 
-    def __init__(self, path, orientation=None):
+    def __init__(self, path: str | pathlib.Path, orientation: str | None = None):
         self._path, self._orientation = pathlib.Path(path), orientation
         self._whole = None
         self._resources = contextlib.ExitStack()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import shutil
+from collections.abc import Iterable, Iterator
 
 import SimpleITK as sitk
 
@@ -19,7 +20,7 @@ WRITTEN_FORMATS = (".nii.gz", ".nii", ".mha", ".nrrd")
 _BLOCK = 1 << 20
 
 
-def write_image(image, path):
+def write_image(image: sitk.Image, path: str | pathlib.Path) -> None:
     """Writes an image atomically: under a temporary name beside `path`, then renamed.
 
     Args: image: SimpleITK.Image; path: file to write, in one of `WRITTEN_FORMATS`.
@@ -30,7 +31,7 @@ def write_image(image, path):
     write_images([(image, path)])
 
 
-def write_images(images):
+def write_images(images: Iterable[tuple[sitk.Image, str | pathlib.Path]]) -> None:
     """Writes several images, all or none: they are renamed once the last is written.
 
     Args: images: list of (SimpleITK.Image, path), as of `write_image`.
@@ -43,7 +44,7 @@ def write_images(images):
             _write(image, pathlib.Path(path), stack.enter_context(replacing(path)))
 
 
-def check_written_format(path):
+def check_written_format(path: str | pathlib.Path) -> None:
     """Raises: ValueError, FileNotFoundError: no image can be written there."""
     path = pathlib.Path(path)
     if not path.name.lower().endswith(WRITTEN_FORMATS):
@@ -58,7 +59,7 @@ def _write(image, path, temporary):
 
 
 @contextlib.contextmanager
-def naming_failed_writes(path):
+def naming_failed_writes(path: pathlib.Path) -> Iterator[None]:
     """Turns what goes wrong while ITK writes a file into a ValueError of one line.
 
     A full disk is found by looking: ITK says nothing at all where it cuts a NIfTI file off.

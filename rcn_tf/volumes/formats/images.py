@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pathlib
 
+import SimpleITK as sitk
+
 from rcn_tf.volumes.checked_geometry import straightened
 from rcn_tf.volumes.dicom.series import is_dicom, read_series
 from rcn_tf.volumes.formats import mgh, minc
@@ -17,7 +19,14 @@ from rcn_tf.volumes.formats.opening import under_right_name
 from rcn_tf.volumes.orientation import Doubts, direction_of, set_orientation
 
 
-def read_image(path, series=None, *, orientation=None, frame=None, planes=False):
+def read_image(
+    path: str | pathlib.Path,
+    series: int | str | None = None,
+    *,
+    orientation: str | None = None,
+    frame: int | None = None,
+    planes: bool = False,
+) -> sitk.Image:
     """Reads one scalar 3D image.
 
     Where the file leaves open where its axes point, what is assumed is said in a warning

@@ -5,10 +5,13 @@ own, also before an error that is said in our words: while they work, file descr
 nowhere.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 
 import SimpleITK as sitk
 
@@ -19,7 +22,7 @@ _saved = None  # copy of the descriptor, while it leads nowhere
 
 
 @contextlib.contextmanager
-def without_itk_warnings():
+def without_itk_warnings() -> Iterator[None]:
     """Keeps ITK from writing to standard error what is checked, and said, here.
 
     Threads may use it side by side: the first one in silences, the last one out ends that.

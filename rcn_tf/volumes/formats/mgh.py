@@ -1,15 +1,19 @@
 """FreeSurfer's own format, .mgz and .mgh, which SimpleITK does not read; nibabel does."""
 
+from __future__ import annotations
+
 import gzip
 import math
+import pathlib
 import struct
 
 import numpy as np
+import SimpleITK as sitk
 
 from rcn_tf.files.memory import physical_memory
 from rcn_tf.volumes.formats.frame_choice import check_frame
 from rcn_tf.volumes.formats.nibabel_images import image_of, import_nibabel, naming_damage
-from rcn_tf.volumes.orientation import direction_of, in_words
+from rcn_tf.volumes.orientation import Doubts, direction_of, in_words
 
 SUFFIXES = (".mgz", ".mgh")
 
@@ -19,7 +23,7 @@ _LARGEST_VOXEL = 8  # bytes
 _AROUND_VOXELS = 1 << 20  # bytes for the header before and the text after them
 
 
-def read_mgh(path, doubts, frame=None):
+def read_mgh(path: pathlib.Path, doubts: Doubts, frame: int | None = None) -> sitk.Image:
     """Reads a volume of FreeSurfer.
 
     Args:

@@ -11,9 +11,12 @@ MINC 1 (netCDF) is no longer read by ITK; nibabel reads it.
 Reference: the MINC 2.0 file format reference (BIC-MNI), "dimension attributes".
 """
 
+from __future__ import annotations
+
 import pathlib
 
 import numpy as np
+import SimpleITK as sitk
 
 from rcn_tf.errors import warn
 from rcn_tf.volumes.formats.nibabel_images import image_of, import_nibabel, naming_damage
@@ -24,7 +27,7 @@ _TO_LPS = np.diag([-1.0, -1.0, 1.0])
 _SAME = 0.01  # voxels
 
 
-def version(path):
+def version(path: str | pathlib.Path) -> int | None:
     """1, 2, or None for what is no MINC file; by the content, not the name."""
     with pathlib.Path(path).open("rb") as file:
         start = file.read(8)
@@ -41,7 +44,7 @@ def version(path):
         return None
 
 
-def minc_geometry(path, read):
+def minc_geometry(path: str | pathlib.Path, read: Geometry) -> Geometry:
     """The geometry of a MINC 2 file.
 
     Args: path: the file. read: Geometry that ITK reads from it.
@@ -60,7 +63,7 @@ def minc_geometry(path, read):
     return right
 
 
-def read_minc1(path):
+def read_minc1(path: str | pathlib.Path) -> sitk.Image:
     """Reads a MINC 1 volume. Returns: SimpleITK.Image, 3D, float64 as MINC scales its voxels.
 
     Raises: ImportError: nibabel is not installed. ValueError: the file is damaged or not 3D.

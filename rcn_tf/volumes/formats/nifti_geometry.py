@@ -13,12 +13,16 @@ and 3D Slicer make it too, but
   how Analyze was defined and what SPM and nibabel take; ITK would take y to the back.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import pathlib
 
 import numpy as np
 
+from rcn_tf.volumes.formats.nifti_header import NiftiHeader
 from rcn_tf.volumes.geometry import MAX_SHEAR, Geometry, largest_shift
-from rcn_tf.volumes.orientation import code_of, direction_of, in_words
+from rcn_tf.volumes.orientation import Doubts, code_of, direction_of, in_words
 
 TOLERANCE = 0.1
 """Voxels that a disagreement may move without a word."""
@@ -28,7 +32,9 @@ _ANALYZE_CODES = ("LAS", "LSA", "ASL", "LPS", "LIA", "ASR")  # of the byte `orie
 _LONGEST = 1.01  # squared length of a quaternion's (b, c, d), above which rounding is no excuse
 
 
-def nifti_geometry(header, read, path, doubts):
+def nifti_geometry(
+    header: NiftiHeader, read: Geometry, path: str | pathlib.Path, doubts: Doubts
+) -> Geometry:
     """The geometry that a header means.
 
     Args:
@@ -55,7 +61,7 @@ def nifti_geometry(header, read, path, doubts):
     return read if largest_shift(chosen, read)[1] <= tolerance else chosen
 
 
-def needs_permission(header):
+def needs_permission(header: NiftiHeader | None) -> bool:
     """Whether ITK refuses a file for its sform unless it is told to be permissive."""
     if header is None or not header.sform_code or header.qform_code:
         return False
@@ -63,7 +69,7 @@ def needs_permission(header):
     return sform.is_sound() and not sform.is_orthonormal()
 
 
-def check_sform(header, path):
+def check_sform(header: NiftiHeader, path: str | pathlib.Path) -> None:
     """Raises: ValueError: a sform that is in use and is singular or not finite."""
     if header.sform_code and not _from_ras(header.sform_affine(), header.size).is_sound():
         raise ValueError(
@@ -72,7 +78,9 @@ def check_sform(header, path):
         )
 
 
-def repaired(geometry, path, doubts, name="direction"):
+def repaired(
+    geometry: Geometry, path: str | pathlib.Path, doubts: Doubts, name: str = "direction"
+) -> Geometry:
     """A geometry with an orthonormal direction in place of one that rounding left nearly so.
 
     Args: geometry: sound, with a direction of unit columns. name: of the matrix, for messages.
@@ -184,7 +192,8 @@ def _assumed(header, read, path, doubts):
     what = "does not say its orientation (both codes are 0)"
     if header.is_analyze:
         what = "is an Analyze file, which does not say its orientation"
-        if path.with_name(f"{path.name.split('.img')[0].split('.hdr')[0]}.mat").exists():
+        file = pathlib.Path(path)
+        if file.with_name(f"{file.name.split('.img')[0].split('.hdr')[0]}.mat").exists():
             what += " (the .mat beside it is not read)"
         if 0 < header.orient < len(_ANALYZE_CODES):
             code, why = _ANALYZE_CODES[header.orient], f"for its byte orient is {header.orient}"

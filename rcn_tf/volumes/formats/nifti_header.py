@@ -11,6 +11,8 @@ it. Here is what stands there:
 Reference: the NIfTI-1.1 and NIfTI-2 standards (nifti.nimh.nih.gov), "orientation and location".
 """
 
+from __future__ import annotations
+
 import dataclasses
 import gzip
 import pathlib
@@ -27,6 +29,11 @@ _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # of xyzt_units' lowest three bits
 _SINGLE = 1.2e-7  # two units in the last place of a quaternion's number near 1
 
 
+def _unstated():
+    """Default of numbers that an Analyze header does not have: an empty array."""
+    return dataclasses.field(default_factory=lambda: np.zeros(0))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class NiftiHeader:
     """The fields that place the voxels, as they are stored.
@@ -38,23 +45,23 @@ class NiftiHeader:
     zeros where there is none. Numbers that are not finite are NaN.
     """
 
-    size: tuple
+    size: tuple[int, ...]
     pixdim: np.ndarray
-    unit: float = None
+    unit: float | None = None
     qform_code: int = 0
     sform_code: int = 0
-    quaternion: np.ndarray = None
-    offset: np.ndarray = None
-    sform: np.ndarray = None
+    quaternion: np.ndarray = _unstated()
+    offset: np.ndarray = _unstated()
+    sform: np.ndarray = _unstated()
     is_analyze: bool = False
     orient: int = 0
-    originator: tuple = (0, 0, 0)
+    originator: tuple[int, ...] = (0, 0, 0)
 
-    def sform_affine(self):
+    def sform_affine(self) -> np.ndarray:
         """[4, 4] float64: index (x, y, z, 1) to point, RAS, mm."""
         return _scaled(np.concatenate([self.sform, [[0, 0, 0, 1]]]), self.unit)
 
-    def qform_affine(self):
+    def qform_affine(self) -> np.ndarray:
         """[4, 4] float64: index (x, y, z, 1) to point, RAS, mm; signs of sizes do not count."""
         affine = np.eye(4)
         sizes = np.abs(self.pixdim[1:]) * [1, 1, -1 if self.pixdim[0] < 0 else 1]
@@ -62,7 +69,7 @@ class NiftiHeader:
         affine[:3, 3] = self.offset
         return _scaled(affine, self.unit)
 
-    def unit_quaternion(self):
+    def unit_quaternion(self) -> tuple[float, float, float, float]:
         """(a, b, c, d): of length 1 also where rounding left (b, c, d) longer than that."""
         vector = self.quaternion
         rest = 1 - vector @ vector
@@ -70,7 +77,7 @@ class NiftiHeader:
             return (0.0, *(vector / np.linalg.norm(vector)))
         return (float(np.sqrt(rest)), *vector)
 
-    def qform_error(self):
+    def qform_error(self) -> float:
         """Angle in radians by which single precision may have turned the qform.
 
         a is the root of what b, c and d leave of 1, so that it is badly known near 0, where the
@@ -80,7 +87,7 @@ class NiftiHeader:
         return 2 * min(np.sqrt(_SINGLE), _SINGLE / max(a, _SINGLE))
 
 
-def read_header(path):
+def read_header(path: str | pathlib.Path) -> NiftiHeader | None:
     """Reads the header of a NIfTI or Analyze file.
 
     Args: path: .nii, .hdr or .img, compressed or not, under any name.

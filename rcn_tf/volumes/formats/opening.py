@@ -6,9 +6,12 @@ bytes; where its name says another thing it is read through a link with the righ
 an unpacked copy where ITK does not read it compressed. What is no image is refused for what it is.
 """
 
+from __future__ import annotations
+
 import contextlib
 import pathlib
 import warnings
+from collections.abc import Iterator
 
 from rcn_tf.errors import InputWarning, naming
 from rcn_tf.files.kinds import (
@@ -42,7 +45,7 @@ _IMAGES = (*_SUFFIXES, *_HEADERS, "dicom", "tiff")
 
 
 @contextlib.contextmanager
-def under_right_name(path):
+def under_right_name(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """A path that names the image in `path`: plain, and with the suffix of what it is.
 
     Args: path: file of an image.
@@ -75,7 +78,7 @@ def under_right_name(path):
                 yield file
 
 
-def why_unreadable(path, reason):
+def why_unreadable(path: pathlib.Path, reason: str) -> str:
     """Why ITK cannot read an image file, in words that lead on.
 
     Args: path: the file; reason: what ITK said.

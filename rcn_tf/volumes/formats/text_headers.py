@@ -5,6 +5,8 @@ takes mm); NRRD may say that its axes are "3D-right-handed", which is no place i
 matrix that is singular is refused here, since the reader's own words for it say nothing.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
 import re
@@ -41,12 +43,12 @@ class Stated:
     hint: str = ""
 
     @property
-    def millimetres(self):
+    def millimetres(self) -> float | None:
         """mm per unit; 1 where there is none, None where it is not known."""
         return _MILLIMETRES.get(self.unit.lower()) if self.unit else 1.0
 
 
-def stated(path):
+def stated(path: str | pathlib.Path) -> Stated | None:
     """What a MetaImage or NRRD header states.
 
     Args: path: the file with the header.

@@ -15,7 +15,7 @@ from rcn_tf.volumes.formats.opening import under_right_name
 from rcn_tf.volumes.orientation import OF_A_FIELD
 
 
-def read_displacement(path):
+def read_displacement(path: str | pathlib.Path) -> sitk.Image:
     """Reads a displacement field: a 3D image of vectors (x, y, z) in mm, LPS, as ITK has them.
 
     Args: path: a file of `rcn register`, of ANTs (`1Warp.nii.gz`) or of any ITK program.
@@ -34,7 +34,7 @@ def read_displacement(path):
     return image
 
 
-def read_displacement_header(path):
+def read_displacement_header(path: str | pathlib.Path) -> sitk.Image | sitk.ImageFileReader:
     """What says where a displacement field lies, without its voxels.
 
     Args, Raises: as of `read_displacement`.

@@ -7,9 +7,10 @@ Names may be in capitals and in any order, and may say more: "X (mm)", "pos_x", 
 Voxel indices (i, j, k, or a unit of voxels) are refused: they mean nothing without their image.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
-from typing import Optional
 
 SYSTEMS = ("LPS", "RAS")
 
@@ -38,8 +39,8 @@ class Columns:
         mm: millimetres of one unit.
     """
 
-    places: tuple
-    system: object = None
+    places: tuple[int, ...]
+    system: str | None = None
     mm: float = 1.0
 
 
@@ -53,7 +54,7 @@ class _Name:
     voxels: bool
 
 
-def find_columns(names: list[str]) -> Optional[Columns]:
+def find_columns(names: list[str]) -> Columns | None:
     """The columns of a header.
 
     Args: names: the cells of a row.

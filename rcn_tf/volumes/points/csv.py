@@ -5,10 +5,13 @@ a line. Kept when points are written: the columns' order, unit and system, furth
 that begin with "#", the decimal sign, the ends of lines, and UTF-8 or UTF-16.
 """
 
+from __future__ import annotations
+
 import codecs
 import csv
 import io
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,7 +35,7 @@ class CsvPoints:
 
     suffix = ".csv"
 
-    def parse(self, data, system):
+    def parse(self, data: bytes, system: str | None) -> np.ndarray:
         """Reads the file.
 
         Args: data: bytes. system: "LPS", "RAS", or None for what the file says, else LPS.
@@ -55,15 +58,15 @@ class CsvPoints:
         )
         return points * self._columns.mm
 
-    def placed(self):
+    def placed(self) -> np.ndarray:
         """Boolean [rows]: which rows have coordinates, the others are landmarks not placed."""
         return np.array([self._placed(row) for _, row in self._rows], bool)
 
-    def has_header(self):
+    def has_header(self) -> bool:
         """Whether a line names the columns."""
         return self._header is not None
 
-    def render(self, points, notes):
+    def render(self, points: np.ndarray, notes: Sequence[str] | None) -> bytes:
         """The file with other coordinates.
 
         Args: points: [N, 3] in `self.system`, mm. notes: N strings, or None.
@@ -184,12 +187,12 @@ class CsvPoints:
         return output.getvalue()[:-2]
 
 
-def shown(value):
+def shown(value: float) -> str:
     """A coordinate in text."""
     return f"{value:.6f}"
 
 
-def checked_system(name):
+def checked_system(name: str) -> str:
     """LPS or RAS. Raises: ValueError: for any other."""
     if name.upper() not in SYSTEMS:
         raise ValueError(f"coordinates in the system {name!r}; expected LPS or RAS")

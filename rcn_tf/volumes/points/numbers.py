@@ -6,7 +6,10 @@ digits, or a leading zero), or where all three coordinates of a point have one, 
 writes that has always three decimals; else the file is refused.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -40,7 +43,7 @@ def read_coordinates(rows: list) -> tuple[np.ndarray, str]:
     return points, sign
 
 
-def check_finite(point, where, shown):
+def check_finite(point: Iterable[float], where: str, shown: object) -> None:
     """Raises: ValueError: the point is not finite, or further away than anything scanned."""
     if not all(abs(value) < MAX_MM for value in point):
         raise ValueError(f"{where} has no three finite numbers x, y, z; got {shown}")

@@ -5,11 +5,15 @@ Points are physical, (x, y, z) in mm. In memory they are LPS, ITK's system; a fi
 further columns and display settings stay.
 """
 
+from __future__ import annotations
+
 import csv
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from rcn_tf.files.kinds import require_file, require_text
 from rcn_tf.files.whole_files import replacing
@@ -33,10 +37,10 @@ class PointFile:
 
     points: np.ndarray
     system: str
-    layout: object
+    layout: CsvPoints | Fcsv | Markups
 
 
-def read_points(path, system=None):
+def read_points(path: str | pathlib.Path, system: str | None = None) -> PointFile:
     """Reads points.
 
     Args:
@@ -52,7 +56,9 @@ def read_points(path, system=None):
     return file
 
 
-def parse_points(path, system=None, layout=None):
+def parse_points(
+    path: str | pathlib.Path, system: str | None = None, layout: CsvPoints | None = None
+) -> PointFile:
     """As `read_points`, of a file that may be without points.
 
     Args: layout: CsvPoints() for a CSV file whose suffix does not say so.
@@ -70,7 +76,12 @@ def parse_points(path, system=None, layout=None):
     return PointFile(_flipped(values, layout.system), layout.system, layout)
 
 
-def write_points(path, file, points, notes=None):
+def write_points(
+    path: str | pathlib.Path,
+    file: PointFile,
+    points: npt.ArrayLike,
+    notes: Sequence[str] | None = None,
+) -> None:
     """Writes moved points in the layout of the file that they were read from.
 
     Args:

@@ -4,9 +4,12 @@ They say their coordinate system themselves. Names, descriptions, display settin
 columns stay as they are when points are written.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,7 +29,7 @@ class Fcsv:
 
     suffix = ".fcsv"
 
-    def parse(self, data, system):
+    def parse(self, data: bytes, system: str | None) -> np.ndarray:
         """Points [N, 3] in `self.system`, mm; arguments and errors as of `CsvPoints.parse`."""
         del system  # the file says
         lines = _decoded(data).splitlines()
@@ -39,15 +42,15 @@ class Fcsv:
         ]
         return _points([(f"line {number}", row[1:4]) for number, row in self._rows])
 
-    def placed(self):
+    def placed(self) -> np.ndarray:
         """Boolean [N]: which points have coordinates."""
         return np.ones(len(self._rows), bool)
 
-    def has_header(self):
+    def has_header(self) -> bool:
         """Whether the file says what its numbers are: always."""
         return True
 
-    def render(self, points, notes):
+    def render(self, points: np.ndarray, notes: Sequence[str] | None) -> bytes:
         """The file with other coordinates, bytes; arguments as of `CsvPoints.render`."""
         output = io.StringIO()
         output.writelines(f"{line}\n" for line in self._comments)
@@ -72,7 +75,7 @@ class Markups:
 
     suffix = ".mrk.json"
 
-    def parse(self, data, system):
+    def parse(self, data: bytes, system: str | None) -> np.ndarray:
         """Points [N, 3] in `self.system`, mm; arguments and errors as of `CsvPoints.parse`."""
         del system  # the file says
         try:
@@ -100,15 +103,15 @@ class Markups:
         self._points, self._placed = points, placed
         return _points([(f"point {k}", position) for k, position in enumerate(positions, 1)])
 
-    def placed(self):
+    def placed(self) -> np.ndarray:
         """Boolean [N]: which points have coordinates."""
         return np.array(self._placed, bool)
 
-    def has_header(self):
+    def has_header(self) -> bool:
         """Whether the file says what its numbers are: always."""
         return True
 
-    def render(self, points, notes):
+    def render(self, points: np.ndarray, notes: Sequence[str] | None) -> bytes:
         """The file with other coordinates, bytes; arguments as of `CsvPoints.render`."""
         for k, (entry, point) in enumerate(zip(self._points, points)):
             entry["position"] = [float(shown(value)) for value in point]

@@ -16,8 +16,9 @@ with a background darker than the organ, which is all that later steps rely on. 
 has that form already and is left as it is.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Optional
 
 import numpy as np
 from scipy import ndimage
@@ -61,14 +62,14 @@ class Background:
 
     value: float
     whole: bool = False
-    nothing: Optional[np.ndarray] = None
-    masked: Optional[np.ndarray] = None
+    nothing: np.ndarray | None = None
+    masked: np.ndarray | None = None
     level: float = 0.0
     inverted: bool = False
-    surface: Optional[str] = None
+    surface: str | None = None
 
 
-def find_background(array, padding=None):
+def find_background(array: np.ndarray, padding: tuple[float, float] | None = None) -> Background:
     """Finds the background of an image.
 
     Args:
@@ -98,7 +99,7 @@ def find_background(array, padding=None):
     return found
 
 
-def standard_form(array, background):
+def standard_form(array: np.ndarray, background: Background) -> np.ndarray:
     """The image with a background that is darker than the organ.
 
     Args: array: [D, H, W] real; background: Background of it.

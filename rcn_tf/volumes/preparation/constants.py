@@ -6,6 +6,8 @@ that fills most of the edges of what is left (the corners within a rim). Noise a
 many values side by side, so flatness tells them apart.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from scipy import ndimage
 
@@ -28,14 +30,16 @@ CIRCLE, BOX = 0.55, 0.95  # shares of the box before, and of their own, that fie
 SATURATED = 0.05  # of the range: as close as this to it a value may be saturated tissue
 
 
-def find_constants(array, inside):
+def find_constants(
+    array: np.ndarray, inside: np.ndarray
+) -> tuple[list[tuple[float, np.ndarray]], np.ndarray]:
     """Constants at the edges of an image.
 
     Args: array: [D, H, W] real; inside: [D, H, W] bool, voxels to look at.
     Returns: tuple: list of (value, mask) from the outside inwards, at most MOST_CONSTANTS; mask of
         the voxels that are inside of them all.
     """
-    found = []
+    found: list[tuple[float, np.ndarray]] = []
     outermost, _ = edges(inside)
     while len(found) < MOST_CONSTANTS:
         new = _next_constant(array, inside, outermost, FEW)
@@ -50,7 +54,7 @@ def find_constants(array, inside):
     return found, inside
 
 
-def is_field_of_view(inside, last):
+def is_field_of_view(inside: np.ndarray, last: np.ndarray) -> bool:
     """Whether what constants leave looks like a scanner's circle or a box within a rim.
 
     Else it may be a body in air, without noise in either, whose own constant must stay.
@@ -61,7 +65,7 @@ def is_field_of_view(inside, last):
     return inside[before].mean() >= CIRCLE or inside[bounds(inside)].mean() >= BOX
 
 
-def grey_range(values):
+def grey_range(values: np.ndarray) -> tuple[float, float]:
     """(low, high) of voxels [N], outliers aside."""
     values = values[:: max(1, values.size // SAMPLES)]
     low, high = np.percentile(values, PERCENTILES)

@@ -10,6 +10,8 @@ from the organ's darkest voxels which of three it was:
 - *sharp*: hardly any voxel is dark: the organ ends where the mask does.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from scipy import ndimage
 
@@ -21,7 +23,7 @@ LOST = 0.1  # of the range: how much of an organ's darkest values a cut takes
 LOST_SLICE = 0.38  # of a voxel: a surface this far beyond the last slice lost one to the cut
 
 
-def kind_of_surface(organ, rim, low, high):
+def kind_of_surface(organ: np.ndarray, rim: np.ndarray, low: float, high: float) -> str:
     """How an organ ends at its mask: "fading", "cut" or "sharp".
 
     Args: organ, rim: [N] real, grey values of all voxels and of those at the surface, of an organ
@@ -34,7 +36,7 @@ def kind_of_surface(organ, rim, low, high):
     return "cut" if is_cut else "sharp"
 
 
-def box_before_cut(organ):
+def box_before_cut(organ: np.ndarray) -> np.ndarray:
     """Bounding box of an organ with the outermost slices that a cut took from it.
 
     The area of slices through a rounded organ grows evenly with the depth below its surface, which
@@ -53,7 +55,7 @@ def box_before_cut(organ):
     return box
 
 
-def largest_part(mask):
+def largest_part(mask: np.ndarray) -> np.ndarray:
     """Largest connected part of a mask. Args, Returns: [D, H, W] bool."""
     labels, count = ndimage.label(mask)
     if count == 1:

@@ -5,6 +5,8 @@ those of the box around them (12 lines). Where the box's edges lie outside of th
 scanner's circle or an organ, it is the layer of voxels that touches the rest.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 BOX_LIKE = 0.1
@@ -13,7 +15,7 @@ BOX_LIKE = 0.1
 REACH = 0.05  # of an extent: a frame comes as close as this to the image's borders
 
 
-def bounds(mask):
+def bounds(mask: np.ndarray) -> tuple[slice, ...]:
     """Slices of the box around a mask that is not empty. Args: mask: [D, H, W] bool."""
     found = []
     for axis in range(3):
@@ -22,12 +24,12 @@ def bounds(mask):
     return tuple(found)
 
 
-def edges(inside):
+def edges(inside: np.ndarray) -> tuple[tuple[np.ndarray, ...], bool]:
     """Indices of the outermost voxels, as of `np.nonzero`, and whether they are a box's edges."""
     box = bounds(inside)
     lines = []
     for axis in range(3):
-        sides = [(slab.start, slab.stop - 1) for slab in box]
+        sides: list = [(slab.start, slab.stop - 1) for slab in box]
         sides[axis] = range(box[axis].start, box[axis].stop)
         lines.append(np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3))
     index = tuple(np.unique(np.concatenate(lines), axis=0).T)
@@ -37,7 +39,7 @@ def edges(inside):
     return np.nonzero(layer(inside)), False
 
 
-def flatness(equal, inside):
+def flatness(equal: np.ndarray, inside: np.ndarray) -> float:
     """Share of the neighbours (inside) of some voxels that are among them, 0..1."""
     same = pairs = 0
     for axis in range(3):
@@ -48,7 +50,7 @@ def flatness(equal, inside):
     return same / pairs if pairs else 0.0
 
 
-def contact(mask, inside):
+def contact(mask: np.ndarray, inside: np.ndarray) -> int:
     """Number of pairs of neighbours of which one is in the mask, the other inside."""
     pairs = 0
     for axis in range(3):
@@ -58,7 +60,7 @@ def contact(mask, inside):
     return pairs
 
 
-def is_frame(inside):
+def is_frame(inside: np.ndarray) -> bool:
     """Whether voxels reach to all borders of the image, as what a scanner shows does."""
     return all(
         axis.start <= REACH * n and axis.stop >= (1 - REACH) * n
@@ -66,7 +68,7 @@ def is_frame(inside):
     )
 
 
-def layer(inside):
+def layer(inside: np.ndarray) -> np.ndarray:
     """Voxels inside with a neighbour outside."""
     layer = np.zeros_like(inside)
     for axis in range(3):

@@ -8,9 +8,13 @@ volume records where in space it lies, so no step loses the way back to the scan
 (RCN, section 4.1, with geometry kept).
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
@@ -61,21 +65,21 @@ class PreparedVolume:
     box: np.ndarray
     standard: sitk.Image
     background: Background
-    remarks: tuple = ()
+    remarks: tuple[str, ...] = ()
 
 
 def prepare_volume(
-    image,
-    shape,
+    image: sitk.Image,
+    shape: Sequence[int],
     *,
-    mask=None,
-    margin=MARGIN,
-    box=None,
-    grid=None,
-    apply_mask=False,
-    window=None,
-    name="image",
-):
+    mask: sitk.Image | None = None,
+    margin: float = MARGIN,
+    box: npt.ArrayLike | None = None,
+    grid: Grid | None = None,
+    apply_mask: bool = False,
+    window: tuple[float, float] | None = None,
+    name: str = "image",
+) -> PreparedVolume:
     """Network input of an image.
 
     Args:
@@ -129,7 +133,7 @@ def prepare_volume(
     return PreparedVolume(volume.astype(np.float32), grid, box, standard, background, remarks)
 
 
-def prepare_labels(labels, grid, name="labels"):
+def prepare_labels(labels: sitk.Image, grid: Grid, name: str = "labels") -> np.ndarray:
     """Label ids on a network grid, by nearest neighbour; 0 outside the image.
 
     Args: labels: SimpleITK.Image of whole numbers; grid: Grid to sample on.
@@ -140,7 +144,9 @@ def prepare_labels(labels, grid, name="labels"):
     return sample_array(array, Grid.from_image(labels), grid, order=0, outside=0)
 
 
-def sample_array(array, source, target, *, order, outside):
+def sample_array(
+    array: np.ndarray, source: Grid, target: Grid, *, order: int, outside: float | None
+) -> np.ndarray:
     """Samples an array on another grid in the same physical space.
 
     Linear sampling onto coarser voxels is preceded by Gaussian smoothing against aliasing.

@@ -4,18 +4,22 @@ What only the file knows comes in here: which values DICOM declares to be paddin
 grey values are absolute (a window of Hounsfield units is given), so that they must not be turned.
 """
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from rcn_tf.volumes.preparation.background import find_background, standard_form
+from rcn_tf.volumes.preparation.background import Background, find_background, standard_form
 
 _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 
-def standard_image(image, window=None, name="image"):
+def standard_image(
+    image: sitk.Image, window: tuple[float, float] | None = None, name: str = "image"
+) -> tuple[sitk.Image, Background, tuple[str, ...]]:
     """The image with a background that is darker than the organ.
 
     Args:
@@ -32,7 +36,7 @@ def standard_image(image, window=None, name="image"):
     if window is not None:
         background = dataclasses.replace(background, inverted=False, level=float(window[0]))
     standard = standard_form(array, background)
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if holes:
         remarks = (f"{holes} NaN or infinite voxels inside the image count as background",)
     if standard is array:
@@ -42,7 +46,7 @@ def standard_image(image, window=None, name="image"):
     return result, background, remarks
 
 
-def declared_padding(image):
+def declared_padding(image: sitk.Image) -> tuple[float, float] | None:
     """Grey values (low, high) that a DICOM image declares to be padding, or None."""
     values = [float(image.GetMetaData(key)) for key in _PADDING if image.HasMetaDataKey(key)]
     return (min(values), max(values)) if values else None

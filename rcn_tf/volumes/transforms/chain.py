@@ -6,13 +6,18 @@
 Points go through the links in their order, which is also that of ANTs' `-t warp -t affine`.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.sampling import slabs
 from rcn_tf.volumes.transforms.inversion import InverseField, Status
+from rcn_tf.volumes.transforms.point_map import InvertibleMap
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,10 +30,10 @@ class Link:
         inverted: whether points go through it backwards.
     """
 
-    transform: object
+    transform: InvertibleMap
     inverted: bool = False
 
-    def move(self, points):
+    def move(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(where the points [..., 3] go, residual [...] mm, status [...]) through this link."""
         if self.inverted:
             return self.transform.invert_points(points)
@@ -43,10 +48,10 @@ class Chain:
     Args: links: list of Link, in the order in which points go through; at least one.
     """
 
-    def __init__(self, links):
+    def __init__(self, links: Iterable[Link]):
         self.links = list(links)
 
-    def inverse(self) -> "Chain":
+    def inverse(self) -> Chain:
         """The chain backwards, every link inverted."""
         turned = [Link(link.transform, not link.inverted) for link in self.links]
         return Chain(turned[::-1])
@@ -55,7 +60,7 @@ class Chain:
         """Whether points go backwards through a link."""
         return any(link.inverted for link in self.links)
 
-    def move_points(self, points):
+    def move_points(self, points: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where points go, and how sure that is.
 
         Args: points: [..., 3] (x, y, z), LPS, mm.

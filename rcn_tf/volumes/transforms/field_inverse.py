@@ -7,6 +7,8 @@ that moves closest to y, and a third time from there without L, which is right b
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -37,7 +39,8 @@ class FieldInverse:
     def __init__(self, grid: Grid, vectors: SampledVectors):
         self._grid, self._vectors = grid, vectors
         self._voxel = float(grid.spacing.min())
-        self._affine = self._seeds = self._flow = None
+        self._affine: tuple[np.ndarray, np.ndarray] | None = None
+        self._seeds: tuple[np.ndarray, cKDTree] | None = None
 
     def at_points(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inverse of each target on its own, to the full precision.
@@ -80,9 +83,6 @@ class FieldInverse:
         from rcn_tf.fields import invert_on  # loads TensorFlow, which points alone do not need
 
         to_index = np.linalg.inv(self._grid.affine)[:3, :3]
-        if self._flow is None:
-            flow = self._vectors.of_planes() @ to_index.T
-            self._flow = flow[None].astype(np.float32)
         matrix, offset = self._inverse_affine()
         index = self._grid.point_to_index(targets)
         near = targets @ matrix.T + offset if guess is None else guess.transform_points(targets)
@@ -97,6 +97,12 @@ class FieldInverse:
         if again.any():
             points[again], _, status[again] = self.at_points(targets[again])
         return points, status
+
+    @functools.cached_property
+    def _flow(self):
+        """[1, D, H, W, 3] float32, voxels."""
+        to_index = np.linalg.inv(self._grid.affine)[:3, :3]
+        return (self._vectors.of_planes() @ to_index.T)[None].astype(np.float32)
 
     def _solve(self, targets, start, step_matrix):
         return solve(self._moved, targets, start, step_matrix, TOLERANCE * self._voxel)

@@ -5,9 +5,10 @@ displacement field           vectors in mm, LPS: .nii.gz, .mha, ... of this proj
 ITK transform                .tfm, .txt, .h5, .mat (ANTs' 0GenericAffine.mat), .xfm
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-from typing import Optional, Union
 
 import SimpleITK as sitk
 
@@ -35,16 +36,16 @@ class TransformFile:
     """
 
     path: pathlib.Path
-    links: list
-    field_grid: object = None
+    links: list[Link]
+    field_grid: Grid | None = None
 
-    def fixed_grid(self) -> Optional[Grid]:
+    def fixed_grid(self) -> Grid | None:
         """Grid of the fixed image, or None where the file does not say it."""
         if self.field_grid is None and (self.path / WARPED).is_file():
             return Grid.from_image(read_image(self.path / WARPED, planes=True))
         return self._plane_of(self.field_grid)
 
-    def moving_grid(self) -> Optional[Grid]:
+    def moving_grid(self) -> Grid | None:
         """Grid of the moving image, or None where the file does not say it."""
         if (self.path / INVERSE_FIELD).is_file():
             grid = Grid.from_image(read_displacement_header(self.path / INVERSE_FIELD))
@@ -65,7 +66,7 @@ class TransformFile:
         )
 
 
-def read_transform(path: Union[str, pathlib.Path]) -> TransformFile:
+def read_transform(path: str | pathlib.Path) -> TransformFile:
     """Reads a transform.
 
     Args: path: see the head of this module.

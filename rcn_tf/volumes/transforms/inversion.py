@@ -4,6 +4,8 @@ Each step adds `s L^-1 (y - T(p))` to p, with L a linear approximation of T and 
 the error would grow.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 from typing import Callable
@@ -40,7 +42,7 @@ class InverseField:
     residual: np.ndarray
     status: np.ndarray
 
-    def summary(self):
+    def summary(self) -> dict[str, float | None]:
         """The round trip in numbers.
 
         Returns: dict: mean_mm and max_mm of the residual where the status is OK (None where it

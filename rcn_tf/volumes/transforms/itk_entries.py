@@ -9,10 +9,11 @@ The files are untrusted. They are parsed here, not by ITK, which takes the first
 transforms for the whole, trusts sizes, and prints HDF5's messages.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
 import re
-from typing import Union
 
 import h5py
 import numpy as np
@@ -45,7 +46,7 @@ class Entry:
     parameters: np.ndarray
 
 
-def read_entries(path: Union[str, pathlib.Path]) -> list[Entry]:
+def read_entries(path: str | pathlib.Path) -> list[Entry]:
     """The transforms of a file, the last of a composite first: in the order of application.
 
     Args: path: a file whose suffix is one of SUFFIXES.

@@ -5,9 +5,10 @@ where the origin and the axes go. Displacement fields become `DisplacementField`
 its border where ITK leaves points unmoved. B-splines end where ITK's do.
 """
 
+from __future__ import annotations
+
 import pathlib
 import re
-from typing import Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -24,7 +25,7 @@ _REACH_MM = 100.0  # where on the axes a linear transform is looked at
 _GRID_NUMBERS = 18  # size, origin, spacing (three each), direction (nine)
 
 
-def read_itk_maps(path: Union[str, pathlib.Path]) -> list:
+def read_itk_maps(path: str | pathlib.Path) -> list:
     """The maps that a file of ITK transforms holds, in the order in which points go through.
 
     Args: path: .tfm, .txt, .h5, .mat or .xfm (`rcn_tf.volumes.transforms.itk_entries`).

@@ -7,17 +7,25 @@ In voxels the total flow of a cascade is `x + flow(x) = x + u(x) + A (x + u(x)) 
 the affine stage, x from the grid's centre, and u the dense stages' own flow; D is u in mm.
 """
 
+from __future__ import annotations
+
 import math
 import pathlib
 import shutil
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from rcn_tf.files.plain_names import plain_name
 from rcn_tf.files.whole_files import replacing
 from rcn_tf.volumes.formats.image_writing import naming_failed_writes
+from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.sampling import slabs
+
+if TYPE_CHECKING:
+    from rcn_tf.volumes.transforms.grid_transform import GridTransform
 
 MAX_VOXELS = 30_000_000
 """Of a composite transform's field, which ITK holds in float64: 0.7 GB, more than once."""
@@ -25,7 +33,11 @@ MAX_VOXELS = 30_000_000
 _HEADER_BYTES = 1 << 16  # about what a file of transforms holds besides its parameters
 
 
-def affine_transform(transform, matrix=None, offset=None):
+def affine_transform(
+    transform: GridTransform,
+    matrix: npt.ArrayLike | None = None,
+    offset: npt.ArrayLike | None = None,
+) -> sitk.AffineTransform:
     """The affine part L as an ITK transform.
 
     Args:
@@ -47,7 +59,7 @@ def affine_transform(transform, matrix=None, offset=None):
     return result
 
 
-def deformation_grid(transform, fixed_grid):
+def deformation_grid(transform: GridTransform, fixed_grid: Grid) -> Grid:
     """Grid of a composite's deformation D.
 
     ITK's fields leave points outside unmoved, ours continue their border: D therefore covers the
@@ -59,7 +71,12 @@ def deformation_grid(transform, fixed_grid):
     return fixed_grid if math.prod(grid.shape) > MAX_VOXELS else grid
 
 
-def composite_transform(transform, fixed_grid, matrix=None, offset=None):
+def composite_transform(
+    transform: GridTransform,
+    fixed_grid: Grid,
+    matrix: npt.ArrayLike | None = None,
+    offset: npt.ArrayLike | None = None,
+) -> sitk.CompositeTransform:
     """The whole transform as ITK's composite of L and D.
 
     Args:
@@ -86,7 +103,7 @@ def composite_transform(transform, fixed_grid, matrix=None, offset=None):
     return result
 
 
-def write_transform(transform, path):
+def write_transform(transform: sitk.Transform, path: str | pathlib.Path) -> None:
     """Writes an ITK transform, replacing `path` in one step.
 
     Args: transform: SimpleITK.Transform; path: .tfm or .txt (text), .h5 or .mat.
