@@ -1,4 +1,4 @@
-"""Opening HDF5 files for reading, with one clear line for whatever else is found there."""
+"""Opening HDF5 files for reading, with one clear line of error for anything else."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def open_hdf5(
 ) -> h5py.File:
     """Opens an HDF5 file.
 
-    Args: path: pathlib.Path; name: what to call it in errors, before the path; stream:
-        the file opened already, where it must be that very one.
+    Args: path: pathlib.Path; name: what errors call it, before the path; stream:
+        the open file, where exactly that one must be read.
     Returns: h5py.File, which the caller closes.
     Raises: FileNotFoundError: no such file. OSError: it cannot be opened. ValueError: it is
-        something else, naming what, or damaged.
+        damaged or another kind of file, which is named.
     """
     require_file(path, "an HDF5 file", absent=f"{name} {path} does not exist.".strip())
-    kind_of(path)  # the system's own error, where it cannot be read at all
+    kind_of(path)  # raises the system's own error if it cannot be read at all
     try:
         return h5py.File(stream or path, "r")
     except OSError as error:
@@ -34,7 +34,7 @@ def open_hdf5(
 
 
 def reason(path: str | pathlib.Path, error: Exception) -> str:
-    """What h5py's error says of a file, without the calls that it went through."""
+    """The reason in h5py's error, without the chain of calls."""
     cut = _CUT_OFF.search(str(error))
     if cut:
         found, stored = map(int, cut.groups())

@@ -25,7 +25,7 @@ def read_json(path: str | pathlib.Path) -> dict[str, Any]:
     require_file(path, "a JSON file", absent=f"{path} does not exist.")
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # not only of JSON: digits without end
+    except (ValueError, RecursionError) as error:  # not only JSON's: too many digits
         reason = because(path, error, wanted=("json", "text"))
         raise ValueError(f"{path} is not valid JSON: {reason}.") from error
     if not isinstance(value, dict):

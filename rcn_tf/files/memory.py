@@ -7,7 +7,7 @@ import pathlib
 
 
 def physical_memory() -> int:
-    """Bytes of this machine's memory: what claims to need more is damaged or hostile."""
+    """Bytes of this machine's memory; a file that claims to need more is damaged or hostile."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -16,6 +16,6 @@ def resident_memory() -> int:
     if pathlib.Path("/proc/self/statm").exists():
         pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
-    import resource  # macOS: the most that it held
+    import resource  # macOS: the most that the process has held
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

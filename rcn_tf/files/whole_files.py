@@ -1,4 +1,4 @@
-"""Files and folders that are written as a whole or not at all, under a temporary name at first."""
+"""Files and folders that are written whole or not at all, under a temporary name first."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rcn_tf.files.working_folders import EARLIER, working_folder
 def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """Temporary path beside `path`; it takes `path`'s place when the block succeeds.
 
-    The temporary name is plain and keeps the suffixes of `path`, in small letters, from which
-    writers choose a format. On an error it is removed and an older `path` stays as it was; what
-    a killed process left is removed by the next one (`rcn_tf.files.working_folders`).
+    The temporary name is plain and keeps the suffixes of `path` in lower case, from which writers
+    choose a format. On an error it is removed and an older `path` stays as it was. The remains of
+    a killed process are removed by the next one (`rcn_tf.files.working_folders`).
 
     Args: path: file to write; its folder must exist.
     Yields: pathlib.Path to write to.
-    Raises: OSError: naming `path`, also for what the block could not write.
+    Raises: OSError: naming `path`, also if the block could not write.
     """
     path = pathlib.Path(path)
     suffix = re.search(r"(\.nii)?\.[A-Za-z0-9]+$", path.name, re.IGNORECASE)
@@ -43,7 +43,7 @@ def replacing_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
 
     On an error it is removed and an older `path` stays as it was.
 
-    Args: path: folder to write; the folder that it is in must exist.
+    Args: path: folder to write; its parent must exist.
     Yields: pathlib.Path of an empty folder to write to.
     Raises: OSError: as of `replacing`.
     """
@@ -65,7 +65,7 @@ def replacing_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def new_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """As `replacing_folder`, of a path where nothing is yet.
+    """As `replacing_folder`, for a path where nothing is yet.
 
     Raises: FileNotFoundError: no such parent. ValueError: `path` is a file or has content.
     """
@@ -79,8 +79,9 @@ def new_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def write_text(path: str | pathlib.Path, text: str) -> None:
-    """Writes text as UTF-8, replacing `path` in one step; file names that are not UTF-8 in it
-    are escaped.
+    """Writes text as UTF-8, replacing `path` in one step.
+
+    File names in the text that are not UTF-8 are escaped.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=ESCAPES)

@@ -1,8 +1,8 @@
-"""Files of the original's checkpoints: which step is meant, are they whole, what do they hold.
+"""Files of the original's checkpoints: finding a step, checking that it is whole, reading it.
 
 A checkpoint is `PREFIX.index` (names, shapes, checksums) and `PREFIX.data-00000-of-00001` (the
-values), the prefix being `model-STEP`. The file `checkpoint` beside them is not looked at: it may
-hold paths of another machine.
+values), the prefix being `model-STEP`. The file `checkpoint` beside them is ignored, because it
+may hold paths of another machine.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _COUNTERS = ("is_training", "global_step")
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk. prefix: path without endings; step: None where the name has none;
-    note: a sentence where it is not the step that was asked for."""
+    """A checkpoint on disk. prefix: path without endings; step: None if the name has none;
+    note: a sentence if it is not the requested step."""
 
     prefix: pathlib.Path
     step: int | None
@@ -38,7 +38,7 @@ class Checkpoint:
 
     @property
     def folder(self) -> pathlib.Path:
-        """Where it lies."""
+        """The folder that it lies in."""
         return self.prefix.parent
 
     def files(self) -> list[pathlib.Path]:
@@ -63,10 +63,10 @@ class Checkpoint:
 
 
 def find_checkpoint(path: str | pathlib.Path) -> Checkpoint:
-    """The checkpoint that a path means, chosen as the original chooses.
+    """Finds the checkpoint that a path means, by the original's rules.
 
-    Args: path: a folder (its last step is taken), "FOLDER:STEP" (the nearest step, on a tie the
-        later one), a prefix "…/model-100000" or one of the files.
+    Args: path: a folder (its last step), "FOLDER:STEP" (the nearest step, the later one on a
+        tie), a prefix "…/model-100000" or one of the files.
     Returns: Checkpoint.
     Raises: FileNotFoundError: none is there, or one of its files is missing.
     """
@@ -90,7 +90,7 @@ def find_checkpoint(path: str | pathlib.Path) -> Checkpoint:
 
 
 def read_shapes(checkpoint: Checkpoint) -> dict[str, tuple[tuple[int, ...], tf.DType]]:
-    """{name: (shape, tf.DType)} of all variables; the data are long enough for them.
+    """{name: (shape, tf.DType)} of all variables; checks that the data are long enough.
 
     Raises: FileNotFoundError, ValueError: a file is missing, damaged or cut short.
     """
@@ -116,7 +116,7 @@ def read_shapes(checkpoint: Checkpoint) -> dict[str, tuple[tuple[int, ...], tf.D
 
 
 def read_values(checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """{name: array} of some variables; TensorFlow compares their checksums.
+    """{name: array} of some variables; TensorFlow verifies their checksums.
 
     Raises: ValueError: the values are damaged, or not all finite.
     """

@@ -1,9 +1,9 @@
-"""Where a voxel lies: size, spacing, origin and direction of a 3D image; how two of them differ.
+"""Geometry of a 3D image: size, spacing, origin and direction; the distance of two geometries.
 
 ITK maps an index i to the point `origin + direction @ (spacing * i)` (LPS, mm) and expects the
 columns of `direction` to be orthonormal; it may be left-handed. Headers hold rounded numbers, so
-that a direction is often not quite that. `rigid` finds the nearest that is, `largest_shift` says
-what the exchange means for the voxels.
+that a direction is often only nearly orthonormal. `rigid` finds the nearest orthonormal one, and
+`largest_shift` says how far this moves the voxels.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 ORTHONORMAL = 1e-4
-"""Largest entry of `D D^T - I` that ITK takes for rounding."""
+"""Largest entry of `D D^T - I` that ITK accepts as rounding."""
 
 MAX_SHEAR = 1.0
-"""Largest deviation from a right angle, in degrees, that counts as rounded and is repaired.
+"""Largest deviation from a right angle, in degrees, that counts as rounding and is repaired.
 
-The slices of a DICOM series may be as oblique. Rounding direction cosines to two decimals does
+The slices of a DICOM series may lean as much. Rounding direction cosines to two decimals does
 not exceed it.
 """
 
@@ -69,7 +69,7 @@ class Geometry:
 
     @property
     def centre(self) -> np.ndarray:
-        """[3] float64: the point in the middle of the voxels' centres."""
+        """[3] float64: the centre of the volume."""
         return self.affine[:3, :3] @ ((np.array(self.size) - 1) / 2) + self.origin
 
     def set_on(self, image: sitk.Image) -> None:
@@ -79,7 +79,7 @@ class Geometry:
         image.SetDirection(self.direction.ravel().tolist())
 
     def is_sound(self) -> bool:
-        """Whether all numbers are finite, spacings positive, and no two axes the same."""
+        """Whether all numbers are finite, all spacings positive, and the axes independent."""
         numbers = np.concatenate([self.spacing, self.origin, self.direction.ravel()])
         if not np.isfinite(numbers).all() or not (self.spacing > 0).all():
             return False
@@ -87,7 +87,7 @@ class Geometry:
         return bool((lengths > 0).all() and abs(np.linalg.det(self.direction / lengths)) > 1e-3)
 
     def is_orthonormal(self) -> bool:
-        """Whether the direction is orthonormal as far as ITK looks."""
+        """Whether the direction is orthonormal by ITK's tolerance."""
         product = self.direction @ self.direction.T
         return bool(np.abs(product - np.eye(3)).max() <= ORTHONORMAL)
 
@@ -98,7 +98,7 @@ class Geometry:
         return float(np.degrees(np.arcsin(np.clip(np.abs(cosines).max(), 0, 1))))
 
     def rigid(self) -> Geometry:
-        """The nearest geometry with an orthonormal direction, same spacing, about the centre.
+        """The nearest geometry with an orthonormal direction, the same spacing and the same centre.
 
         The direction is the orthogonal factor of the polar decomposition, as left- or
         right-handed as before.
@@ -111,7 +111,7 @@ class Geometry:
 
 
 def largest_shift(one: Geometry, other: Geometry) -> tuple[float, float]:
-    """How far apart two geometries of the same size put a voxel, at most.
+    """Largest distance between the places that two geometries of one size give a voxel.
 
     Returns: tuple: mm; voxels of `one` along one of its axes.
     """

@@ -23,7 +23,7 @@ class Grid:
     Args:
         shape: (D, H, W), voxels.
         affine: 4x4 float64, array index (d, h, w, 1) -> physical point (x, y, z, 1), mm.
-    Raises: ValueError: if the shape has not three positive sizes or the affine is singular.
+    Raises: ValueError: unless the shape is three positive sizes and the affine is invertible.
     """
 
     shape: tuple[int, ...]
@@ -51,7 +51,7 @@ class Grid:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> Grid:
-        """Grid from what `to_attributes` gave (a dict, HDF5 attributes, parsed JSON).
+        """Grid from the result of `to_attributes` (a dict, HDF5 attributes, parsed JSON).
 
         Raises: KeyError: if one of shape, spacing, origin, direction is missing.
         """
@@ -112,7 +112,7 @@ class Grid:
         """Grid of another shape over a box of this one.
 
         Args:
-            box: [3, 2] (lo, hi) per array axis, bounds as of a slice: voxel k covers
+            box: [3, 2] (lo, hi) per array axis, bounds as in a slice: voxel k covers
                 [k, k + 1). Voxel centres of the result lie at lo + (i + 0.5) (hi - lo) / n.
             shape: (D, H, W) of the result.
         Returns: Grid; its voxels fill the box exactly.

@@ -51,8 +51,8 @@ def inside(shape: Sequence[int], index: np.ndarray) -> np.ndarray:
 def sample_labels(labels: np.ndarray, index: np.ndarray, outside: int = 0) -> np.ndarray:
     """Samples a label map: each label's mask linearly, then the strongest one.
 
-    A linear sample sees only its eight surrounding voxels, in the plane four, so the argmax over
-    one-hot channels is a vote among their weights and needs no channel per label.
+    A linear sample depends on the eight surrounding voxels only (four in the plane), so the argmax
+    over one-hot channels is a vote among their weights and needs no channel per label.
 
     Args:
         labels: [*spatial] integers, of two or three axes.

@@ -28,11 +28,10 @@ def warp_image(
 
     Args:
         moving: SimpleITK.Image, 3D, scalar.
-        transform: GridTransform; or its displacement on the fixed grid, [D, H, W, 3] mm,
-            where that is at hand.
+        transform: GridTransform, or its displacement on the fixed grid, [D, H, W, 3] mm.
         fixed: SimpleITK.Image or Grid that gives the output geometry.
-        background: value outside the moving image and in place of its NaN and infinite
-            voxels; by default that of its background (`rcn_tf.volumes.preparation.background`).
+        background: value outside the moving image and instead of its NaN and infinite
+            voxels; by default its background's (`rcn_tf.volumes.preparation.background`).
     Returns: SimpleITK.Image; an integer moving image keeps its pixel type (values are
         rounded to the nearest), any other gives float32.
     Raises: ValueError: if the pixel type cannot hold the background.
@@ -70,8 +69,8 @@ def warp_labels(
 ) -> sitk.Image:
     """Moving label map on the fixed image's grid: one-hot linear, then argmax.
 
-    Args: as of `warp_image`; `background` is the id outside; `name` is for errors; `keep_type`
-        asks for the labels' own pixel type, also a floating-point one.
+    Args: as in `warp_image`; `background` is the id outside; `name` is for errors; `keep_type`
+        keeps the labels' own pixel type, even if it is floating-point.
     Returns: SimpleITK.Image, of the smallest of LABEL_TYPES that holds the ids, or of the labels'
         type; on a tie the smallest id, never an id that is not in `labels` or the background.
     Raises: ValueError: if the labels are not whole numbers.

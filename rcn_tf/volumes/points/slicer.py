@@ -1,6 +1,6 @@
 """3D Slicer's own files of points: .fcsv (fiducial lists) and .mrk.json (markups).
 
-They say their coordinate system themselves. Names, descriptions, display settings and further
+They state their coordinate system themselves. Names, descriptions, display settings and further
 columns stay as they are when points are written.
 """
 
@@ -17,7 +17,7 @@ from rcn_tf.volumes.points.csv import checked_system, shown
 from rcn_tf.volumes.points.numbers import check_finite
 
 NOTES = ("outside", "folded")
-"""What the commands say of a point; a description that is one of them is replaced."""
+"""Notes of the commands about a point; a description that equals one of them is replaced."""
 
 _FCSV_NUMBERS = {"0": "RAS", "1": "LPS", "2": "IJK"}  # of Slicer before version 5
 _NOTE_COLUMN = 12  # of .fcsv, from 0: the description, behind the label
@@ -31,7 +31,7 @@ class Fcsv:
 
     def parse(self, data: bytes, system: str | None) -> np.ndarray:
         """Points [N, 3] in `self.system`, mm; arguments and errors as of `CsvPoints.parse`."""
-        del system  # the file says
+        del system  # the file states it
         lines = _decoded(data).splitlines()
         self._comments = [line for line in lines if line.startswith("#")]
         self.system = self._named_system()
@@ -47,7 +47,7 @@ class Fcsv:
         return np.ones(len(self._rows), bool)
 
     def has_header(self) -> bool:
-        """Whether the file says what its numbers are: always."""
+        """Whether the file states what its numbers are: always."""
         return True
 
     def render(self, points: np.ndarray, notes: Sequence[str] | None) -> bytes:
@@ -67,7 +67,7 @@ class Fcsv:
             key, _, value = line.lstrip("# ").partition("=")
             if key.strip() == "CoordinateSystem":
                 return checked_system(_FCSV_NUMBERS.get(value.strip(), value.strip()))
-        return "RAS"  # what the format meant before it said so
+        return "RAS"  # the meaning of the format before files stated it
 
 
 class Markups:
@@ -77,7 +77,7 @@ class Markups:
 
     def parse(self, data: bytes, system: str | None) -> np.ndarray:
         """Points [N, 3] in `self.system`, mm; arguments and errors as of `CsvPoints.parse`."""
-        del system  # the file says
+        del system  # the file states it
         try:
             self._content = json.loads(_decoded(data))
         except (json.JSONDecodeError, RecursionError) as error:
@@ -108,7 +108,7 @@ class Markups:
         return np.array(self._placed, bool)
 
     def has_header(self) -> bool:
-        """Whether the file says what its numbers are: always."""
+        """Whether the file states what its numbers are: always."""
         return True
 
     def render(self, points: np.ndarray, notes: Sequence[str] | None) -> bytes:
@@ -118,7 +118,7 @@ class Markups:
             if notes and (notes[k] or "description" in entry):
                 entry["description"] = _description(entry.get("description", ""), notes[k])
         for one in self._content["markups"]:
-            one.pop("measurements", None)  # of the points before; Slicer measures anew
+            one.pop("measurements", None)  # of the old points; Slicer measures again
         return (json.dumps(self._content, indent=2) + "\n").encode()
 
 
@@ -143,5 +143,5 @@ def _points(named):
 
 
 def _description(old, note):
-    """A point's description with the note; notes of an earlier run go."""
+    """A point's description with the note, without notes of an earlier run."""
     return note or ("" if old in NOTES else old)

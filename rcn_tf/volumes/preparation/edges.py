@@ -1,8 +1,8 @@
-"""The outermost voxels of what an image shows, where its background must be.
+"""The outermost voxels of an image's content, where its background must be.
 
 Arrays are [D, H, W]; `inside` is a mask of the voxels that are still in question. Their edges are
-those of the box around them (12 lines). Where the box's edges lie outside of them, as with a
-scanner's circle or an organ, it is the layer of voxels that touches the rest.
+those of the box around them (12 lines). If the box's edges lie outside the mask, as with a
+scanner's circle or an organ, the edges are the layer of voxels that touches the rest.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 BOX_LIKE = 0.1
-"""Share of the box's edges that lies inside, from which on the edges are the box's."""
+"""Share of the box's edges inside the mask from which on the edges are the box's."""
 
-REACH = 0.05  # of an extent: a frame comes as close as this to the image's borders
+REACH = 0.05  # of an extent: largest distance of a frame from the image's borders
 
 
 def bounds(mask: np.ndarray) -> tuple[slice, ...]:
@@ -25,7 +25,7 @@ def bounds(mask: np.ndarray) -> tuple[slice, ...]:
 
 
 def edges(inside: np.ndarray) -> tuple[tuple[np.ndarray, ...], bool]:
-    """Indices of the outermost voxels, as of `np.nonzero`, and whether they are a box's edges."""
+    """Indices of the outermost voxels (as `np.nonzero`); whether they are a box's edges."""
     box = bounds(inside)
     lines = []
     for axis in range(3):
@@ -40,7 +40,7 @@ def edges(inside: np.ndarray) -> tuple[tuple[np.ndarray, ...], bool]:
 
 
 def flatness(equal: np.ndarray, inside: np.ndarray) -> float:
-    """Share of the neighbours (inside) of some voxels that are among them, 0..1."""
+    """Share of the neighbours (inside) of the given voxels that are given too, 0..1."""
     same = pairs = 0
     for axis in range(3):
         a, b = _shifted(equal, axis)
@@ -61,7 +61,7 @@ def contact(mask: np.ndarray, inside: np.ndarray) -> int:
 
 
 def is_frame(inside: np.ndarray) -> bool:
-    """Whether voxels reach to all borders of the image, as what a scanner shows does."""
+    """Whether voxels reach all borders of the image, as a scanner's field of view does."""
     return all(
         axis.start <= REACH * n and axis.stop >= (1 - REACH) * n
         for axis, n in zip(bounds(inside), inside.shape)
@@ -80,7 +80,7 @@ def layer(inside: np.ndarray) -> np.ndarray:
 
 
 def _shifted(array, axis):
-    """Views of all but the last and all but the first along an axis: pairs of neighbours."""
+    """Views without the last and without the first plane along an axis: pairs of neighbours."""
     lower, upper = [slice(None)] * 3, [slice(None)] * 3
     lower[axis], upper[axis] = slice(None, -1), slice(1, None)
     return array[tuple(lower)], array[tuple(upper)]

@@ -1,7 +1,7 @@
 """The foreground of an image, its box and its range of grey values.
 
-All of them are those of the image in the standard form of `rcn_tf.volumes.preparation.background`,
-where the background is darker than the organ, whatever it was in the file.
+The image is in the standard form of `rcn_tf.volumes.preparation.background`: its background is
+darker than the organ, whatever it was in the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PERCENTILES = (0.5, 99.5)
 """Percentiles of the foreground's intensities that become 0 and 1."""
 
 THRESHOLD = 0.1
-"""Where between these percentiles of the whole image foreground begins."""
+"""Where the foreground begins, between these percentiles of the whole image (0 to 1)."""
 
 
 def foreground_mask(array: np.ndarray, background: float | None = None) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""An image file's image in the standard form of `rcn_tf.volumes.preparation.background`.
+"""An image in the standard form of `rcn_tf.volumes.preparation.background`.
 
-What only the file knows comes in here: which values DICOM declares to be padding, and whether the
-grey values are absolute (a window of Hounsfield units is given), so that they must not be turned.
+Two facts besides the voxels enter here: which values DICOM declares to be padding, and whether the
+grey values are absolute (a window of Hounsfield units is given) and so must not be negated.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def standard_image(
     Args:
         image: SimpleITK.Image, 3D, scalar.
         window: intensities (low, high) that keep their meaning, for CT; None for any others.
-        name: what to call the image in errors.
-    Returns: tuple: SimpleITK.Image on the same grid, the image itself where it is so already;
+        name: name of the image in errors.
+    Returns: tuple: SimpleITK.Image on the same grid, the image itself if it already has that form;
         its Background; remarks, a tuple of sentences.
     Raises: ValueError: if all voxels are equal, or none is a finite number.
     """
@@ -53,7 +53,7 @@ def declared_padding(image: sitk.Image) -> tuple[float, float] | None:
 
 
 def _check(array, name):
-    """Number of voxels that are not finite but surrounded. Raises: ValueError: an empty image."""
+    """Number of enclosed voxels that are not finite. Raises: ValueError: an empty image."""
     low, high = array.min(), array.max()
     holes = 0
     if not (np.isfinite(low) and np.isfinite(high)):

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from rcn_tf.volumes.transforms.grid_transform import GridTransform
 
 MAX_VOXELS = 30_000_000
-"""Of a composite transform's field, which ITK holds in float64: 0.7 GB, more than once."""
+"""Largest field of a composite transform; ITK holds it in float64 (0.7 GB), more than once."""
 
-_HEADER_BYTES = 1 << 16  # about what a file of transforms holds besides its parameters
+_HEADER_BYTES = 1 << 16  # about the size of a transform file without its parameters
 
 
 def affine_transform(
@@ -42,7 +42,7 @@ def affine_transform(
 
     Args:
         transform: GridTransform.
-        matrix, offset: A [3, 3] and b [3] of the affine stage, voxels; None where there is none.
+        matrix, offset: A [3, 3] and b [3] of the affine stage, voxels; None if there is none.
     Returns: SimpleITK.AffineTransform, fixed point -> moving point, centred on the fixed grid.
     """
     linear, translation = _index_map(transform.fixed_grid.shape, matrix, offset)
@@ -63,9 +63,9 @@ def deformation_grid(transform: GridTransform, fixed_grid: Grid) -> Grid:
     """Grid of a composite's deformation D.
 
     ITK's fields leave points outside unmoved, ours continue their border: D therefore covers the
-    fixed image. It has the network grid's spacing, and D is exact to rounding; where that takes too
-    many voxels, as the network's box is a small part of the image, it is `fixed_grid` itself, and
-    D is sampled from the flow.
+    fixed image. It has the network grid's spacing, and D is exact to rounding. If that took too
+    many voxels, because the network's box is a small part of the image, it is `fixed_grid`, and D
+    is sampled from the flow.
     """
     grid = _covering(transform.fixed_grid, fixed_grid)
     return fixed_grid if math.prod(grid.shape) > MAX_VOXELS else grid
@@ -111,7 +111,7 @@ def write_transform(transform: sitk.Transform, path: str | pathlib.Path) -> None
     """
     path = pathlib.Path(path)
     needed = 8 * transform.GetNumberOfParameters() + _HEADER_BYTES
-    if shutil.disk_usage(path.parent).free < needed:  # HDF5 would say so in a hundred lines
+    if shutil.disk_usage(path.parent).free < needed:  # HDF5's message has a hundred lines
         raise ValueError(f"cannot write {path}: no space left on the disk")
     with replacing(path) as file, naming_failed_writes(path), plain_name(file) as name:
         sitk.WriteTransform(transform, str(name))
@@ -126,7 +126,7 @@ def _index_map(shape, matrix, offset):
 
 
 def _covering(network, fixed_grid):
-    """The network grid with so many voxels more that it covers the fixed image."""
+    """The network grid, extended by whole voxels so that it covers the fixed image."""
     index = network.point_to_index(fixed_grid.corners())
     below = np.maximum(np.ceil(-index.min(axis=0)), 0).astype(int)
     above = np.maximum(np.ceil(index.max(axis=0) - np.subtract(network.shape, 1)), 0).astype(int)

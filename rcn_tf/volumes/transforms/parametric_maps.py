@@ -1,7 +1,6 @@
-"""Maps of points that a few numbers give: affine ones, and B-splines on a coarse grid.
+"""Maps of points with few parameters: affine maps, and B-splines on a coarse grid.
 
-Both have what `DisplacementField` has for points: `transform_points`, `invert_points` and
-`contains`. Points are (x, y, z), LPS, mm.
+Both are links of a chain (`point_map.InvertibleMap`). Points are (x, y, z), LPS, mm.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ TOLERANCE_MM = 1e-4
 """Error below which a point counts as inverted by a B-spline."""
 
 MISSED_MM = 0.1
-"""Error from which on a point has no inverse, likewise."""
+"""Error from which on a point counts as having no inverse."""
 
-_STEP_MM = 1e-3  # of the difference quotient that tells whether a B-spline folds
+_STEP_MM = 1e-3  # step of the difference quotient that shows whether a B-spline folds
 
 
 class AffineMap:
     """`p -> matrix p + offset`, everywhere.
 
     Args: matrix: [3, 3]. offset: [3], mm.
-    Raises: ValueError: if it flattens the volume, and so has no inverse.
+    Raises: ValueError: if it flattens the volume and so has no inverse.
     """
 
     def __init__(self, matrix: npt.ArrayLike, offset: npt.ArrayLike):
