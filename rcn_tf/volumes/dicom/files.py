@@ -1,6 +1,6 @@
-"""What a DICOM file holds: one slice, or with pydicom the frames of a multi-frame file.
+"""Slices of a DICOM file: one, or the frames of a multi-frame file (with pydicom).
 
-SimpleITK (GDCM) reads the headers of single slices, and sees that a file has several frames.
+SimpleITK (GDCM) reads the headers of single slices, and shows whether a file has several frames.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_slices(file: str | pathlib.Path) -> list[Slice]:
     """The planes of a DICOM file.
 
     Args: file: path.
-    Returns: list of Slice. Of a multi-frame file without pydicom they have no position.
+    Returns: list of Slice. Those of a multi-frame file have no position if pydicom is missing.
     Raises: ValueError: naming the file, if its header or pixels cannot be read.
     """
     header = read_header(file)
@@ -52,7 +52,7 @@ def read_slices(file: str | pathlib.Path) -> list[Slice]:
     plain = dataclasses.replace(_slice(header, file), frame=0)
     try:
         return dicom_frames.read_frames(file, plain)
-    except ImportError:  # said when it is chosen: `dicom_frames.require`
+    except ImportError:  # reported only if the series is chosen
         whole = plain.instance or plain.file
         return [dataclasses.replace(plain, frame=number, together=whole) for number in range(count)]
 

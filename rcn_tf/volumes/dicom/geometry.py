@@ -1,8 +1,8 @@
 """Whether slices form a volume, and where it lies: by their positions, never by their order.
 
-The normal of a slice is row x column; slices are put in its direction, so that axes are always
-right-handed. Their distance is what their positions say. A distance that is nowhere said is an
-error: there is none to assume.
+The normal of a slice is row x column; slices are sorted along it, so that axes are always
+right-handed. Their positions give their distance. Slices without positions are an error, because
+no distance can be assumed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ MAX_TILT = 1.0
 SAME_PLACE = 0.01
 """Distance in mm below which two slices lie on one another."""
 
-_PARALLEL = 1e-3  # largest difference of an axis' component that is the same orientation
+_PARALLEL = 1e-3  # largest difference of an axis' component in one orientation
 _UNIT = 0.02  # largest error of an axis' length, and of the cosine between the two
-_SHIFT = 0.5  # of a pixel, that slices may lie beside the line through them
+_SHIFT = 0.5  # of a pixel: how far slices may lie beside the line through them
 _CONVERT = (
     "export it as a series with positions, or convert it to NIfTI or NRRD with the known step"
 )
@@ -66,12 +66,12 @@ def are_regular(slices: list[Slice]) -> bool:
 
 
 def in_order(slices: list[Slice], name: str | pathlib.Path) -> tuple[list[Slice], Geometry]:
-    """Slices along their normal, and the geometry of the volume that they form.
+    """Sorts slices along their normal; gives the geometry of the volume that they form.
 
     Args: slices: list of Slice, two or more. name: path for messages.
     Returns: list of Slice; Geometry.
-    Raises: ValueError: naming the path or file, and the way out: a slice without place, other
-        size or orientation than the others, gaps, slices on one another, a tilted gantry.
+    Raises: ValueError: naming the path or file, and the way out: a slice without place, a
+        different size or orientation, gaps, slices on one another, a tilted gantry.
     """
     _check_places(slices, name)
     _check_pixels(slices, name)
@@ -124,7 +124,7 @@ def _check_pixels(slices, name):
 
 
 def _direction(slices, name):
-    """The nearest rotation to the axes, which headers round."""
+    """The nearest rotation to the axes, which are rounded in headers."""
     row, column = np.reshape(slices[0].axes, (2, 3))
     lengths = np.linalg.norm((row, column), axis=1)
     if np.abs(lengths - 1).max() > _UNIT or abs(row @ column) > _UNIT:
@@ -189,8 +189,8 @@ def _check_line(corners, direction, slices, name):
 def _compare_with_header(step, slices, name):
     """Positions decide, but another distance in the header may mean that slices are missing.
 
-    Of single slices the header is believed only where they are no thicker than it says: ITK
-    writes a distance of 1 into all, and others the gap between the slices' edges.
+    For single slices the header counts only if they are no thicker than the distance it states:
+    ITK always writes a distance of 1, and other programs the gap between the slices' edges.
     """
     stated, thickness = slices[0].stated_step, slices[0].thickness
     if not stated > 0:  # or NaN

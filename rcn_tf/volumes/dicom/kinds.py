@@ -1,6 +1,6 @@
-"""What a file is by its first bytes: DICOM or not, and of which kind (SOP class).
+"""Whether a file is DICOM, and of which kind (SOP class), by its first bytes.
 
-Files without an image which can be read here are named, with what to give instead.
+Kinds without an image that can be read here are described, with what to give instead.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import pathlib
 import re
 
-_START = 16384  # bytes of a file, which hold what it says of itself
+_START = 16384  # bytes at the beginning of a file, which hold its identifying elements
 _SCAN = "give the series that it belongs to"
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _KINDS = {
@@ -21,7 +21,7 @@ _KINDS = {
     _STORAGE + "481.3": f"a set of contours; {_SCAN}, or labels made of them (3D Slicer)",
     _STORAGE + "481.": f"a plan of radiotherapy; {_SCAN}",
 }
-_GROUPS = (b"\x02\0", b"\x08\0")  # with which a data set without preamble begins
+_GROUPS = (b"\x02\0", b"\x08\0")  # groups with which a data set without preamble begins
 
 
 def is_dicom_file(path: str | pathlib.Path) -> bool:
@@ -38,7 +38,7 @@ def is_dicom_file(path: str | pathlib.Path) -> bool:
 
 
 def kind_without_slices(file: str | pathlib.Path) -> str | None:
-    """What a DICOM file is that has no image which can be read here; None if it is not known.
+    """The kind of a DICOM file without an image that can be read here; None if unknown.
 
     Returns: words that say what it is, and what to give instead.
     """

@@ -1,8 +1,8 @@
 """The series of a DICOM file or folder, and the choice of one.
 
-A series here is a volume: slices of one orientation, each in a place of its own (`dicom_stacks`).
-Files of a folder are brought together by the series that they name, frames of a multi-frame file
-by the file; copies of a file count once.
+A series here is a volume: slices of one orientation, each in a different place (`stacks`). Files
+of a folder are grouped by the series that they name, frames by their multi-frame file; copies of
+a file count once.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from rcn_tf.volumes.dicom.kinds import is_dicom_file
 from rcn_tf.volumes.dicom.slices import Slice
 from rcn_tf.volumes.dicom.stacks import split
 
-_SEARCHED_FOLDERS = 1000  # below one without DICOM files
+_SEARCHED_FOLDERS = 1000  # searched below a folder without DICOM files
 _OTHER_IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".img", ".hdr")
 _SHOWN = 20  # series in an error
 _DIGITS = 4  # of a number, at most; UIDs are longer
 _NO_SCANS = (DOSE, *SEGMENTATIONS)
-"""What belongs to a scan, and is not taken for one unasked."""
+"""Kinds that belong to a scan and are read only if they are chosen."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Series:
-    """A volume of a folder or file, and what its first header says.
+    """A volume of a folder or file, and what its first header states.
 
     slices: tuple of Slice, in no order yet. words: what tells it from others of its series.
     """
@@ -61,7 +61,7 @@ class Series:
 def list_all(
     folder: str | pathlib.Path, name: str | pathlib.Path
 ) -> tuple[list[Series], list[pathlib.Path]]:
-    """Series of a file or folder, and the files in which there is none.
+    """Series of a file or folder, and the files that hold none.
 
     Args: folder: where the files are; name: what the user called it, for messages.
     Returns: list of Series, those with most slices first; list of paths.
@@ -100,7 +100,7 @@ def files_of(folder: str | pathlib.Path) -> list[pathlib.Path]:
 
 
 def _once(slices, name):
-    """Slices without the copies of a file, of which people's folders are full."""
+    """Slices without those from copies of a file."""
     kept, copies = {}, set()
     for one in slices:
         first = kept.setdefault((one.instance or one.file, one.frame), one)
@@ -140,7 +140,7 @@ def choose(found: list[Series], name: str | pathlib.Path, series: int | str | No
 
 
 def _found_instead(folder):
-    """What there is where no DICOM file is, and may have been meant."""
+    """What a folder without DICOM files holds that the user may have meant."""
     folder = pathlib.Path(folder)
     others = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(_OTHER_IMAGES))
     if len(others) == 1:

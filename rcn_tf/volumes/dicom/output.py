@@ -40,7 +40,7 @@ def write_series(
 
     Args:
         image: SimpleITK.Image, 3D, scalar, the moving image on the fixed image's grid.
-        folder: to write to; it must not exist or be empty.
+        folder: to write to; it must be empty or not exist.
         source, reference: headers of the moving and the fixed series
             (`rcn_tf.volumes.dicom.headers.read_headers`); None for a fixed image of another
             format.
@@ -129,7 +129,7 @@ def _write_slice(header, stored, corner, number, path):
         header.ImageIndex = number
     header.PixelData = stored.tobytes()
     meta = FileMetaDataset()
-    meta.FileMetaInformationGroupLength = 0  # replaced when it is written
+    meta.FileMetaInformationGroupLength = 0  # replaced by pydicom when writing
     meta.MediaStorageSOPClassUID = header.SOPClassUID
     meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian

@@ -31,12 +31,12 @@ class Storage:
 
 
 def choose_storage(array: np.ndarray, *, intercept: bool = True) -> Storage:
-    """Storage of an array: exact for whole numbers that span less than 65536, else 16 bits.
+    """Chooses the storage of an array: exact for whole numbers that span less than 65536.
 
     Args: array: finite values. intercept: whether there may be one (not for PET).
-    Returns: Storage; slope 1 where it is exact. Slope and intercept are what they are as
-        decimal strings of the standard's 16 characters.
-    Raises: ValueError: values that differ by more than a float can say.
+    Returns: Storage; with slope 1 if it is exact. Slope and intercept are rounded to the
+        standard's decimal strings of 16 characters.
+    Raises: ValueError: values whose difference is too large for a float.
     """
     low, high = array.min().item(), array.max().item()
     if np.issubdtype(array.dtype, np.integer) or np.array_equal(array, np.rint(array)):

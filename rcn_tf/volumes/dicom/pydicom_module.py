@@ -22,13 +22,13 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-"""What damaged bytes raise, besides pydicom's own errors."""
+"""Errors that damaged bytes raise besides pydicom's own."""
 
 
 def require_pydicom(purpose: str) -> types.ModuleType:
     """The pydicom module.
 
-    Raises: ImportError: saying how to install it. purpose: what needs it.
+    Raises: ImportError: says how to install it. purpose: what needs it.
     """
     try:
         import pydicom
@@ -44,7 +44,7 @@ def damage(pydicom: types.ModuleType) -> tuple[type[Exception], ...]:
 
 @contextlib.contextmanager
 def tolerant(pydicom: types.ModuleType) -> Iterator[None]:
-    """No warnings about values that a scanner wrote: what matters of them is checked here."""
+    """Silences warnings about values that a scanner wrote; this package checks those it uses."""
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield

@@ -1,11 +1,11 @@
-"""The door for DICOM: a file, a folder or a ZIP archive of single slices or multi-frame files.
+"""Reading of DICOM: a file, a folder or a ZIP archive of single slices or multi-frame files.
 
-Everything that lies there falls into series: volumes of slices with one orientation, each in a
-place of its own. They are listed by number, description and slice count, and one is chosen by
-its number or UID; only where there is a single one with more than one slice is it taken unasked.
-All pass the same checks (`dicom_geometry`), whatever kind of file they came in.
+Its content is divided into series: volumes of slices with one orientation, each in a different
+place. They are listed by number, description and slice count, and the user chooses one by its
+number or UID, unless just one has more than one slice. All pass the same checks (`geometry`),
+whatever kind of file they came in.
 
-Nothing that names a patient is kept: images carry voxels, geometry and padding values only.
+Nothing that names a patient is kept: images hold voxels, geometry and padding values only.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _SERIES, _KIND = b"\x20\0\x0e\0", b"\x08\0\x16\0"  # tags of UIDs
 
 
 def is_dicom(path: str | pathlib.Path) -> bool:
-    """Whether a path is read here: a folder, a ZIP archive, or a file that is DICOM by content."""
+    """Whether a path is read as DICOM: a folder, a ZIP archive, or a file with DICOM content."""
     path = pathlib.Path(path)
     return path.is_dir() or path.suffix.lower() == archives.SUFFIX or is_dicom_file(path)
 
 
 @contextlib.contextmanager
 def opened(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """A DICOM file or folder as it is or, while the block lasts, the folder of a ZIP archive.
+    """A DICOM file or folder as it is, or a ZIP archive as a temporary folder.
 
     Raises: ValueError: naming the archive (`rcn_tf.volumes.formats.archives`).
     """
@@ -82,10 +82,10 @@ def read_series(path: str | pathlib.Path, series: int | str | None = None) -> si
     """Reads a DICOM series, or multi-frame file, as one 3D image.
 
     Args: path: file, folder with files, or ZIP archive. series: as in `choose_series`.
-    Returns: SimpleITK.Image, 3D, intensities with the rescale slope applied; no metadata but
+    Returns: SimpleITK.Image, 3D, intensities with the rescale slope applied; its only metadata are
         the values of padding (`rcn_tf.volumes.dicom.decoding`).
-    Raises: ValueError: naming the path: no series or several, slices missing, doubled or
-        tilted, without positions, colour images, files that cannot be decoded.
+    Raises: ValueError: naming the path: no series or several; slices that are missing, doubled,
+        tilted or without positions; colour images; files that cannot be decoded.
         ImportError: a multi-frame file needs pydicom.
     """
     with opened(path) as folder:
@@ -98,7 +98,7 @@ def series_files(
     series: int | str | None = None,
     name: str | pathlib.Path | None = None,
 ) -> list[str]:
-    """The files of one series in the order of its slices, which are known to form a volume.
+    """The files of one series in the order of its slices, after the check that they form a volume.
 
     Args, Raises: as of `read_series`; the path must be a file or a folder. name: what the user
         called it, for messages.
@@ -125,7 +125,7 @@ def _slices(folder, series, name):
 
 
 def _check_kind(chosen, folder, name):
-    """Raises: ValueError, ImportError: the series is none that can be a volume, or be read."""
+    """Raises: ValueError, ImportError: the series is not a volume, or cannot be read."""
     if chosen.kind in dicom_frames.SEGMENTATIONS:
         raise ValueError(
             f"{name}: series {chosen} is a segmentation object; convert it to NIfTI first "
@@ -155,10 +155,10 @@ def _has_more(file, series):
 
 
 def _check_all_read(series, unread):
-    """A slice that cannot be read must not go unnoticed.
+    """Refuses a series if a slice of it cannot be read.
 
-    Such a file says of itself that it is of the series' UID and kind (SOP class); objects that
-    only refer to the series, as DICOMDIR and contours do, are of another kind.
+    The file of such a slice states the series' UID and kind (SOP class); objects that only refer
+    to the series, such as DICOMDIR and contours, have another kind.
     """
     for file in unread:
         if names(file, _KIND, series.kind) and names(file, _SERIES, series.uid):
@@ -169,7 +169,7 @@ def _check_all_read(series, unread):
 
 
 def _say_what_is_missing(chosen, found, name, series):
-    """Slices of the series that are in no volume, or that are stated and not there."""
+    """Warns about slices of the series that are in no volume, or that are stated but missing."""
     others = [one for one in found if one.uid == chosen.uid and one is not chosen]
     singles = [one for one in others if len(one.slices) == 1 and one.words]
     if series is None and singles:

@@ -1,7 +1,7 @@
-"""A slice of a DICOM series: what one plane of pixels says of its place, values and acquisition.
+"""A slice of a DICOM series: place, values and acquisition of one plane of pixels.
 
-A file of the old kind is one, a multi-frame file holds many (`dicom_files`, `dicom_frames`). Both
-become `Slice`s, so that whatever comes after, the checks above all, is written once.
+A file of the old kind holds one, a multi-frame file many (`files`, `frames`). Both become
+`Slice`s, so that all later steps, above all the checks, are written once.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Slice:
 
     file, frame: where it is; frame from 0, None for the only plane of a file of the old kind.
     uid: of its series. instance, kind: SOP instance and class UIDs.
-    together: what the frames of one file have in common; "" where the series is what unites.
+    together: what the frames of one file have in common; "" if only the series joins slices.
     size: columns, rows. spacing: (x, y), mm, along a row and along a column.
     position: of the first pixel's centre, LPS, mm; axes: of a row, of a column; NaN if unsaid.
     stated_step: distance between slices, mm, as the header has it; NaN if unsaid.
@@ -61,7 +61,7 @@ class Slice:
     slope, intercept: value = slope x stored + intercept.
     padding: stored values (value, limit of the range) of pixels outside the image; None if unsaid.
     implied: whether its place follows from the first frame's and a step.
-    inverted: whether the lowest value is shown white; the highest plus the lowest possible one.
+    inverted: the lowest plus the highest stored value, if the lowest is shown white; else None.
     pixel_type: SimpleITK's, of the values; None for frames.
     told: {keyword of `TELLING`: text}.
     """
@@ -95,8 +95,8 @@ class Slice:
 
     @property
     def has_place(self) -> bool:
-        """Whether position and orientation are known, and those of a body."""
-        return all(abs(value) < _FARTHEST for value in (*self.position, *self.axes))  # not NaN
+        """Whether position and orientation are known and plausible for a body."""
+        return all(abs(value) < _FARTHEST for value in (*self.position, *self.axes))  # NaN fails
 
 
 def as_stored(value: float | None, signed: bool, bits: int) -> int | None:

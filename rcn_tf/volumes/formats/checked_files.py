@@ -38,7 +38,7 @@ def read_checked(
     frame: int | None = None,
     planes: bool = False,
 ) -> sitk.Image:
-    """Image of a file that was checked first; `expected` is SCALAR or VECTORS."""
+    """Image of a file, read after its header was checked; `expected` is SCALAR or VECTORS."""
     with reading(path):
         reader, geometry = checked_reader(path, expected, doubts, frame, planes)
         try:
@@ -74,7 +74,7 @@ def checked_reader(
     frame: int | None = None,
     planes: bool = False,
 ) -> tuple[sitk.ImageFileReader, Geometry | None]:
-    """Reader that knows the header, and the Geometry where ITK's is wrong, else None."""
+    """Reader that has read the header, and the Geometry if ITK's is wrong, else None."""
     companions(path)  # refuses a header that leads elsewhere
     check_directions(path)
     reader = sitk.ImageFileReader()
@@ -112,7 +112,7 @@ def _check_header(reader, path, components, expected, frame=None, planes=False):
     if "complex" in kind:
         raise ValueError(f"{path} holds complex numbers; {expected}")
     bits = re.match(r"\d+", kind)
-    read = size[:3] if path.name.lower().endswith(_NIFTI) else size  # of which ITK reads a frame
+    read = size[:3] if path.name.lower().endswith(_NIFTI) else size  # NIfTI's frames are read alone
     needed = math.prod(read) * found * (int(bits[0]) if bits else 8) // 8
     if needed > physical_memory():
         raise ValueError(

@@ -1,7 +1,7 @@
 """Image files whose voxels lie in other files: MetaImage and NRRD headers, Analyze pairs.
 
-A header is untrusted: one that takes its voxels from outside its own folder is refused, and so
-is one that names them by a pattern or that is too long to be searched.
+A header is untrusted: it is refused if it takes its voxels from outside its own folder, names
+them by a pattern, or is too long to be searched.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _IN_THE_FILE = ("", "LOCAL")
 
 
 def companions(path: str | pathlib.Path) -> list[pathlib.Path]:
-    """The other files that an image consists of, as far as they are there.
+    """The other files that an image consists of, as far as they exist.
 
     Args: path: an image file.
     Returns: list of paths; empty for most formats.
-    Raises: ValueError: a header that names files outside its folder.
+    Raises: ValueError: the header names files outside its folder.
     """
     path = pathlib.Path(path)
     found = [path.parent / name for name in _named_files(path)]
@@ -50,9 +50,9 @@ def missing_companions(path: str | pathlib.Path) -> list[str]:
 
 
 def pair_of(path: pathlib.Path) -> pathlib.Path | None:
-    """The header of voxels in .img, or the voxels of a header in .hdr; None where it is missing.
+    """The header of voxels in .img, or the voxels of a header in .hdr; None if it is missing.
 
-    Small and capital letters make no difference, nor does compression.
+    Neither case nor compression makes a difference.
     """
     pair = PAIR.fullmatch(path.name)
     if pair is None:
@@ -96,7 +96,7 @@ def _named_files(path):
 
 
 def _pattern(path):
-    """Of the line that names files, by the suffix, as ITK chooses, or else by the content."""
+    """Pattern of the line that names files, by the suffix, as in ITK, or else by the content."""
     suffix = path.suffix.lower()
     if suffix in (".mhd", ".mha", ".nhdr", ".nrrd"):
         return _META if suffix.startswith(".m") else _NRRD

@@ -1,4 +1,4 @@
-"""Which frame of a file with several (a time series, diffusion directions) is taken."""
+"""The choice of one frame of a file with several (a time series, diffusion directions)."""
 
 from __future__ import annotations
 

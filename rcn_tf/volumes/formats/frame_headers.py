@@ -1,4 +1,4 @@
-"""The few fields of a NIfTI header that say how large the file is, and when its frames were taken.
+"""The fields of a NIfTI header that give the file's size and the times of its frames.
 
 They are read from the bytes, whatever the file is called and whether or not it is compressed.
 """
@@ -18,7 +18,7 @@ _SECONDS_BITS = 0b111000  # of xyzt_units
 
 @dataclasses.dataclass(frozen=True)
 class FrameHeader:
-    """What `read_frame_header` found.
+    """Fields of a header, from `read_frame_header`.
 
     Args:
         version: 1 or 2, of the format.

@@ -1,8 +1,7 @@
-"""4D images, written frame by frame: no more than one frame is in memory.
+"""Writing of 4D images frame by frame, with one frame in memory.
 
-What is written is the header of a file with one frame, as ITK makes it, with the number of frames
-replaced, and then the voxels of frame after frame. So the geometry is ITK's own in every format.
-Compressed is `.nii.gz`; the other formats are written as they are.
+The header is that of ITK's file with one frame, with the number of frames replaced; the voxels of
+all frames follow. So the geometry is ITK's own in every format. Only `.nii.gz` is compressed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from rcn_tf.volumes.formats.frames import FrameSource
 from rcn_tf.volumes.formats.image_writing import WRITTEN_FORMATS, check_written_format
 
 _NIFTI = (".nii", ".nii.gz")
-_MOST_FRAMES = 32767  # of NIfTI, whose sizes have 16 bits
+_MOST_FRAMES = 32767  # NIfTI's sizes have 16 bits
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ def write_image(image: sitk.Image, path: str | pathlib.Path) -> None:
 
     Args: image: SimpleITK.Image; path: file to write, in one of `WRITTEN_FORMATS`.
     Raises:
-        ValueError: if that is not its suffix, or it cannot be written.
+        ValueError: if it has another suffix, or cannot be written.
         OSError: if the folder does not exist or cannot be written.
     """
     write_images([(image, path)])
@@ -60,11 +60,11 @@ def _write(image, path, temporary):
 
 @contextlib.contextmanager
 def naming_failed_writes(path: pathlib.Path) -> Iterator[None]:
-    """Turns what goes wrong while ITK writes a file into a ValueError of one line.
+    """Turns errors of ITK while it writes a file into a ValueError of one line.
 
-    A full disk is found by looking: ITK says nothing at all where it cuts a NIfTI file off.
+    The free space is checked afterwards, because ITK truncates NIfTI files without an error.
 
-    Args: path: file that the user asked for; what was written must still be there at the end.
+    Args: path: file that the user asked for. The temporary file must still exist at the end.
     """
     try:
         with without_itk_warnings():

@@ -1,7 +1,7 @@
 """Reading of 3D images with one value per voxel (NIfTI, MetaImage, NRRD, ... and DICOM).
 
-SimpleITK does the work, nibabel where it cannot. Everything that can be wrong with a user's file
-gives one clear line. Images stay `SimpleITK.Image` with their own pixel type and geometry.
+SimpleITK reads the files, or nibabel where it cannot. Whatever is wrong with a user's file gives
+one clear line. Images stay `SimpleITK.Image` with their own pixel type and geometry.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_image(
 ) -> sitk.Image:
     """Reads one scalar 3D image.
 
-    Where the file leaves open where its axes point, what is assumed is said in a warning
+    If the file does not state where its axes point, a warning says what is assumed
     (docs/orientation.md lists the formats).
 
     Args:
@@ -38,12 +38,12 @@ def read_image(
             a series, or a ZIP archive with them (in folders or not).
         series: which series of such a folder or archive (`rcn_tf.volumes.dicom.series`).
         orientation: three letters, where x, y and z grow towards ("LPS", "RAS", ...), instead of
-            what the file says (`rcn_tf.volumes.orientation.set_orientation`).
+            the file's orientation (`rcn_tf.volumes.orientation.set_orientation`).
         frame: which frame of a 4D file, from 0, or which value of a file with several per voxel;
             None if there is just one.
-        planes: take single slices too, 2D images as volumes of one plane at z = 0.
+        planes: whether to accept single slices too; 2D images become one plane at z = 0.
     Returns: SimpleITK.Image, 3D, one component, the file's pixel type. NaN and infinities of a
-        NIfTI file are 0, as ITK reads them; of other files they stay.
+        NIfTI file are 0, as ITK reads them; in other files they stay.
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is not readable as one scalar 3D image, its axes are not

@@ -18,8 +18,8 @@ from rcn_tf.volumes.geometry import Geometry
 def import_nibabel(path: str | pathlib.Path, otherwise: str = "") -> types.ModuleType:
     """The module nibabel.
 
-    Args: path: what is to be read. otherwise: what else helps.
-    Raises: ImportError: it is not installed; with what to do.
+    Args: path: the file to read. otherwise: another way out.
+    Raises: ImportError: it is not installed; the message says what to do.
     """
     try:
         import nibabel
@@ -31,7 +31,7 @@ def import_nibabel(path: str | pathlib.Path, otherwise: str = "") -> types.Modul
 
 @contextlib.contextmanager
 def naming_damage(path: str | pathlib.Path) -> Iterator[None]:
-    """Turns what nibabel raises about a damaged file into a ValueError of one line."""
+    """Turns nibabel's errors about a damaged file into a ValueError of one line."""
     import nibabel
 
     bad_header = nibabel.spatialimages.HeaderDataError
@@ -54,7 +54,7 @@ def naming_damage(path: str | pathlib.Path) -> Iterator[None]:
 
 
 def image_of(array: np.ndarray, affine: np.ndarray, path: str | pathlib.Path) -> sitk.Image:
-    """SimpleITK image of what nibabel has.
+    """SimpleITK image of nibabel's array and affine.
 
     Args: array: [x, y, z], any byte order; affine: [4, 4], index to RAS, mm; path: for errors.
     Raises: ValueError: the affine is not finite or singular.

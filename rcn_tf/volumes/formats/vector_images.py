@@ -22,7 +22,7 @@ def read_displacement(path: str | pathlib.Path) -> sitk.Image:
     Returns: SimpleITK.Image, 3D, three float32 components.
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not readable as one, or holds NaN or infinite values.
+        ValueError: if it is not readable as a field, or holds NaN or infinite values.
     """
     path = _existing_field(path)
     with under_right_name(path) as file:
@@ -35,11 +35,11 @@ def read_displacement(path: str | pathlib.Path) -> sitk.Image:
 
 
 def read_displacement_header(path: str | pathlib.Path) -> sitk.Image | sitk.ImageFileReader:
-    """What says where a displacement field lies, without its voxels.
+    """The geometry of a displacement field, without its voxels.
 
     Args, Raises: as of `read_displacement`.
     Returns: an object with GetSize, GetSpacing, GetOrigin and GetDirection: the file's reader, or
-        an empty SimpleITK.Image where ITK's reading had to be corrected.
+        an empty SimpleITK.Image if ITK's geometry had to be corrected.
     """
     path = _existing_field(path)
     with under_right_name(path) as file, reading(file):
