@@ -42,6 +42,6 @@ def reason(path: str | pathlib.Path, error: Exception) -> str:
     if "unable to lock" in str(error):
         return "another program is writing it"
     if "signature not found" in str(error):
-        return because(path, "it is no HDF5 file", wanted=("hdf5",))
+        return because(path, "it is not an HDF5 file", wanted=("hdf5",))
     inner = re.search(r"\((.+)\)", str(error), re.DOTALL)
     return because(path, inner[1] if inner else error, wanted=("hdf5",))

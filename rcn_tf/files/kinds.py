@@ -160,7 +160,7 @@ def require_text(
     require_file(path, expected)
     found = explain(path, wanted)
     if found or kind_of(path) is None:
-        raise ValueError(f"{path} is not {expected}: {found or 'it holds bytes that are no text'}")
+        raise ValueError(f"{path} is not {expected}: {found or 'it holds bytes that are not text'}")
 
 
 def _explain_absence(path):
@@ -246,7 +246,7 @@ def explain(path: str | pathlib.Path, wanted: Collection[str] = ()) -> str | Non
         if inside is not None and inside.name in wanted:
             return None
         if inside is None:
-            return f"{around}, and what is inside is cut off, damaged or of no known kind"
+            return f"{around}, and what is inside is cut off, damaged or of an unknown kind"
         return f"{around}; inside it is {inside}"
     if kind is TEXT:
         return f"it is a text file that begins with {_beginning(path)!r}"
@@ -259,7 +259,7 @@ def because(path: str | pathlib.Path, reason: object, wanted: Collection[str] = 
     if found:
         return found
     if isinstance(reason, UnicodeDecodeError):
-        return "it is no UTF-8 text"
+        return "it is not UTF-8 text"
     text = " ".join(str(reason).split())
     return re.sub(r"\s*\(?'?" + re.escape(str(path)) + r"'?\)?:?\s*", " ", text).strip(" .")
 

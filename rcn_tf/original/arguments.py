@@ -26,7 +26,7 @@ _FOR_TRAINING = (
     *("det_factor", "ortho_factor", "reg_factor", "extra_losses", "warp_gradient"),
     *("summary", "augmentation"),
 )
-_NO_FILE = f"there is no {FILE}: the network is told from the variables, repeats taken for 1"
+_NO_FILE = f"there is no {FILE}: the network is inferred from the variables, with 1 repeat"
 _OPENING = "dict("
 _OVERRIDES = ("base_network", "n_cascades", "rep")
 

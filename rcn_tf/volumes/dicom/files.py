@@ -68,7 +68,7 @@ def read_header(file: str | pathlib.Path) -> sitk.ImageFileReader:
     except RuntimeError as error:
         other = kind_without_slices(file)
         if other:
-            raise ValueError(f"{file} is no DICOM image but {other}") from error
+            raise ValueError(f"{file} is not a DICOM image but {other}") from error
         reason = because(file, "the file is cut off or damaged; copy it again", wanted=("dicom",))
         raise ValueError(f"cannot read the header of {file}: {reason}") from error
     return reader

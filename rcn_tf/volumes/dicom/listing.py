@@ -87,7 +87,7 @@ def list_all(
             of_first = (first.description, first.modality, first.kind)
             found.append(Series(uid, tuple(stack), *of_first, words))
     if not found:
-        raise ValueError(f"{name} is without DICOM files; {_found_instead(folder)}")
+        raise ValueError(f"{name} holds no DICOM files; {_found_instead(folder)}")
     return sorted(found, key=lambda one: (-len(one.slices), one.uid)), unread
 
 

@@ -181,6 +181,6 @@ def _say_what_is_missing(chosen, found, name, series):
     there = len(chosen.slices) + sum(len(one.slices) for one in others)
     if chosen.slices[0].frame is None and there < stated:
         warn(
-            f"{name}: the headers speak of {stated} slices, {there} are there; if some are "
+            f"{name}: the headers state {stated} slices, {there} are there; if some are "
             "missing at an end, the volume is too short"
         )

@@ -119,7 +119,7 @@ def _check_matrix(numbers, rank, path, name):
         if (lengths > 0).all() and abs(np.linalg.det(matrix / lengths)) > 1e-3:
             return
     raise ValueError(
-        f"{path} has {name} that give its axes no direction each ({' '.join(numbers)}); "
+        f"{path} has {name} that do not give each axis a direction ({' '.join(numbers)}); "
         "correct them in its text header"
     )
 

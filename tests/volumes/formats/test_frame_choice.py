@@ -82,7 +82,7 @@ def test_no_orientation_in_4d(tmp_path):
 
 
 def test_memory_of_one_frame(tmp_path, monkeypatch):
-    """ITK reads a frame of a NIfTI file alone, of other formats all of them."""
+    """ITK reads a single frame of a NIfTI file, but all frames of other formats."""
     monkeypatch.setattr(
         "rcn_tf.volumes.formats.checked_files.physical_memory", lambda: 2 * VOXELS.nbytes
     )

@@ -1,4 +1,4 @@
-"""Sound images under any name are read as under their right one; what is no image is named."""
+"""Sound images are read under any name; other files are refused by their kind."""
 
 import bz2
 import gzip
