@@ -24,7 +24,7 @@ from data_prep.packs import PackWriter, check_new_id
 from data_prep.scan_outcomes import Outcome, Summary
 from data_prep.step_timer import StepTimer
 from rcn_tf.errors import InputWarning, one_line, warn
-from rcn_tf.files.whole_files import natural_order
+from rcn_tf.files.natural_order import natural_order
 
 _FAILURES = (ValueError, KeyError, OSError, RuntimeError, MemoryError, ArithmeticError)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -29,7 +29,7 @@ from data_prep.packs import to_uint8
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles
 from data_prep.source_scan import grid_attributes
-from rcn_tf.files.whole_files import write_json
+from rcn_tf.files.json_files import write_json
 from rcn_tf.running import run_command
 from rcn_tf.volumes.formats.images import read_image
 from rcn_tf.volumes.preparation.foreground import foreground_box, foreground_mask

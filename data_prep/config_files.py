@@ -4,7 +4,7 @@ import os
 import pathlib
 
 from data_prep.scan_files import PATTERN_CHARACTERS
-from rcn_tf.files.whole_files import read_json
+from rcn_tf.files.json_files import read_json
 
 MASK = 255
 """The only id of a segmentation in the manner of the original's livers."""

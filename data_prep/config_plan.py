@@ -15,7 +15,7 @@ from data_prep.scan_files import stem
 from data_prep.splits import choose_held_out, forms_pairs
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import PackReader
-from rcn_tf.files.whole_files import read_json, write_json
+from rcn_tf.files.json_files import read_json, write_json
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ from data_prep import batch, freesurfer
 from data_prep.brain_study import SUBJECTS, StudyRecipe
 from data_prep.scan_files import ScanFiles
 from eval.prealign import align
-from rcn_tf.files.whole_files import write_json
+from rcn_tf.files.json_files import write_json
 
 SHAPE = (64, 64, 64)
 SEED = 0

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
-from rcn_tf.files.whole_files import read_json
+from rcn_tf.files.json_files import read_json
 from rcn_tf.presets import PRESETS
 
 

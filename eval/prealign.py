@@ -29,7 +29,7 @@ from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.label_warp import warp_labels
 from rcn_tf.data.packs import PackReader, volume_checksum
 from rcn_tf.errors import one_line
-from rcn_tf.files.whole_files import read_json, write_json
+from rcn_tf.files.json_files import read_json, write_json
 from rcn_tf.metrics.landmarks import is_missing
 
 _KEPT = ("spacing", "source")  # attributes

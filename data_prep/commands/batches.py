@@ -6,7 +6,7 @@ import os
 import time
 
 from data_prep.commands.splits import report_config
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 from rcn_tf.wording import counted
 
 SOME_FAILED = 1

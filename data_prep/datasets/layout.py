@@ -18,7 +18,7 @@ from typing import Optional
 
 from data_prep.scan_files import PATTERN_CHARACTERS, ScanFiles
 from data_prep.subjects import subjects_of
-from rcn_tf.files.whole_files import natural_order
+from rcn_tf.files.natural_order import natural_order
 from rcn_tf.volumes.dicom.kinds import is_dicom_file
 
 ANYWHERE = r"(?:.*/)?"

@@ -4,7 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
-from rcn_tf.files.whole_files import read_json
+from rcn_tf.files.json_files import read_json
 from rcn_tf.models.output import unregistered
 
 

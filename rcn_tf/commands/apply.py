@@ -112,7 +112,7 @@ def _check(args):
 
 def _check_outputs(args, source):
     """No output may replace what is read, or another one."""
-    from rcn_tf.volumes.formats.images import check_written_format
+    from rcn_tf.volumes.formats.image_writing import check_written_format
     from rcn_tf.volumes.transforms.files import FILES
 
     read = {source, args.reference}

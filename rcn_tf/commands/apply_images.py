@@ -74,7 +74,7 @@ def _warp(args):
 
 
 def _write_image(image, args, warp, others):
-    from rcn_tf.volumes.formats.images import write_images
+    from rcn_tf.volumes.formats.image_writing import write_images
 
     warped = [] if image is None else [(warp(image), args.out)]
     write_images([*warped, *others])
@@ -85,7 +85,7 @@ def _write_frames(path, args, warp, others):
     from rcn_tf.files.whole_files import replacing
     from rcn_tf.volumes.formats.frame_writer import frame_writer
     from rcn_tf.volumes.formats.frames import FrameSource, frames_dtype
-    from rcn_tf.volumes.formats.images import write_images
+    from rcn_tf.volumes.formats.image_writing import write_images
 
     with FrameSource(path, args.orientation) as frames, contextlib.ExitStack() as stack:
         dtype = None

@@ -108,7 +108,7 @@ def _check_code(args, config):
 
     Raises: ValueError: as `rcn_tf.models.trust.check_import`.
     """
-    from rcn_tf.files.whole_files import read_json
+    from rcn_tf.files.json_files import read_json
     from rcn_tf.models import trust
     from rcn_tf.training.run_folder import CONFIG, ENVIRONMENT
 

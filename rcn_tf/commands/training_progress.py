@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from rcn_tf.files.whole_files import resident_memory
+from rcn_tf.files.memory import resident_memory
 
 
 class TrainingProgress:

@@ -33,7 +33,7 @@ from typing import Optional, Union
 
 from rcn_tf.data.config_checks import ConfigChecker, is_in_pairs
 from rcn_tf.data.scan_patterns import WildcardExpander
-from rcn_tf.files.whole_files import read_json
+from rcn_tf.files.json_files import read_json
 from rcn_tf.settings.fields import unknown_key
 
 _REQUIRED = ("files", "image_size", "image_type", "schemes", "subsets")

@@ -5,7 +5,7 @@ content in the same order, with the same shares, pairing, atlas and reference fl
 names of files and subsets, and what training does not read (labels, landmarks) play no part.
 """
 
-from rcn_tf.files.whole_files import file_checksum
+from rcn_tf.files.checksums import file_checksum
 
 
 def training_identity(config, scheme, checksums, reference_flows=None):

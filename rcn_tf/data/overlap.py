@@ -10,7 +10,7 @@ import pathlib
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import volume_checksum
 from rcn_tf.data.scans import ScanStore
-from rcn_tf.files.whole_files import read_json
+from rcn_tf.files.json_files import read_json
 
 TRAINING_DATA = "training_data.json"
 """Beside a trained model, or for its `best/` one folder up: what it was trained on."""

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from rcn_tf.files.hdf5 import open_hdf5
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 
 _HDF5_SAYS = ("Unable to", "Can't", "unable to")  # how its errors begin
 

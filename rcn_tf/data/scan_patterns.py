@@ -14,7 +14,7 @@ import math
 import re
 
 from rcn_tf.data.packs import PackReader
-from rcn_tf.files.whole_files import natural_order
+from rcn_tf.files.natural_order import natural_order
 
 MAX_SCANS = 1_000_000
 """Largest number of scans that one entry may stand for."""

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from rcn_tf.errors import ESCAPES
-from rcn_tf.files.whole_files import read_json, replacing, write_json
+from rcn_tf.files.json_files import read_json, write_json
+from rcn_tf.files.whole_files import replacing
 
 PAIRS, SUMMARY = "pairs.csv", "summary.json"
 

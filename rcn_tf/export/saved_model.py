@@ -28,8 +28,9 @@ import tensorflow as tf
 import custom_ops
 from rcn_tf import discrete_warps
 from rcn_tf.errors import one_line, tensorflow_reason
+from rcn_tf.files.json_files import write_json
 from rcn_tf.files.plain_names import is_plain
-from rcn_tf.files.whole_files import replacing_folder, write_json
+from rcn_tf.files.whole_files import replacing_folder
 from rcn_tf.models.folder import describe, versions
 from rcn_tf.models.model import checked_options
 

@@ -1,1 +1,1 @@
-"""Files: whole or not at all when written, known by their content when read, of any name."""
+"""Files of any name: written whole or not at all, and recognised by their content."""

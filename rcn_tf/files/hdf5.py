@@ -1,6 +1,10 @@
-"""Opening HDF5 files for reading, with one clear line for whatever else is found there."""
+"""Opening HDF5 files for reading, with one clear line of error for anything else."""
 
+from __future__ import annotations
+
+import pathlib
 import re
+from typing import BinaryIO
 
 import h5py
 
@@ -9,17 +13,19 @@ from rcn_tf.files.kinds import because, kind_of, require_file
 _CUT_OFF = re.compile(r"truncated file: eof = (\d+).*stored_eof = (\d+)")
 
 
-def open_hdf5(path, name="", stream=None):
+def open_hdf5(
+    path: str | pathlib.Path, name: str = "", stream: BinaryIO | None = None
+) -> h5py.File:
     """Opens an HDF5 file.
 
-    Args: path: pathlib.Path; name: what to call it in errors, before the path; stream:
-        the file opened already, where it must be that very one.
+    Args: path: pathlib.Path; name: what errors call it, before the path; stream:
+        the open file, where exactly that one must be read.
     Returns: h5py.File, which the caller closes.
     Raises: FileNotFoundError: no such file. OSError: it cannot be opened. ValueError: it is
-        something else, naming what, or damaged.
+        damaged or another kind of file, which is named.
     """
     require_file(path, "an HDF5 file", absent=f"{name} {path} does not exist.".strip())
-    kind_of(path)  # the system's own error, where it cannot be read at all
+    kind_of(path)  # raises the system's own error if it cannot be read at all
     try:
         return h5py.File(stream or path, "r")
     except OSError as error:
@@ -27,8 +33,8 @@ def open_hdf5(path, name="", stream=None):
         raise ValueError(f"{where} cannot be read as HDF5: {reason(path, error)}.") from error
 
 
-def reason(path, error):
-    """What h5py's error says of a file, without the calls that it went through."""
+def reason(path: str | pathlib.Path, error: Exception) -> str:
+    """The reason in h5py's error, without the chain of calls."""
     cut = _CUT_OFF.search(str(error))
     if cut:
         found, stored = map(int, cut.groups())
@@ -36,6 +42,6 @@ def reason(path, error):
     if "unable to lock" in str(error):
         return "another program is writing it"
     if "signature not found" in str(error):
-        return because(path, "it is no HDF5 file", wanted=("hdf5",))
+        return because(path, "it is not an HDF5 file", wanted=("hdf5",))
     inner = re.search(r"\((.+)\)", str(error), re.DOTALL)
     return because(path, inner[1] if inner else error, wanted=("hdf5",))

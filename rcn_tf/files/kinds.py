@@ -1,9 +1,11 @@
-"""What a file is by its first bytes, and what to do where another kind was expected.
+"""The kind of a file by its first bytes, and advice where another kind was expected.
 
 Names mislead: a download that failed is an HTML page called `scan.nii.gz`, a clone without its
-large files holds pointers, a mail program renames and compresses. Whoever fails to open
-one asks `explain`, so that the user learns what it is rather than where a library gave up.
+large files holds pointers, a mail program renames and compresses. Code that fails to open a file
+asks `explain`, so that the user learns what it is rather than where a library gave up.
 """
+
+from __future__ import annotations
 
 import bz2
 import contextlib
@@ -15,15 +17,17 @@ import re
 import stat
 import struct
 import zlib
+from collections.abc import Callable, Collection, Iterator
+from typing import BinaryIO
 
 HEAD_BYTES = 4096
-"""How much of a file is looked at."""
+"""Number of bytes that are read to recognise a file."""
 
-OPENERS = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
-"""Readers of what kinds of compression can be read through."""
+OPENERS: dict[str, Callable] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+"""Functions that open the kinds of compression that can be read through."""
 
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError)
-"""What such a reader raises for a damaged file (an OSError with an errno is the system's)."""
+"""Errors of these functions for a damaged file (an OSError with an errno is the system's)."""
 
 _MOST_LAYERS = 3
 _AGAIN = "download or copy it again"
@@ -31,9 +35,11 @@ _AGAIN = "download or copy it again"
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of file. name: for programs; words: "it is ..."; advice: what to do about it where
-    something else was expected, if there is more to say than to give another file; hopeless:
-    whether it is certainly no image volume.
+    """A kind of file.
+
+    name: for programs. words: what follows "it is". advice: what to do where something else was
+    expected, unless that is just to give another file. hopeless: whether it certainly is not an
+    image volume.
     """
 
     name: str
@@ -62,7 +68,7 @@ MGH = Kind("mgh", "a FreeSurfer volume (MGH)", hopeless=False)
 META = Kind("meta", "a MetaImage", hopeless=False)
 TEXT = Kind("text", "a text file", hopeless=False)
 TEXTS = ("text", "json", "empty")
-"""Names of the kinds that a reader of text takes, or refuses in its own words."""
+"""Names of the kinds that readers of text accept, or refuse in their own words."""
 
 _UNPACK = "unpack it and give the file inside"
 
@@ -123,12 +129,14 @@ _SIGNATURES = (  # (offset, bytes, kind); the first that matches holds
 )
 
 
-def require_file(path, expected="a file", absent=None):
-    """Checks that something that can be read as a file is there.
+def require_file(
+    path: str | pathlib.Path, expected: str = "a file", absent: str | None = None
+) -> None:
+    """Checks that a regular file is there.
 
-    Args: path: of the file; expected: what it should be; absent: message where nothing is.
-    Raises: FileNotFoundError: nothing is there, or a link that leads to nothing. ValueError: it
-        is a folder, a pipe or a device; naming what was expected.
+    Args: path: of the file; expected: what it should be; absent: message if nothing is there.
+    Raises: FileNotFoundError: nothing is there, or a link that leads to nothing. ValueError,
+        naming what was expected: it is a folder, a pipe or a device.
     """
     path = pathlib.Path(path)
     try:
@@ -142,15 +150,17 @@ def require_file(path, expected="a file", absent=None):
         raise ValueError(f"{path} is neither a file nor a folder; expected {expected}")
 
 
-def require_text(path, expected="a text file", wanted=TEXTS):
-    """As `require_file`, and ValueError for what is no text, naming what it is.
+def require_text(
+    path: str | pathlib.Path, expected: str = "a text file", wanted: Collection[str] = TEXTS
+) -> None:
+    """As `require_file`; a file that is not text raises a ValueError that names its kind.
 
-    Args: wanted: kinds that pass, or that the caller refuses in better words.
+    Args: wanted: kinds that are accepted, or that the caller refuses in better words.
     """
     require_file(path, expected)
     found = explain(path, wanted)
     if found or kind_of(path) is None:
-        raise ValueError(f"{path} is not {expected}: {found or 'it holds bytes that are no text'}")
+        raise ValueError(f"{path} is not {expected}: {found or 'it holds bytes that are not text'}")
 
 
 def _explain_absence(path):
@@ -162,7 +172,7 @@ def _explain_absence(path):
     raise FileNotFoundError(f"{path} is a link to {target}, where nothing is") from None
 
 
-def kind_of(path):
+def kind_of(path: str | pathlib.Path) -> Kind | None:
     """The kind of a file, or None. Raises: OSError: it cannot be read."""
     with pathlib.Path(path).open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -170,14 +180,15 @@ def kind_of(path):
 
 
 @contextlib.contextmanager
-def unpacked_stream(path):
-    """What is inside all the compressions that can be read through.
+def unpacked_stream(path: str | pathlib.Path) -> Iterator[tuple[BinaryIO, Kind | None, list[str]]]:
+    """Opens a file and decompresses it, also where it was compressed more than once.
 
-    Yields: (stream, kind, layers): binary file at its beginning; the kind of what it gives, None
-        where that is unknown or damaged; names of the compressions, the outermost first.
+    Yields: (stream, kind, layers): binary file at its beginning; the kind of its content,
+        None if unknown or damaged; names of the compressions, the outermost first.
     """
     with contextlib.ExitStack() as stack:
-        stream, layers = stack.enter_context(pathlib.Path(path).open("rb")), []
+        stream: BinaryIO = stack.enter_context(pathlib.Path(path).open("rb"))
+        layers: list[str] = []
         kind = kind_of_bytes(stream.read(HEAD_BYTES))
         stream.seek(0)
         while kind is not None and kind.name in OPENERS and len(layers) < _MOST_LAYERS:
@@ -188,7 +199,7 @@ def unpacked_stream(path):
 
 
 def _kind_of_stream(stream):
-    """Kind of what a decompressing stream gives, as far as it is undamaged; rewinds it."""
+    """Kind of a decompressing stream's content, as far as it is undamaged; rewinds the stream."""
     head = b""
     try:
         while len(head) < HEAD_BYTES and (block := stream.read1(HEAD_BYTES)):
@@ -201,7 +212,7 @@ def _kind_of_stream(stream):
     return kind_of_bytes(head)
 
 
-def kind_of_bytes(head):
+def kind_of_bytes(head: bytes) -> Kind | None:
     """The kind of a file that begins with these bytes, or None."""
     if not head:
         return EMPTY
@@ -215,11 +226,11 @@ def kind_of_bytes(head):
     return MGH if _is_mgh(head) else _kind_of_text(head)
 
 
-def explain(path, wanted=()):
-    """Why a file is not what was expected, and what to do.
+def explain(path: str | pathlib.Path, wanted: Collection[str] = ()) -> str | None:
+    """Says what a file is instead of the expected one, and what to do.
 
-    Args: path: a file that could not be read; wanted: names of kinds that were expected, of
-        which nothing can be said.
+    Args: path: a file that could not be read; wanted: names of the expected kinds,
+        for which the result is None.
     Returns: such as "it is an HTML page, as a server sends in place of a file; open it in a
         browser to see why", or None.
     """
@@ -235,20 +246,20 @@ def explain(path, wanted=()):
         if inside is not None and inside.name in wanted:
             return None
         if inside is None:
-            return f"{around}, and what is inside is cut off, damaged or of no known kind"
+            return f"{around}, and what is inside is cut off, damaged or of an unknown kind"
         return f"{around}; inside it is {inside}"
     if kind is TEXT:
         return f"it is a text file that begins with {_beginning(path)!r}"
     return f"it is {kind}"
 
 
-def because(path, reason, wanted=()):
-    """`explain`, or the reason that a library gives, without the file's name in it."""
+def because(path: str | pathlib.Path, reason: object, wanted: Collection[str] = ()) -> str:
+    """The result of `explain`, or else a library's reason without the file's name in it."""
     found = explain(path, wanted)
     if found:
         return found
     if isinstance(reason, UnicodeDecodeError):
-        return "it is no UTF-8 text"
+        return "it is not UTF-8 text"
     text = " ".join(str(reason).split())
     return re.sub(r"\s*\(?'?" + re.escape(str(path)) + r"'?\)?:?\s*", " ", text).strip(" .")
 

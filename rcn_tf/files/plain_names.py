@@ -1,21 +1,24 @@
-"""Names that libraries in C++ take: ITK ends the process where a name is not UTF-8.
+"""Names that C++ libraries accept: ITK ends the process if a name is not UTF-8.
 
-File systems under Linux store bytes. Python shows bytes that are no UTF-8 as lone surrogates, which
-cannot be handed on; and where the locale is another one, what is handed on names another file.
-Such a file or folder is reached through a symbolic link with a name of ASCII letters, in a
-private temporary folder.
+File systems under Linux store bytes. Python shows bytes that are not UTF-8 as lone surrogates,
+which C++ libraries do not accept; in a locale other than UTF-8 they would find another file.
+Such a file or folder is reached through a symbolic link with an ASCII name in a private
+temporary folder.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 from rcn_tf.errors import naming, printable
 from rcn_tf.files.working_folders import temporary_folder
 
 
-def is_plain(path):
+def is_plain(path: str | pathlib.Path) -> bool:
     """Whether a C++ library that is given this path as UTF-8 finds the same file."""
     try:
         return str(path).encode("utf-8") == os.fsencode(path)
@@ -24,11 +27,11 @@ def is_plain(path):
 
 
 @contextlib.contextmanager
-def plain_name(path):
-    """A path that names the same file or folder, and is plain; errors name the original.
+def plain_name(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """A plain path to the same file or folder; errors name the original.
 
-    Args: path: a file or folder, there already or to be written.
-    Yields: pathlib.Path: `path` itself where it is plain, else one through a link.
+    Args: path: a file or folder that exists or is to be written.
+    Yields: pathlib.Path: `path` itself if it is plain, else a path through a link.
     """
     path = pathlib.Path(path)
     if is_plain(path):
@@ -46,12 +49,12 @@ def plain_name(path):
 
 
 @contextlib.contextmanager
-def plain_folder(path):
-    """As `plain_name` of a folder, whose files have plain names too.
+def plain_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """As `plain_name`, for a folder whose files get plain names too.
 
-    Args: path: a folder, or a file, for which this is `plain_name`.
-    Yields: pathlib.Path: the folder itself where all names in it are plain, else one with links
-        to its files (not to its folders).
+    Args: path: a folder; a file is treated as by `plain_name`.
+    Yields: pathlib.Path: the folder itself if all names in it are plain, else a folder of links
+        to its files (not to its subfolders).
     """
     path = pathlib.Path(path)
     if not path.is_dir():
@@ -75,10 +78,10 @@ def plain_folder(path):
 
 
 @contextlib.contextmanager
-def plain_output_folder(path):
-    """As `plain_name` of a folder to write to, which is made for it where it is not there.
+def plain_output_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """As `plain_name`, for a folder to write to, which is created if it does not exist.
 
-    Raises: OSError: it cannot be made.
+    Raises: OSError: it cannot be created.
     """
     path = pathlib.Path(path)
     if is_plain(path):
@@ -91,11 +94,11 @@ def plain_output_folder(path):
             yield link
     finally:
         if made:
-            with contextlib.suppress(OSError):  # what was written stays
+            with contextlib.suppress(OSError):  # a folder with content stays
                 path.rmdir()
 
 
-def plain_suffix(path):
-    """Suffix of a name as far as it is of ASCII letters and digits, also of two parts."""
+def plain_suffix(path: str | pathlib.Path) -> str:
+    """Suffix of a name (one or two parts) if it consists of ASCII letters and digits, else ""."""
     found = re.search(r"(\.[A-Za-z0-9]{1,8})?\.[A-Za-z0-9]{1,8}$", pathlib.Path(path).name)
     return found[0] if found else ""

@@ -1,28 +1,27 @@
-"""Files: whole or not at all when written, in a person's order when listed, fit for memory."""
+"""Files and folders that are written whole or not at all, under a temporary name first."""
+
+from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 from rcn_tf.errors import ESCAPES, naming
-from rcn_tf.files.kinds import because, require_file
 from rcn_tf.files.working_folders import EARLIER, working_folder
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """Temporary path beside `path`; it takes `path`'s place when the block succeeds.
 
-    The temporary name is plain and keeps the suffixes of `path`, in small letters, from which
-    writers choose a format. On an error it is removed and an older `path` stays as it was; what
-    a killed process left is removed by the next one (`rcn_tf.files.working_folders`).
+    The temporary name is plain and keeps the suffixes of `path` in lower case, from which writers
+    choose a format. On an error it is removed and an older `path` stays as it was. The remains of
+    a killed process are removed by the next one (`rcn_tf.files.working_folders`).
 
     Args: path: file to write; its folder must exist.
     Yields: pathlib.Path to write to.
-    Raises: OSError: naming `path`, also for what the block could not write.
+    Raises: OSError: naming `path`, also if the block could not write.
     """
     path = pathlib.Path(path)
     suffix = re.search(r"(\.nii)?\.[A-Za-z0-9]+$", path.name, re.IGNORECASE)
@@ -39,12 +38,12 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def replacing_folder(path):
+def replacing_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """Temporary folder beside `path`; it takes `path`'s place when the block succeeds.
 
     On an error it is removed and an older `path` stays as it was.
 
-    Args: path: folder to write; the folder that it is in must exist.
+    Args: path: folder to write; its parent must exist.
     Yields: pathlib.Path of an empty folder to write to.
     Raises: OSError: as of `replacing`.
     """
@@ -65,8 +64,8 @@ def replacing_folder(path):
 
 
 @contextlib.contextmanager
-def new_folder(path):
-    """As `replacing_folder`, of a path where nothing is yet.
+def new_folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """As `replacing_folder`, for a path where nothing is yet.
 
     Raises: FileNotFoundError: no such parent. ValueError: `path` is a file or has content.
     """
@@ -79,67 +78,10 @@ def new_folder(path):
         yield temporary
 
 
-def write_text(path, text):
-    """Writes text as UTF-8, replacing `path` in one step; file names that are not UTF-8 in it
-    are escaped.
+def write_text(path: str | pathlib.Path, text: str) -> None:
+    """Writes text as UTF-8, replacing `path` in one step.
+
+    File names in the text that are not UTF-8 are escaped.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=ESCAPES)
-
-
-def write_json(path, value):
-    """Writes `value` as indented JSON, replacing `path` in one step."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path):
-    """Reads a JSON file that must hold an object.
-
-    Raises: FileNotFoundError: no such file. ValueError: not JSON, or not an object.
-    """
-    path = pathlib.Path(path)
-    require_file(path, "a JSON file", absent=f"{path} does not exist.")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # not only of JSON: digits without end
-        reason = because(path, error, wanted=("json", "text"))
-        raise ValueError(f"{path} is not valid JSON: {reason}.") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")
-    return value
-
-
-def file_checksum(path):
-    """SHA-256 (hexadecimal) of a file's bytes. Raises: OSError: it cannot be read."""
-    with pathlib.Path(path).open("rb") as file:
-        return stream_checksum(file)
-
-
-def stream_checksum(file):
-    """SHA-256 (hexadecimal) of what is left to read of an open binary file."""
-    digest = hashlib.sha256()
-    for block in iter(lambda: file.read(1 << 20), b""):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def physical_memory():
-    """Bytes of this machine's memory: what claims to need more is damaged or hostile."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def resident_memory():
-    """Bytes of memory that this process holds now."""
-    if pathlib.Path("/proc/self/statm").exists():
-        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    import resource  # macOS: the most that it held
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def natural_order(name):
-    """Sort key that puts "scan-2" before "scan-10"."""
-    parts = re.split(r"([0-9]+)", name)
-    return [(int(part), "") if k % 2 else (-1, part) for k, part in enumerate(parts)]

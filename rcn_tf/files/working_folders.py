@@ -1,9 +1,11 @@
-"""Folders for work in progress, which the next run removes if theirs was killed.
+"""Folders for work in progress; those of killed runs are removed by the next run.
 
-A process that lives holds a lock on the file `lock` in its folder. The system drops the lock when
+A running process holds a lock on the file `lock` in its folder. The system releases the lock when
 the process ends, however it ends and wherever it ran, so a folder whose lock is free is a leftover.
-A folder without that file goes by the process number in its name.
+For a folder without that file, the process number in its name decides.
 """
+
+from __future__ import annotations
 
 import contextlib
 import fcntl
@@ -12,24 +14,25 @@ import pathlib
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 HIDDEN = ".partial-"
-"""How the names of such folders begin beside what they will become."""
+"""Beginning of the names of such folders beside their final place."""
 
-_TEMPORARY = "rcn-"  # the same in the folder for temporary files
+_TEMPORARY = "rcn-"  # beginning of the names in the folder for temporary files
 _LOCK = "lock"
 EARLIER = "earlier"
-"""Name in a working folder for what the finished work replaces; with it a folder is kept."""
+"""Name in a working folder for what is being replaced; a folder that has it is never removed."""
 
 
 @contextlib.contextmanager
-def working_folder(parent, prefix=HIDDEN):
+def working_folder(parent: str | pathlib.Path, prefix: str = HIDDEN) -> Iterator[pathlib.Path]:
     """New folder below `parent` that is removed when the block ends.
 
-    Args: parent: existing folder, where leftovers of killed runs are removed first; prefix: of
-        the name, which goes on with the process number.
+    Args: parent: existing folder, where leftovers of killed runs are removed first; prefix:
+        of the name; the process number follows.
     Yields: pathlib.Path, absolute; it holds the file `lock` already.
-    Raises: OSError: naming `parent`: it does not exist, cannot be written, or the disk is full.
+    Raises: OSError: naming `parent`: it does not exist or cannot be written, or the disk is full.
     """
     parent = pathlib.Path(parent).absolute()
     remove_leftovers(parent, prefix)
@@ -44,14 +47,14 @@ def working_folder(parent, prefix=HIDDEN):
         lock.close()
 
 
-def temporary_folder():
-    """As `working_folder`, below the system's folder for temporary files, for this user only."""
+def temporary_folder() -> contextlib.AbstractContextManager[pathlib.Path]:
+    """As `working_folder`, for this user only, in the system's temporary folder."""
     parent = tempfile.gettempdir()
     plain = parent.isascii() or not pathlib.Path("/tmp").is_dir()  # noqa: S108 - a private folder in it
     return working_folder(parent if plain else "/tmp", _TEMPORARY)  # noqa: S108
 
 
-def remove_leftovers(parent, prefix=HIDDEN):
+def remove_leftovers(parent: str | pathlib.Path, prefix: str = HIDDEN) -> None:
     """Removes the working folders below `parent` whose process is gone."""
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
@@ -61,7 +64,7 @@ def remove_leftovers(parent, prefix=HIDDEN):
 
 
 def _locked_folder(parent, prefix):
-    """(folder, its open lock); anew where another process took it for a leftover meanwhile."""
+    """(folder, its open lock); tries again if another process took it for a leftover meanwhile."""
     while True:
         folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=parent))
         with contextlib.ExitStack() as stack:
@@ -81,7 +84,7 @@ def _remove_if_left(folder, process):
     with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
         if (folder / _LOCK).is_file():
             lock = stack.enter_context((folder / _LOCK).open("r+"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # which fails while it is held
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while another process holds it
         elif _lives(process):
             return
         shutil.rmtree(folder, ignore_errors=True)
@@ -92,6 +95,6 @@ def _lives(process):
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # another user's process
         return True
     return True

@@ -22,15 +22,11 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
+from rcn_tf.files.checksums import file_checksum, stream_checksum
 from rcn_tf.files.hdf5 import open_hdf5, reason
+from rcn_tf.files.json_files import read_json, write_json
 from rcn_tf.files.kinds import require_file
-from rcn_tf.files.whole_files import (
-    file_checksum,
-    read_json,
-    replacing,
-    stream_checksum,
-    write_json,
-)
+from rcn_tf.files.whole_files import replacing
 from rcn_tf.models import CASCADE, model_class, model_name, trust
 from rcn_tf.models.size_check import check_network
 from rcn_tf.models.weights import by_layer_order, set_weights

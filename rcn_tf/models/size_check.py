@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 from rcn_tf.training.available_memory import available_memory
 
 _FLOAT = 4  # bytes

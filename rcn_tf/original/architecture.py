@@ -1,20 +1,29 @@
 """The network that a checkpoint of the original belongs to, from its variables' names and shapes.
 
 `affine_stem` and `deform_stem_0`, `deform_stem_1`, … are the stages. VTN's last layer is called
-`upsamp1to0`, VoxelMorph's `flow`; the first layer tells the channels, and the size of the affine
-stage's last kernel is that of the volume divided by 64 and rounded up.
+`upsamp1to0`, VoxelMorph's `flow`. The first layer shows the number of channels. The size of the
+affine stage's last kernel is the volume's size divided by 64 and rounded up.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import pathlib
 import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rcn_tf.models.weights import SCOPE
+from rcn_tf.original.arguments import OriginalArguments
 from rcn_tf.original.checkpoint import listed
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 STRIDE = 64  # of the affine stage
 _LAST_LAYERS = {"vtn": "upsamp1to0", "voxelmorph": "flow"}
 _STAGE = re.compile(rf"{SCOPE}/deform_stem_(\d+)/.+")
-_MAX_CHANNELS = 64  # the original's are 16; keeps a damaged file from asking for all memory
+_MAX_CHANNELS = 64  # the original has 16; a damaged file must not ask for all memory
 _MAX_CASCADES = 100
 
 
@@ -23,14 +32,14 @@ class Architecture:
     """base: "vtn", "voxelmorph", or None without dense stages; n_cascades; channels and
     affine_channels: of the first layers; head: size (d, h, w) of the affine stage's last kernel."""
 
-    base: str
+    base: str | None
     n_cascades: int
     channels: int
     affine_channels: int
-    head: tuple
+    head: tuple[int, ...]
 
-    def check_volume(self, shape, origin):
-        """Raises ValueError if the affine stage cannot be of volumes of `shape` (D, H, W)."""
+    def check_volume(self, shape: Sequence[int], origin: str) -> None:
+        """Raises ValueError if the affine stage does not fit volumes of `shape` (D, H, W)."""
         if tuple(-(-size // STRIDE) for size in shape) != self.head:
             sizes = " x ".join(f"{STRIDE * n - STRIDE + 1}..{STRIDE * n}" for n in self.head)
             raise ValueError(
@@ -39,12 +48,14 @@ class Architecture:
             )
 
 
-def infer_architecture(shapes, where):
-    """Which network the weights are of.
+def infer_architecture(
+    shapes: Mapping[str, tuple[int, ...]], where: str | pathlib.Path
+) -> Architecture:
+    """The network that weights belong to.
 
-    Args: shapes: {name: shape} of the weights. where: named in errors.
+    Args: shapes: {name: shape} of the weights. where: the checkpoint, for errors.
     Returns: Architecture.
-    Raises: ValueError: they are not of the original's networks.
+    Raises: ValueError: they do not belong to one of the original's networks.
     """
     affine = _shape(shapes, "affine_stem/conv1/W", where)
     head = _shape(shapes, "affine_stem/conv7_W/W", where)[:3]
@@ -66,8 +77,10 @@ def infer_architecture(shapes, where):
     return Architecture(bases[0], len(stages), channels, affine[-1], head)
 
 
-def check_arguments(architecture, arguments, where):
-    """Raises ValueError if `args.json` (OriginalArguments) says otherwise than the variables."""
+def check_arguments(
+    architecture: Architecture, arguments: OriginalArguments, where: str | pathlib.Path
+) -> None:
+    """Raises ValueError if `args.json` (OriginalArguments) contradicts the variables."""
     for key, said in (("base", arguments.base), ("n_cascades", arguments.n_cascades)):
         held = getattr(architecture, key)
         if None not in (said, held) and said != held:
@@ -78,12 +91,16 @@ def check_arguments(architecture, arguments, where):
             )
 
 
-def check_weights(wanted, found, where):
+def check_weights(
+    wanted: Mapping[str, Sequence[int]],
+    found: Mapping[str, tuple[tuple[int, ...], tf.DType]],
+    where: str | pathlib.Path,
+) -> None:
     """Compares what a network needs with what a checkpoint has.
 
-    Args: wanted: {name: shape}. found: {name: (shape, tf.DType)}. where: named in the error.
-    Raises: ValueError: weights are missing, unknown or of another shape, or no floats; all are
-        counted, the first named.
+    Args: wanted: {name: shape}. found: {name: (shape, tf.DType)}. where: name for errors.
+    Raises: ValueError: weights are missing, unknown, of another shape or not floats; the message
+        counts them all and names the first ones.
     """
     other = [
         f"{name}: {tuple(found[name][0])} {found[name][1].name}, not {tuple(shape)}"

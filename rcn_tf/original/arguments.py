@@ -2,17 +2,19 @@
 
 Two of the options, `net_args` and `data_args`, are keyword arguments as text, such as
 "det_factor=0.2, augmentation='identity'", which the original had Python evaluate. Here they are
-parsed, may hold literal values only, and nothing in them runs.
+parsed: only literal values are allowed, and nothing in them is executed.
 """
+
+from __future__ import annotations
 
 import ast
 import dataclasses
 import pathlib
 import warnings
-from typing import Optional
+from typing import Any
 
+from rcn_tf.files.json_files import read_json
 from rcn_tf.files.kinds import require_file
-from rcn_tf.files.whole_files import read_json
 
 FILE = "args.json"
 MAX_BYTES = 100_000
@@ -24,35 +26,35 @@ _FOR_TRAINING = (
     *("det_factor", "ortho_factor", "reg_factor", "extra_losses", "warp_gradient"),
     *("summary", "augmentation"),
 )
-_NO_FILE = f"there is no {FILE}: the network is told from the variables, repeats taken for 1"
+_NO_FILE = f"there is no {FILE}: the network is inferred from the variables, with 1 repeat"
 _OPENING = "dict("
 _OVERRIDES = ("base_network", "n_cascades", "rep")
 
 
 @dataclasses.dataclass(frozen=True)
 class OriginalArguments:
-    """What `args.json` says of a network; None where it says nothing.
+    """What `args.json` says about a network; None where it says nothing.
 
-    base: "vtn" or "voxelmorph"; n_cascades; n_repeats: of training (the original's `rep`);
-    dataset: path of the dataset config as it was typed; raw: the whole file, None where there is
-    none; notes: sentences on entries that play no part here.
+    base: "vtn" or "voxelmorph"; n_cascades; n_repeats: in training (the original's `rep`);
+    dataset: path of the dataset config as the user typed it; raw: the whole file, None if there
+    is none; notes: sentences about entries that have no effect here.
     """
 
-    base: Optional[str] = None
-    n_cascades: Optional[int] = None
+    base: str | None = None
+    n_cascades: int | None = None
     n_repeats: int = 1
-    dataset: Optional[str] = None
-    raw: Optional[dict] = None
-    notes: tuple = ()
+    dataset: str | None = None
+    raw: dict | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_arguments(folder):
-    """The original's options beside its checkpoints; entries of `net_args` go before the others.
+def read_arguments(folder: str | pathlib.Path) -> OriginalArguments:
+    """Reads the original's options beside its checkpoints; `net_args` overrides the others.
 
-    Args: folder: that may hold `args.json`.
+    Args: folder: the checkpoints' folder, which may hold `args.json`.
     Returns: OriginalArguments.
     Raises: ValueError: the file is not JSON, too large, has a value of the wrong kind or out of
-        range, or asks for what this project's networks do not do.
+        range, or asks for something that this project's networks cannot do.
     """
     path = pathlib.Path(folder) / FILE
     if not path.exists() and not path.is_symlink():
@@ -80,13 +82,13 @@ def read_arguments(folder):
     )
 
 
-def parse_keywords(text, where="arguments"):
-    """Keyword arguments from text, as in a call of `dict`, without evaluating anything.
+def parse_keywords(text: str, where: str = "arguments") -> dict[str, Any]:
+    """Parses keyword arguments in text, as in a call of `dict`, without evaluating anything.
 
     Args: text: "name=value, name=value", each value a Python literal (numbers, strings, None,
-        booleans, and lists, tuples, sets and dicts of these). where: named in errors.
+        booleans, and lists, tuples, sets and dicts of these). where: name for errors.
     Returns: dict.
-    Raises: ValueError: anything else, with the text and where in it.
+    Raises: ValueError: anything else, with the text and the position in it.
     """
     call = _parsed_call(text, where)
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
@@ -112,7 +114,7 @@ def _parsed_call(text, where):
         raise ValueError(f"{where} has more than {MAX_TEXT} characters.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd backslashes in the text
+            warnings.simplefilter("ignore")  # warnings about odd backslashes in the text
             return ast.parse(f"{_OPENING}{text})", mode="eval").body
     except SyntaxError as error:
         place = (error.offset or 0) - len(_OPENING) if error.lineno == 1 else 1

@@ -1,15 +1,17 @@
-"""Files of the original's checkpoints: which step is meant, are they whole, what do they hold.
+"""Files of the original's checkpoints: finding a step, checking that it is whole, reading it.
 
 A checkpoint is `PREFIX.index` (names, shapes, checksums) and `PREFIX.data-00000-of-00001` (the
-values), the prefix being `model-STEP`. The file `checkpoint` beside them is not looked at: it may
-hold paths of another machine.
+values), the prefix being `model-STEP`. The file `checkpoint` beside them is ignored, because it
+may hold paths of another machine.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import hashlib
 import pathlib
 import re
-from typing import Optional
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -27,19 +29,19 @@ _COUNTERS = ("is_training", "global_step")
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk. prefix: path without endings; step: None where the name has none;
-    note: a sentence where it is not the step that was asked for."""
+    """A checkpoint on disk. prefix: path without endings; step: None if the name has none;
+    note: a sentence if it is not the requested step."""
 
     prefix: pathlib.Path
-    step: Optional[int]
-    note: Optional[str] = None
+    step: int | None
+    note: str | None = None
 
     @property
-    def folder(self):
-        """Where it lies."""
+    def folder(self) -> pathlib.Path:
+        """The folder that it lies in."""
         return self.prefix.parent
 
-    def files(self):
+    def files(self) -> list[pathlib.Path]:
         """Paths of the index and of all shards of data.
 
         Raises: FileNotFoundError: one of them is missing.
@@ -55,16 +57,16 @@ class Checkpoint:
                 raise FileNotFoundError(f"{path} is missing.")
         return [index, *wanted]
 
-    def checksums(self):
+    def checksums(self) -> dict[str, str]:
         """{name of a file: SHA-256}, hexadecimal."""
         return {path.name: _sha256(path) for path in self.files()}
 
 
-def find_checkpoint(path):
-    """The checkpoint that a path means, chosen as the original chooses.
+def find_checkpoint(path: str | pathlib.Path) -> Checkpoint:
+    """Finds the checkpoint that a path means, by the original's rules.
 
-    Args: path: a folder (its last step is taken), "FOLDER:STEP" (the nearest step, on a tie the
-        later one), a prefix "…/model-100000" or one of the files.
+    Args: path: a folder (its last step), "FOLDER:STEP" (the nearest step, the later one on a
+        tie), a prefix "…/model-100000" or one of the files.
     Returns: Checkpoint.
     Raises: FileNotFoundError: none is there, or one of its files is missing.
     """
@@ -87,8 +89,8 @@ def find_checkpoint(path):
     return found
 
 
-def read_shapes(checkpoint):
-    """{name: (shape, tf.DType)} of all variables; the data are long enough for them.
+def read_shapes(checkpoint: Checkpoint) -> dict[str, tuple[tuple[int, ...], tf.DType]]:
+    """{name: (shape, tf.DType)} of all variables; checks that the data are long enough.
 
     Raises: FileNotFoundError, ValueError: a file is missing, damaged or cut short.
     """
@@ -113,8 +115,8 @@ def read_shapes(checkpoint):
     return {name: (tuple(shapes[name]), dtypes[name]) for name in sorted(shapes)}
 
 
-def read_values(checkpoint, names):
-    """{name: array} of some variables; TensorFlow compares their checksums.
+def read_values(checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """{name: array} of some variables; TensorFlow verifies their checksums.
 
     Raises: ValueError: the values are damaged, or not all finite.
     """
@@ -136,10 +138,14 @@ def read_values(checkpoint, names):
     return values
 
 
-def split_names(names):
+def split_names(names: Iterable[str]) -> tuple[list[str], dict[str, list[str]]]:
     """(weights of the network, {what: names} of everything else) of a checkpoint's variables."""
     weights = []
-    others = {"of the optimiser": [], "of the run": [], "of something else": []}
+    others: dict[str, list[str]] = {
+        "of the optimiser": [],
+        "of the run": [],
+        "of something else": [],
+    }
     for name in names:
         if _SLOT.fullmatch(name):
             others["of the optimiser"].append(name)
@@ -152,7 +158,7 @@ def split_names(names):
     return weights, {what: group for what, group in others.items() if group}
 
 
-def listed(names, most=3):
+def listed(names: Sequence[str], most: int = 3) -> str:
     """The first names and how many more there are."""
     more = f", and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,12 +1,14 @@
-"""Makes a model folder of a checkpoint of the original project.
+"""Imports a checkpoint of the original project as a model folder.
 
 The folder's `config.json` has a section `original`: the checkpoint's name, step and checksums, and
 `args.json` as it was.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-from typing import Optional
+from collections.abc import Sequence
 
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.models.cascade import RecursiveCascade
@@ -25,30 +27,37 @@ from rcn_tf.volumes.preparation.network_input import DEFAULT_OPTIONS
 from rcn_tf.wording import counted
 
 VOLUME_SHAPE = (128, 128, 128)
-"""Of the original's networks where nothing says otherwise."""
+"""Default of the original's networks."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ImportedModel:
-    """What was imported, and where it is.
+    """An imported model.
 
-    folder: the model folder; prefix: of the checkpoint; step: of training, or None; network: the
-    cascade's config; parameters: number of weights; n_repeats: of training, to evaluate with;
-    dataset: Path of the dataset config that was found, or None; notes: sentences on what was
-    taken for granted or left out.
+    folder: the model folder; prefix: the checkpoint's; step: of training, or None; network: the
+    cascade's config; parameters: number of weights; n_repeats: in training, also for evaluation;
+    dataset: path of the dataset config that was found, or None; notes: sentences about what was
+    assumed or left out.
     """
 
     folder: pathlib.Path
     prefix: pathlib.Path
-    step: Optional[int]
+    step: int | None
     network: dict
     parameters: int
     n_repeats: int
-    dataset: Optional[pathlib.Path]
-    notes: tuple
+    dataset: pathlib.Path | None
+    notes: tuple[str, ...]
 
 
-def import_checkpoint(path, out=None, *, volume_shape=None, data=None, force=False):
+def import_checkpoint(
+    path: str | pathlib.Path,
+    out: str | pathlib.Path | None = None,
+    *,
+    volume_shape: Sequence[int] | None = None,
+    data: str | pathlib.Path | None = None,
+    force: bool = False,
+) -> ImportedModel:
     """Imports a checkpoint; nothing is written unless all of it is sound.
 
     Args:
@@ -146,10 +155,10 @@ def _check_free(out, force):
 
 
 def _dataset(named, typed, folder):
-    """(DatasetConfig or None, notes): the one named here, else that which `args.json` has.
+    """(DatasetConfig or None, notes): the given one, else the one that `args.json` names.
 
-    The original's path is relative to where it was started, usually two folders above its
-    checkpoints, and may be of another machine.
+    The original's path is relative to its working folder, usually two folders above its
+    checkpoints, and may be a path on another machine.
     """
     if named is not None:
         return load_dataset_config(named), []
@@ -167,7 +176,7 @@ def _dataset(named, typed, folder):
 
 
 def _volume_shape(given, config):
-    """((D, H, W), where it is from)."""
+    """((D, H, W), its source in words)."""
     if given is not None:
         return tuple(given), "as given"
     if config is not None:
@@ -176,6 +185,6 @@ def _volume_shape(given, config):
 
 
 def _preprocessing(config):
-    """Options of `rcn register`: the original's brains were stripped of the skull."""
+    """Options of `rcn register`: the original's brain images were skull-stripped."""
     is_brain = config is not None and config.image_type == "brain"
     return {**DEFAULT_OPTIONS, "apply_mask": is_brain}

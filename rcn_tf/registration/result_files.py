@@ -12,7 +12,7 @@ import pathlib
 import SimpleITK as sitk
 
 from rcn_tf.errors import ESCAPES
-from rcn_tf.files.whole_files import write_json
+from rcn_tf.files.json_files import write_json
 from rcn_tf.registration.outputs import (
     AFFINE,
     COMPOSITE,
@@ -27,7 +27,7 @@ from rcn_tf.registration.plane import thickened
 from rcn_tf.registration.report import write_report
 from rcn_tf.registration.report.figures import make_views
 from rcn_tf.registration.steps import Steps
-from rcn_tf.volumes.formats.images import write_image
+from rcn_tf.volumes.formats.image_writing import write_image
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.transforms.itk_transforms import (
     affine_transform,

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.files.json_files import read_json
 from rcn_tf.files.plain_names import plain_name
-from rcn_tf.files.whole_files import read_json
 from rcn_tf.registration.outputs import AFFINE, FIELD, INVERSE_FIELD, METRICS, WARPED, WARPED_LABELS
-from rcn_tf.volumes.formats.images import read_displacement, read_image
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.formats.vector_images import read_displacement
 from rcn_tf.volumes.transforms.chain import Chain
 from rcn_tf.volumes.transforms.files import read_transform
 

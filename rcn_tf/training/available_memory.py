@@ -5,7 +5,7 @@ import subprocess
 
 import tensorflow as tf
 
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 
 _MEMINFO = pathlib.Path("/proc/meminfo")
 _OWN_GROUPS = pathlib.Path("/proc/self/cgroup")

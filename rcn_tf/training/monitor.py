@@ -5,7 +5,7 @@ What is here returns a sentence, or None where all is well.
 
 import numpy as np
 
-from rcn_tf.files.whole_files import natural_order
+from rcn_tf.files.natural_order import natural_order
 
 FOLDING_LIMIT = 0.05
 SETTLING = 20_000  # steps in which folds of `init: original` are most likely still its start's

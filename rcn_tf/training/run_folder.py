@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from custom_ops import resolve_backend
 from rcn_tf.data.identity import difference
-from rcn_tf.files.whole_files import read_json, write_json
+from rcn_tf.files.json_files import read_json, write_json
 from rcn_tf.models import trust
 from rcn_tf.models.folder import versions
 from rcn_tf.training.checkpoints import INDEX

@@ -16,7 +16,7 @@ _EXPORTS = {
     "read_transform": "transforms.files",
     "warp_image": "warping",
     "warp_labels": "warping",
-    "write_image": "formats.images",
+    "write_image": "formats.image_writing",
 }
 
 __all__ = list(_EXPORTS)

@@ -1,16 +1,20 @@
-"""The geometry of a file as its header states it, or a word about what had to be assumed.
+"""The geometry of a file as its header states it, with a warning for what had to be assumed.
 
-ITK reads the voxels; where they lie is compared here with what the file says, format by format.
-Whatever is sound stays exactly as ITK reads it. What each format states and what is assumed
-otherwise is listed in docs/orientation.md.
+ITK reads the voxels. Where they lie according to ITK is compared here with the file itself, format
+by format, and stays exactly as it is where it is sound. docs/orientation.md lists what each format
+states and what is assumed otherwise.
 """
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
 import locale
 import math
 import os
+import pathlib
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,7 +29,7 @@ from rcn_tf.volumes.formats.nifti_geometry import (
 )
 from rcn_tf.volumes.formats.nifti_header import read_header
 from rcn_tf.volumes.geometry import MAX_SHEAR, Geometry
-from rcn_tf.volumes.orientation import in_words
+from rcn_tf.volumes.orientation import Doubts, in_words
 
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 _ENVIRONMENT = threading.RLock()
@@ -45,12 +49,12 @@ _WITHOUT_ORIENTATION = {
 _WITHOUT_SLICE_DISTANCE = ("BMP", "BioRad", "JPEG", "JPEG 2000", "PNG", "TIFF")
 _UNPROVEN = {"Bruker2dseqImageIO": "Bruker", "GE4ImageIO": "GE 4", "GE5ImageIO": "GE 5"}
 _PLAUSIBLE = (1e-4, 100.0)  # mm
-_ROUNDED = 0.02  # by which the length of a direction may differ from 1
+_ROUNDED = 0.02  # largest difference of a direction's length from 1
 
 
 @contextlib.contextmanager
-def reading(path):
-    """What ITK needs of this process while it reads a file, and what it would leave changed.
+def reading(path: str | pathlib.Path) -> Iterator[None]:
+    """Sets up this process for ITK's reading of a file, and restores it afterwards.
 
     A NIfTI file whose sform is not orthonormal is refused unless an environment variable says
     otherwise; what ITK then makes of the sform is replaced by `checked_geometry`. The reader of
@@ -79,14 +83,16 @@ def _permission():
                 os.environ[_PERMISSIVE] = before
 
 
-def checked_geometry(path, reader, doubts):
-    """Where the voxels of a file lie.
+def checked_geometry(
+    path: str | pathlib.Path, reader: sitk.ImageFileReader, doubts: Doubts
+) -> Geometry | None:
+    """Geometry of a file's voxels.
 
     Args:
         path: the file. reader: SimpleITK.ImageFileReader that has read its header.
         doubts: Doubts, what to do about an orientation that the file leaves open.
-    Returns: Geometry of the 3D image, or None where ITK's is right, to the last bit.
-    Raises: ValueError: numbers that are none, voxel sizes of 0, axes that are not perpendicular.
+    Returns: Geometry of the 3D image, or None if ITK's is right to the last bit.
+    Raises: ValueError: numbers that are not finite, voxel sizes of 0, or a sheared image.
     """
     read, header = Geometry.of(reader), read_header(path)
     if header is None:
@@ -102,8 +108,8 @@ def checked_geometry(path, reader, doubts):
     return None if geometry is read else geometry
 
 
-def straightened(image, path, doubts):
-    """An image that another library has read, with an orthonormal direction.
+def straightened(image: sitk.Image, path: str | pathlib.Path, doubts: Doubts) -> sitk.Image:
+    """Gives an image that another library has read an orthonormal direction.
 
     Raises: ValueError: it is sheared.
     """
@@ -114,8 +120,8 @@ def straightened(image, path, doubts):
     return image
 
 
-def check_directions(path):
-    """Raises: ValueError: directions in a header that ITK refuses without clear words."""
+def check_directions(path: str | pathlib.Path) -> None:
+    """Raises: ValueError: ITK would refuse the header's directions without a clear message."""
     header = read_header(path)
     if header is None:
         text_headers.stated(path)
@@ -124,7 +130,7 @@ def check_directions(path):
 
 
 def _of_other_formats(path, read, doubts):
-    """ITK's geometry in mm, after a word about what the format or the file does not say."""
+    """ITK's geometry in mm, after warnings about what the format or the file does not state."""
     stated = text_headers.stated(path)
     if stated is None:
         _name_format(path, doubts)
@@ -161,7 +167,7 @@ def _name_format(path, doubts):
 
 
 def _unit_directions(geometry, path, doubts):
-    """The same places with directions of length 1, where the file's are scaled."""
+    """The same geometry with directions of length 1, if those of the file are scaled."""
     lengths = np.linalg.norm(geometry.direction, axis=0)
     if np.abs(lengths - 1).max() <= _ROUNDED or geometry.shear() > MAX_SHEAR:
         return geometry

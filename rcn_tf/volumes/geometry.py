@@ -1,22 +1,27 @@
-"""Where a voxel lies: size, spacing, origin and direction of a 3D image; how two of them differ.
+"""Geometry of a 3D image: size, spacing, origin and direction; the distance of two geometries.
 
 ITK maps an index i to the point `origin + direction @ (spacing * i)` (LPS, mm) and expects the
 columns of `direction` to be orthonormal; it may be left-handed. Headers hold rounded numbers, so
-that a direction is often not quite that. `rigid` finds the nearest that is, `largest_shift` says
-what the exchange means for the voxels.
+that a direction is often only nearly orthonormal. `rigid` finds the nearest orthonormal one, and
+`largest_shift` says how far this moves the voxels.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
 
 ORTHONORMAL = 1e-4
-"""Largest entry of `D D^T - I` that ITK takes for rounding."""
+"""Largest entry of `D D^T - I` that ITK accepts as rounding."""
 
 MAX_SHEAR = 1.0
-"""Largest deviation from a right angle, in degrees, that counts as rounded and is repaired.
+"""Largest deviation from a right angle, in degrees, that counts as rounding and is repaired.
 
-The slices of a DICOM series may be as oblique. Rounding direction cosines to two decimals does
+The slices of a DICOM series may lean as much. Rounding direction cosines to two decimals does
 not exceed it.
 """
 
@@ -31,13 +36,13 @@ class Geometry:
         direction: [3, 3] float64; column k is where axis k points.
     """
 
-    size: tuple
+    size: tuple[int, ...]
     spacing: np.ndarray
     origin: np.ndarray
     direction: np.ndarray
 
     @classmethod
-    def of(cls, image):
+    def of(cls, image: sitk.Image | sitk.ImageFileReader) -> Geometry:
         """Geometry of a 3D or 4D SimpleITK image, or of a reader that knows the header."""
         rank = len(image.GetSize())
         direction = np.reshape(image.GetDirection(), (rank, rank))[:3, :3]
@@ -45,7 +50,7 @@ class Geometry:
         return cls(tuple(image.GetSize()[:3]), spacing, origin, direction)
 
     @classmethod
-    def from_affine(cls, affine, size):
+    def from_affine(cls, affine: npt.ArrayLike, size: Sequence[int]) -> Geometry:
         """Geometry of a 4x4 matrix that maps an index (x, y, z, 1) to a point, LPS, mm.
 
         The spacing is the columns' length; the direction may be sheared.
@@ -56,44 +61,44 @@ class Geometry:
             return cls(tuple(size), spacing, affine[:3, 3], affine[:3, :3] / spacing)
 
     @property
-    def affine(self):
+    def affine(self) -> np.ndarray:
         """[4, 4] float64: index (x, y, z, 1) to point, LPS, mm."""
         affine = np.eye(4)
         affine[:3, :3], affine[:3, 3] = self.direction * self.spacing, self.origin
         return affine
 
     @property
-    def centre(self):
-        """[3] float64: the point in the middle of the voxels' centres."""
+    def centre(self) -> np.ndarray:
+        """[3] float64: the centre of the volume."""
         return self.affine[:3, :3] @ ((np.array(self.size) - 1) / 2) + self.origin
 
-    def set_on(self, image):
+    def set_on(self, image: sitk.Image) -> None:
         """Gives a 3D SimpleITK image this spacing, origin and direction."""
         image.SetSpacing(self.spacing.tolist())
         image.SetOrigin(self.origin.tolist())
         image.SetDirection(self.direction.ravel().tolist())
 
-    def is_sound(self):
-        """Whether all numbers are finite, spacings positive, and no two axes the same."""
+    def is_sound(self) -> bool:
+        """Whether all numbers are finite, all spacings positive, and the axes independent."""
         numbers = np.concatenate([self.spacing, self.origin, self.direction.ravel()])
         if not np.isfinite(numbers).all() or not (self.spacing > 0).all():
             return False
         lengths = np.linalg.norm(self.direction, axis=0)
         return bool((lengths > 0).all() and abs(np.linalg.det(self.direction / lengths)) > 1e-3)
 
-    def is_orthonormal(self):
-        """Whether the direction is orthonormal as far as ITK looks."""
+    def is_orthonormal(self) -> bool:
+        """Whether the direction is orthonormal by ITK's tolerance."""
         product = self.direction @ self.direction.T
         return bool(np.abs(product - np.eye(3)).max() <= ORTHONORMAL)
 
-    def shear(self):
+    def shear(self) -> float:
         """Largest deviation of two axes from a right angle, in degrees."""
         columns = self.direction / np.linalg.norm(self.direction, axis=0)
         cosines = (columns.T @ columns)[np.triu_indices(3, 1)]
         return float(np.degrees(np.arcsin(np.clip(np.abs(cosines).max(), 0, 1))))
 
-    def rigid(self):
-        """The nearest geometry with an orthonormal direction, same spacing, about the centre.
+    def rigid(self) -> Geometry:
+        """The nearest geometry with an orthonormal direction, the same spacing and the same centre.
 
         The direction is the orthogonal factor of the polar decomposition, as left- or
         right-handed as before.
@@ -105,8 +110,8 @@ class Geometry:
         return dataclasses.replace(self, origin=origin, direction=direction)
 
 
-def largest_shift(one, other):
-    """How far apart two geometries of the same size put a voxel, at most.
+def largest_shift(one: Geometry, other: Geometry) -> tuple[float, float]:
+    """Largest distance between the places that two geometries of one size give a voxel.
 
     Returns: tuple: mm; voxels of `one` along one of its axes.
     """

@@ -5,9 +5,14 @@ A grid is a shape (D, H, W) and a 4x4 affine that maps a homogeneous array index
 Array axes run opposite to ITK's (d is z), so the affine's columns are ITK's reversed.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 
@@ -18,10 +23,10 @@ class Grid:
     Args:
         shape: (D, H, W), voxels.
         affine: 4x4 float64, array index (d, h, w, 1) -> physical point (x, y, z, 1), mm.
-    Raises: ValueError: if the shape has not three positive sizes or the affine is singular.
+    Raises: ValueError: unless the shape is three positive sizes and the affine is invertible.
     """
 
-    shape: tuple
+    shape: tuple[int, ...]
     affine: np.ndarray
 
     def __post_init__(self):
@@ -36,7 +41,7 @@ class Grid:
         object.__setattr__(self, "affine", affine)
 
     @classmethod
-    def from_image(cls, image):
+    def from_image(cls, image: sitk.Image | sitk.ImageFileReader) -> Grid:
         """Grid of a 3D SimpleITK image."""
         size = image.GetSize()
         return cls(
@@ -45,8 +50,8 @@ class Grid:
         )
 
     @classmethod
-    def from_attributes(cls, attributes):
-        """Grid from what `to_attributes` gave (a dict, HDF5 attributes, parsed JSON).
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> Grid:
+        """Grid from the result of `to_attributes` (a dict, HDF5 attributes, parsed JSON).
 
         Raises: KeyError: if one of shape, spacing, origin, direction is missing.
         """
@@ -58,7 +63,7 @@ class Grid:
             _affine(attributes["spacing"], attributes["origin"], attributes["direction"]),
         )
 
-    def to_attributes(self):
+    def to_attributes(self) -> dict[str, list]:
         """Plain lists for HDF5 attributes and JSON.
 
         Returns:
@@ -75,20 +80,20 @@ class Grid:
         }
 
     @property
-    def spacing(self):
+    def spacing(self) -> np.ndarray:
         """[3] float64: mm per array axis (d, h, w)."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
-    def index_to_point(self, index):
+    def index_to_point(self, index: npt.ArrayLike) -> np.ndarray:
         """Physical points [..., 3] (x, y, z) of array indices [..., 3] (d, h, w)."""
         return np.asarray(index, np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
-    def point_to_index(self, points):
+    def point_to_index(self, points: npt.ArrayLike) -> np.ndarray:
         """Continuous array indices [..., 3] (d, h, w) of physical points [..., 3]."""
         inverse = np.linalg.inv(self.affine)
         return np.asarray(points, np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
 
-    def points(self, slab=slice(None)):
+    def points(self, slab: slice = slice(None)) -> np.ndarray:
         """Physical points of the voxel centres of a slab along axis 0.
 
         Args: slab: slice of the first axis; all of it by default.
@@ -98,16 +103,16 @@ class Grid:
         axes = (np.asarray(rows), np.arange(self.shape[1]), np.arange(self.shape[2]))
         return self.index_to_point(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
 
-    def corners(self):
+    def corners(self) -> np.ndarray:
         """Physical points [8, 3] of the corners, half a voxel beyond the outermost centres."""
         ends = np.stack([[-0.5] * 3, np.subtract(self.shape, 0.5)])
         return self.index_to_point(np.stack(np.meshgrid(*ends.T), axis=-1).reshape(8, 3))
 
-    def crop_resampled(self, box, shape):
+    def crop_resampled(self, box: npt.ArrayLike, shape: Sequence[int]) -> Grid:
         """Grid of another shape over a box of this one.
 
         Args:
-            box: [3, 2] (lo, hi) per array axis, bounds as of a slice: voxel k covers
+            box: [3, 2] (lo, hi) per array axis, bounds as in a slice: voxel k covers
                 [k, k + 1). Voxel centres of the result lie at lo + (i + 0.5) (hi - lo) / n.
             shape: (D, H, W) of the result.
         Returns: Grid; its voxels fill the box exactly.
@@ -120,9 +125,9 @@ class Grid:
         to_index = np.eye(4)
         to_index[:3, :3] = np.diag(step)
         to_index[:3, 3] = box[:, 0] + 0.5 * step - 0.5
-        return Grid(shape, self.affine @ to_index)
+        return Grid(tuple(shape), self.affine @ to_index)
 
-    def to_image(self, array):
+    def to_image(self, array: np.ndarray) -> sitk.Image:
         """SimpleITK image of an array [D, H, W] or [D, H, W, C] (a vector image) on this grid.
 
         Raises: ValueError: if the array's shape is not the grid's.

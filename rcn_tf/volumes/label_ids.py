@@ -1,4 +1,6 @@
-"""Label ids of images: whole numbers, and the pixel types that hold them."""
+"""Label ids of images: checks that they are whole numbers, and the pixel types that hold them."""
+
+from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
@@ -9,28 +11,28 @@ from rcn_tf.wording import counted
 LABEL_TOLERANCE = 1e-4
 """Largest distance of a label id from a whole number, as a fraction of the id."""
 
-_MOST_OFF = 0.01  # the same for large ids
-_FLOAT_ROUNDING = 1e-5  # what a few operations in float32 leave, as a fraction
+_MOST_OFF = 0.01  # largest distance whatever the id
+_FLOAT_ROUNDING = 1e-5  # error of a few operations in float32, as a fraction
 
-_FEW_IDS, _ALIKE = 16, 0.4  # up to so many ids, and equal neighbours: not an image
+_FEW_IDS, _ALIKE = 16, 0.4  # no more ids, or more equal neighbours: not an image
 _MANY_IDS, _MOSTLY_ALIKE = 400, 0.7  # more ids, or fewer equal neighbours: no label map
-_LOOKED_AT = 160  # voxels along each axis that are enough to tell an image
+_LOOKED_AT = 160  # number of voxels along each axis that are looked at
 
 LABEL_TYPES = (np.uint8, np.uint16, np.int16, np.int32, np.uint32, np.int64)
-"""Pixel types of label maps, the smallest first, that every format and program knows."""
+"""Pixel types of label maps that every format and program knows, the smallest first."""
 
 
-def require_integers(image, name):
+def require_integers(image: sitk.Image, name: str) -> np.ndarray:
     """Label ids of a label image as an integer array.
 
-    Floating-point values next to a whole number are that number: programs that scale or
-    interpolate write 2.9999998 for 3. What float32 does not explain is rounded with a warning.
+    Floating-point values very close to a whole number are rounded: programs that scale or
+    interpolate write 2.9999998 for 3. A larger difference than float32 explains gives a warning.
 
     Args:
         image: SimpleITK.Image, integer or floating point with whole numbers.
-        name: what to call it in the error.
-    Returns: [D, H, W] array; the image's own integer dtype, of floating point int32, or int64
-        where the ids need it.
+        name: name of the image in errors.
+    Returns: [D, H, W] array of the image's own integer dtype; for floating point int32, or int64
+        if the ids need it.
     Raises: ValueError: if a voxel is not a whole number, to LABEL_TOLERANCE.
     """
     array = sitk.GetArrayFromImage(image)
@@ -54,13 +56,13 @@ def require_integers(image, name):
     return whole.astype(np.int32 if fits else np.int64)
 
 
-def look_like_grey_values(array):
+def look_like_grey_values(array: np.ndarray) -> bool:
     """Whether integers look like an image's: many values, and neighbours that mostly differ.
 
-    In label maps, fine parcellations included, three neighbours of four are of one structure;
-    in scans fewer than one of five have the same grey value.
+    In label maps, fine parcellations included, three of four neighbouring pairs are of one
+    structure; in scans fewer than one of five pairs have the same grey value.
 
-    Args: array: [D, H, W] integers; zeros and what lies far from the middle are not looked at.
+    Args: array: [D, H, W] integers; zeros and voxels far from the middle are ignored.
     Returns: bool.
     """
     middle = tuple(slice(max(0, (n - _LOOKED_AT) // 2), (n + _LOOKED_AT) // 2) for n in array.shape)
@@ -71,10 +73,10 @@ def look_like_grey_values(array):
     return count > 0 and equal < _ALIKE * count
 
 
-def look_like_labels(array):
+def look_like_labels(array: np.ndarray) -> bool:
     """Whether integers look like a label map's: few values, and neighbours that mostly agree.
 
-    Args: array: [D, H, W]; the commonest value, the background, is not looked at.
+    Args: array: [D, H, W]; the commonest value, the background, is ignored.
     """
     if not np.issubdtype(array.dtype, np.integer):
         return False
@@ -86,7 +88,7 @@ def look_like_labels(array):
 
 
 def _alike_neighbours(array, background):
-    """(equal, all) pairs of neighbours that are no background."""
+    """(equal, all) numbers of neighbouring pairs without background."""
     equal = count = 0
     for axis in range(array.ndim):
         lines = np.moveaxis(array, axis, 0)
@@ -96,10 +98,10 @@ def _alike_neighbours(array, background):
     return equal, count
 
 
-def smallest_label_type(array, background=0):
+def smallest_label_type(array: np.ndarray, background: int = 0) -> np.dtype:
     """The first of LABEL_TYPES that holds all ids of an integer array and the background's.
 
-    Returns: NumPy dtype; the array's own where no other is smaller.
+    Returns: NumPy dtype; the array's own if no other is smaller.
     """
     low = min(int(array.min()), background)
     high = max(int(array.max()), background)

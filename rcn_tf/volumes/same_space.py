@@ -1,9 +1,9 @@
 """Labels and masks that lie in an image's space, on whatever grid.
 
 Programs save a segmentation with other axes, cropped, finer, or a rounding error away from its
-image. It is the same segmentation, and is brought onto the image's grid by where its header puts
-it. What cannot be right, a segmentation that lies beside the image, is refused; what is
-probably not, one of the image's size in another place, is warned of.
+image. It is sampled on the image's grid according to its header. A segmentation that lies beside
+the image is refused; one of the image's size in another place is probably wrong and gives a
+warning.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ SAME = 1e-3
 """Distance in voxels up to which two grids are the same."""
 
 MAX_SHIFT = 0.1
-"""Distance in voxels up to which labels of the image's size need no word."""
+"""Distance in voxels up to which labels of the image's size need no warning."""
 
-_SAMPLES = 100_000  # labelled voxels whose place is looked at, about
-_MOST = 0.99  # of the labelled voxels, which lie within the image
+_SAMPLES = 100_000  # about how many labelled voxels are checked
+_MOST = 0.99  # share of the labelled voxels within the image that needs no warning
 
 
 def labels_on(image: sitk.Image, labels: sitk.Image, name: str) -> sitk.Image:
@@ -47,13 +47,13 @@ def labels_on(image: sitk.Image, labels: sitk.Image, name: str) -> sitk.Image:
 def labels_beside(image: sitk.Image, labels: sitk.Image, name: str) -> sitk.Image:
     """Labels on a grid of their own, after a check that they lie where their image does.
 
-    Warns (`rcn_tf.errors.InputWarning`) of labels of the image's size in another place, whose
-    header is probably wrong, and of labels that lie in part outside the image.
+    Warns (`rcn_tf.errors.InputWarning`) about labels of the image's size in another place, whose
+    header is probably wrong, and about labels that lie partly outside the image.
 
     Args:
         image: 3D.
         labels: 3D, of whole numbers, in the image's space.
-        name: what to call the labels in messages.
+        name: name of the labels in messages.
     Returns: SimpleITK.Image of the labels' pixel type, with axes in the order and sense of the
         image's, and with the image's very geometry where that is the same.
     Raises: ValueError: a voxel is no whole number, or no labelled voxel lies within the image.

@@ -4,7 +4,10 @@ Linear interpolation with ITK's boundary rule: a sample whose index lies in [-0.
 on every axis is inside (its outermost half voxel repeats the border), any other is outside.
 """
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -12,26 +15,15 @@ from scipy import ndimage
 SLAB_VOXELS = 1 << 20
 
 
-def slabs(shape):
+def slabs(shape: Sequence[int]) -> list[slice]:
     """Slices along axis 0 that cover `shape` in parts of about SLAB_VOXELS voxels."""
     thickness = max(1, SLAB_VOXELS // (shape[1] * shape[2]))
     return [slice(d, min(d + thickness, shape[0])) for d in range(0, shape[0], thickness)]
 
 
-def displacement_on(transform, grid):
-    """Displacement of any transform at the voxel centres of a grid.
-
-    Args: transform: with `transform_points`; grid: Grid.
-    Returns: [D, H, W, 3] float32, vectors (x, y, z), LPS, mm.
-    """
-    displacement = np.empty((*grid.shape, 3), np.float32)
-    for slab in slabs(grid.shape):
-        points = grid.points(slab)
-        displacement[slab] = transform.transform_points(points) - points
-    return displacement
-
-
-def sample(array, index, order=1, outside=None):
+def sample(
+    array: np.ndarray, index: np.ndarray, order: int = 1, outside: float | None = None
+) -> np.ndarray:
     """Samples an array at continuous indices.
 
     Args:
@@ -51,16 +43,16 @@ def sample(array, index, order=1, outside=None):
     return values.reshape(index.shape[:-1])
 
 
-def inside(shape, index):
+def inside(shape: Sequence[int], index: np.ndarray) -> np.ndarray:
     """Boolean [...]: which continuous indices [..., 3] lie inside an array of `shape`."""
     return ((index >= -0.5) & (index < np.asarray(shape) - 0.5)).all(axis=-1)
 
 
-def sample_labels(labels, index, outside=0):
+def sample_labels(labels: np.ndarray, index: np.ndarray, outside: int = 0) -> np.ndarray:
     """Samples a label map: each label's mask linearly, then the strongest one.
 
-    A linear sample sees only its eight surrounding voxels, in the plane four, so the argmax over
-    one-hot channels is a vote among their weights and needs no channel per label.
+    A linear sample depends on the eight surrounding voxels only (four in the plane), so the argmax
+    over one-hot channels is a vote among their weights and needs no channel per label.
 
     Args:
         labels: [*spatial] integers, of two or three axes.

@@ -5,6 +5,8 @@ sampled at p + displacement(p) in float64. The displacement is rounded to float3
 in the written field, so that the field file and any ITK program give the same image.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -13,18 +15,23 @@ from rcn_tf.volumes.label_ids import require_integers, smallest_label_type
 from rcn_tf.volumes.preparation.background import find_background
 from rcn_tf.volumes.preparation.standard_image import declared_padding
 from rcn_tf.volumes.sampling import inside, sample, sample_labels, slabs
+from rcn_tf.volumes.transforms.point_map import PointMap
 
 
-def warp_image(moving, transform, fixed, background=None):
+def warp_image(
+    moving: sitk.Image,
+    transform: PointMap | np.ndarray,
+    fixed: sitk.Image | Grid,
+    background: float | None = None,
+) -> sitk.Image:
     """Moving image on the fixed image's grid, trilinear.
 
     Args:
         moving: SimpleITK.Image, 3D, scalar.
-        transform: GridTransform; or its displacement on the fixed grid, [D, H, W, 3] mm,
-            where that is at hand.
+        transform: GridTransform, or its displacement on the fixed grid, [D, H, W, 3] mm.
         fixed: SimpleITK.Image or Grid that gives the output geometry.
-        background: value outside the moving image and in place of its NaN and infinite
-            voxels; by default that of its background (`rcn_tf.volumes.preparation.background`).
+        background: value outside the moving image and instead of its NaN and infinite
+            voxels; by default its background's (`rcn_tf.volumes.preparation.background`).
     Returns: SimpleITK.Image; an integer moving image keeps its pixel type (values are
         rounded to the nearest), any other gives float32.
     Raises: ValueError: if the pixel type cannot hold the background.
@@ -51,11 +58,19 @@ def warp_image(moving, transform, fixed, background=None):
     return _warp(array, array.dtype, sample_rounded, moving, transform, fixed, background)
 
 
-def warp_labels(labels, transform, fixed, background=0, name="moving labels", *, keep_type=False):
+def warp_labels(
+    labels: sitk.Image,
+    transform: PointMap | np.ndarray,
+    fixed: sitk.Image | Grid,
+    background: int = 0,
+    name: str = "moving labels",
+    *,
+    keep_type: bool = False,
+) -> sitk.Image:
     """Moving label map on the fixed image's grid: one-hot linear, then argmax.
 
-    Args: as of `warp_image`; `background` is the id outside; `name` is for errors; `keep_type`
-        asks for the labels' own pixel type, also a floating-point one.
+    Args: as in `warp_image`; `background` is the id outside; `name` is for errors; `keep_type`
+        keeps the labels' own pixel type, even if it is floating-point.
     Returns: SimpleITK.Image, of the smallest of LABEL_TYPES that holds the ids, or of the labels'
         type; on a tie the smallest id, never an id that is not in `labels` or the background.
     Raises: ValueError: if the labels are not whole numbers.
@@ -66,7 +81,12 @@ def warp_labels(labels, transform, fixed, background=0, name="moving labels", *,
     return _warp(array, dtype, sample_labels, labels, transform, fixed, background)
 
 
-def visible(moving, transform, fixed, nothing=None):
+def visible(
+    moving: sitk.Image,
+    transform: PointMap | np.ndarray,
+    fixed: sitk.Image | Grid,
+    nothing: np.ndarray | None = None,
+) -> np.ndarray:
     """Which voxels of the fixed image's grid the moving image shows.
 
     Args:

@@ -98,7 +98,7 @@ def test_a_step_is_chosen_and_named(run, weights, tmp_path, capsys):
 def test_without_args_the_variables_tell(run, tmp_path, capsys):
     (run / "args.json").unlink()
     printed = imported(capsys, run / "model-10000", *VOLUMES)
-    assert "note: there is no args.json: the network is told from the variables" in printed
+    assert "note: there is no args.json: the network is inferred from the variables" in printed
     model, config = load_with_config(tmp_path / "run-rcn")
     assert (len(model.dense), config["original"]["args"]) == (2, None)
     assert "--repeats" not in printed

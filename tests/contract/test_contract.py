@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 import rcn_tf
 import rcn_tf.models
 from rcn_tf.export.saved_model import export_model
-from rcn_tf.files.whole_files import write_json
+from rcn_tf.files.json_files import write_json
 from rcn_tf.losses.objective import RCN_WEIGHTS, registration_losses
 from rcn_tf.models import MODELS, model_class
 from rcn_tf.models.folder import load_with_config, save_model

@@ -11,7 +11,7 @@ from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.pairs import subset_pairs
 from rcn_tf.data.scan_patterns import expand_ranges
 from rcn_tf.data.scans import ScanStore
-from rcn_tf.files.whole_files import natural_order
+from rcn_tf.files.natural_order import natural_order
 
 VOLUME = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 

@@ -30,7 +30,7 @@ def test_how_much_of_a_file_is_there(tmp_path):
     ("content", "message"),
     [
         (b"", "Pack .*a.h5 cannot be read as HDF5: it is empty"),
-        (b"\x01\x02\x03" * 900, "it is no HDF5 file"),
+        (b"\x01\x02\x03" * 900, "it is not an HDF5 file"),
         (b"<!doctype html>", "it is an HTML page"),
     ],
 )

@@ -68,7 +68,7 @@ JUNK = {
     gzip.compress(
         gzip.compress(b"%PDF-1.4")
     ): "compressed by gzip, more than once; inside it is a PDF",
-    gzip.compress(b"x" * 99)[:8]: "inside is cut off, damaged or of no known kind",
+    gzip.compress(b"x" * 99)[:8]: "inside is cut off, damaged or of an unknown kind",
     saved(lambda f: pictures.imsave(f, np.zeros((2, 2)), format="png")): "a PNG picture",
     saved(lambda f: pictures.imsave(f, np.zeros((2, 2)), format="jpg")): "a JPEG picture",
     saved(lambda f: np.save(f, np.zeros(3))): "a NumPy array",
@@ -96,7 +96,7 @@ def test_bytes_of_no_kind(tmp_path, rng):
     assert explain(path) is None
     assert because(path, f"bad magic ('{path}')") == "bad magic"
     with pytest.raises(
-        ValueError, match="scan is not a text file: it holds bytes that are no text"
+        ValueError, match="scan is not a text file: it holds bytes that are not text"
     ):
         require_text(path)
 

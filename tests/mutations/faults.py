@@ -467,13 +467,13 @@ FAULTS = (
     Fault(
         "displacement field: components reversed",
         "rcn_tf/volumes/transforms/displacement.py",
-        "return points + np.stack(moved, axis=-1)",
-        "return points + np.stack(moved[::-1], axis=-1)",
+        "return points + self._vectors.at_index(self.grid.point_to_index(points))",
+        "return points + self._vectors.at_index(self.grid.point_to_index(points))[..., ::-1]",
         DISPLACEMENT,
     ),
     Fault(
         "inverse of a field: folds are not said",
-        "rcn_tf/volumes/transforms/displacement.py",
+        "rcn_tf/volumes/transforms/folded_cells.py",
         "status[part[within.all(axis=-1).any(axis=-1)]] = Status.FOLDED",
         "pass",
         DISPLACEMENT,

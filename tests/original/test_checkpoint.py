@@ -1,4 +1,4 @@
-"""Which checkpoint is meant, what of it is used, and what is said of damaged ones."""
+"""Which checkpoint is meant, what is used of it, and the errors for damaged ones."""
 
 import shutil
 

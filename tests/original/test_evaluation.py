@@ -85,7 +85,7 @@ def brain(image):
 
 @pytest.fixture(scope="module", params=["liver", "brain"])
 def study(request, project):
-    """Kind of images, imported model, pairs of its subset as the original has them."""
+    """(kind of images, imported model, the original's pairs of the subset)."""
     kind = request.param
     folder = project / "models" / kind
     assert main(["import-original", str(project / "weights" / kind), "--out", str(folder)]) == 0
@@ -182,7 +182,7 @@ def test_the_originals_measures(project, study, expected, tmp_path):
 def test_by_default_voxels_belong_to_the_strongest_label(project, study, expected, tmp_path):
     kind, _, _ = study
     found, _ = evaluate(project, study, tmp_path / "out", "--scheme", "2")
-    if kind == "liver":  # one mask: nothing competes
+    if kind == "liver":  # one mask: no other label competes
         np.testing.assert_allclose(found.dice, expected.dice, rtol=1e-4)
     else:
         difference = (found.dice - expected.dice).abs()

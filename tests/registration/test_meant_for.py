@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from rcn_tf.files.whole_files import read_json
+from rcn_tf.files.json_files import read_json
 from rcn_tf.models.folder import DEFAULT_MODEL
 from rcn_tf.registration import meant_for
 from rcn_tf.volumes import Grid, prepare_volume

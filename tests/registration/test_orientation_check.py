@@ -17,7 +17,7 @@ from rcn_tf.registration.orientation_check import (
     describe,
 )
 from rcn_tf.volumes import Grid, prepare_volume
-from rcn_tf.volumes.formats.images import set_orientation
+from rcn_tf.volumes.orientation import set_orientation
 from tests.scans_for_tests import other_contrast, textured, with_other_axes
 
 SHAPE = (24, 28, 32)

@@ -13,7 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
-from rcn_tf.volumes.formats.images import read_displacement, read_displacement_header, read_image
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.formats.vector_images import read_displacement, read_displacement_header
 from rcn_tf.volumes.grids import Grid
 
 SIZE = (10, 9, 8)
@@ -188,15 +189,17 @@ def test_directions_that_are_none(tmp_path, rows):
         metaimage(tmp_path, f"TransformMatrix = {numbers(rows)}"),
         nrrd(tmp_path, "space: RAS", f"space directions: {vectors(rows)}"),
     ):
-        with pytest.raises(ValueError, match="give its axes no direction each .* correct them"):
+        with pytest.raises(ValueError, match="do not give each axis a direction .* correct them"):
             read_image(path)
 
 
 def test_directions_that_are_missing(tmp_path):
     for lines in (["TransformMatrix = 1 0 0 0 1 0"], ["TransformMatrix = a b c d e f g h i"]):
-        with pytest.raises(ValueError, match="TransformMatrix that give its axes no direction"):
+        with pytest.raises(
+            ValueError, match="TransformMatrix that do not give each axis a direction"
+        ):
             read_image(metaimage(tmp_path, *lines))
-    with pytest.raises(ValueError, match="space directions that give its axes no direction"):
+    with pytest.raises(ValueError, match="space directions that do not give each axis a direction"):
         read_image(nrrd(tmp_path, "space: RAS", "space directions: (2,0,0) (0,3,0) none"))
 
 
@@ -321,7 +324,7 @@ def test_implausible_voxels(tmp_path):
 
 
 def test_fields(tmp_path):
-    """A field's geometry is looked at as an image's; there is no option to say otherwise."""
+    """A field's geometry is checked like an image's; no option overrides it."""
 
     def field(*lines):
         text = "NRRD0005\ntype: float\ndimension: 4\nsizes: 3 10 9 8\nencoding: raw\n"

@@ -1,4 +1,4 @@
-"""Label maps told from images."""
+"""Telling label maps from images."""
 
 import numpy as np
 import pytest

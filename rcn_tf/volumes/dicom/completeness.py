@@ -1,8 +1,9 @@
-"""Whether a DICOM slice holds all its pixels: GDCM fills up what is missing with foreign memory.
+"""Whether a DICOM slice holds all its pixels: GDCM fills missing ones with arbitrary memory.
 
-Only numbers that are stored as they are can be counted; a compressed picture that was cut off does
-not decode.
+Only uncompressed pixels can be counted; a truncated compressed picture fails to decode.
 """
+
+from __future__ import annotations
 
 import math
 import pathlib
@@ -18,7 +19,7 @@ def require_pixels(file: str, header: sitk.ImageFileReader) -> None:
     """Checks that the pixels of a file of one slice are all there.
 
     Args: file: path; header: a reader that has read its header.
-    Raises: ValueError: naming the file: fewer bytes than the header speaks of.
+    Raises: ValueError: naming the file: it has fewer bytes than the header states.
     """
     syntax = _text(header, _SYNTAX)
     if syntax not in _PLAIN:
@@ -38,7 +39,7 @@ def require_pixels(file: str, header: sitk.ImageFileReader) -> None:
 
 
 def _pixel_bytes(content, order):
-    """Length of the longest element of pixels, as far as it is there; None if it is not said."""
+    """Bytes that are there of the longest element of pixels; None if its length is undefined."""
     tag = (0x7FE0).to_bytes(2, order) + (0x0010).to_bytes(2, order)
     lengths = [0]
     start = content.find(tag)
@@ -50,7 +51,7 @@ def _pixel_bytes(content, order):
             return None
         lengths.append(min(length, max(len(content) - first, 0)))
         start = content.find(tag, start + 1)
-    return max(lengths)  # a picture for lists may come before, and pixels may look like a tag
+    return max(lengths)  # a thumbnail may come first, and pixels may look like a tag
 
 
 def _text(header, key):

@@ -1,10 +1,12 @@
-"""Voxels of DICOM slices: stored numbers turned into values by each slice's own line.
+"""Voxels of DICOM slices: stored numbers rescaled by each slice's own slope and intercept.
 
-GDCM (inside SimpleITK) decodes series of single slices and applies the rescale slope. Of a
-multi-frame file it knows one slope only, so there the stored numbers are taken, from pydicom or,
-where they are compressed, from GDCM by way of a file without slopes, and rescaled here.
-Numbers mean the same however they are shown: MONOCHROME1 is not inverted.
+GDCM (inside SimpleITK) decodes series of single slices and applies the rescale slope. In
+a multi-frame file it knows one slope only, so the stored numbers are read and rescaled here. They
+come from pydicom or, if they are compressed, from GDCM by way of a file without slopes.
+Values do not depend on how they are displayed: MONOCHROME1 is not inverted.
 """
+
+from __future__ import annotations
 
 import pathlib
 
@@ -14,7 +16,9 @@ import SimpleITK as sitk
 from rcn_tf.files.working_folders import temporary_folder
 from rcn_tf.volumes.dicom.completeness import require_pixels
 from rcn_tf.volumes.dicom.files import read_header
+from rcn_tf.volumes.dicom.geometry import Geometry
 from rcn_tf.volumes.dicom.pydicom_module import damage, require_pydicom, tolerant
+from rcn_tf.volumes.dicom.slices import Slice
 from rcn_tf.volumes.formats.itk_warnings import without_itk_warnings
 
 PADDING, PADDING_LIMIT = "PixelPaddingValue", "PixelPaddingRangeLimit"
@@ -26,13 +30,13 @@ _COPIED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRe
 _BYTE_FRAMES, _WORD_FRAMES = (f"1.2.840.10008.5.1.4.1.1.7.{end}" for end in (2, 3))
 
 
-def read_voxels(slices, geometry, name):
+def read_voxels(slices: list[Slice], geometry: Geometry, name: str | pathlib.Path) -> sitk.Image:
     """The image of slices that form a volume.
 
-    Args: slices: list of Slice in order. geometry: theirs, of `dicom_geometry.in_order`.
+    Args: slices: list of Slice in order. geometry: theirs, from `dicom.geometry.in_order`.
         name: path for messages.
-    Returns: SimpleITK.Image, 3D, scalar; no metadata but `PADDING` and `PADDING_LIMIT`, where
-        the header names such values.
+    Returns: SimpleITK.Image, 3D, scalar; its only metadata are `PADDING` and `PADDING_LIMIT`, if
+        the header states such values.
     Raises: ValueError: naming the path: colour, damaged pixels. ImportError: pydicom is needed.
     """
     single = slices[0].frame is None
@@ -49,7 +53,7 @@ def read_voxels(slices, geometry, name):
 
 
 def _padding(slices, place, dtype):
-    """One value of padding as the image has it; None if there is none, or not the same in all."""
+    """One value of padding in the image's values; None if slices have none or different ones."""
     values = {
         one.slope * one.padding[place] + one.intercept
         for one in slices
@@ -71,7 +75,7 @@ def _series_values(slices, name):
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames([one.file for one in slices])
     kinds = {one.pixel_type for one in slices}
-    if len(kinds) > 1:  # slices with slopes of their own, as in PET; the first must not decide
+    if len(kinds) > 1:  # slices have their own slopes, as in PET; the first must not decide
         reader.SetOutputPixelType(sitk.sitkInt32 if kinds <= _INTEGERS else sitk.sitkFloat64)
     try:
         with without_itk_warnings():
@@ -82,7 +86,7 @@ def _series_values(slices, name):
         raise ValueError(f"{name}: the series is not one scalar 3D image")
     array = sitk.GetArrayFromImage(image)
     for plane, one in zip(array, slices):
-        if one.inverted is not None:  # GDCM has turned the stored numbers round
+        if one.inverted is not None:  # GDCM has inverted the stored numbers
             both = one.slope * one.inverted + 2 * one.intercept
             plane[:] = (both - plane.astype(np.float64)).astype(array.dtype)
     return array
@@ -111,7 +115,7 @@ def _frame_values(slices):
 
 
 def _smallest(edges):
-    """Type that holds whole numbers up to these; float64 where there are none."""
+    """Type that holds whole numbers within these limits; float64 if there are none."""
     for kind in _SMALLEST if edges else ():
         if np.iinfo(kind).min <= np.min(edges) and np.max(edges) <= np.iinfo(kind).max:
             return kind
@@ -143,7 +147,7 @@ def _decoded(pydicom, data):
 
 
 def _set_syntax(pydicom, data):
-    """Of a data set without a file's preamble, which pydicom had to find out."""
+    """Sets the transfer syntax of a data set without preamble, which pydicom had to find out."""
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     if "TransferSyntaxUID" not in data.file_meta:
@@ -153,15 +157,15 @@ def _set_syntax(pydicom, data):
 
 
 def _without_high_bits(array, data):
-    """Bits beyond those stored may hold overlays."""
+    """Removes the bits beyond those stored, which may hold overlays."""
     spare = array.dtype.itemsize * 8 - int(data.BitsStored)
     if spare <= 0 or data.BitsAllocated < 8:
         return array
-    return (array << spare) >> spare  # which keeps the sign of signed numbers
+    return (array << spare) >> spare  # keeps the sign of signed numbers
 
 
 def _decompressed(pydicom, data):
-    """Stored numbers of compressed frames, by GDCM, of a copy that says nothing else."""
+    """Stored numbers of compressed frames, decoded by GDCM from a copy without other attributes."""
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 
     copy, meta = Dataset(), FileMetaDataset()

@@ -2,13 +2,16 @@
 
 Intensities and their meaning (Hounsfield units, activity for SUV, the MR sequence) come from
 the source, the moving series; the place from the reference, the fixed one. The header is built
-from nothing: what is not named here and in `dicom_headers` is not in the files. It stays of the
-source's kind (CT, MR or PET Image Storage) where the source says all that the kind demands,
-otherwise it is that of a Secondary Capture with the same values and geometry.
+from nothing: only attributes named here and in `headers` are in the files. It keeps the source's
+kind (CT, MR or PET Image Storage) if the source has all that the kind demands; otherwise it is a
+Secondary Capture with the same values and geometry.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import datetime
+from typing import TYPE_CHECKING
 
 from rcn_tf.volumes.dicom import identity as dicom_identity
 from rcn_tf.volumes.dicom import pet as dicom_pet
@@ -16,9 +19,12 @@ from rcn_tf.volumes.dicom.headers import CT, LOSSY, MR, copied
 from rcn_tf.volumes.dicom.pydicom_module import require_pydicom
 from rcn_tf.volumes.dicom.terms import TERMS
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
 DESCRIPTION = "registered by rcn-tf"
 SERIES_NUMBER = 9001
-"""Beyond those that scanners give within a study."""
+"""A number beyond those that scanners give within a study."""
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -30,9 +36,9 @@ _LONGEST_DESCRIPTION = 64
 
 @dataclasses.dataclass(frozen=True)
 class _Kind:
-    """What a kind of image (SOP class) demands beside what all have.
+    """What a kind of image (SOP class) demands besides what all kinds have.
 
-    required: values that must be there; empty: attributes that must, if only without a value.
+    required: attributes that must have a value. empty: attributes that may be without one.
     """
 
     modality: str
@@ -63,15 +69,21 @@ _KINDS = {
 }
 
 
-def series_header(source, reference=None, *, anonymize=True, description=DESCRIPTION):
-    """What all files of a derived series have in common, but for the description of its pixels.
+def series_header(
+    source: list[Dataset],
+    reference: list[Dataset] | None = None,
+    *,
+    anonymize: bool = True,
+    description: str = DESCRIPTION,
+) -> Dataset:
+    """The header that all files of a derived series share, without the description of its pixels.
 
     Args:
         source: headers of the moving series (`rcn_tf.volumes.dicom.headers.read_headers`).
-        reference: those of the fixed series, or None where it was no DICOM.
-        anonymize: leave out whatever leads to the patient; otherwise patient, study and
-            frame of reference are kept (`rcn_tf.volumes.dicom.identity`).
-        description: the new series'.
+        reference: those of the fixed series, or None if it was not DICOM.
+        anonymize: whether to leave out all that identifies the patient; otherwise patient,
+            study and frame of reference are kept (`rcn_tf.volumes.dicom.identity`).
+        description: of the new series.
     Returns: pydicom.Dataset.
     Raises:
         ImportError: pydicom is not installed.
@@ -105,7 +117,7 @@ def _check_description(description):
 
 
 def _acquisition(source, anonymize):
-    """Kind of the images and how they were acquired."""
+    """Kind of the images, and their acquisition."""
     allowed = TERMS if anonymize else None
     uid = source[0].get("SOPClassUID")
     if uid == PET_IMAGE:
@@ -127,7 +139,7 @@ def _acquisition(source, anonymize):
 
 
 def _derivation(source):
-    """That the images were computed, and by what; how to show them."""
+    """That the images were computed, and by which program; how to display them."""
     from rcn_tf import __version__
 
     result = _window(source[len(source) // 2])
@@ -145,7 +157,7 @@ def _derivation(source):
 
 
 def _window(header):
-    """Which values to show as black and white, where the header says it soundly."""
+    """Which values to display as black and white, if the header states them correctly."""
     from pydicom.dataset import Dataset
 
     result = copied(header, ("WindowCenter", "WindowWidth"))
@@ -156,7 +168,7 @@ def _window(header):
 
 
 def _traces(source):
-    """When the images were made, and of which files; for series that keep their identity."""
+    """When and from which files the images were made, for series that keep their identity."""
     from pydicom.dataset import Dataset
 
     result = copied(source[0], ("AcquisitionDate", "AcquisitionTime"))

@@ -1,10 +1,13 @@
-"""What a DICOM file holds: one slice, or with pydicom the frames of a multi-frame file.
+"""Slices of a DICOM file: one, or the frames of a multi-frame file (with pydicom).
 
-SimpleITK (GDCM) reads the headers of single slices, and sees that a file has several frames.
+SimpleITK (GDCM) reads the headers of single slices, and shows whether a file has several frames.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
 
 import SimpleITK as sitk
 
@@ -31,11 +34,11 @@ _MOST_FRAMES = 200_000
 _NAN = float("nan")
 
 
-def read_slices(file):
+def read_slices(file: str | pathlib.Path) -> list[Slice]:
     """The planes of a DICOM file.
 
     Args: file: path.
-    Returns: list of Slice. Of a multi-frame file without pydicom they have no position.
+    Returns: list of Slice. Those of a multi-frame file have no position if pydicom is missing.
     Raises: ValueError: naming the file, if its header or pixels cannot be read.
     """
     header = read_header(file)
@@ -49,12 +52,12 @@ def read_slices(file):
     plain = dataclasses.replace(_slice(header, file), frame=0)
     try:
         return dicom_frames.read_frames(file, plain)
-    except ImportError:  # said when it is chosen: `dicom_frames.require`
+    except ImportError:  # reported only if the series is chosen
         whole = plain.instance or plain.file
         return [dataclasses.replace(plain, frame=number, together=whole) for number in range(count)]
 
 
-def read_header(file):
+def read_header(file: str | pathlib.Path) -> sitk.ImageFileReader:
     """SimpleITK.ImageFileReader that has read a file's header. Raises: as of `read_slices`."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
@@ -65,7 +68,7 @@ def read_header(file):
     except RuntimeError as error:
         other = kind_without_slices(file)
         if other:
-            raise ValueError(f"{file} is no DICOM image but {other}") from error
+            raise ValueError(f"{file} is not a DICOM image but {other}") from error
         reason = because(file, "the file is cut off or damaged; copy it again", wanted=("dicom",))
         raise ValueError(f"cannot read the header of {file}: {reason}") from error
     return reader

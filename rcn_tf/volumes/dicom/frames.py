@@ -1,25 +1,28 @@
 """Frames of a multi-frame DICOM file: where each lies and what its values mean.
 
-Enhanced CT, MR and PET, and what resembles them, say it in functional groups, per frame or
+Enhanced CT, MR and PET, and similar classes, state it in functional groups, per frame or
 shared by all (PS3.3, C.7.6.16). Nuclear medicine gives the first slice of a reconstruction and
-a signed step (C.8.4.15), a dose grid its planes' offsets (C.8.8.3.2). A file that says nothing of
-the kind has frames without a place: no distance between slices is ever assumed.
+a signed step (C.8.4.15), a dose grid its planes' offsets (C.8.8.3.2). A file without
+any of these has frames without a place: no distance between slices is ever assumed.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
 
 import numpy as np
 
 from rcn_tf.volumes.dicom.pydicom_module import damage, require_pydicom, tolerant
-from rcn_tf.volumes.dicom.slices import TELLING
+from rcn_tf.volumes.dicom.slices import TELLING, Slice
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 NUCLEAR, DOSE = _STORAGE + "20", _STORAGE + "481.2"
 SEGMENTATIONS = (_STORAGE + "66.4", _STORAGE + "66.7")
 _GROUPED = "2.1 2.2 4.1 4.3 4.4 128.1 130 12.1.1 12.2.1 13.1.1 13.1.2 13.1.3 77.1.5.4"
 KINDS = (NUCLEAR, DOSE, *SEGMENTATIONS, *(_STORAGE + end for end in _GROUPED.split()))
-"""SOP classes whose place and values stand elsewhere than in the old kind, even of one frame."""
+"""SOP classes that state place and values differently from the old kind, even for one frame."""
 
 _RESCALING = "PixelValueTransformationSequence"
 _RECONSTRUCTED = ("RECON TOMO", "RECON GATED TOMO")
@@ -27,10 +30,10 @@ _VECTORS = ("EnergyWindowVector", "RRIntervalVector", "TimeSlotVector")
 _PLACES = ("ImagePositionPatient", "InStackPositionNumber")
 
 
-def read_frames(file, plain):
+def read_frames(file: str | pathlib.Path, plain: Slice) -> list[Slice]:
     """The frames of a multi-frame file.
 
-    Args: file: path. plain: Slice of what its header says outside of sequences.
+    Args: file: path. plain: Slice with what the header states outside of sequences.
     Returns: list of Slice, in the file's order.
     Raises: ImportError: pydicom is not installed. ValueError: naming the file: damage.
     """
@@ -75,7 +78,7 @@ def _place(group, shared, plain, alone):
         for name in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
     )
     y, x = _floats(measures, "PixelSpacing", plain.spacing[::-1])
-    nowhere = (math.nan,) * 3  # the header's place, outside the groups, is that of one frame
+    nowhere = (math.nan,) * 3  # a place outside the groups holds for one frame only
     return {
         "position": _floats(plane, "ImagePositionPatient", plain.position if alone else nowhere),
         "axes": _floats(turn, "ImageOrientationPatient", plain.axes),
@@ -94,13 +97,13 @@ def _values(group, shared, plain):
 
 
 def _macro(group, shared, name):
-    """The item of a functional group, of the frame or else of all; empty where there is none."""
+    """The item of a functional group, the frame's or else the shared one; empty if missing."""
     items = group.get(name) or shared.get(name)
     return items[0] if items else {}
 
 
 def _floats(item, keyword, otherwise):
-    """Values of an element, as many as `otherwise` has; that where they are not there."""
+    """Values of an element, as many as `otherwise` has; `otherwise` if they are missing."""
     value = item.get(keyword)
     if value is None or value == "":
         return otherwise
@@ -109,7 +112,7 @@ def _floats(item, keyword, otherwise):
 
 
 def _told(group, names):
-    """What may tell the frame's acquisition from others."""
+    """Attributes that may tell the frame's acquisition from others."""
     found = {}
     for element in group.iterall():
         if element.keyword in TELLING and element.VR != "SQ" and not element.is_empty:

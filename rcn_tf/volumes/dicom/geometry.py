@@ -1,17 +1,21 @@
 """Whether slices form a volume, and where it lies: by their positions, never by their order.
 
-The normal of a slice is row x column; slices are put in its direction, so that axes are always
-right-handed. Their distance is what their positions say. A distance that is nowhere said is an
-error: there is none to assume.
+The normal of a slice is row x column; slices are sorted along it, so that axes are always
+right-handed. Their positions give their distance. Slices without positions are an error, because
+no distance can be assumed.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
 
 import numpy as np
 
 from rcn_tf.errors import warn
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
+from rcn_tf.volumes.dicom.slices import Slice
 
 SPACING_TOLERANCE = 0.05
 """Largest deviation of a slice distance from the median, as a fraction of it."""
@@ -21,9 +25,9 @@ MAX_TILT = 1.0
 SAME_PLACE = 0.01
 """Distance in mm below which two slices lie on one another."""
 
-_PARALLEL = 1e-3  # largest difference of an axis' component that is the same orientation
+_PARALLEL = 1e-3  # largest difference of an axis' component in one orientation
 _UNIT = 0.02  # largest error of an axis' length, and of the cosine between the two
-_SHIFT = 0.5  # of a pixel, that slices may lie beside the line through them
+_SHIFT = 0.5  # of a pixel: how far slices may lie beside the line through them
 _CONVERT = (
     "export it as a series with positions, or convert it to NIfTI or NRRD with the known step"
 )
@@ -33,41 +37,41 @@ _CONVERT = (
 class Geometry:
     """origin, spacing: mm, x, y, z, LPS. direction: [3, 3], columns are the voxel axes."""
 
-    origin: tuple
-    spacing: tuple
+    origin: tuple[float, ...]
+    spacing: tuple[float, ...]
     direction: np.ndarray
 
 
-def heights(slices):
+def heights(slices: list[Slice]) -> np.ndarray:
     """[N] places of slices along the normal of the first, mm."""
     normal = np.cross(slices[0].axes[:3], slices[0].axes[3:])
     return np.array([one.position for one in slices]) @ normal
 
 
-def is_parallel(one, other):
+def is_parallel(one: Slice, other: Slice) -> bool:
     """Whether two slices have the same orientation."""
     return np.abs(np.subtract(one.axes, other.axes)).max() <= _PARALLEL
 
 
-def are_apart(slices):
+def are_apart(slices: list[Slice]) -> bool:
     """Whether no two slices of one orientation lie in the same place."""
     return bool((np.diff(np.sort(heights(slices))) > SAME_PLACE).all())
 
 
-def are_regular(slices):
+def are_regular(slices: list[Slice]) -> bool:
     """Whether slices of one orientation follow one another in equal steps."""
     steps = np.diff(np.sort(heights(slices)))
     step = float(np.median(steps))
     return step > 0 and bool((np.abs(steps - step) <= SPACING_TOLERANCE * step).all())
 
 
-def in_order(slices, name):
-    """Slices along their normal, and the geometry of the volume that they form.
+def in_order(slices: list[Slice], name: str | pathlib.Path) -> tuple[list[Slice], Geometry]:
+    """Sorts slices along their normal; gives the geometry of the volume that they form.
 
     Args: slices: list of Slice, two or more. name: path for messages.
     Returns: list of Slice; Geometry.
-    Raises: ValueError: naming the path or file, and the way out: a slice without place, other
-        size or orientation than the others, gaps, slices on one another, a tilted gantry.
+    Raises: ValueError: naming the path or file, and the way out: a slice without place, a
+        different size or orientation, gaps, slices on one another, a tilted gantry.
     """
     _check_places(slices, name)
     _check_pixels(slices, name)
@@ -120,7 +124,7 @@ def _check_pixels(slices, name):
 
 
 def _direction(slices, name):
-    """The nearest rotation to the axes, which headers round."""
+    """The nearest rotation to the axes, which are rounded in headers."""
     row, column = np.reshape(slices[0].axes, (2, 3))
     lengths = np.linalg.norm((row, column), axis=1)
     if np.abs(lengths - 1).max() > _UNIT or abs(row @ column) > _UNIT:
@@ -185,8 +189,8 @@ def _check_line(corners, direction, slices, name):
 def _compare_with_header(step, slices, name):
     """Positions decide, but another distance in the header may mean that slices are missing.
 
-    Of single slices the header is believed only where they are no thicker than it says: ITK
-    writes a distance of 1 into all, and others the gap between the slices' edges.
+    For single slices the header counts only if they are no thicker than the distance it states:
+    ITK always writes a distance of 1, and other programs the gap between the slices' edges.
     """
     stated, thickness = slices[0].stated_step, slices[0].thickness
     if not stated > 0:  # or NaN

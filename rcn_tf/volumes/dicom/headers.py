@@ -1,12 +1,21 @@
-"""What the headers of a DICOM series say, as far as a series made from it may repeat it.
+"""Attributes of a DICOM series that a series derived from it may repeat.
 
 Only the attributes named here are read: a header may hold hundreds more, private ones among
-them, and what was never read cannot be written. pydicom reads them, because SimpleITK hands
-out no sequences.
+them, and what was never read cannot be written. pydicom reads them, because SimpleITK does not
+return sequences.
 """
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from rcn_tf.volumes.dicom.pydicom_module import damage, require_pydicom, tolerant
 from rcn_tf.volumes.dicom.series import opened, series_files
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 PATIENT = (
     "PatientName",
@@ -71,7 +80,7 @@ ISOTOPE_NUMBERS = (
 ISOTOPE_WORDS = ("Radiopharmaceutical", "RadionuclideCodeSequence")
 CODE = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 
-_CHECKED = ("CS", "DA", "TM", "DT", "AS")  # names and ids are kept as they are, even too long
+_CHECKED = ("CS", "DA", "TM", "DT", "AS")  # names and ids are kept as they are, even if too long
 _READ = (
     ("SpecificCharacterSet", *INSTANCE, *PATIENT, *STUDY, *FRAME, *IMAGE)
     + (*LOSSY, *CT, *MR, *PET_TIMES, *PET)
@@ -79,12 +88,13 @@ _READ = (
 )
 
 
-def read_headers(path, series=None):
-    """Headers of a series' files, in the order of the slices (one of a multi-frame file), without
-    pixels.
+def read_headers(path: str | pathlib.Path, series: int | str | None = None) -> list[Dataset]:
+    """Headers of a series' files without pixels, in the order of the slices.
+
+    A multi-frame file gives one header.
 
     Args: path, series: as of `rcn_tf.volumes.dicom.series.read_series`.
-    Returns: list of pydicom.Dataset with the attributes of this module that are there.
+    Returns: list of pydicom.Dataset with those attributes of this module that it has.
     Raises:
         ImportError: pydicom is not installed.
         ValueError: naming the path or the file: as `read_series`, or a damaged header.
@@ -94,12 +104,14 @@ def read_headers(path, series=None):
         return [_read(pydicom, file) for file in series_files(folder, series, path)]
 
 
-def copied(source, keywords, allowed=None):
-    """Attributes of a header, in a new one; those that are absent, empty or invalid are not.
+def copied(
+    source: Dataset, keywords: Iterable[str], allowed: Mapping[str, frozenset[str]] | None = None
+) -> Dataset:
+    """A new header with some attributes of another; leaves out absent, empty and invalid ones.
 
     Args:
         source: pydicom.Dataset. keywords: attributes to copy; sequences only with `CODE` items.
-        allowed: {keyword: terms}: values of other terms are left out; None to allow all.
+        allowed: {keyword: terms}: other values are left out; None to allow all.
     Returns: pydicom.Dataset.
     """
     from pydicom.dataset import Dataset
@@ -122,7 +134,7 @@ def _among(value, terms):
 
 
 def _valid(element):
-    """Value of an element in the form in which the standard wants it; None where there is none."""
+    """Value of an element in the standard's form; None if it is invalid."""
     if element.VR == "SQ":
         return [copied(item, CODE) for item in element.value]
     values = list(element.value) if element.VM > 1 else [element.value]
@@ -141,7 +153,7 @@ def _converted(vr, value):
         return DSfloat(float(value), auto_format=True)
     if vr == "IS":
         return int(value)
-    text = str(value).strip(" \0")  # a name also forgets the character set that it came in
+    text = str(value).strip(" \0")  # a name also loses its old character set
     if vr in _CHECKED:
         validate_value(vr, text, RAISE)
     return text
@@ -149,7 +161,7 @@ def _converted(vr, value):
 
 def _read(pydicom, file):
     errors = damage(pydicom)
-    with tolerant(pydicom):  # of odd values; see `copied`
+    with tolerant(pydicom):  # odd values are removed by `copied`
         try:
             header = pydicom.dcmread(
                 file, force=True, stop_before_pixels=True, specific_tags=list(_READ)
@@ -163,7 +175,7 @@ def _read(pydicom, file):
 
 
 def _keep_sound(dataset, errors):
-    """Decodes all values; removes those that are not what the dictionary says of them."""
+    """Decodes all values; removes those that contradict the dictionary."""
     from pydicom.datadict import dictionary_VM, dictionary_VR
 
     for tag in list(dataset.keys()):

@@ -1,16 +1,23 @@
-"""Whose series a written one is: patient, study and frame of reference, kept or removed.
+"""Identity of a written series: patient, study and frame of reference, kept or removed.
 
-Removed means the basic profile of DICOM PS3.15, Annex E: new UIDs, names and numbers that mean
-nothing, no dates, no words of the source at all. It says nothing of the pixels: the face in a
-head scan stays recognisable.
+Removed means the basic profile of DICOM PS3.15, Annex E: new UIDs, names and numbers
+without meaning, no dates, and no words of the source. It does not change the pixels: the face in
+a head scan stays recognisable.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from rcn_tf.volumes.dicom.headers import FRAME, PATIENT, STUDY, copied
 from rcn_tf.volumes.dicom.terms import TERMS
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
 _METHOD = "rcn-tf: PS3.15 basic profile, written from a whitelist"
 _PROFILE = ("113100", "Basic Application Confidentiality Profile")
-_OPTIONS = (  # what a PET series keeps for SUV
+_OPTIONS = (  # for a PET series, which keeps what SUV needs
     ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
     ("113108", "Retain Patient Characteristics Option"),
 )
@@ -26,15 +33,15 @@ _ABSENT = (
     "PatientPosition",
     "Laterality",
 )
-"""What a file must have, if only without a value."""
+"""Attributes that a file must have, even without a value."""
 
 
-def removed(source, reference, *, retains):
-    """Identity that leads to nobody: the same for the files that are written together.
+def removed(source: list[Dataset], reference: list[Dataset] | None, *, retains: bool) -> Dataset:
+    """Identity that identifies nobody, the same for all files that are written together.
 
     Args: source, reference: as of `kept`. retains: whether weight and time differences stay.
     Returns: pydicom.Dataset.
-    Raises: ValueError: if the pixels are said to have writing burned into them.
+    Raises: ValueError: if the header says that text is burned into the pixels.
     """
     if any(header.get("BurnedInAnnotation") == "YES" for header in source):
         raise ValueError("the moving series has annotations in its pixels, which would stay")
@@ -52,13 +59,13 @@ def removed(source, reference, *, retains):
     return result
 
 
-def kept(source, reference):
+def kept(source: list[Dataset], reference: list[Dataset] | None) -> Dataset:
     """Patient of the moving series, study and frame of reference of the fixed one.
 
-    Args: source: headers of the moving series; reference: of the fixed one, or None: then the
-        study is the moving series' and the frame of reference a new one.
+    Args: source: headers of the moving series; reference: of the fixed one; if None, the
+        study is the moving series' and the frame of reference is new.
     Returns: pydicom.Dataset.
-    Raises: ValueError: if they are of two patients.
+    Raises: ValueError: if they belong to two patients.
     """
     if _patient(source[0]) != _patient((reference or source)[0]):
         raise ValueError(
@@ -76,15 +83,15 @@ def kept(source, reference):
     return result
 
 
-def new_uid():
-    """A UID that nobody else has, of 2.25 and a random number, which needs no registration."""
+def new_uid() -> str:
+    """A unique UID: 2.25 and a random number, which needs no registration."""
     from pydicom.uid import generate_uid
 
     return generate_uid(prefix=None)
 
 
-def code(value, meaning):
-    """Item of a code sequence, of the standard's own codes."""
+def code(value: str, meaning: str) -> Dataset:
+    """Item of a code sequence, with one of the standard's own codes."""
     from pydicom.dataset import Dataset
 
     item = Dataset()

@@ -1,12 +1,14 @@
-"""What a file is by its first bytes: DICOM or not, and of which kind (SOP class).
+"""Whether a file is DICOM, and of which kind (SOP class), by its first bytes.
 
-Files without an image which can be read here are named, with what to give instead.
+Kinds without an image that can be read here are described, with what to give instead.
 """
+
+from __future__ import annotations
 
 import pathlib
 import re
 
-_START = 16384  # bytes of a file, which hold what it says of itself
+_START = 16384  # bytes at the beginning of a file, which hold its identifying elements
 _SCAN = "give the series that it belongs to"
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _KINDS = {
@@ -19,10 +21,10 @@ _KINDS = {
     _STORAGE + "481.3": f"a set of contours; {_SCAN}, or labels made of them (3D Slicer)",
     _STORAGE + "481.": f"a plan of radiotherapy; {_SCAN}",
 }
-_GROUPS = (b"\x02\0", b"\x08\0")  # with which a data set without preamble begins
+_GROUPS = (b"\x02\0", b"\x08\0")  # groups with which a data set without preamble begins
 
 
-def is_dicom_file(path):
+def is_dicom_file(path: str | pathlib.Path) -> bool:
     """Whether a file begins as DICOM files do, with or without their preamble.
 
     Raises: OSError: it cannot be opened.
@@ -35,8 +37,8 @@ def is_dicom_file(path):
     return start[128:] == b"DICM" or _begins_a_data_set(start)
 
 
-def kind_without_slices(file):
-    """What a DICOM file is that has no image which can be read here; None if it is not known.
+def kind_without_slices(file: str | pathlib.Path) -> str | None:
+    """The kind of a DICOM file without an image that can be read here; None if unknown.
 
     Returns: words that say what it is, and what to give instead.
     """
@@ -48,7 +50,7 @@ def kind_without_slices(file):
     return next((words for start, words in _KINDS.items() if uid.startswith(start)), None)
 
 
-def names(file, tag, uid):
+def names(file: str | pathlib.Path, tag: bytes, uid: str) -> bool:
     """Whether the beginning of a DICOM file gives an element a UID. tag: four bytes."""
     with pathlib.Path(file).open("rb") as stream:
         start = stream.read(_START)
@@ -56,7 +58,7 @@ def names(file, tag, uid):
     return re.search(pattern, start, re.DOTALL) is not None
 
 
-def element(tag, value):
+def element(tag: bytes, value: bytes) -> bytes:
     """Pattern of a UID's data element, little endian, with or without its type."""
     return re.escape(tag) + rb"(?:UI..|....)" + value
 

@@ -1,9 +1,11 @@
 """The series of a DICOM file or folder, and the choice of one.
 
-A series here is a volume: slices of one orientation, each in a place of its own (`dicom_stacks`).
-Files of a folder are brought together by the series that they name, frames of a multi-frame file
-by the file; copies of a file count once.
+A series here is a volume: slices of one orientation, each in a different place (`stacks`). Files
+of a folder are grouped by the series that they name, frames by their multi-frame file; copies of
+a file count once.
 """
+
+from __future__ import annotations
 
 import collections
 import dataclasses
@@ -16,25 +18,26 @@ from rcn_tf.errors import warn
 from rcn_tf.volumes.dicom.files import read_slices
 from rcn_tf.volumes.dicom.frames import DOSE, SEGMENTATIONS
 from rcn_tf.volumes.dicom.kinds import is_dicom_file
+from rcn_tf.volumes.dicom.slices import Slice
 from rcn_tf.volumes.dicom.stacks import split
 
-_SEARCHED_FOLDERS = 1000  # below one without DICOM files
+_SEARCHED_FOLDERS = 1000  # searched below a folder without DICOM files
 _OTHER_IMAGES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".img", ".hdr")
 _SHOWN = 20  # series in an error
 _DIGITS = 4  # of a number, at most; UIDs are longer
 _NO_SCANS = (DOSE, *SEGMENTATIONS)
-"""What belongs to a scan, and is not taken for one unasked."""
+"""Kinds that belong to a scan and are read only if they are chosen."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Series:
-    """A volume of a folder or file, and what its first header says.
+    """A volume of a folder or file, and what its first header states.
 
     slices: tuple of Slice, in no order yet. words: what tells it from others of its series.
     """
 
     uid: str
-    slices: tuple
+    slices: tuple[Slice, ...]
     description: str = ""
     modality: str = ""
     kind: str = ""
@@ -50,13 +53,15 @@ class Series:
         return unit if len(self.slices) == 1 else f"{unit}s"
 
     @property
-    def files(self):
+    def files(self) -> tuple[str, ...]:
         """Its files, each once."""
         return tuple(dict.fromkeys(one.file for one in self.slices))
 
 
-def list_all(folder, name):
-    """Series of a file or folder, and the files in which there is none.
+def list_all(
+    folder: str | pathlib.Path, name: str | pathlib.Path
+) -> tuple[list[Series], list[pathlib.Path]]:
+    """Series of a file or folder, and the files that hold none.
 
     Args: folder: where the files are; name: what the user called it, for messages.
     Returns: list of Series, those with most slices first; list of paths.
@@ -82,11 +87,11 @@ def list_all(folder, name):
             of_first = (first.description, first.modality, first.kind)
             found.append(Series(uid, tuple(stack), *of_first, words))
     if not found:
-        raise ValueError(f"{name} is without DICOM files; {_found_instead(folder)}")
+        raise ValueError(f"{name} holds no DICOM files; {_found_instead(folder)}")
     return sorted(found, key=lambda one: (-len(one.slices), one.uid)), unread
 
 
-def files_of(folder):
+def files_of(folder: str | pathlib.Path) -> list[pathlib.Path]:
     """Files of a folder, or the file itself."""
     folder = pathlib.Path(folder)
     if folder.is_file():
@@ -95,7 +100,7 @@ def files_of(folder):
 
 
 def _once(slices, name):
-    """Slices without the copies of a file, of which people's folders are full."""
+    """Slices without those from copies of a file."""
     kept, copies = {}, set()
     for one in slices:
         first = kept.setdefault((one.instance or one.file, one.frame), one)
@@ -112,7 +117,7 @@ def _once(slices, name):
     return list(kept.values())
 
 
-def choose(found, name, series):
+def choose(found: list[Series], name: str | pathlib.Path, series: int | str | None) -> Series:
     """One of the series that `list_all` found; arguments as of `dicom.series.choose_series`."""
     volumes = [one for one in found if len(one.slices) > 1]
     scans = [one for one in volumes if one.kind not in _NO_SCANS]
@@ -135,7 +140,7 @@ def choose(found, name, series):
 
 
 def _found_instead(folder):
-    """What there is where no DICOM file is, and may have been meant."""
+    """What a folder without DICOM files holds that the user may have meant."""
     folder = pathlib.Path(folder)
     others = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(_OTHER_IMAGES))
     if len(others) == 1:

@@ -4,6 +4,11 @@ Values are stored as 16-bit integers: whole numbers exactly, others as finely as
 allows. Positions and directions are the image's, in ITK's system, which is DICOM's.
 """
 
+from __future__ import annotations
+
+import pathlib
+from typing import TYPE_CHECKING
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -13,6 +18,9 @@ from rcn_tf.volumes.dicom import identity as dicom_identity
 from rcn_tf.volumes.dicom.derivation import CT_IMAGE, MR_IMAGE, PET_IMAGE, series_header
 from rcn_tf.volumes.dicom.pixels import choose_storage
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
 FILE_NAME = "{:04d}.dcm"
 
 _SKEW = 1e-4  # largest scalar product of two axes of a grid that DICOM can describe
@@ -20,19 +28,19 @@ _MOST_ROWS = 65535
 
 
 def write_series(
-    image,
-    folder,
-    source,
-    reference=None,
+    image: sitk.Image,
+    folder: str | pathlib.Path,
+    source: list[Dataset],
+    reference: list[Dataset] | None = None,
     *,
-    anonymize=True,
-    description=dicom_derivation.DESCRIPTION,
-):
+    anonymize: bool = True,
+    description: str = dicom_derivation.DESCRIPTION,
+) -> float:
     """Writes a warped image as a DICOM series: the whole folder, or nothing.
 
     Args:
         image: SimpleITK.Image, 3D, scalar, the moving image on the fixed image's grid.
-        folder: to write to; it must not exist or be empty.
+        folder: to write to; it must be empty or not exist.
         source, reference: headers of the moving and the fixed series
             (`rcn_tf.volumes.dicom.headers.read_headers`); None for a fixed image of another
             format.
@@ -121,7 +129,7 @@ def _write_slice(header, stored, corner, number, path):
         header.ImageIndex = number
     header.PixelData = stored.tobytes()
     meta = FileMetaDataset()
-    meta.FileMetaInformationGroupLength = 0  # replaced when it is written
+    meta.FileMetaInformationGroupLength = 0  # replaced by pydicom when writing
     meta.MediaStorageSOPClassUID = header.SOPClassUID
     meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian

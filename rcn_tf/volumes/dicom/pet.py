@@ -1,12 +1,15 @@
 """What standardised uptake values (SUV) are computed from, in the header of a PET series.
 
-SUV by body weight is activity x weight / (dose decayed from injection to scan): it takes the
+SUV by body weight is activity x weight / (dose decayed from injection to scan): it needs the
 units, the decay correction, the patient's weight, dose and half-life, and the times of
 injection, series and acquisition. Only the differences of the times count, so a series without
 its identity starts at noon of 1 January 2000 and keeps them.
 """
 
+from __future__ import annotations
+
 import datetime
+from typing import TYPE_CHECKING
 
 from rcn_tf.volumes.dicom.headers import (
     ISOTOPE,
@@ -19,14 +22,18 @@ from rcn_tf.volumes.dicom.headers import (
 )
 from rcn_tf.volumes.dicom.terms import TERMS
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
 NEW_START = datetime.datetime(2000, 1, 1, 12)
 _LONGEST = datetime.timedelta(days=100)  # between injection and scan: 30 half-lives of Zr-89
 
 
-def uptake(source, *, anonymize):
+def uptake(source: list[Dataset], *, anonymize: bool) -> Dataset:
     """Attributes that SUV needs, of the slice that was acquired first.
 
-    Args: source: headers of the PET series. anonymize: new times; no words, no codes.
+    Args: source: headers of the PET series. anonymize: whether to shift times and leave
+        out words and codes.
     Returns: pydicom.Dataset.
     Raises: ValueError: slices of different times without a correction for decay, whose
         values must not be mixed.
@@ -79,7 +86,7 @@ def _shifted_injection(header, item):
 
 
 def _new_moment(header, moment):
-    """The moment, shifted; None where it is not known, or none of this examination."""
+    """The shifted moment; None if it is unknown or does not belong to this examination."""
     start = _moment(header, "Series")
     if start is None or moment is None or abs(moment - start) > _LONGEST:
         return None
@@ -104,7 +111,7 @@ def _moment(header, name):
 
 
 def _parsed(text):
-    """Local time of a date and time; None for none, and for the 30th of February."""
+    """Local time of a date and time; None if there is none or it is invalid (30 February)."""
     from pydicom.valuerep import DT
 
     try:

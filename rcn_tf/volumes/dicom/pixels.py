@@ -1,8 +1,11 @@
 """How a DICOM file stores values: 16-bit integers and the line that gives the values back."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
 _LEVELS, _HALF = 65535, 32768
 
@@ -15,25 +18,25 @@ class Storage:
     intercept: float
     signed: bool
 
-    def encode(self, values):
+    def encode(self, values: npt.ArrayLike) -> np.ndarray:
         """Stored integers, nearest to the values; little endian."""
         kind = np.dtype("<i2" if self.signed else "<u2")
         limits = np.iinfo(kind)
         stored = np.rint((np.asarray(values, np.float64) - self.intercept) / self.slope)
         return np.clip(stored, limits.min, limits.max).astype(kind)
 
-    def decode(self, stored):
+    def decode(self, stored: np.ndarray) -> np.ndarray:
         """Values as a reader will see them, float64."""
         return stored * np.float64(self.slope) + self.intercept
 
 
-def choose_storage(array, *, intercept=True):
-    """Storage of an array: exact for whole numbers that span less than 65536, else 16 bits.
+def choose_storage(array: np.ndarray, *, intercept: bool = True) -> Storage:
+    """Chooses the storage of an array: exact for whole numbers that span less than 65536.
 
     Args: array: finite values. intercept: whether there may be one (not for PET).
-    Returns: Storage; slope 1 where it is exact. Slope and intercept are what they are as
-        decimal strings of the standard's 16 characters.
-    Raises: ValueError: values that differ by more than a float can say.
+    Returns: Storage; with slope 1 if it is exact. Slope and intercept are rounded to the
+        standard's decimal strings of 16 characters.
+    Raises: ValueError: values whose difference is too large for a float.
     """
     low, high = array.min().item(), array.max().item()
     if np.issubdtype(array.dtype, np.integer) or np.array_equal(array, np.rint(array)):

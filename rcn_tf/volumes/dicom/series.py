@@ -1,15 +1,20 @@
-"""The door for DICOM: a file, a folder or a ZIP archive of single slices or multi-frame files.
+"""Reading of DICOM: a file, a folder or a ZIP archive of single slices or multi-frame files.
 
-Everything that lies there falls into series: volumes of slices with one orientation, each in a
-place of its own. They are listed by number, description and slice count, and one is chosen by
-its number or UID; only where there is a single one with more than one slice is it taken unasked.
-All pass the same checks (`dicom_geometry`), whatever kind of file they came in.
+Its content is divided into series: volumes of slices with one orientation, each in a different
+place. They are listed by number, description and slice count, and the user chooses one by its
+number or UID, unless just one has more than one slice. All pass the same checks (`geometry`),
+whatever kind of file they came in.
 
-Nothing that names a patient is kept: images carry voxels, geometry and padding values only.
+Nothing that names a patient is kept: images hold voxels, geometry and padding values only.
 """
+
+from __future__ import annotations
 
 import contextlib
 import pathlib
+from collections.abc import Iterator
+
+import SimpleITK as sitk
 
 from rcn_tf.errors import warn
 from rcn_tf.files.plain_names import plain_folder
@@ -20,7 +25,6 @@ from rcn_tf.volumes.dicom.kinds import is_dicom_file, names
 from rcn_tf.volumes.dicom.listing import Series, choose, files_of, list_all
 from rcn_tf.volumes.dicom.pydicom_module import require_pydicom
 from rcn_tf.volumes.formats import archives
-from rcn_tf.volumes.formats.itk_warnings import without_itk_warnings
 from rcn_tf.wording import counted
 
 __all__ = [
@@ -31,21 +35,20 @@ __all__ = [
     "opened",
     "read_series",
     "series_files",
-    "without_itk_warnings",
 ]
 
 _SERIES, _KIND = b"\x20\0\x0e\0", b"\x08\0\x16\0"  # tags of UIDs
 
 
-def is_dicom(path):
-    """Whether a path is read here: a folder, a ZIP archive, or a file that is DICOM by content."""
+def is_dicom(path: str | pathlib.Path) -> bool:
+    """Whether a path is read as DICOM: a folder, a ZIP archive, or a file with DICOM content."""
     path = pathlib.Path(path)
     return path.is_dir() or path.suffix.lower() == archives.SUFFIX or is_dicom_file(path)
 
 
 @contextlib.contextmanager
-def opened(path):
-    """A DICOM file or folder as it is or, while the block lasts, the folder of a ZIP archive.
+def opened(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """A DICOM file or folder as it is, or a ZIP archive as a temporary folder.
 
     Raises: ValueError: naming the archive (`rcn_tf.volumes.formats.archives`).
     """
@@ -57,7 +60,7 @@ def opened(path):
             yield folder
 
 
-def list_series(path):
+def list_series(path: str | pathlib.Path) -> list[Series]:
     """All series of a file or folder (not of its subfolders), those with most slices first.
 
     Raises: ValueError: if there is no DICOM image.
@@ -65,7 +68,7 @@ def list_series(path):
     return list_all(path, path)[0]
 
 
-def choose_series(path, series=None):
+def choose_series(path: str | pathlib.Path, series: int | str | None = None) -> Series:
     """One series of a file or folder.
 
     Args: series: its number in `list_series` from 1, the beginning of its UID, or None if
@@ -75,14 +78,14 @@ def choose_series(path, series=None):
     return choose(list_series(path), path, series)
 
 
-def read_series(path, series=None):
+def read_series(path: str | pathlib.Path, series: int | str | None = None) -> sitk.Image:
     """Reads a DICOM series, or multi-frame file, as one 3D image.
 
     Args: path: file, folder with files, or ZIP archive. series: as in `choose_series`.
-    Returns: SimpleITK.Image, 3D, intensities with the rescale slope applied; no metadata but
+    Returns: SimpleITK.Image, 3D, intensities with the rescale slope applied; its only metadata are
         the values of padding (`rcn_tf.volumes.dicom.decoding`).
-    Raises: ValueError: naming the path: no series or several, slices missing, doubled or
-        tilted, without positions, colour images, files that cannot be decoded.
+    Raises: ValueError: naming the path: no series or several; slices that are missing, doubled,
+        tilted or without positions; colour images; files that cannot be decoded.
         ImportError: a multi-frame file needs pydicom.
     """
     with opened(path) as folder:
@@ -90,8 +93,12 @@ def read_series(path, series=None):
         return read_voxels(slices, geometry, path)
 
 
-def series_files(path, series=None, name=None):
-    """The files of one series in the order of its slices, which are known to form a volume.
+def series_files(
+    path: str | pathlib.Path,
+    series: int | str | None = None,
+    name: str | pathlib.Path | None = None,
+) -> list[str]:
+    """The files of one series in the order of its slices, after the check that they form a volume.
 
     Args, Raises: as of `read_series`; the path must be a file or a folder. name: what the user
         called it, for messages.
@@ -118,7 +125,7 @@ def _slices(folder, series, name):
 
 
 def _check_kind(chosen, folder, name):
-    """Raises: ValueError, ImportError: the series is none that can be a volume, or be read."""
+    """Raises: ValueError, ImportError: the series is not a volume, or cannot be read."""
     if chosen.kind in dicom_frames.SEGMENTATIONS:
         raise ValueError(
             f"{name}: series {chosen} is a segmentation object; convert it to NIfTI first "
@@ -148,10 +155,10 @@ def _has_more(file, series):
 
 
 def _check_all_read(series, unread):
-    """A slice that cannot be read must not go unnoticed.
+    """Refuses a series if a slice of it cannot be read.
 
-    Such a file says of itself that it is of the series' UID and kind (SOP class); objects that
-    only refer to the series, as DICOMDIR and contours do, are of another kind.
+    The file of such a slice states the series' UID and kind (SOP class); objects that only refer
+    to the series, such as DICOMDIR and contours, have another kind.
     """
     for file in unread:
         if names(file, _KIND, series.kind) and names(file, _SERIES, series.uid):
@@ -162,7 +169,7 @@ def _check_all_read(series, unread):
 
 
 def _say_what_is_missing(chosen, found, name, series):
-    """Slices of the series that are in no volume, or that are stated and not there."""
+    """Warns about slices of the series that are in no volume, or that are stated but missing."""
     others = [one for one in found if one.uid == chosen.uid and one is not chosen]
     singles = [one for one in others if len(one.slices) == 1 and one.words]
     if series is None and singles:
@@ -174,6 +181,6 @@ def _say_what_is_missing(chosen, found, name, series):
     there = len(chosen.slices) + sum(len(one.slices) for one in others)
     if chosen.slices[0].frame is None and there < stated:
         warn(
-            f"{name}: the headers speak of {stated} slices, {there} are there; if some are "
+            f"{name}: the headers state {stated} slices, {there} are there; if some are "
             "missing at an end, the volume is too short"
         )

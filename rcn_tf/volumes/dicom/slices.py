@@ -1,12 +1,13 @@
-"""A slice of a DICOM series: what one plane of pixels says of its place, values and acquisition.
+"""A slice of a DICOM series: place, values and acquisition of one plane of pixels.
 
-A file of the old kind is one, a multi-frame file holds many (`dicom_files`, `dicom_frames`). Both
-become `Slice`s, so that whatever comes after, the checks above all, is written once.
+A file of the old kind holds one, a multi-frame file many (`files`, `frames`). Both become
+`Slice`s, so that all later steps, above all the checks, are written once.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Optional
 
 TELLING = {
     "StackID": ("0020|9056", "stack {}"),
@@ -52,7 +53,7 @@ class Slice:
 
     file, frame: where it is; frame from 0, None for the only plane of a file of the old kind.
     uid: of its series. instance, kind: SOP instance and class UIDs.
-    together: what the frames of one file have in common; "" where the series is what unites.
+    together: what the frames of one file have in common; "" if only the series joins slices.
     size: columns, rows. spacing: (x, y), mm, along a row and along a column.
     position: of the first pixel's centre, LPS, mm; axes: of a row, of a column; NaN if unsaid.
     stated_step: distance between slices, mm, as the header has it; NaN if unsaid.
@@ -60,45 +61,45 @@ class Slice:
     slope, intercept: value = slope x stored + intercept.
     padding: stored values (value, limit of the range) of pixels outside the image; None if unsaid.
     implied: whether its place follows from the first frame's and a step.
-    inverted: whether the lowest value is shown white; the highest plus the lowest possible one.
+    inverted: the lowest plus the highest stored value, if the lowest is shown white; else None.
     pixel_type: SimpleITK's, of the values; None for frames.
     told: {keyword of `TELLING`: text}.
     """
 
     file: str
-    frame: Optional[int] = None
+    frame: int | None = None
     uid: str = ""
     together: str = ""
     instance: str = ""
     kind: str = ""
     modality: str = ""
     description: str = ""
-    size: tuple = (0, 0)
-    spacing: tuple = (_NAN, _NAN)
-    position: tuple = (_NAN,) * 3
-    axes: tuple = (_NAN,) * 6
+    size: tuple[int, ...] = (0, 0)
+    spacing: tuple[float, ...] = (_NAN, _NAN)
+    position: tuple[float, ...] = (_NAN,) * 3
+    axes: tuple[float, ...] = (_NAN,) * 6
     stated_step: float = _NAN
     thickness: float = _NAN
     stated_count: int = 0
     slope: float = 1.0
     intercept: float = 0.0
-    padding: tuple = (None, None)
+    padding: tuple[int | None, ...] = (None, None)
     implied: bool = False
-    inverted: Optional[int] = None
-    pixel_type: Optional[int] = None
-    told: dict = dataclasses.field(default_factory=dict)
+    inverted: int | None = None
+    pixel_type: int | None = None
+    told: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __str__(self):
         name = str(pathlib.Path(self.file))
         return name if self.frame is None else f"frame {self.frame + 1} of {name}"
 
     @property
-    def has_place(self):
-        """Whether position and orientation are known, and those of a body."""
-        return all(abs(value) < _FARTHEST for value in (*self.position, *self.axes))  # not NaN
+    def has_place(self) -> bool:
+        """Whether position and orientation are known and plausible for a body."""
+        return all(abs(value) < _FARTHEST for value in (*self.position, *self.axes))  # NaN fails
 
 
-def as_stored(value, signed, bits):
+def as_stored(value: float | None, signed: bool, bits: int) -> int | None:
     """A stored value that a header gives in the other sign's notation (65535 for -1).
 
     Args: value: number or None. signed: whether pixels are. bits: of a pixel's value.

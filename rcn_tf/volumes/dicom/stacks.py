@@ -1,11 +1,13 @@
-"""Stacks: the volumes into which the slices of one series fall.
+"""Stacks: the volumes into which the slices of one series are divided.
 
-A series, or a multi-frame file, may hold several: other orientations (scouts), echoes, phases,
-b-values, each of which lies in the same place as the others. Orientation tells stacks apart, and
-where slices lie on one another the attribute, or the two or three, by which none do. Times that
-each slice has of its own, as of a heart that beats irregularly, put the slices of each place in
-order. Where nothing tells them apart, the slices stay together, and are refused.
+A series, or a multi-frame file, may hold several: other orientations (scouts), echoes, phases or
+b-values in the same place. Orientation tells stacks apart. If slices lie on one another, one to
+three attributes are searched that separate them. If each slice has its own time, as with an
+irregular heartbeat, the slices of each place are sorted by time. If nothing separates them, the
+slices stay together and are refused later.
 """
+
+from __future__ import annotations
 
 import collections
 import itertools
@@ -13,10 +15,10 @@ import itertools
 import numpy as np
 
 from rcn_tf.volumes.dicom.geometry import SAME_PLACE, are_apart, are_regular, heights, is_parallel
-from rcn_tf.volumes.dicom.slices import TELLING
+from rcn_tf.volumes.dicom.slices import TELLING, Slice
 
 _MOST_ATTRIBUTES = 3
-_HALF_A_DAY = 120_000  # as hours, minutes, seconds; in milliseconds two minutes, which do as well
+_HALF_A_DAY = 120_000  # as HHMMSS; as milliseconds two minutes, which serve too
 _TIMES = {
     "TriggerTime": "number {} by trigger time",
     "NominalCardiacTriggerDelayTime": "number {} by trigger delay",
@@ -25,7 +27,7 @@ _TIMES = {
 }
 
 
-def split(slices):
+def split(slices: list[Slice]) -> list[tuple[str, list[Slice]]]:
     """Stacks of the slices of one series.
 
     Args: slices: list of Slice.
@@ -78,7 +80,7 @@ def _by_telling(slices):
 
 
 def _by_time(slices):
-    """The first in time of each place, the second ones, ...; all as one where that is not said."""
+    """Stacks of the first slice in time of each place, of the second, ...; one if unknown."""
     order = np.argsort(heights(slices), kind="stable")
     ends = np.flatnonzero(np.diff(heights(slices)[order]) > SAME_PLACE) + 1
     places = [[slices[k] for k in place] for place in np.split(order, ends)]
@@ -92,7 +94,7 @@ def _by_time(slices):
 
 
 def _ranked(slices, keyword):
-    """Slices in the order of distinct times; None where they are none, or go over midnight."""
+    """Slices in the order of their times; None if these are not distinct or pass midnight."""
     texts = [one.told.get(keyword, "") for one in slices]
     if not all(map(_is_number, texts)):
         return None
@@ -117,7 +119,7 @@ def _grouped(slices, keywords):
 
 
 def _is_split(groups, slices, apart):
-    """Whether groups are volumes: as many as lie on one another, each of distinct places."""
+    """Whether groups are volumes: as many as slices lie on one another, each of distinct places."""
     if len(groups) < 2 or min(map(len, groups.values())) < 2:
         return False
     if apart:
@@ -126,7 +128,7 @@ def _is_split(groups, slices, apart):
 
 
 def _deepest(slices):
-    """How many slices lie in the fullest place."""
+    """Largest number of slices in one place."""
     places = np.sort(heights(slices))
     return max(np.searchsorted(places, places + SAME_PLACE, "right") - np.arange(len(places)))
 
@@ -141,7 +143,7 @@ def _words(keywords, values):
 
 
 def _order(values):
-    """Numbers by size, before words."""
+    """Sort key: numbers by size, then words."""
     return [(0, float(one), "") if _is_number(one) else (1, 0.0, one) for one in values]
 
 

@@ -1,7 +1,7 @@
-"""Code strings of the DICOM standard (PS3.3) that a file without its identity may hold.
+"""Code strings of the DICOM standard (PS3.3) that a file without identity may hold.
 
-A header can have any word in these places; only those that the standard defines are known to
-name nobody.
+A header can have any word in these places; only words that the standard defines are known to
+identify nobody.
 """
 
 _WORDS = {

@@ -1,10 +1,12 @@
 """Unpacking ZIP archives of DICOM files, which are untrusted.
 
-No name of the archive reaches the file system: all members go, side by side, into one private
-temporary folder, under names made of letters, digits, dots and dashes. So nothing can lead out
-of it, and files that an export spread over folders (`DICOM/S0001/IM0001`) lie together. What an
-archive says of its size is checked before anything is written.
+No name in the archive reaches the file system: all members are written into one private temporary
+folder, under names made of letters, digits, dots and dashes. So no name can lead out of it, and
+files that an export spread over folders (`DICOM/S0001/IM0001`) lie together. The size that an
+archive states is checked before anything is written.
 """
+
+from __future__ import annotations
 
 import contextlib
 import errno
@@ -13,10 +15,11 @@ import re
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 from rcn_tf.errors import naming
 from rcn_tf.files.kinds import explain, require_file
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 from rcn_tf.files.working_folders import temporary_folder
 
 SUFFIX = ".zip"
@@ -33,14 +36,14 @@ _NAME_LENGTH = 100
 
 
 @contextlib.contextmanager
-def unpacked(path):
+def unpacked(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """The files of a ZIP archive, in a folder that is removed afterwards.
 
     Args: path: archive; folders in it make no difference.
-    Yields: pathlib.Path of a flat folder. A ValueError that is raised while it is used, and
-        names it, names the archive instead.
-    Raises: ValueError: naming the archive: damaged, encrypted, too large, links, names that
-        lead out of it.
+    Yields: pathlib.Path of a flat folder. Errors in the block that
+        name this folder name the archive instead.
+    Raises: ValueError: naming the archive: it is damaged, encrypted or too large, or has links
+        or names that lead out of it.
     """
     path = pathlib.Path(path)
     require_file(path, "a ZIP archive")
@@ -52,7 +55,7 @@ def unpacked(path):
                 members = _checked_members(archive, path)
                 _extract(archive, members, folder)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # which is a place before the file's beginning
+            if error.errno != errno.EINVAL:  # EINVAL is a position before the file's beginning
                 raise
             raise ValueError(f"cannot unpack {path}: it is damaged") from error
         except (*_DAMAGE, NotImplementedError) as error:
@@ -63,7 +66,7 @@ def unpacked(path):
 
 
 def _checked_members(archive, path):
-    """The archive's files, after a look at what it says of them."""
+    """The archive's files, after a check of what it states about them."""
     members = [member for member in archive.infolist() if not member.filename.endswith("/")]
     if len(members) > MAX_MEMBERS:
         raise ValueError(f"{path} has {len(members)} files; at most {MAX_MEMBERS} are unpacked")

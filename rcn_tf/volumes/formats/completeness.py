@@ -1,26 +1,30 @@
-"""Whether a NIfTI or Analyze file is whole: ITK reads one that was cut off without a word."""
+"""Whether a NIfTI or Analyze file is whole: ITK reads a truncated one without a warning."""
+
+from __future__ import annotations
 
 import gzip
 import math
+import pathlib
 import zlib
 
 import numpy as np
+import SimpleITK as sitk
 
 from rcn_tf.volumes.formats.detached_headers import companions
 
 _BLOCK = 1 << 20
 _NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # NumPy's dtypes of the header's datatype
 _SUFFIXES = (".nii", ".nii.gz", ".img", ".img.gz", ".hdr", ".hdr.gz")
-_TRAILING = "Not a gzipped file"  # how gzip names bytes behind its end, which do no harm
+_TRAILING = "Not a gzipped file"  # gzip's message about bytes after its end, which do no harm
 
 
-def check_complete(reader, path, finite=False):
-    """Checks that all voxels that the header speaks of are there and undamaged.
+def check_complete(reader: sitk.ImageFileReader, path: pathlib.Path, finite: bool = False) -> None:
+    """Checks that all voxels that the header promises are there and undamaged.
 
     Args:
         reader: SimpleITK.ImageFileReader that has read the header.
-        path: the file; of other formats nothing is checked.
-        finite: refuse NaN and infinities too, which ITK takes for zeros.
+        path: the file; other formats are not checked.
+        finite: whether to refuse NaN and infinities too, which ITK reads as zeros.
     Raises: ValueError: naming the file and how much of it is there.
     """
     if not path.name.lower().endswith(_SUFFIXES):
@@ -50,9 +54,9 @@ def _field(reader, name):
 
 
 def _read_through(path, needed, check):
-    """(bytes of the unpacked content that can be read, what stopped that or None).
+    """(readable bytes of the unpacked content, the error that stopped reading or None).
 
-    A sound file is read to its end, where gzip compares the checksum; read1 gives what comes
+    A sound file is read to its end, where gzip compares the checksum; read1 returns the bytes
     before a damaged place.
     """
     found = 0
@@ -67,7 +71,7 @@ def _read_through(path, needed, check):
 
 
 class _FiniteCheck:
-    """Looks for NaN and infinities among the voxels of a file that comes in blocks.
+    """Searches NaN and infinities among the voxels of a file that is read in blocks.
 
     Args: path: for the error. dtype: "f4" or "f8"; None checks nothing. offset: of the voxels.
     """
@@ -80,7 +84,7 @@ class _FiniteCheck:
         """Checks a block that begins at `start`. Raises: ValueError: a number is not finite."""
         if self._dtype is None:
             return
-        if not start:  # the header's size, of NIfTI-1 or 2, tells the byte order
+        if not start:  # the header's size, of NIfTI-1 or 2, shows the byte order
             little = int.from_bytes(block[:4], "little") in (348, 540)
             self._dtype = ("<" if little else ">") + self._dtype
         data = self._rest + block[max(0, self._offset - start) :]

@@ -1,8 +1,10 @@
 """Image files whose voxels lie in other files: MetaImage and NRRD headers, Analyze pairs.
 
-A header is untrusted: one that takes its voxels from outside its own folder is refused, and so
-is one that names them by a pattern or that is too long to be searched.
+A header is untrusted: it is refused if it takes its voxels from outside its own folder, names
+them by a pattern, or is too long to be searched.
 """
+
+from __future__ import annotations
 
 import os
 import pathlib
@@ -20,12 +22,12 @@ PAIR = re.compile(r"(?P<stem>.+)\.(?P<kind>img|hdr)(?P<end>\.gz)?", re.IGNORECAS
 _IN_THE_FILE = ("", "LOCAL")
 
 
-def companions(path):
-    """The other files that an image consists of, as far as they are there.
+def companions(path: str | pathlib.Path) -> list[pathlib.Path]:
+    """The other files that an image consists of, as far as they exist.
 
     Args: path: an image file.
     Returns: list of paths; empty for most formats.
-    Raises: ValueError: a header that names files outside its folder.
+    Raises: ValueError: the header names files outside its folder.
     """
     path = pathlib.Path(path)
     found = [path.parent / name for name in _named_files(path)]
@@ -34,7 +36,7 @@ def companions(path):
     return [file for file in found if file.is_file() and file != path]
 
 
-def missing_companions(path):
+def missing_companions(path: str | pathlib.Path) -> list[str]:
     """Names of the files that an image lacks: those of its voxels, or of its header.
 
     Raises: ValueError: as of `companions`.
@@ -47,10 +49,10 @@ def missing_companions(path):
     return missing
 
 
-def pair_of(path):
-    """The header of voxels in .img, or the voxels of a header in .hdr; None where it is missing.
+def pair_of(path: pathlib.Path) -> pathlib.Path | None:
+    """The header of voxels in .img, or the voxels of a header in .hdr; None if it is missing.
 
-    Small and capital letters make no difference, nor does compression.
+    Neither case nor compression makes a difference.
     """
     pair = PAIR.fullmatch(path.name)
     if pair is None:
@@ -94,7 +96,7 @@ def _named_files(path):
 
 
 def _pattern(path):
-    """Of the line that names files, by the suffix, as ITK chooses, or else by the content."""
+    """Pattern of the line that names files, by the suffix, as in ITK, or else by the content."""
     suffix = path.suffix.lower()
     if suffix in (".mhd", ".mha", ".nhdr", ".nrrd"):
         return _META if suffix.startswith(".m") else _NRRD

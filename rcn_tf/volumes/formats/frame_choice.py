@@ -1,7 +1,11 @@
-"""Which frame of a file with several (a time series, diffusion directions) is taken."""
+"""The choice of one frame of a file with several (a time series, diffusion directions)."""
+
+from __future__ import annotations
+
+import pathlib
 
 
-def check_frame(frame, count, path):
+def check_frame(frame: int | None, count: int, path: str | pathlib.Path) -> None:
     """Checks the choice of a frame.
 
     Args: frame: number from 0, or None where none was chosen; count: of the file's frames.

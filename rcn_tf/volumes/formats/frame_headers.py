@@ -1,7 +1,9 @@
-"""The few fields of a NIfTI header that say how large the file is, and when its frames were taken.
+"""The fields of a NIfTI header that give the file's size and the times of its frames.
 
 They are read from the bytes, whatever the file is called and whether or not it is compressed.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import gzip
@@ -9,7 +11,6 @@ import math
 import pathlib
 import struct
 import zlib
-from typing import Optional, Union
 
 GZIP = b"\x1f\x8b"
 _SECONDS_BITS = 0b111000  # of xyzt_units
@@ -17,7 +18,7 @@ _SECONDS_BITS = 0b111000  # of xyzt_units
 
 @dataclasses.dataclass(frozen=True)
 class FrameHeader:
-    """What `read_frame_header` found.
+    """Fields of a header, from `read_frame_header`.
 
     Args:
         version: 1 or 2, of the format.
@@ -30,7 +31,7 @@ class FrameHeader:
     """
 
     version: int
-    shape: tuple
+    shape: tuple[int, ...]
     bits: int
     offset: int
     step: float
@@ -43,7 +44,7 @@ class FrameHeader:
         return self.offset + math.prod(self.shape) * self.bits // 8
 
 
-def read_frame_header(path: Union[str, pathlib.Path]) -> Optional[FrameHeader]:
+def read_frame_header(path: str | pathlib.Path) -> FrameHeader | None:
     """Header of a NIfTI-1 or NIfTI-2 file that holds its voxels; None of any other file.
 
     Args: path: any file.

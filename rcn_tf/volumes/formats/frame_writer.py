@@ -1,9 +1,10 @@
-"""4D images, written frame by frame: no more than one frame is in memory.
+"""Writing of 4D images frame by frame, with one frame in memory.
 
-What is written is the header of a file with one frame, as ITK makes it, with the number of frames
-replaced, and then the voxels of frame after frame. So the geometry is ITK's own in every format.
-Compressed is `.nii.gz`; the other formats are written as they are.
+The header is that of ITK's file with one frame, with the number of frames replaced; the voxels of
+all frames follow. So the geometry is ITK's own in every format. Only `.nii.gz` is compressed.
 """
+
+from __future__ import annotations
 
 import contextlib
 import gzip
@@ -11,19 +12,28 @@ import math
 import pathlib
 import re
 import struct
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from rcn_tf.files.working_folders import temporary_folder
-from rcn_tf.volumes.formats.images import WRITTEN_FORMATS, check_written_format
+from rcn_tf.volumes.formats.frames import FrameSource
+from rcn_tf.volumes.formats.image_writing import WRITTEN_FORMATS, check_written_format
 
 _NIFTI = (".nii", ".nii.gz")
-_MOST_FRAMES = 32767  # of NIfTI, whose sizes have 16 bits
+_MOST_FRAMES = 32767  # NIfTI's sizes have 16 bits
 
 
 @contextlib.contextmanager
-def frame_writer(path, temporary, first, source, dtype=None):
+def frame_writer(
+    path: pathlib.Path,
+    temporary: pathlib.Path,
+    first: sitk.Image,
+    source: FrameSource,
+    dtype: npt.DTypeLike | None = None,
+) -> Iterator[Callable[[sitk.Image], None]]:
     """Writes frames one by one.
 
     Args:

@@ -1,9 +1,11 @@
 """4D images (time series, diffusion), read with one frame in memory.
 
-ITK reads one frame of an uncompressed NIfTI or MetaImage file without the others. A compressed
-NIfTI file is therefore unpacked once, to the folder of temporary files (TMPDIR). NRRD and
-compressed MetaImage are read whole, as ITK cannot do otherwise.
+ITK can read one frame of an uncompressed NIfTI or MetaImage file without the others. A compressed
+NIfTI file is therefore unpacked once, into the folder for temporary files (TMPDIR). NRRD and
+compressed MetaImage are read whole, because ITK cannot read parts of them.
 """
+
+from __future__ import annotations
 
 import contextlib
 import gzip
@@ -12,13 +14,12 @@ import re
 import shutil
 import tempfile
 import zlib
-from typing import Optional, Union
 
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.files.memory import physical_memory
 from rcn_tf.files.plain_names import plain_name
-from rcn_tf.files.whole_files import physical_memory
 from rcn_tf.files.working_folders import temporary_folder
 from rcn_tf.volumes.dicom.series import is_dicom
 from rcn_tf.volumes.formats.detached_headers import companions
@@ -33,8 +34,8 @@ _NIFTI_2 = "it is NIfTI-2, which ITK does not read; save it as NIfTI-1"
 _DAMAGED = "it is cut off or damaged"
 
 
-def frame_count(path: Union[str, pathlib.Path]) -> int:
-    """How many frames an image file has: 1 for what is not 4D, or not readable as an image."""
+def frame_count(path: str | pathlib.Path) -> int:
+    """Number of frames of an image file; 1 if it is not 4D or not readable as an image."""
     path = pathlib.Path(path)
     if not path.is_file() or is_dicom(path):
         return 1
@@ -50,8 +51,8 @@ def frame_count(path: Union[str, pathlib.Path]) -> int:
         return reader.GetSize()[3] if reader.GetDimension() == 4 else 1
 
 
-def read_grid(path: Union[str, pathlib.Path], orientation: Optional[str] = None) -> Grid:
-    """Grid of an image file, 3D or of 4D frames; `orientation` as of `read_image`.
+def read_grid(path: str | pathlib.Path, orientation: str | None = None) -> Grid:
+    """Grid of an image file or of its 4D frames; `orientation` as in `read_image`.
 
     Raises: FileNotFoundError, ValueError: as of `read_image`.
     """
@@ -59,10 +60,10 @@ def read_grid(path: Union[str, pathlib.Path], orientation: Optional[str] = None)
     return Grid.from_image(read_image(path, orientation=orientation, frame=frame))
 
 
-def frames_dtype(frames: "FrameSource", name: str) -> np.dtype:
+def frames_dtype(frames: FrameSource, name: str) -> np.dtype:
     """The smallest type that holds the label ids of all frames, each of which is read for it.
 
-    Args: frames: FrameSource. name: what to call it in the error.
+    Args: frames: FrameSource. name: name of the file in errors.
     Raises: ValueError: if a voxel is not a whole number.
     """
     extremes = []
@@ -84,7 +85,7 @@ class FrameSource:
     Raises: ValueError: not that, cut off, damaged, or too large.
     """
 
-    def __init__(self, path, orientation=None):
+    def __init__(self, path: str | pathlib.Path, orientation: str | None = None):
         self._path, self._orientation = pathlib.Path(path), orientation
         self._whole = None
         self._resources = contextlib.ExitStack()
@@ -144,7 +145,7 @@ class FrameSource:
     def _unpacked(self):
         """The NIfTI file itself, or an uncompressed copy that lives as long as this object.
 
-        ITK reads what is missing of a NIfTI file as anything, without a word.
+        ITK reads missing parts of a NIfTI file as arbitrary numbers, without a warning.
         """
         needed = self.nifti.file_bytes()
         as_it_is = not self.nifti.compressed and self._path.suffix.lower() == ".nii"
@@ -166,7 +167,7 @@ class FrameSource:
         return copy
 
     def _copy(self, copy, needed):
-        """Bytes that were copied: all, to where gzip compares the checksum, but no endless ones."""
+        """Number of copied bytes: all, so that gzip compares the checksum, up to a limit."""
         opener, found = gzip.open if self.nifti.compressed else open, 0
         try:
             with opener(self._path, "rb") as source, copy.open("wb") as target:
@@ -195,7 +196,7 @@ def _information(file):
 
 
 def _for_itk(path, resources):
-    """The path, or a link to it where ITK could not take its name, which is no UTF-8."""
+    """The path, or a link to it if its name is not UTF-8, which ITK does not accept."""
     return resources.enter_context(plain_name(path))
 
 

@@ -1,28 +1,31 @@
-"""What ITK and the libraries inside it write to standard error, past everything Python can do.
+"""Silences what ITK and the libraries inside it write to standard error, past Python.
 
-ITK has a switch for its own warnings. NIfTI's, HDF5's and GDCM's libraries write lines of their
-own, also before an error that is said in our words: while they work, file descriptor 2 leads
-nowhere.
+ITK has a switch for its own warnings. The NIfTI, HDF5 and GDCM libraries write lines of their
+own, also before an error that this package reports itself. While they work, file descriptor 2
+points to the null device.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 
 import SimpleITK as sitk
 
 _STDERR = 2
 _lock = threading.Lock()
 _depth = 0
-_saved = None  # copy of the descriptor, while it leads nowhere
+_saved = None  # copy of the descriptor, while it points to the null device
 
 
 @contextlib.contextmanager
-def without_itk_warnings():
-    """Keeps ITK from writing to standard error what is checked, and said, here.
+def without_itk_warnings() -> Iterator[None]:
+    """Keeps ITK from writing to standard error what this package checks and reports itself.
 
-    Threads may use it side by side: the first one in silences, the last one out ends that.
+    Several threads may use it at once: the first one silences, the last one ends that.
     """
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -39,7 +42,7 @@ def _enter():
     with _lock:
         _depth += 1
         if _depth == 1:
-            with contextlib.suppress(OSError, AttributeError):  # closed, or none at all
+            with contextlib.suppress(OSError, AttributeError):  # closed or missing
                 sys.stderr.flush()
                 _saved = os.dup(_STDERR)
                 nowhere = os.open(os.devnull, os.O_WRONLY)

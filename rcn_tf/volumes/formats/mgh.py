@@ -1,25 +1,29 @@
-"""FreeSurfer's own format, .mgz and .mgh, which SimpleITK does not read; nibabel does."""
+"""FreeSurfer's own format, .mgz and .mgh, which nibabel reads and SimpleITK does not."""
+
+from __future__ import annotations
 
 import gzip
 import math
+import pathlib
 import struct
 
 import numpy as np
+import SimpleITK as sitk
 
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 from rcn_tf.volumes.formats.frame_choice import check_frame
 from rcn_tf.volumes.formats.nibabel_images import image_of, import_nibabel, naming_damage
-from rcn_tf.volumes.orientation import direction_of, in_words
+from rcn_tf.volumes.orientation import Doubts, direction_of, in_words
 
 SUFFIXES = (".mgz", ".mgh")
 
-_CODE = "LIA"  # which FreeSurfer takes where a file does not state its geometry
+_CODE = "LIA"  # FreeSurfer's default for files that do not state their geometry
 _HEADER = ">7ih"  # version, width, height, depth, frames, type, degrees of freedom, good geometry
 _LARGEST_VOXEL = 8  # bytes
 _AROUND_VOXELS = 1 << 20  # bytes for the header before and the text after them
 
 
-def read_mgh(path, doubts, frame=None):
+def read_mgh(path: pathlib.Path, doubts: Doubts, frame: int | None = None) -> sitk.Image:
     """Reads a volume of FreeSurfer.
 
     Args:
@@ -29,8 +33,8 @@ def read_mgh(path, doubts, frame=None):
     Returns: SimpleITK.Image, 3D, the file's pixel type.
     Raises:
         ImportError: nibabel is not installed.
-        ValueError: the file is damaged, has several frames and none was chosen, or claims more
-            than the memory.
+        ValueError: the file is damaged, has several frames and none was chosen, or claims to
+            need more than the memory.
     """
     nibabel = import_nibabel(path)
     with naming_damage(path):
@@ -58,7 +62,7 @@ def _assumed_affine(size):
 
 
 def _content(path, frame):
-    """The file's bytes, unpacked, after a look at what its header claims."""
+    """The file's bytes, unpacked, after a check of the size that its header claims."""
     with (gzip.open if path.suffix.lower() == ".mgz" else open)(path, "rb") as file:
         start = file.read(struct.calcsize(_HEADER))
         _, *size, frames, _, _, _ = struct.unpack(_HEADER, start)

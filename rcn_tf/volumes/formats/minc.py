@@ -1,19 +1,22 @@
-"""MINC files: where their voxels lie, by the file's own dimensions.
+"""MINC files: where their voxels lie according to the file's own dimensions.
 
 MINC's world is RAS (x grows to the right, y to the front), whatever the signs of the steps; axis k
 of the voxels points along its `direction_cosines`, from `start` by `step`. ITK's reader, which
-turns axes with negative steps and sorts them as x, y, z, hands out those numbers as if they were
-LPS, so that every MINC file comes mirrored in x and y. They are compared with the file's, and
-corrected only where they are wrong: a reader that does it right stays as it is.
+turns axes with negative steps and sorts them as x, y, z, returns those numbers as if they were
+LPS, so that every MINC file is mirrored in x and y. They are compared with the file's, and
+corrected only if they are wrong: the result of a correct reader stays as it is.
 
 MINC 1 (netCDF) is no longer read by ITK; nibabel reads it.
 
 Reference: the MINC 2.0 file format reference (BIC-MNI), "dimension attributes".
 """
 
+from __future__ import annotations
+
 import pathlib
 
 import numpy as np
+import SimpleITK as sitk
 
 from rcn_tf.errors import warn
 from rcn_tf.volumes.formats.nibabel_images import image_of, import_nibabel, naming_damage
@@ -24,8 +27,8 @@ _TO_LPS = np.diag([-1.0, -1.0, 1.0])
 _SAME = 0.01  # voxels
 
 
-def version(path):
-    """1, 2, or None for what is no MINC file; by the content, not the name."""
+def version(path: str | pathlib.Path) -> int | None:
+    """1 or 2, or None if the content (whatever the name) is not a MINC file."""
     with pathlib.Path(path).open("rb") as file:
         start = file.read(8)
     if start[:3] == b"CDF":
@@ -41,11 +44,11 @@ def version(path):
         return None
 
 
-def minc_geometry(path, read):
+def minc_geometry(path: str | pathlib.Path, read: Geometry) -> Geometry:
     """The geometry of a MINC 2 file.
 
     Args: path: the file. read: Geometry that ITK reads from it.
-    Returns: Geometry, LPS; `read` itself where it is right.
+    Returns: Geometry, LPS; `read` itself if it is right.
     Raises: ValueError: the file states no regular grid, or ITK reads another one.
     """
     right = _stated(path, read.size)
@@ -60,7 +63,7 @@ def minc_geometry(path, read):
     return right
 
 
-def read_minc1(path):
+def read_minc1(path: str | pathlib.Path) -> sitk.Image:
     """Reads a MINC 1 volume. Returns: SimpleITK.Image, 3D, float64 as MINC scales its voxels.
 
     Raises: ImportError: nibabel is not installed. ValueError: the file is damaged or not 3D.

@@ -1,8 +1,13 @@
 """Images of formats that nibabel reads and ITK does not: FreeSurfer's, MINC 1."""
 
+from __future__ import annotations
+
 import contextlib
+import pathlib
 import struct
+import types
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import SimpleITK as sitk
@@ -10,11 +15,11 @@ import SimpleITK as sitk
 from rcn_tf.volumes.geometry import Geometry
 
 
-def import_nibabel(path, otherwise=""):
+def import_nibabel(path: str | pathlib.Path, otherwise: str = "") -> types.ModuleType:
     """The module nibabel.
 
-    Args: path: what is to be read. otherwise: what else helps.
-    Raises: ImportError: it is not installed; with what to do.
+    Args: path: the file to read. otherwise: another way out.
+    Raises: ImportError: it is not installed; the message says what to do.
     """
     try:
         import nibabel
@@ -25,8 +30,8 @@ def import_nibabel(path, otherwise=""):
 
 
 @contextlib.contextmanager
-def naming_damage(path):
-    """Turns what nibabel raises about a damaged file into a ValueError of one line."""
+def naming_damage(path: str | pathlib.Path) -> Iterator[None]:
+    """Turns nibabel's errors about a damaged file into a ValueError of one line."""
     import nibabel
 
     bad_header = nibabel.spatialimages.HeaderDataError
@@ -48,8 +53,8 @@ def naming_damage(path):
         raise ValueError(f"cannot read {path} as an image: {reason}") from error
 
 
-def image_of(array, affine, path):
-    """SimpleITK image of what nibabel has.
+def image_of(array: np.ndarray, affine: np.ndarray, path: str | pathlib.Path) -> sitk.Image:
+    """SimpleITK image of nibabel's array and affine.
 
     Args: array: [x, y, z], any byte order; affine: [4, 4], index to RAS, mm; path: for errors.
     Raises: ValueError: the affine is not finite or singular.

@@ -1,11 +1,11 @@
-"""Which geometry a NIfTI or Analyze header means, where its matrices disagree or say nothing.
+"""The geometry that a NIfTI or Analyze header means if its matrices disagree or are missing.
 
-ITK believes the sform where it is orthonormal and scanner-based (code 1) or there is no qform, and
-the qform otherwise; its spacing is always pixdim. nibabel, FSL and SPM believe the sform wherever
-its code is not 0, sheared or not, with its own scale. Here ITK's choice stands, as ANTs, ITK-SNAP
-and 3D Slicer make it too, but
+ITK uses the sform if it is orthonormal and scanner-based (code 1) or there is no qform, and the
+qform otherwise; its spacing is always pixdim. nibabel, FSL and SPM use the sform whenever its code
+is not 0, sheared or not, with its own scale. Here ITK's choice holds, which is also that of ANTs,
+ITK-SNAP and 3D Slicer, but
 
-- where the two matrices put a voxel more than a tenth of a voxel apart, it is said;
+- a warning is given if the two matrices put a voxel more than a tenth of a voxel apart;
 - a sheared sform that claims the scanner's space, or the same space as the qform, is refused:
   it is what converters write for a tilted gantry, and the qform beside it is then wrong;
 - a sform that is nearly orthonormal becomes the nearest rotation, with its own scale;
@@ -13,29 +13,35 @@ and 3D Slicer make it too, but
   how Analyze was defined and what SPM and nibabel take; ITK would take y to the back.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import pathlib
 
 import numpy as np
 
+from rcn_tf.volumes.formats.nifti_header import NiftiHeader
 from rcn_tf.volumes.geometry import MAX_SHEAR, Geometry, largest_shift
-from rcn_tf.volumes.orientation import code_of, direction_of, in_words
+from rcn_tf.volumes.orientation import Doubts, code_of, direction_of, in_words
 
 TOLERANCE = 0.1
-"""Voxels that a disagreement may move without a word."""
+"""Largest distance in voxels of two geometries that needs no warning."""
 
 SCANNER = 1  # code of a matrix that gives the scanner's own coordinates
 _ANALYZE_CODES = ("LAS", "LSA", "ASL", "LPS", "LIA", "ASR")  # of the byte `orient`
-_LONGEST = 1.01  # squared length of a quaternion's (b, c, d), above which rounding is no excuse
+_LONGEST = 1.01  # squared length of a quaternion's (b, c, d) that rounding explains
 
 
-def nifti_geometry(header, read, path, doubts):
+def nifti_geometry(
+    header: NiftiHeader, read: Geometry, path: str | pathlib.Path, doubts: Doubts
+) -> Geometry:
     """The geometry that a header means.
 
     Args:
         header: NiftiHeader. read: Geometry that ITK reads from the same file. path: for messages.
         doubts: Doubts, what to do about what the header leaves open.
-    Returns: Geometry; `read` itself wherever it is right within a tenth of a voxel.
-    Raises: ValueError: damaged numbers, a voxel size of 0, a shear; the way out is named.
+    Returns: Geometry; `read` itself if it is right within a tenth of a voxel.
+    Raises: ValueError: damaged numbers, a voxel size of 0 or a shear; names the way out.
     """
     if not header.sform_code and not header.qform_code:
         return _assumed(header, read, path, doubts)
@@ -55,16 +61,16 @@ def nifti_geometry(header, read, path, doubts):
     return read if largest_shift(chosen, read)[1] <= tolerance else chosen
 
 
-def needs_permission(header):
-    """Whether ITK refuses a file for its sform unless it is told to be permissive."""
+def needs_permission(header: NiftiHeader | None) -> bool:
+    """Whether ITK refuses a file because of its sform, unless it is set to be permissive."""
     if header is None or not header.sform_code or header.qform_code:
         return False
     sform = _from_ras(header.sform_affine(), header.size)
     return sform.is_sound() and not sform.is_orthonormal()
 
 
-def check_sform(header, path):
-    """Raises: ValueError: a sform that is in use and is singular or not finite."""
+def check_sform(header: NiftiHeader, path: str | pathlib.Path) -> None:
+    """Raises: ValueError: the sform is used but singular or not finite."""
     if header.sform_code and not _from_ras(header.sform_affine(), header.size).is_sound():
         raise ValueError(
             f"{path} has no finite origin and direction in its sform; its header is damaged: "
@@ -72,12 +78,15 @@ def check_sform(header, path):
         )
 
 
-def repaired(geometry, path, doubts, name="direction"):
-    """A geometry with an orthonormal direction in place of one that rounding left nearly so.
+def repaired(
+    geometry: Geometry, path: str | pathlib.Path, doubts: Doubts, name: str = "direction"
+) -> Geometry:
+    """Replaces a direction that is nearly orthonormal, by rounding, by an orthonormal one.
 
     Args: geometry: sound, with a direction of unit columns. name: of the matrix, for messages.
-    Returns: Geometry; the same object where nothing needs repair.
-    Raises: ValueError: it is sheared by more than MAX_SHEAR degrees (unless the user has told).
+    Returns: Geometry; the same object if nothing needs repair.
+    Raises: ValueError: it is sheared by more than MAX_SHEAR degrees and the user gave no
+        orientation.
     """
     if geometry.is_orthonormal():
         return geometry
@@ -101,7 +110,7 @@ def _sheared(geometry, path, name):
 
 
 def _stated_matrices(header, size, path, doubts):
-    """Geometry of sform and qform, None where there is none."""
+    """Geometry of sform and qform, None for a missing one."""
     sform = qform = None
     if header.sform_code:
         check_sform(header, path)
@@ -178,13 +187,14 @@ def _check_sizes(header, path, doubts):
 
 
 def _assumed(header, read, path, doubts):
-    """Of a header without matrices: LAS, or what Analyze's byte says."""
+    """Geometry for a header without matrices: LAS, or the orientation in Analyze's byte."""
     _check_sizes(header, path, doubts)
     code, why, centre = "LAS", "as SPM and nibabel do", (np.array(read.size) + 1) / 2
     what = "does not say its orientation (both codes are 0)"
     if header.is_analyze:
         what = "is an Analyze file, which does not say its orientation"
-        if path.with_name(f"{path.name.split('.img')[0].split('.hdr')[0]}.mat").exists():
+        file = pathlib.Path(path)
+        if file.with_name(f"{file.name.split('.img')[0].split('.hdr')[0]}.mat").exists():
             what += " (the .mat beside it is not read)"
         if 0 < header.orient < len(_ANALYZE_CODES):
             code, why = _ANALYZE_CODES[header.orient], f"for its byte orient is {header.orient}"

@@ -1,7 +1,6 @@
-"""What a NIfTI-1, NIfTI-2 or Analyze 7.5 header says of the geometry, read from its bytes.
+"""What a NIfTI-1, NIfTI-2 or Analyze 7.5 header states about the geometry, read from its bytes.
 
-ITK's reader decides for itself which of a header's two matrices it believes and is silent about
-it. Here is what stands there:
+ITK's reader decides without a warning which of a header's two matrices it uses. A header holds:
 
 - **sform**: three rows of a matrix, index to RAS, in the header's unit; used if its code is not 0.
 - **qform**: a quaternion, an offset and the voxel sizes; used if its code is not 0.
@@ -10,6 +9,8 @@ it. Here is what stands there:
 
 Reference: the NIfTI-1.1 and NIfTI-2 standards (nifti.nimh.nih.gov), "orientation and location".
 """
+
+from __future__ import annotations
 
 import dataclasses
 import gzip
@@ -27,60 +28,65 @@ _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # of xyzt_units' lowest three bits
 _SINGLE = 1.2e-7  # two units in the last place of a quaternion's number near 1
 
 
+def _unstated():
+    """Default of numbers that an Analyze header does not have: an empty array."""
+    return dataclasses.field(default_factory=lambda: np.zeros(0))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class NiftiHeader:
     """The fields that place the voxels, as they are stored.
 
     size: (x, y, z). pixdim: [4], qfac and the voxel sizes. unit: mm per unit of the header, or
-    None where it states none (then mm are meant). qform_code, sform_code: 0 where that matrix
-    says nothing; both are 0 in Analyze. quaternion: (b, c, d). offset: [3]. sform: [3, 4].
-    is_analyze: no NIfTI at all. orient: Analyze's byte. originator: (x, y, z), voxels from 1;
-    zeros where there is none. Numbers that are not finite are NaN.
+    None if it states none (then mm are meant). qform_code, sform_code: 0 if that matrix
+    is not used; both are 0 in Analyze. quaternion: (b, c, d). offset: [3]. sform: [3, 4].
+    is_analyze: whether it is Analyze, not NIfTI. orient: Analyze's byte. originator: (x, y, z),
+    voxels from 1; zeros if there is none. Numbers that are not finite are NaN.
     """
 
-    size: tuple
+    size: tuple[int, ...]
     pixdim: np.ndarray
-    unit: float = None
+    unit: float | None = None
     qform_code: int = 0
     sform_code: int = 0
-    quaternion: np.ndarray = None
-    offset: np.ndarray = None
-    sform: np.ndarray = None
+    quaternion: np.ndarray = _unstated()
+    offset: np.ndarray = _unstated()
+    sform: np.ndarray = _unstated()
     is_analyze: bool = False
     orient: int = 0
-    originator: tuple = (0, 0, 0)
+    originator: tuple[int, ...] = (0, 0, 0)
 
-    def sform_affine(self):
+    def sform_affine(self) -> np.ndarray:
         """[4, 4] float64: index (x, y, z, 1) to point, RAS, mm."""
         return _scaled(np.concatenate([self.sform, [[0, 0, 0, 1]]]), self.unit)
 
-    def qform_affine(self):
-        """[4, 4] float64: index (x, y, z, 1) to point, RAS, mm; signs of sizes do not count."""
+    def qform_affine(self) -> np.ndarray:
+        """[4, 4] float64: index (x, y, z, 1) to point, RAS, mm; ignores the signs of sizes."""
         affine = np.eye(4)
         sizes = np.abs(self.pixdim[1:]) * [1, 1, -1 if self.pixdim[0] < 0 else 1]
         affine[:3, :3] = _rotation(*self.unit_quaternion()) * sizes
         affine[:3, 3] = self.offset
         return _scaled(affine, self.unit)
 
-    def unit_quaternion(self):
-        """(a, b, c, d): of length 1 also where rounding left (b, c, d) longer than that."""
+    def unit_quaternion(self) -> tuple[float, float, float, float]:
+        """(a, b, c, d) of length 1, even if rounding made (b, c, d) longer."""
         vector = self.quaternion
         rest = 1 - vector @ vector
         if rest < 1e-7:
             return (0.0, *(vector / np.linalg.norm(vector)))
         return (float(np.sqrt(rest)), *vector)
 
-    def qform_error(self):
+    def qform_error(self) -> float:
         """Angle in radians by which single precision may have turned the qform.
 
-        a is the root of what b, c and d leave of 1, so that it is badly known near 0, where the
-        rotation is by 180 degrees, as of every image that is stored in LPS order.
+        a = sqrt(1 - b^2 - c^2 - d^2) is inaccurate near 0, where the rotation is by 180 degrees, as
+        in every image that is stored in LPS order.
         """
         a = self.unit_quaternion()[0]
         return 2 * min(np.sqrt(_SINGLE), _SINGLE / max(a, _SINGLE))
 
 
-def read_header(path):
+def read_header(path: str | pathlib.Path) -> NiftiHeader | None:
     """Reads the header of a NIfTI or Analyze file.
 
     Args: path: .nii, .hdr or .img, compressed or not, under any name.

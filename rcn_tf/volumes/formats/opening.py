@@ -1,14 +1,17 @@
-"""Image files under a name by which ITK knows them: it goes by suffixes, users' files do not.
+"""Opening of image files under a suffix that ITK knows, whatever their own names.
 
 A NIfTI file called `.nii.gz` that is not compressed (or the other way round), `scan.nii (1).gz`, a
-MetaImage called `.img` or an NRRD file called `.txt` are sound. What a file is is told by its first
-bytes; where its name says another thing it is read through a link with the right name, or through
-an unpacked copy where ITK does not read it compressed. What is no image is refused for what it is.
+MetaImage called `.img` or an NRRD file called `.txt` are sound. The first bytes show a file's kind.
+If its name says something else, it is read through a link with the right name, or through an
+unpacked copy if ITK does not read it compressed. A file that is not an image is refused.
 """
+
+from __future__ import annotations
 
 import contextlib
 import pathlib
 import warnings
+from collections.abc import Iterator
 
 from rcn_tf.errors import InputWarning, naming
 from rcn_tf.files.kinds import (
@@ -20,14 +23,14 @@ from rcn_tf.files.kinds import (
     require_file,
     unpacked_stream,
 )
+from rcn_tf.files.memory import physical_memory
 from rcn_tf.files.plain_names import is_plain, plain_suffix
-from rcn_tf.files.whole_files import physical_memory
 from rcn_tf.files.working_folders import temporary_folder
 from rcn_tf.volumes.formats.archives import HARMLESS_BYTES, MAX_RATIO
 from rcn_tf.volumes.formats.detached_headers import PAIR, companions, missing_companions, pair_of
 
 _BLOCK = 1 << 20
-_SUFFIXES = {  # kind: suffixes by which it is read, the one to give first
+_SUFFIXES = {  # kind: suffixes by which it is read, the preferred one first
     "nifti": (".nii",),
     "meta": (".mha", ".mhd"),
     "nrrd": (".nrrd", ".nhdr"),
@@ -35,25 +38,25 @@ _SUFFIXES = {  # kind: suffixes by which it is read, the one to give first
     "hdf5": (".mnc", ".h5", ".hdf5", ".he5", ".hdf4", ".hdf", ".h4", ".he2", ".he4"),
     "mgh": (".mgh",),
 }
-_COMPRESSED = {"nifti": ".nii.gz", "mgh": ".mgz"}  # by gzip; of other kinds ITK reads none
+_COMPRESSED = {"nifti": ".nii.gz", "mgh": ".mgz"}  # by gzip; ITK reads no other kind compressed
 _HEADERS = ("nifti pair", "analyze")
 _FORMATS = "expected NIfTI, MetaImage, NRRD, MINC, Analyze, MGH or DICOM"
 _IMAGES = (*_SUFFIXES, *_HEADERS, "dicom", "tiff")
 
 
 @contextlib.contextmanager
-def under_right_name(path):
-    """A path that names the image in `path`: plain, and with the suffix of what it is.
+def under_right_name(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
+    """A plain path to the image in `path`, with the suffix of the file's kind.
 
     Args: path: file of an image.
-    Yields: pathlib.Path: mostly `path` itself. Errors and warnings about another one name `path`.
-    Raises: FileNotFoundError: no such file. OSError: it cannot be read. ValueError: it is no
-        image, naming what it is; a part of it is missing; it is damaged or unpacks to too much.
+    Yields: pathlib.Path: mostly `path` itself. Errors and warnings about a link name `path`.
+    Raises: FileNotFoundError: no such file. OSError: it cannot be read. ValueError: it is not
+        an image (the message names its kind), lacks a part, is damaged or unpacks to too much.
     """
     path = pathlib.Path(path)
     require_file(path, "an image file")
     with unpacked_stream(path) as (stream, kind, layers):
-        voxels = PAIR.fullmatch(path.name) and pair_of(path)  # may begin like anything
+        voxels = PAIR.fullmatch(path.name) and pair_of(path)  # voxels may begin with any bytes
         if not voxels:
             _refuse_hopeless(path, kind, layers)
         if path.suffix.lower() in (".mgh", ".mgz") and kind in (None, TEXT):
@@ -75,8 +78,8 @@ def under_right_name(path):
                 yield file
 
 
-def why_unreadable(path, reason):
-    """Why ITK cannot read an image file, in words that lead on.
+def why_unreadable(path: pathlib.Path, reason: str) -> str:
+    """Why ITK cannot read an image file, with advice.
 
     Args: path: the file; reason: what ITK said.
     """
@@ -117,7 +120,7 @@ def _refuse_lone_parts(path, kind):
 
 
 def _links(path, kind, layers):
-    """{name: file} of all files of an image, that of `path` first: names by which ITK reads it."""
+    """{name by which ITK reads it: file} of all files of an image, `path` first."""
     other = pair_of(path)
     if other and not (kind and kind.name in _SUFFIXES):
         return {f"image{_part(file)}": file for file in (path, other)}
@@ -126,14 +129,14 @@ def _links(path, kind, layers):
 
 
 def _part(file):
-    """Suffix of one file of a pair; ITK tells by it whether it is compressed."""
+    """Suffix of one file of a pair, which shows ITK whether it is compressed."""
     packed = kind_of(file)
     name = PAIR.fullmatch(file.name)["kind"].lower()
     return f".{name}.gz" if packed and packed.name == "gzip" else f".{name}"
 
 
 def _suffix(path, kind, layers):
-    """Suffix by which ITK reads a file: its own where that is one."""
+    """Suffix by which ITK reads a file: its own if ITK knows it."""
     if kind is None or kind.name not in _SUFFIXES:
         own = plain_suffix(path)
         return pathlib.Path(own).stem if kind and layers else own
@@ -154,13 +157,13 @@ def _is_minc(path):
 
 
 def _ends_right(file, name):
-    """Whether a file's own name ends as the one that was made for it."""
+    """Whether a file's own name has the same suffix as the name made for it."""
     suffix = name[len("image") :] if name.startswith("image") else name
     return file.name.lower().endswith(suffix.lower())
 
 
 def _unpack(path, stream, target):
-    """Writes what a compressed file holds, up to a size that a scan may have."""
+    """Writes the content of a compressed file, up to the size of a large scan."""
     most = max(HARMLESS_BYTES, MAX_RATIO * path.stat().st_size)
     most, written = min(most, physical_memory()), 0
     try:
@@ -173,14 +176,14 @@ def _unpack(path, stream, target):
                     )
                 file.write(block)
     except DAMAGE as error:
-        if getattr(error, "errno", None):  # of the system: a full disk
+        if getattr(error, "errno", None):  # the system's, such as a full disk
             raise
         raise ValueError(f"cannot read {path} as an image: it is cut off or damaged") from error
 
 
 @contextlib.contextmanager
 def _warnings_naming(path, file):
-    """Warnings of the block name `path` where they name `file`."""
+    """Makes warnings of the block name `path` instead of `file`."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InputWarning)
         yield

@@ -1,9 +1,11 @@
-"""What the text headers of MetaImage and NRRD leave open, and where ITK is silent about it.
+"""What the text headers of MetaImage and NRRD state, where ITK fills gaps without a warning.
 
 Both may omit the direction (ITK takes LPS), the voxel size (ITK takes 1 mm) and the unit (ITK
-takes mm); NRRD may say that its axes are "3D-right-handed", which is no place in a patient. A
-matrix that is singular is refused here, since the reader's own words for it say nothing.
+takes mm); NRRD may call its axes "3D-right-handed", which does not place them in a patient. A
+singular matrix is refused here, because the reader's own message is unclear.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import pathlib
@@ -12,7 +14,7 @@ import re
 import numpy as np
 
 _BYTES = 1 << 20
-_NRRD_SPACES = {  # that ITK knows; with "-time" too
+_NRRD_SPACES = {  # spaces that ITK knows, also with "-time"
     "right-anterior-superior": "RAS",
     "left-anterior-superior": "LAS",
     "left-posterior-superior": "LPS",
@@ -31,8 +33,8 @@ _MILLIMETRES = {
 class Stated:
     """What a header states.
 
-    orientation, voxel_size: whether it does. unit: as it is written, "" for none.
-    hint: what else it says that could be taken for an orientation.
+    orientation, voxel_size: whether it states them. unit: as it is written, "" for none.
+    hint: another entry that could be mistaken for an orientation.
     """
 
     orientation: bool
@@ -41,17 +43,17 @@ class Stated:
     hint: str = ""
 
     @property
-    def millimetres(self):
-        """mm per unit; 1 where there is none, None where it is not known."""
+    def millimetres(self) -> float | None:
+        """mm per unit; 1 if there is no unit, None if it is unknown."""
         return _MILLIMETRES.get(self.unit.lower()) if self.unit else 1.0
 
 
-def stated(path):
+def stated(path: str | pathlib.Path) -> Stated | None:
     """What a MetaImage or NRRD header states.
 
     Args: path: the file with the header.
     Returns: Stated, or None for a file of another format.
-    Raises: ValueError: a direction matrix that is singular or no number.
+    Raises: ValueError: a direction matrix that is singular or not made of numbers.
     """
     with pathlib.Path(path).open("rb") as file:
         content = file.read(_BYTES)
@@ -117,7 +119,7 @@ def _check_matrix(numbers, rank, path, name):
         if (lengths > 0).all() and abs(np.linalg.det(matrix / lengths)) > 1e-3:
             return
     raise ValueError(
-        f"{path} has {name} that give its axes no direction each ({' '.join(numbers)}); "
+        f"{path} has {name} that do not give each axis a direction ({' '.join(numbers)}); "
         "correct them in its text header"
     )
 

@@ -1,19 +1,20 @@
-"""Which columns of a table hold a point, in which system and unit, by their names.
+"""Names of a table's columns: which of them hold a point, in which system and unit.
 
     x, y, z             mm, LPS unless the caller says RAS; as ITK and ANTs write them
     l, p, s | r, a, s   mm, in the system of these letters; as 3D Slicer exports them
 
-Names may be in capitals and in any order, and may say more: "X (mm)", "pos_x", "y_cm", "z [RAS]".
+Names may be in upper case and in any order, and may say more: "X (mm)", "pos_x", "y_cm", "z [RAS]".
 Voxel indices (i, j, k, or a unit of voxels) are refused: they mean nothing without their image.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import re
-from typing import Optional
 
 SYSTEMS = ("LPS", "RAS")
 
-_TRIPLES = {"xyz": None, "lps": "LPS", "ras": "RAS"}  # and the system that the letters say
+_TRIPLES = {"xyz": None, "lps": "LPS", "ras": "RAS"}  # and the system that the letters mean
 _INDICES = "ijk"
 _MM = {
     **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
@@ -30,22 +31,22 @@ _HINT = "expected columns x, y, z, or l, p, s, or r, a, s, in mm"
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Where a point stands in a row.
+    """Where a row holds a point.
 
     Args:
         places: three positions, of x, y and z.
-        system: "LPS" or "RAS", or None where the names do not say it.
+        system: "LPS" or "RAS", or None if the names do not state it.
         mm: millimetres of one unit.
     """
 
-    places: tuple
-    system: object = None
+    places: tuple[int, ...]
+    system: str | None = None
     mm: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class _Name:
-    """One column's name, understood: the axis, and what else it says."""
+    """Meaning of one column's name: the axis, and what else it states."""
 
     axis: str
     system: object
@@ -53,12 +54,12 @@ class _Name:
     voxels: bool
 
 
-def find_columns(names: list[str]) -> Optional[Columns]:
+def find_columns(names: list[str]) -> Columns | None:
     """The columns of a header.
 
     Args: names: the cells of a row.
     Returns: Columns, or None if the row names no point.
-    Raises: ValueError: it names one that is not clear, or not physical.
+    Raises: ValueError: the point is ambiguous or not physical.
     """
     found = [_understood(name) for name in names]
     axes = [name.axis if name and not name.voxels else "" for name in found]

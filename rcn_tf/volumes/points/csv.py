@@ -1,14 +1,17 @@
 """Points in CSV as programs and spreadsheets write it; written back in the same style.
 
-Separated by commas, semicolons, tabs or blanks; with a header (`points_columns`), or three numbers
-a line. Kept when points are written: the columns' order, unit and system, further columns, lines
-that begin with "#", the decimal sign, the ends of lines, and UTF-8 or UTF-16.
+Values are separated by commas, semicolons, tabs or blanks. There is a header (`columns`), or each
+line has three numbers. Writing keeps the columns' order, unit and system, further columns, lines
+that begin with "#", the decimal sign, the line ends, and UTF-8 or UTF-16.
 """
+
+from __future__ import annotations
 
 import codecs
 import csv
 import io
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,7 +20,7 @@ from rcn_tf.volumes.points.columns import SYSTEMS, Columns, find_columns
 from rcn_tf.volumes.points.numbers import is_number, read_coordinates
 
 STATUS = "rcn_status"
-"""The column of notes, by a name that nobody else gives."""
+"""Name of the column of notes; no other program uses it."""
 
 _DELIMITERS = (";", "\t", ",", " ")  # tried in this order: a decimal comma is no delimiter
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le")) + (
@@ -28,14 +31,14 @@ _SYSTEM_WORD = re.compile(r"\b(LPS|RAS)\b")
 
 
 class CsvPoints:
-    """A parsed CSV file of points; the template of the file that is written."""
+    """A parsed CSV file of points, which is the template of the file that is written."""
 
     suffix = ".csv"
 
-    def parse(self, data, system):
+    def parse(self, data: bytes, system: str | None) -> np.ndarray:
         """Reads the file.
 
-        Args: data: bytes. system: "LPS", "RAS", or None for what the file says, else LPS.
+        Args: data: bytes. system: "LPS", "RAS", or None for the file's own (LPS if it states none).
         Returns: [N, 3] float64 in `self.system`, mm: the points that have coordinates.
         Raises: ValueError: naming the line.
         """
@@ -55,21 +58,21 @@ class CsvPoints:
         )
         return points * self._columns.mm
 
-    def placed(self):
-        """Boolean [rows]: which rows have coordinates, the others are landmarks not placed."""
+    def placed(self) -> np.ndarray:
+        """Boolean [rows]: which rows have coordinates; the others are landmarks not placed."""
         return np.array([self._placed(row) for _, row in self._rows], bool)
 
-    def has_header(self):
+    def has_header(self) -> bool:
         """Whether a line names the columns."""
         return self._header is not None
 
-    def render(self, points, notes):
+    def render(self, points: np.ndarray, notes: Sequence[str] | None) -> bytes:
         """The file with other coordinates.
 
         Args: points: [N, 3] in `self.system`, mm. notes: N strings, or None.
         Returns: bytes.
         """
-        adds = bool(self._header is not None and notes)  # without a header it would be no one's
+        adds = bool(self._header is not None and notes)  # without a header it has no name
         header = list(self._header or [])
         if adds and STATUS not in header:
             header.append(STATUS)
@@ -155,7 +158,7 @@ class CsvPoints:
         return [row[place].strip() for place in places]
 
     def _placed(self, row):
-        """False for a landmark without coordinates, or that Slicer calls not defined."""
+        """False for a landmark without coordinates, or with Slicer's status "not defined"."""
         if not any(map(str.strip, row)):
             return False
         if self._header is None or len(row) <= max(self._columns.places):
@@ -184,12 +187,12 @@ class CsvPoints:
         return output.getvalue()[:-2]
 
 
-def shown(value):
+def shown(value: float) -> str:
     """A coordinate in text."""
     return f"{value:.6f}"
 
 
-def checked_system(name):
+def checked_system(name: str) -> str:
     """LPS or RAS. Raises: ValueError: for any other."""
     if name.upper() not in SYSTEMS:
         raise ValueError(f"coordinates in the system {name!r}; expected LPS or RAS")
@@ -197,14 +200,14 @@ def checked_system(name):
 
 
 def _agreed(first, second, who):
-    """The one of two systems that is given. Raises: ValueError: both are, and differ."""
+    """The system that is given. Raises: ValueError: two are given, and they differ."""
     if first and second and first != second:
         raise ValueError(f"{who} disagree about the system: {first} and {second}")
     return first or second
 
 
 def _logical_lines(lines, delimiter, newline):
-    """Numbered lines, joined where a quoted field goes on behind the end of its line."""
+    """Numbered lines, joined where a quoted field continues on the next line."""
     joined, held = [], None
     for n, line in lines:
         held = (n, line) if held is None else (held[0], held[1] + newline + line)
@@ -215,13 +218,13 @@ def _logical_lines(lines, delimiter, newline):
 
 
 def _is_open(line, delimiter):
-    """Whether a quoted field has no end."""
+    """Whether a quoted field is not closed."""
     if '"' not in line or _is_comment(line):
         return False
     try:
         next(csv.reader([line], delimiter=delimiter, strict=True), None)
     except csv.Error as error:
-        if "field larger" in str(error):  # a quote that nothing ends
+        if "field larger" in str(error):  # a quote that is never closed
             raise
         return "unexpected end" in str(error)
     return False

@@ -1,16 +1,19 @@
 """Coordinates in text: decimal points, or decimal commas as half of Europe writes them.
 
-One file has one of the two. A comma with three digits behind it may also group thousands:
-"1,234" is 1.234 or 1234. It counts as decimal where another number of the file shows it (two
-digits, or a leading zero), or where all three coordinates of a point have one, as a program
-writes that has always three decimals; else the file is refused.
+A file uses one of the two. A comma before three digits may also group thousands: "1,234" is 1.234
+or 1234. It counts as decimal if another number of the file shows it (two digits, or a leading
+zero), or if all three coordinates of a point have a comma, as from a program that always writes
+three decimals. Otherwise the file is refused.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
-MAX_MM = 1e6  # a kilometre; NaN is no less either
+MAX_MM = 1e6  # a kilometre; the comparison is false for NaN too
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
@@ -40,8 +43,8 @@ def read_coordinates(rows: list) -> tuple[np.ndarray, str]:
     return points, sign
 
 
-def check_finite(point, where, shown):
-    """Raises: ValueError: the point is not finite, or further away than anything scanned."""
+def check_finite(point: Iterable[float], where: str, shown: object) -> None:
+    """Raises: ValueError: the point is not finite, or farther away than any scan."""
     if not all(abs(value) < MAX_MM for value in point):
         raise ValueError(f"{where} has no three finite numbers x, y, z; got {shown}")
 

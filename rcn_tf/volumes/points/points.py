@@ -1,15 +1,19 @@
-"""Files of points: CSV (`points_csv`), and 3D Slicer's .fcsv and .mrk.json (`points_slicer`).
+"""Files of points: CSV (`csv`), and 3D Slicer's .fcsv and .mrk.json (`slicer`).
 
 Points are physical, (x, y, z) in mm. In memory they are LPS, ITK's system; a file may be RAS, as
 3D Slicer shows them. Writing takes the file that was read as its template: names, descriptions,
 further columns and display settings stay.
 """
 
+from __future__ import annotations
+
 import csv
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from rcn_tf.files.kinds import require_file, require_text
 from rcn_tf.files.whole_files import replacing
@@ -33,16 +37,16 @@ class PointFile:
 
     points: np.ndarray
     system: str
-    layout: object
+    layout: CsvPoints | Fcsv | Markups
 
 
-def read_points(path, system=None):
+def read_points(path: str | pathlib.Path, system: str | None = None) -> PointFile:
     """Reads points.
 
     Args:
         path: .csv, .fcsv or .mrk.json.
-        system: "LPS" or "RAS", of a CSV whose header does not say it; None: LPS.
-    Returns: PointFile; landmarks without coordinates are not in its points.
+        system: "LPS" or "RAS", for a CSV file whose header does not state it; None: LPS.
+    Returns: PointFile; its points leave out landmarks without coordinates.
     Raises: FileNotFoundError: no such file. ValueError: not such a file, naming the line; or the
         file says another system.
     """
@@ -52,10 +56,12 @@ def read_points(path, system=None):
     return file
 
 
-def parse_points(path, system=None, layout=None):
-    """As `read_points`, of a file that may be without points.
+def parse_points(
+    path: str | pathlib.Path, system: str | None = None, layout: CsvPoints | None = None
+) -> PointFile:
+    """As `read_points`, for a file that may hold no points.
 
-    Args: layout: CsvPoints() for a CSV file whose suffix does not say so.
+    Args: layout: CsvPoints() for a CSV file with another suffix.
     """
     path = pathlib.Path(path)
     require_file(path, "a file of points")
@@ -70,14 +76,19 @@ def parse_points(path, system=None, layout=None):
     return PointFile(_flipped(values, layout.system), layout.system, layout)
 
 
-def write_points(path, file, points, notes=None):
+def write_points(
+    path: str | pathlib.Path,
+    file: PointFile,
+    points: npt.ArrayLike,
+    notes: Sequence[str] | None = None,
+) -> None:
     """Writes moved points in the layout of the file that they were read from.
 
     Args:
         path: file to write; its suffix must be that of the file read.
         file: PointFile.
         points: [N, 3], LPS, mm.
-        notes: N strings, "" or one of NOTES: a CSV's column `rcn_status`, elsewhere the
+        notes: N strings, "" or one of NOTES, for a CSV's column `rcn_status` or else the
             description.
     Raises: ValueError: if the suffix differs. OSError: if it cannot be written.
     """
@@ -97,5 +108,5 @@ def _layout(path):
 
 
 def _flipped(points, system):
-    """LPS from `system` or back: RAS has x and y the other way round."""
+    """From `system` to LPS or back: x and y of RAS have the opposite sign."""
     return points * (1, 1, 1) if system == "LPS" else points * (-1, -1, 1)

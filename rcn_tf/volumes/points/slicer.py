@@ -1,12 +1,15 @@
 """3D Slicer's own files of points: .fcsv (fiducial lists) and .mrk.json (markups).
 
-They say their coordinate system themselves. Names, descriptions, display settings and further
+They state their coordinate system themselves. Names, descriptions, display settings and further
 columns stay as they are when points are written.
 """
+
+from __future__ import annotations
 
 import csv
 import io
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +17,7 @@ from rcn_tf.volumes.points.csv import checked_system, shown
 from rcn_tf.volumes.points.numbers import check_finite
 
 NOTES = ("outside", "folded")
-"""What the commands say of a point; a description that is one of them is replaced."""
+"""Notes of the commands about a point; a description that equals one of them is replaced."""
 
 _FCSV_NUMBERS = {"0": "RAS", "1": "LPS", "2": "IJK"}  # of Slicer before version 5
 _NOTE_COLUMN = 12  # of .fcsv, from 0: the description, behind the label
@@ -26,9 +29,9 @@ class Fcsv:
 
     suffix = ".fcsv"
 
-    def parse(self, data, system):
+    def parse(self, data: bytes, system: str | None) -> np.ndarray:
         """Points [N, 3] in `self.system`, mm; arguments and errors as of `CsvPoints.parse`."""
-        del system  # the file says
+        del system  # the file states it
         lines = _decoded(data).splitlines()
         self._comments = [line for line in lines if line.startswith("#")]
         self.system = self._named_system()
@@ -39,15 +42,15 @@ class Fcsv:
         ]
         return _points([(f"line {number}", row[1:4]) for number, row in self._rows])
 
-    def placed(self):
+    def placed(self) -> np.ndarray:
         """Boolean [N]: which points have coordinates."""
         return np.ones(len(self._rows), bool)
 
-    def has_header(self):
-        """Whether the file says what its numbers are: always."""
+    def has_header(self) -> bool:
+        """Whether the file states what its numbers are: always."""
         return True
 
-    def render(self, points, notes):
+    def render(self, points: np.ndarray, notes: Sequence[str] | None) -> bytes:
         """The file with other coordinates, bytes; arguments as of `CsvPoints.render`."""
         output = io.StringIO()
         output.writelines(f"{line}\n" for line in self._comments)
@@ -64,7 +67,7 @@ class Fcsv:
             key, _, value = line.lstrip("# ").partition("=")
             if key.strip() == "CoordinateSystem":
                 return checked_system(_FCSV_NUMBERS.get(value.strip(), value.strip()))
-        return "RAS"  # what the format meant before it said so
+        return "RAS"  # the meaning of the format before files stated it
 
 
 class Markups:
@@ -72,9 +75,9 @@ class Markups:
 
     suffix = ".mrk.json"
 
-    def parse(self, data, system):
+    def parse(self, data: bytes, system: str | None) -> np.ndarray:
         """Points [N, 3] in `self.system`, mm; arguments and errors as of `CsvPoints.parse`."""
-        del system  # the file says
+        del system  # the file states it
         try:
             self._content = json.loads(_decoded(data))
         except (json.JSONDecodeError, RecursionError) as error:
@@ -100,22 +103,22 @@ class Markups:
         self._points, self._placed = points, placed
         return _points([(f"point {k}", position) for k, position in enumerate(positions, 1)])
 
-    def placed(self):
+    def placed(self) -> np.ndarray:
         """Boolean [N]: which points have coordinates."""
         return np.array(self._placed, bool)
 
-    def has_header(self):
-        """Whether the file says what its numbers are: always."""
+    def has_header(self) -> bool:
+        """Whether the file states what its numbers are: always."""
         return True
 
-    def render(self, points, notes):
+    def render(self, points: np.ndarray, notes: Sequence[str] | None) -> bytes:
         """The file with other coordinates, bytes; arguments as of `CsvPoints.render`."""
         for k, (entry, point) in enumerate(zip(self._points, points)):
             entry["position"] = [float(shown(value)) for value in point]
             if notes and (notes[k] or "description" in entry):
                 entry["description"] = _description(entry.get("description", ""), notes[k])
         for one in self._content["markups"]:
-            one.pop("measurements", None)  # of the points before; Slicer measures anew
+            one.pop("measurements", None)  # of the old points; Slicer measures again
         return (json.dumps(self._content, indent=2) + "\n").encode()
 
 
@@ -140,5 +143,5 @@ def _points(named):
 
 
 def _description(old, note):
-    """A point's description with the note; notes of an earlier run go."""
+    """A point's description with the note, without notes of an earlier run."""
     return note or ("" if old in NOTES else old)

@@ -1,1 +1,1 @@
-"""From grey values to a network's input: background, foreground box, range, grid."""
+"""Preparation of images as a network's input: background, foreground box, range, grid."""

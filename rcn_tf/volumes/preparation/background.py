@@ -1,23 +1,24 @@
-"""What of an image is background, whatever its grey value.
+"""The background of an image, whatever its grey value.
 
 Nothing in a file says which values mean "nothing is here". They need not be the darkest: a scan
 that was normalised inside a mask has a background of 0 in the middle of its values, a negated one
 has a bright background, a CT scanner marks the corners outside its circle with -3024 although air
-is -1000, and programs write NaN, or blank some slices. So the background is looked for where it
+is -1000, and programs write NaN, or blank some slices. So the background is searched where it
 must be, at the edges of the volume, in two steps:
 
 1. *Constants*: single values that fill flat regions at the edges, from the outside inwards (a rim,
    the corners of the scanner's circle, the background of a stripped brain).
-2. *Air*: what then lies at the outer edge of the rest, if that is alike: dark in most images,
-   bright in negated ones, anything in signed maps.
+2. *Air*: the outer edge of the rest, if its values are alike: dark in most images, bright in
+   negated ones, anything in signed maps.
 
-From that come the value that fills the space outside the image, and the `standard_form`: the image
-with a background darker than the organ, which is all that later steps rely on. An ordinary scan
-has that form already and is left as it is.
+These give the value that fills the space outside the image, and the `standard_form`: the image
+with a background darker than the organ, on which all later steps rely. An ordinary scan already
+has that form and is left as it is.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Optional
 
 import numpy as np
 from scipy import ndimage
@@ -32,7 +33,7 @@ from rcn_tf.volumes.preparation.constants import (
 from rcn_tf.volumes.preparation.cut_organs import LOST, STEP, kind_of_surface
 from rcn_tf.volumes.preparation.edges import contact, edges, flatness, is_frame, layer
 
-DEPTH = 4  # voxels of air around an organ, at least, where padding has no straight edges
+DEPTH = 4  # least voxels of air around an organ if padding has no straight edges
 
 # Fractions of the organ's range of grey values:
 AIR = 0.15  # air lies as close as this to one end
@@ -46,33 +47,33 @@ class Background:
     """The background of an image.
 
     Args:
-        value: what lies outside the image, in its grey values: its (innermost) background, or
-            the darkest value where the image shows nothing but an organ.
+        value: grey value of the space outside the image: its (innermost) background, or the
+            darkest value if the image shows nothing but an organ.
         whole: whether no background was found, so that the image shows nothing but the organ.
         nothing: [D, H, W] bool, voxels that show neither organ nor air: NaN, infinities and
             padding; None if there are none.
-        masked: [D, H, W] bool, voxels of the background whose grey values do not say so; None if
+        masked: [D, H, W] bool, voxels of the background whose grey values do not show it; None if
             there are none.
-        level: the grey value that stands for these in the standard form.
+        level: the grey value of these in the standard form.
         inverted: whether the background is brighter than the organ.
         surface: how the organ ends at `masked` (`rcn_tf.volumes.preparation.cut_organs`); None
-            where its background is not masked.
+            if its background is not masked.
     """
 
     value: float
     whole: bool = False
-    nothing: Optional[np.ndarray] = None
-    masked: Optional[np.ndarray] = None
+    nothing: np.ndarray | None = None
+    masked: np.ndarray | None = None
     level: float = 0.0
     inverted: bool = False
-    surface: Optional[str] = None
+    surface: str | None = None
 
 
-def find_background(array, padding=None):
+def find_background(array: np.ndarray, padding: tuple[float, float] | None = None) -> Background:
     """Finds the background of an image.
 
     Args:
-        array: [D, H, W] real, with two different finite values at least.
+        array: [D, H, W] real, with at least two different finite values.
         padding: (low, high), values that are known to mean padding, or None.
     Returns: Background.
     """
@@ -98,11 +99,11 @@ def find_background(array, padding=None):
     return found
 
 
-def standard_form(array, background):
+def standard_form(array: np.ndarray, background: Background) -> np.ndarray:
     """The image with a background that is darker than the organ.
 
     Args: array: [D, H, W] real; background: Background of it.
-    Returns: the array itself where it is so already, else a float32 or float64 copy.
+    Returns: the array itself if it already has that form, else a float32 or float64 copy.
     """
     if background.masked is None and not background.inverted:
         return array
@@ -114,13 +115,13 @@ def standard_form(array, background):
 
 
 def _declared(array, padding):
-    """Voxels that show nothing for sure, or None."""
+    """Voxels that certainly show nothing, or None."""
     nothing = np.zeros(array.shape, bool)
     if array.dtype.kind == "f":
         nothing |= ~np.isfinite(array)
     if padding is not None:
         padded = (array >= padding[0]) & (array <= padding[1])
-        if flatness(padded, np.ones_like(padded)) >= FLAT:  # else tissue has these values too
+        if flatness(padded, np.ones_like(padded)) >= FLAT:  # otherwise tissue has these values too
             nothing |= padded
     return nothing if nothing.any() and not nothing.all() else None
 
@@ -158,7 +159,7 @@ def _air(array, inside, index, straight):
         kind = "grey"
     else:
         return None
-    if not straight:  # the edge of an organ is dark too, by its partial volumes, but not deep
+    if not straight:  # an organ's edge is dark too, by partial volumes, but only thinly
         deep = inside
         for _ in range(DEPTH - 1):
             deep = deep & ~layer(deep)
@@ -169,7 +170,7 @@ def _air(array, inside, index, straight):
 
 
 def _with_air(array, inside, declared, constants, air):
-    """Background of an image with air; constants are padding unless they are much like it."""
+    """Background of an image with air; constants are padding unless they are close to it."""
     low, high = grey_range(array[inside])
     if air.kind == "grey":
         band = _connected_air(array, inside, index=edges(inside)[0], air=air)
@@ -188,9 +189,9 @@ def _with_air(array, inside, declared, constants, air):
 
 
 def _connected_air(array, inside, index, air):
-    """Voxels of air that lie among the grey values of the organ, by their connection outwards."""
+    """Voxels of air with grey values of the organ, found by their connection to the edges."""
     band = inside & (np.abs(array - air.value) <= 5 * air.noise)
-    # Where the organ passes through air's grey value it does so in sheets, which opening takes off.
+    # The organ has air's grey value only in thin sheets, which the opening removes.
     core = ndimage.binary_erosion(band, border_value=1)
     parts, _ = ndimage.label(ndimage.binary_dilation(core, mask=band))
     found = np.isin(parts, np.setdiff1d(parts[index], 0))

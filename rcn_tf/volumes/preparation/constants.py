@@ -1,10 +1,12 @@
 """Constants at the edges of an image: regions of one value, as padding and masks leave them.
 
-They are looked for from the outside inwards: first all those at the edges of the volume (a rim,
+They are searched from the outside inwards: first all those at the edges of the volume (a rim,
 blanked slices, the corners of a scanner's circle, the background of a stripped brain), then one
-that fills most of the edges of what is left (the corners within a rim). Noise and tissue hold
+that fills most of the edges of the rest (the corners within a rim). Noise and tissue hold
 many values side by side, so flatness tells them apart.
 """
+
+from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
@@ -12,36 +14,38 @@ from scipy import ndimage
 from rcn_tf.volumes.preparation.edges import bounds, edges, flatness, is_frame
 
 MOST_CONSTANTS = 3
-"""Number of constants that are looked for, at most."""
+"""Largest number of constants that are searched."""
 
 PERCENTILES = (0.5, 99.5)
-"""Percentiles of voxels that are their range of grey values, outliers aside."""
+"""Percentiles that bound the range of grey values without outliers."""
 
 FLAT = 0.6
-"""Share of the neighbours that are equal in a constant region, but not in noise."""
+"""Share of equal neighbours that a constant region reaches and noise does not."""
 
 SAMPLES = 1 << 23  # voxels from which a range is estimated
 FEW, MANY, MOST = 0.02, 0.1, 0.5  # shares of the edges that hold a value
-STEPS = 8  # grey values on either side that show whether a value is one of their steps
-HOLE = 8  # voxels with a constant's value that tissue of such steps has not by chance
-CIRCLE, BOX = 0.55, 0.95  # shares of the box before, and of their own, that fields of view fill
-SATURATED = 0.05  # of the range: as close as this to it a value may be saturated tissue
+STEPS = 8  # number of grey values on either side that show whether a value is one of their steps
+HOLE = 8  # more connected voxels of one value than tissue has by chance
+CIRCLE, BOX = 0.55, 0.95  # shares of the previous box, and of their own, that fields of view fill
+SATURATED = 0.05  # of the range: a value this close to an end may be saturated tissue
 
 
-def find_constants(array, inside):
+def find_constants(
+    array: np.ndarray, inside: np.ndarray
+) -> tuple[list[tuple[float, np.ndarray]], np.ndarray]:
     """Constants at the edges of an image.
 
     Args: array: [D, H, W] real; inside: [D, H, W] bool, voxels to look at.
     Returns: tuple: list of (value, mask) from the outside inwards, at most MOST_CONSTANTS; mask of
-        the voxels that are inside of them all.
+        the voxels inside all of them.
     """
-    found = []
+    found: list[tuple[float, np.ndarray]] = []
     outermost, _ = edges(inside)
     while len(found) < MOST_CONSTANTS:
         new = _next_constant(array, inside, outermost, FEW)
         if new is None and found and is_field_of_view(inside, found[-1][1]):
             index, straight = edges(inside)
-            if straight or is_frame(inside):  # else these are the edges of an organ
+            if straight or is_frame(inside):  # otherwise these are the edges of an organ
                 new = _next_constant(array, inside, index, MOST)
         if new is None:
             break
@@ -50,10 +54,10 @@ def find_constants(array, inside):
     return found, inside
 
 
-def is_field_of_view(inside, last):
-    """Whether what constants leave looks like a scanner's circle or a box within a rim.
+def is_field_of_view(inside: np.ndarray, last: np.ndarray) -> bool:
+    """Whether the voxels without constants look like a scanner's circle or a box within a rim.
 
-    Else it may be a body in air, without noise in either, whose own constant must stay.
+    Otherwise they may be a body in noiseless air, which is a constant that must stay.
 
     Args: inside: [D, H, W] bool, what is left; last: mask of the constant that was found last.
     """
@@ -61,8 +65,8 @@ def is_field_of_view(inside, last):
     return inside[before].mean() >= CIRCLE or inside[bounds(inside)].mean() >= BOX
 
 
-def grey_range(values):
-    """(low, high) of voxels [N], outliers aside."""
+def grey_range(values: np.ndarray) -> tuple[float, float]:
+    """(low, high) of voxels [N] without outliers."""
     values = values[:: max(1, values.size // SAMPLES)]
     low, high = np.percentile(values, PERCENTILES)
     if low == high:
@@ -94,7 +98,7 @@ def _next_constant(array, inside, index, least):
 
 
 def _is_tissue_too(rest, value):
-    """Whether a value is one of the steps in which the rest's grey values come."""
+    """Whether a value is one of the discrete steps of the rest's grey values."""
     steps = np.unique(rest)
     place = int(np.searchsorted(steps, value))
     near = steps[max(place - STEPS, 0) : place + STEPS]
@@ -105,7 +109,7 @@ def _is_tissue_too(rest, value):
 
 
 def _without_chance(equal):
-    """Without the few voxels of tissue, here and there, that have the value too."""
+    """The mask without the few scattered voxels of tissue that have the value too."""
     parts, count = ndimage.label(equal)
     kept = np.bincount(parts.ravel(), minlength=count + 1) >= HOLE
     for axis in range(3):

@@ -1,14 +1,16 @@
-"""Organs that were cut out by a mask, with a background that does not tell how dark they fade.
+"""Organs that were cut out by a mask, with a background that hides how dark their surface is.
 
 At its surface an organ fades into its background, and an image with a dark background shows how
-far. Where the background is any other value, the mask may have kept that fading or cut through
-it. So that the box and the range of grey values come out as with a dark background, it is told
-from the organ's darkest voxels which of three it was:
+far. Where the background has any other value, the mask may have kept that fading or cut through
+it. The organ's darkest voxels show which of three cases it was, so that the box and the range of
+grey values come out as with a dark background:
 
 - *fading*: much of the surface is as dark as the organ gets; the background lies just below.
-- *cut*: the surface is brighter than that, but dark voxels are many, as if there had been more.
+- *cut*: the surface is brighter than that, but many voxels are dark, as if more were lost.
 - *sharp*: hardly any voxel is dark: the organ ends where the mask does.
 """
+
+from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
@@ -18,10 +20,10 @@ DARK_TENTH = 0.1  # of the range: what counts as dark
 MANY_DARK = 0.025  # share of the organ that is dark where a mask cut through its fading
 STEP = 0.01  # of the range: how far the background of a fading organ lies below it
 LOST = 0.1  # of the range: how much of an organ's darkest values a cut takes
-LOST_SLICE = 0.38  # of a voxel: a surface this far beyond the last slice lost one to the cut
+LOST_SLICE = 0.38  # of a voxel: a surface farther beyond the last slice shows a lost slice
 
 
-def kind_of_surface(organ, rim, low, high):
+def kind_of_surface(organ: np.ndarray, rim: np.ndarray, low: float, high: float) -> str:
     """How an organ ends at its mask: "fading", "cut" or "sharp".
 
     Args: organ, rim: [N] real, grey values of all voxels and of those at the surface, of an organ
@@ -34,11 +36,11 @@ def kind_of_surface(organ, rim, low, high):
     return "cut" if is_cut else "sharp"
 
 
-def box_before_cut(organ):
-    """Bounding box of an organ with the outermost slices that a cut took from it.
+def box_before_cut(organ: np.ndarray) -> np.ndarray:
+    """Bounding box of an organ, with the outermost slices that a cut took from it.
 
-    The area of slices through a rounded organ grows evenly with the depth below its surface, which
-    tells from the last slices how far beyond them that lies.
+    The area of slices through a rounded organ grows evenly with the depth below its surface, so
+    the last slices show how far beyond them the surface lies.
 
     Args: organ: [D, H, W] bool, not empty.
     Returns: [3, 2] float64, bounds (lo, hi) per axis.
@@ -53,7 +55,7 @@ def box_before_cut(organ):
     return box
 
 
-def largest_part(mask):
+def largest_part(mask: np.ndarray) -> np.ndarray:
     """Largest connected part of a mask. Args, Returns: [D, H, W] bool."""
     labels, count = ndimage.label(mask)
     if count == 1:
@@ -64,7 +66,7 @@ def largest_part(mask):
 
 
 def _lost(areas):
-    """Whole slices lost before the first of some."""
+    """Number of slices (0 or 1) lost before the first of the given ones."""
     if len(areas) < 3:
         return 0
     first, second, third = map(float, areas[:3])

@@ -1,8 +1,12 @@
 """The foreground of an image, its box and its range of grey values.
 
-All of them are those of the image in the standard form of `rcn_tf.volumes.preparation.background`,
-where the background is darker than the organ, whatever it was in the file.
+The image is in the standard form of `rcn_tf.volumes.preparation.background`: its background is
+darker than the organ, whatever it was in the file.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
@@ -16,10 +20,10 @@ PERCENTILES = (0.5, 99.5)
 """Percentiles of the foreground's intensities that become 0 and 1."""
 
 THRESHOLD = 0.1
-"""Where between these percentiles of the whole image foreground begins."""
+"""Where the foreground begins, between these percentiles of the whole image (0 to 1)."""
 
 
-def foreground_mask(array, background=None):
+def foreground_mask(array: np.ndarray, background: float | None = None) -> np.ndarray:
     """Largest connected part above a threshold between the background and bright tissue.
 
     Args: array: [D, H, W] real, with a background darker than the organ; background: its grey
@@ -34,7 +38,11 @@ def foreground_mask(array, background=None):
     return largest_part(array > low + THRESHOLD * (high - low))
 
 
-def foreground_box(foreground, margin=MARGIN, bounds=None):
+def foreground_box(
+    foreground: np.ndarray,
+    margin: float = MARGIN,
+    bounds: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """Bounding box of a mask with a margin, cut at the array's border.
 
     Args: foreground: [D, H, W] bool, not empty; margin: fraction of the extent per side;
@@ -47,13 +55,13 @@ def foreground_box(foreground, margin=MARGIN, bounds=None):
     return np.stack([np.maximum(box[:, 0] - pad, 0), np.minimum(box[:, 1] + pad, size)], axis=1)
 
 
-def bounding_box(mask):
+def bounding_box(mask: np.ndarray) -> np.ndarray:
     """Bounds (lo, hi) per axis, [3, 2] float64, of a mask that is not empty."""
     (bounds,) = ndimage.find_objects(mask.astype(np.uint8))
     return np.array([[axis.start, axis.stop] for axis in bounds], dtype=np.float64)
 
 
-def intensity_range(array, foreground):
+def intensity_range(array: np.ndarray, foreground: np.ndarray) -> tuple[float, float]:
     """Grey values (low, high) that become 0 and 1, low < high.
 
     Args: array: [D, H, W] real, not constant; foreground: [D, H, W] bool.

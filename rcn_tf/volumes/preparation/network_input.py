@@ -1,16 +1,20 @@
 """From an image of any geometry to the network's input volume.
 
-The image is reoriented to the nearest canonical axes (LPS; an oblique rest is kept), its
-background is found and made its darkest part, the foreground's box is resampled onto the network
-grid and intensities are scaled to [0, 1]. The result is the same whatever linear change the grey
-values went through and whatever value stands for the background. The grid that comes with the
+The image is reoriented to the nearest canonical axes (LPS; it stays oblique), its background is
+found and made the darkest part, the foreground's box is resampled on the network grid and
+intensities are scaled to [0, 1]. The result does not depend on a linear change of the grey values
+or on the value of the background. The grid that comes with the
 volume records where in space it lies, so no step loses the way back to the scanner's coordinates
 (RCN, section 4.1, with geometry kept).
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
@@ -30,7 +34,7 @@ from rcn_tf.volumes.same_space import labels_on
 from rcn_tf.volumes.sampling import sample, slabs
 
 REVISION = 2
-"""Number of what `prepare_volume` makes of an image: packs of another one are not continued."""
+"""Version of the results of `prepare_volume`; packs of another version are not continued."""
 
 DEFAULT_OPTIONS = {"margin": MARGIN, "apply_mask": False}
 """What a model's config records as `preprocessing`: the options of `prepare_volume`."""
@@ -51,9 +55,9 @@ class PreparedVolume:
         box: [3, 2] float64, bounds (lo, hi) of the crop per array axis, in voxels of the
             image reoriented to LPS; voxel k covers [k, k + 1).
         standard: SimpleITK.Image, the image on its own grid with a background darker than the
-            organ; the image itself where it is so already.
+            organ; the image itself if that is already so.
         background: Background of the image.
-        remarks: sentences about what had to be assumed of the image, for the user to read.
+        remarks: sentences for the user about what had to be assumed.
     """
 
     array: np.ndarray
@@ -61,21 +65,21 @@ class PreparedVolume:
     box: np.ndarray
     standard: sitk.Image
     background: Background
-    remarks: tuple = ()
+    remarks: tuple[str, ...] = ()
 
 
 def prepare_volume(
-    image,
-    shape,
+    image: sitk.Image,
+    shape: Sequence[int],
     *,
-    mask=None,
-    margin=MARGIN,
-    box=None,
-    grid=None,
-    apply_mask=False,
-    window=None,
-    name="image",
-):
+    mask: sitk.Image | None = None,
+    margin: float = MARGIN,
+    box: npt.ArrayLike | None = None,
+    grid: Grid | None = None,
+    apply_mask: bool = False,
+    window: tuple[float, float] | None = None,
+    name: str = "image",
+) -> PreparedVolume:
     """Network input of an image.
 
     Args:
@@ -91,10 +95,9 @@ def prepare_volume(
             otherwise the mask only places the box and the intensity range.
         window: intensities (low, high) that become 0 and 1, for CT in Hounsfield units;
             None takes the PERCENTILES of the foreground.
-        name: what to call the image in errors.
+        name: name of the image in errors.
     Returns: PreparedVolume.
-    Raises: ValueError: for an image that is empty, and for a mask that is empty or lies beside
-        the image.
+    Raises: ValueError: the image is empty, or the mask is empty or lies beside the image.
     """
     standard, background, remarks = standard_image(image, window, name)
     canonical = sitk.DICOMOrient(standard, "LPS")
@@ -129,7 +132,7 @@ def prepare_volume(
     return PreparedVolume(volume.astype(np.float32), grid, box, standard, background, remarks)
 
 
-def prepare_labels(labels, grid, name="labels"):
+def prepare_labels(labels: sitk.Image, grid: Grid, name: str = "labels") -> np.ndarray:
     """Label ids on a network grid, by nearest neighbour; 0 outside the image.
 
     Args: labels: SimpleITK.Image of whole numbers; grid: Grid to sample on.
@@ -140,7 +143,9 @@ def prepare_labels(labels, grid, name="labels"):
     return sample_array(array, Grid.from_image(labels), grid, order=0, outside=0)
 
 
-def sample_array(array, source, target, *, order, outside):
+def sample_array(
+    array: np.ndarray, source: Grid, target: Grid, *, order: int, outside: float | None
+) -> np.ndarray:
     """Samples an array on another grid in the same physical space.
 
     Linear sampling onto coarser voxels is preceded by Gaussian smoothing against aliasing.
@@ -167,7 +172,7 @@ def sample_array(array, source, target, *, order, outside):
 
 
 def _cut_to(target, array, source):
-    """The part of an array (and of its grid) that samples on `target` depend on."""
+    """The part of an array (and its grid) on which samples on `target` depend."""
     corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(target.shape) - 1)
     index = source.point_to_index(target.index_to_point(corners))
     step = np.linalg.norm(np.linalg.inv(source.affine)[:3, :3] @ target.affine[:3, :3], axis=1)
@@ -192,7 +197,7 @@ def _organ(array, background, standard):
 
 
 def _without_rim(box, shown):
-    """A box cut, like at the image's border, where padding on all sides has made that larger."""
+    """A box cut at the content's border, if padding on all sides has enlarged the image."""
     bounds = bounding_box(shown)
     on_all_sides = (bounds[:, 0] > 0).all() and (bounds[:, 1] < shown.shape).all()
     if not on_all_sides or shown.sum() < np.diff(bounds).prod():

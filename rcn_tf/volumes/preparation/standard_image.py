@@ -1,8 +1,10 @@
-"""An image file's image in the standard form of `rcn_tf.volumes.preparation.background`.
+"""An image in the standard form of `rcn_tf.volumes.preparation.background`.
 
-What only the file knows comes in here: which values DICOM declares to be padding, and whether the
-grey values are absolute (a window of Hounsfield units is given), so that they must not be turned.
+Two facts besides the voxels enter here: which values DICOM declares to be padding, and whether the
+grey values are absolute (a window of Hounsfield units is given) and so must not be negated.
 """
+
+from __future__ import annotations
 
 import dataclasses
 
@@ -10,19 +12,21 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from rcn_tf.volumes.preparation.background import find_background, standard_form
+from rcn_tf.volumes.preparation.background import Background, find_background, standard_form
 
 _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 
-def standard_image(image, window=None, name="image"):
+def standard_image(
+    image: sitk.Image, window: tuple[float, float] | None = None, name: str = "image"
+) -> tuple[sitk.Image, Background, tuple[str, ...]]:
     """The image with a background that is darker than the organ.
 
     Args:
         image: SimpleITK.Image, 3D, scalar.
         window: intensities (low, high) that keep their meaning, for CT; None for any others.
-        name: what to call the image in errors.
-    Returns: tuple: SimpleITK.Image on the same grid, the image itself where it is so already;
+        name: name of the image in errors.
+    Returns: tuple: SimpleITK.Image on the same grid, the image itself if it already has that form;
         its Background; remarks, a tuple of sentences.
     Raises: ValueError: if all voxels are equal, or none is a finite number.
     """
@@ -32,7 +36,7 @@ def standard_image(image, window=None, name="image"):
     if window is not None:
         background = dataclasses.replace(background, inverted=False, level=float(window[0]))
     standard = standard_form(array, background)
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if holes:
         remarks = (f"{holes} NaN or infinite voxels inside the image count as background",)
     if standard is array:
@@ -42,14 +46,14 @@ def standard_image(image, window=None, name="image"):
     return result, background, remarks
 
 
-def declared_padding(image):
+def declared_padding(image: sitk.Image) -> tuple[float, float] | None:
     """Grey values (low, high) that a DICOM image declares to be padding, or None."""
     values = [float(image.GetMetaData(key)) for key in _PADDING if image.HasMetaDataKey(key)]
     return (min(values), max(values)) if values else None
 
 
 def _check(array, name):
-    """Number of voxels that are not finite but surrounded. Raises: ValueError: an empty image."""
+    """Number of enclosed voxels that are not finite. Raises: ValueError: an empty image."""
     low, high = array.min(), array.max()
     holes = 0
     if not (np.isfinite(low) and np.isfinite(high)):

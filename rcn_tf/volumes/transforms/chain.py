@@ -1,4 +1,4 @@
-"""Transforms one behind the other, each as it is or inverted: one map of points.
+"""Composition of transforms, each as it is or inverted, as one map of points.
 
     chain = Chain([Link(warp), Link(affine), Link(other, inverted=True)])
     chain.transform_points(p)   # other^-1(affine(warp(p)))
@@ -6,13 +6,18 @@
 Points go through the links in their order, which is also that of ANTs' `-t warp -t affine`.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.sampling import slabs
 from rcn_tf.volumes.transforms.inversion import InverseField, Status
+from rcn_tf.volumes.transforms.point_map import InvertibleMap
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,15 +25,14 @@ class Link:
     """A transform of a chain.
 
     Args:
-        transform: with `transform_points`, `invert_points` and `contains`, such as a
-            DisplacementField or an AffineMap.
+        transform: InvertibleMap, such as a DisplacementField or an AffineMap.
         inverted: whether points go through it backwards.
     """
 
-    transform: object
+    transform: InvertibleMap
     inverted: bool = False
 
-    def move(self, points):
+    def move(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(where the points [..., 3] go, residual [...] mm, status [...]) through this link."""
         if self.inverted:
             return self.transform.invert_points(points)
@@ -43,20 +47,20 @@ class Chain:
     Args: links: list of Link, in the order in which points go through; at least one.
     """
 
-    def __init__(self, links):
+    def __init__(self, links: Iterable[Link]):
         self.links = list(links)
 
-    def inverse(self) -> "Chain":
+    def inverse(self) -> Chain:
         """The chain backwards, every link inverted."""
         turned = [Link(link.transform, not link.inverted) for link in self.links]
         return Chain(turned[::-1])
 
     def has_inverses(self) -> bool:
-        """Whether points go backwards through a link."""
+        """Whether any link is inverted."""
         return any(link.inverted for link in self.links)
 
-    def move_points(self, points):
-        """Where points go, and how sure that is.
+    def move_points(self, points: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where points go, with the error and the status.
 
         Args: points: [..., 3] (x, y, z), LPS, mm.
         Returns: (points [..., 3] float64; residual [...] mm, the largest error of the links
@@ -76,7 +80,7 @@ class Chain:
         return self.move_points(points)[0]
 
     def displacement_on(self, grid: Grid) -> InverseField:
-        """Displacement at the voxel centres of a grid, and how sure it is.
+        """Displacement at the voxel centres of a grid, with the error and the status.
 
         Args: grid: Grid.
         Returns: InverseField.
@@ -84,7 +88,7 @@ class Chain:
         """
         first, rest = self.links[0], Chain(self.links[1:])
         if first.inverted and hasattr(first.transform, "inverse_on"):
-            start = first.transform.inverse_on(grid)  # knows its folds on a whole grid at once
+            start = first.transform.inverse_on(grid)  # finds its folds on a whole grid at once
             return rest._continued(start) if rest.links else start
         if not rest.links and not first.inverted and hasattr(first.transform, "displacement_on"):
             vectors = first.transform.displacement_on(grid)
@@ -106,6 +110,6 @@ class Chain:
 
 
 def _worse(first, second):
-    """The status to tell of two links: a fold, else a border, else nothing."""
+    """The worse status of two links: a fold, else outside, else OK."""
     folded = (first == Status.FOLDED) | (second == Status.FOLDED)
     return np.where(folded, Status.FOLDED, np.maximum(first, second)).astype(np.uint8)

@@ -1,18 +1,20 @@
-"""What may be given as a transform: a registration's folder, a displacement field, ITK's files.
+"""Reading of transforms: a registration's folder, a displacement field or ITK's files.
 
-folder of `rcn register`     displacement.nii.gz, or transform.h5 where no fields were written
+folder of `rcn register`     displacement.nii.gz, or transform.h5 if no fields were written
 displacement field           vectors in mm, LPS: .nii.gz, .mha, ... of this project, ANTs, ITK
 ITK transform                .tfm, .txt, .h5, .mat (ANTs' 0GenericAffine.mat), .xfm
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-from typing import Optional, Union
 
 import SimpleITK as sitk
 
 from rcn_tf.registration.outputs import COMPOSITE, FIELD, INVERSE_FIELD, WARPED
-from rcn_tf.volumes.formats.images import read_displacement, read_displacement_header, read_image
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.formats.vector_images import read_displacement, read_displacement_header
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.transforms.chain import Link
 from rcn_tf.volumes.transforms.displacement import DisplacementField
@@ -20,7 +22,7 @@ from rcn_tf.volumes.transforms.itk_entries import SUFFIXES
 from rcn_tf.volumes.transforms.itk_maps import read_itk_maps
 
 FILES = (FIELD, INVERSE_FIELD, COMPOSITE, WARPED)
-"""What is read of a folder of `rcn register`."""
+"""Files that are read from a folder of `rcn register`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,17 +36,17 @@ class TransformFile:
     """
 
     path: pathlib.Path
-    links: list
-    field_grid: object = None
+    links: list[Link]
+    field_grid: Grid | None = None
 
-    def fixed_grid(self) -> Optional[Grid]:
-        """Grid of the fixed image, or None where the file does not say it."""
+    def fixed_grid(self) -> Grid | None:
+        """Grid of the fixed image, or None if the file does not state it."""
         if self.field_grid is None and (self.path / WARPED).is_file():
             return Grid.from_image(read_image(self.path / WARPED, planes=True))
         return self._plane_of(self.field_grid)
 
-    def moving_grid(self) -> Optional[Grid]:
-        """Grid of the moving image, or None where the file does not say it."""
+    def moving_grid(self) -> Grid | None:
+        """Grid of the moving image, or None if the file does not state it."""
         if (self.path / INVERSE_FIELD).is_file():
             grid = Grid.from_image(read_displacement_header(self.path / INVERSE_FIELD))
             return self._plane_of(grid)
@@ -64,10 +66,10 @@ class TransformFile:
         )
 
 
-def read_transform(path: Union[str, pathlib.Path]) -> TransformFile:
+def read_transform(path: str | pathlib.Path) -> TransformFile:
     """Reads a transform.
 
-    Args: path: see the head of this module.
+    Args: path: a folder or file as in the list above, in this module's docstring.
     Returns: TransformFile.
     Raises: FileNotFoundError, ValueError: naming the file and what is wrong.
     """

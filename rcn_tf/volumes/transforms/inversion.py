@@ -1,8 +1,10 @@
-"""Inverses: solving T(p) = y for p, point by point, for any map; and what is known of the result.
+"""Inversion of any map of points: solving T(p) = y for p, and the status of the result.
 
 Each step adds `s L^-1 (y - T(p))` to p, with L a linear approximation of T and s halved wherever
 the error would grow.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import enum
@@ -16,11 +18,11 @@ ITERATIONS = 100
 
 
 class Status(enum.IntEnum):
-    """What is known of a point that was moved, or whose origin was looked for."""
+    """What is known of a point that was moved or inverted."""
 
     OK = 0
     FOLDED = 1  # the map folds onto it: no point maps there, or several do
-    OUTSIDE = 2  # it, or its origin, lies outside the map's grid, where the map is a convention
+    OUTSIDE = 2  # it, or its inverse, is outside the grid, where the map is a convention
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,11 +42,11 @@ class InverseField:
     residual: np.ndarray
     status: np.ndarray
 
-    def summary(self):
+    def summary(self) -> dict[str, float | None]:
         """The round trip in numbers.
 
-        Returns: dict: mean_mm and max_mm of the residual where the status is OK (None where it
-            is nowhere), folded_percent and outside_percent of all voxels.
+        Returns: dict: mean_mm and max_mm of the residual where the status is OK (None if it
+            is OK nowhere), folded_percent and outside_percent of all voxels.
         """
         valid = self.residual[self.status == Status.OK]
         return {
@@ -62,7 +64,7 @@ def solve(
     step_matrix: np.ndarray,
     tolerance: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points that a map moves to the targets, as far as the iteration comes.
+    """Points that a map moves to the targets, after at most ITERATIONS steps.
 
     Args:
         transform_points: function of [N, 3] points, mm.

@@ -1,30 +1,31 @@
-"""What stands in a file of ITK transforms: kinds and numbers, not yet what they mean.
+"""Parsing of ITK transform files into kinds and numbers, without their meaning.
 
     .tfm, .txt    text, "Transform: AffineTransform_double_3_3", then two lines of numbers
-    .h5, .hdf5    HDF5, as of `rcn register` and of ANTs' composites
-    .mat          MATLAB 4, as of ANTs' 0GenericAffine.mat
-    .xfm          MINC's linear transforms; their world is RAS, which is turned to LPS here
+    .h5, .hdf5    HDF5, as written by `rcn register` and for ANTs' composites
+    .mat          MATLAB 4, such as ANTs' 0GenericAffine.mat
+    .xfm          MINC's linear transforms; their world is RAS and is converted to LPS here
 
-The files are untrusted. They are parsed here, not by ITK, which takes the first of several
-transforms for the whole, trusts sizes, and prints HDF5's messages.
+The files are untrusted. They are parsed here, not by ITK, which reads only the first of several
+transforms, trusts sizes, and prints HDF5's messages.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import pathlib
 import re
-from typing import Union
 
 import h5py
 import numpy as np
 import scipy.io
 
-from rcn_tf.files.whole_files import physical_memory
+from rcn_tf.files.memory import physical_memory
 
 SUFFIXES = (".tfm", ".txt", ".h5", ".hdf5", ".mat", ".xfm")
 COMPOSITE = "CompositeTransform"
 
 _NUMBERS = (("TransformFixedParameters", "TranformFixedParameters"),) + (
-    ("TransformParameters", "TranformParameters"),  # the second as ITK 4 spelled them
+    ("TransformParameters", "TranformParameters"),  # the second name is ITK 4's spelling
 )
 _TEXT_HEADER = "#Insight Transform File V1.0"
 _FLIP = np.diag([-1.0, -1.0, 1.0])  # RAS to LPS
@@ -35,8 +36,8 @@ class Entry:
     """One transform of a file.
 
     Args:
-        kind: ITK's name of it, "AffineTransform_double_3_3".
-        fixed: [N] float64, what is not optimised: the centre, or the grid.
+        kind: ITK's name of the transform, "AffineTransform_double_3_3".
+        fixed: [N] float64, the numbers that are not optimised: the centre, or the grid.
         parameters: [M] float64.
     """
 
@@ -45,8 +46,8 @@ class Entry:
     parameters: np.ndarray
 
 
-def read_entries(path: Union[str, pathlib.Path]) -> list[Entry]:
-    """The transforms of a file, the last of a composite first: in the order of application.
+def read_entries(path: str | pathlib.Path) -> list[Entry]:
+    """The transforms of a file in the order of application (the last one of a composite first).
 
     Args: path: a file whose suffix is one of SUFFIXES.
     Returns: list of Entry, without the composite itself.
@@ -150,7 +151,7 @@ def _read_matlab(path):
         listed = scipy.io.whosmat(str(path))
         content = scipy.io.loadmat(str(path), appendmat=False)
         arrays = {name: np.asarray(content[name], np.float64).ravel() for name, _, _ in listed}
-    except Exception as error:  # SciPy's reader raises of every kind on damaged files
+    except Exception as error:  # SciPy's reader raises all kinds of errors for damaged files
         raise ValueError(hint) from error
     kinds = [name for name, _, _ in listed if name != "fixed"]
     if len(kinds) != 1 or len(listed) > 2 or "_" not in kinds[0]:

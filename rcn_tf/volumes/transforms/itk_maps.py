@@ -1,13 +1,14 @@
 """ITK's transform files as maps of points.
 
-Linear transforms of any parametrisation become affine maps: ITK reads the one entry and is asked
-where the origin and the axes go. Displacement fields become `DisplacementField`, which continues
-its border where ITK leaves points unmoved. B-splines end where ITK's do.
+Linear transforms of any parametrisation become affine maps: ITK reads the entry and moves the
+origin and the ends of the axes. Displacement fields become `DisplacementField`, which continues
+its border where ITK leaves points unmoved. B-splines have ITK's domain.
 """
+
+from __future__ import annotations
 
 import pathlib
 import re
-from typing import Union
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,17 +21,17 @@ from rcn_tf.volumes.transforms.itk_entries import read_entries
 from rcn_tf.volumes.transforms.parametric_maps import AffineMap, SplineMap
 
 _FIELD, _SPLINE = "DisplacementFieldTransform", "BSplineTransform"
-_REACH_MM = 100.0  # where on the axes a linear transform is looked at
+_REACH_MM = 100.0  # distance of the points on the axes that show a linear transform
 _GRID_NUMBERS = 18  # size, origin, spacing (three each), direction (nine)
 
 
-def read_itk_maps(path: Union[str, pathlib.Path]) -> list:
-    """The maps that a file of ITK transforms holds, in the order in which points go through.
+def read_itk_maps(path: str | pathlib.Path) -> list:
+    """The maps in a file of ITK transforms, in the order of application.
 
     Args: path: .tfm, .txt, .h5, .mat or .xfm (`rcn_tf.volumes.transforms.itk_entries`).
     Returns: list of AffineMap, SplineMap and DisplacementField.
-    Raises: FileNotFoundError: no such file. ValueError: not readable as 3D transforms, or of a
-        kind that is none of these.
+    Raises: FileNotFoundError: no such file. ValueError: not readable as 3D transforms, or of an
+        unsupported kind.
     """
     maps = []
     for entry in read_entries(path):

@@ -7,30 +7,42 @@ In voxels the total flow of a cascade is `x + flow(x) = x + u(x) + A (x + u(x)) 
 the affine stage, x from the grid's centre, and u the dense stages' own flow; D is u in mm.
 """
 
+from __future__ import annotations
+
 import math
 import pathlib
 import shutil
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from rcn_tf.files.plain_names import plain_name
 from rcn_tf.files.whole_files import replacing
-from rcn_tf.volumes.formats.images import naming_failed_writes
+from rcn_tf.volumes.formats.image_writing import naming_failed_writes
+from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.sampling import slabs
 
+if TYPE_CHECKING:
+    from rcn_tf.volumes.transforms.grid_transform import GridTransform
+
 MAX_VOXELS = 30_000_000
-"""Of a composite transform's field, which ITK holds in float64: 0.7 GB, more than once."""
+"""Largest field of a composite transform; ITK holds it in float64 (0.7 GB), more than once."""
 
-_HEADER_BYTES = 1 << 16  # about what a file of transforms holds besides its parameters
+_HEADER_BYTES = 1 << 16  # about the size of a transform file without its parameters
 
 
-def affine_transform(transform, matrix=None, offset=None):
+def affine_transform(
+    transform: GridTransform,
+    matrix: npt.ArrayLike | None = None,
+    offset: npt.ArrayLike | None = None,
+) -> sitk.AffineTransform:
     """The affine part L as an ITK transform.
 
     Args:
         transform: GridTransform.
-        matrix, offset: A [3, 3] and b [3] of the affine stage, voxels; None where there is none.
+        matrix, offset: A [3, 3] and b [3] of the affine stage, voxels; None if there is none.
     Returns: SimpleITK.AffineTransform, fixed point -> moving point, centred on the fixed grid.
     """
     linear, translation = _index_map(transform.fixed_grid.shape, matrix, offset)
@@ -47,19 +59,24 @@ def affine_transform(transform, matrix=None, offset=None):
     return result
 
 
-def deformation_grid(transform, fixed_grid):
+def deformation_grid(transform: GridTransform, fixed_grid: Grid) -> Grid:
     """Grid of a composite's deformation D.
 
     ITK's fields leave points outside unmoved, ours continue their border: D therefore covers the
-    fixed image. It has the network grid's spacing, and D is exact to rounding; where that takes too
-    many voxels, as the network's box is a small part of the image, it is `fixed_grid` itself, and
-    D is sampled from the flow.
+    fixed image. It has the network grid's spacing, and D is exact to rounding. If that took too
+    many voxels, because the network's box is a small part of the image, it is `fixed_grid`, and D
+    is sampled from the flow.
     """
     grid = _covering(transform.fixed_grid, fixed_grid)
     return fixed_grid if math.prod(grid.shape) > MAX_VOXELS else grid
 
 
-def composite_transform(transform, fixed_grid, matrix=None, offset=None):
+def composite_transform(
+    transform: GridTransform,
+    fixed_grid: Grid,
+    matrix: npt.ArrayLike | None = None,
+    offset: npt.ArrayLike | None = None,
+) -> sitk.CompositeTransform:
     """The whole transform as ITK's composite of L and D.
 
     Args:
@@ -86,7 +103,7 @@ def composite_transform(transform, fixed_grid, matrix=None, offset=None):
     return result
 
 
-def write_transform(transform, path):
+def write_transform(transform: sitk.Transform, path: str | pathlib.Path) -> None:
     """Writes an ITK transform, replacing `path` in one step.
 
     Args: transform: SimpleITK.Transform; path: .tfm or .txt (text), .h5 or .mat.
@@ -94,7 +111,7 @@ def write_transform(transform, path):
     """
     path = pathlib.Path(path)
     needed = 8 * transform.GetNumberOfParameters() + _HEADER_BYTES
-    if shutil.disk_usage(path.parent).free < needed:  # HDF5 would say so in a hundred lines
+    if shutil.disk_usage(path.parent).free < needed:  # HDF5's message has a hundred lines
         raise ValueError(f"cannot write {path}: no space left on the disk")
     with replacing(path) as file, naming_failed_writes(path), plain_name(file) as name:
         sitk.WriteTransform(transform, str(name))
@@ -109,7 +126,7 @@ def _index_map(shape, matrix, offset):
 
 
 def _covering(network, fixed_grid):
-    """The network grid with so many voxels more that it covers the fixed image."""
+    """The network grid, extended by whole voxels so that it covers the fixed image."""
     index = network.point_to_index(fixed_grid.corners())
     below = np.maximum(np.ceil(-index.min(axis=0)), 0).astype(int)
     above = np.maximum(np.ceil(index.max(axis=0) - np.subtract(network.shape, 1)), 0).astype(int)

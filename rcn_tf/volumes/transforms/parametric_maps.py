@@ -1,48 +1,51 @@
-"""Maps of points that a few numbers give: affine ones, and B-splines on a coarse grid.
+"""Maps of points with few parameters: affine maps, and B-splines on a coarse grid.
 
-Both have what `DisplacementField` has for points: `transform_points`, `invert_points` and
-`contains`. Points are (x, y, z), LPS, mm.
+Both are links of a chain (`point_map.InvertibleMap`). Points are (x, y, z), LPS, mm.
 """
 
+from __future__ import annotations
+
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
+from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.transforms.inversion import Status, solve
 
 TOLERANCE_MM = 1e-4
 """Error below which a point counts as inverted by a B-spline."""
 
 MISSED_MM = 0.1
-"""Error from which on a point has no inverse, likewise."""
+"""Error from which on a point counts as having no inverse."""
 
-_STEP_MM = 1e-3  # of the difference quotient that tells whether a B-spline folds
+_STEP_MM = 1e-3  # step of the difference quotient that shows whether a B-spline folds
 
 
 class AffineMap:
     """`p -> matrix p + offset`, everywhere.
 
     Args: matrix: [3, 3]. offset: [3], mm.
-    Raises: ValueError: if it flattens the volume, and so has no inverse.
+    Raises: ValueError: if it flattens the volume and so has no inverse.
     """
 
-    def __init__(self, matrix, offset):
+    def __init__(self, matrix: npt.ArrayLike, offset: npt.ArrayLike):
         self._matrix = np.asarray(matrix, np.float64).reshape(3, 3)
         self._offset = np.asarray(offset, np.float64).reshape(3)
         if abs(np.linalg.det(self._matrix)) < 1e-9:
             raise ValueError("the affine transform flattens the volume")
         self._inverse = np.linalg.inv(self._matrix)
 
-    def transform_points(self, points):
+    def transform_points(self, points: npt.ArrayLike) -> np.ndarray:
         """Where points [..., 3] move to, [..., 3] float64."""
         return np.asarray(points, np.float64) @ self._matrix.T + self._offset
 
-    def invert_points(self, points):
+    def invert_points(self, points: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(points that move to the given ones, error [...], status [...]): exact."""
         found = (np.asarray(points, np.float64) - self._offset) @ self._inverse.T
         shape = found.shape[:-1]
         return found, np.zeros(shape), np.full(shape, Status.OK, np.uint8)
 
-    def contains(self, points):
+    def contains(self, points: npt.ArrayLike) -> np.ndarray:
         """Boolean [...]: all of the points."""
         return np.ones(np.shape(points)[:-1], bool)
 
@@ -56,24 +59,24 @@ class SplineMap:
         order: of the spline, 0 to 3.
     """
 
-    def __init__(self, grid, coefficients, order):
+    def __init__(self, grid: Grid, coefficients: np.ndarray, order: int):
         self._grid, self._order = grid, order
         self._parts = [np.ascontiguousarray(coefficients[..., axis]) for axis in range(3)]
 
-    def transform_points(self, points):
+    def transform_points(self, points: npt.ArrayLike) -> np.ndarray:
         """Where points [..., 3] move to, [..., 3] float64."""
         points = np.asarray(points, np.float64)
         index = self._grid.point_to_index(points).reshape(-1, 3)
-        moved = [
+        parts = [
             ndimage.map_coordinates(
                 part, index.T, np.float64, order=self._order, mode="nearest", prefilter=False
             )
             for part in self._parts
         ]
-        moved = np.where(self._within(index)[:, None], np.stack(moved, axis=-1), 0)
+        moved = np.where(self._within(index)[:, None], np.stack(parts, axis=-1), 0)
         return points + moved.reshape(points.shape)
 
-    def invert_points(self, points):
+    def invert_points(self, points: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Points that the spline moves to the given ones.
 
         Returns: (points [..., 3], error [...] mm, status [...]: FOLDED where none was found or
@@ -88,7 +91,7 @@ class SplineMap:
         shape = np.shape(points)[:-1]
         return found.reshape(*shape, 3), error.reshape(shape), status.reshape(shape)
 
-    def contains(self, points):
+    def contains(self, points: npt.ArrayLike) -> np.ndarray:
         """Boolean [...]: which points [..., 3] lie in the spline's domain."""
         return self._within(self._grid.point_to_index(points))
 

@@ -32,7 +32,7 @@ def scan():
 
 
 def test_values_of_single_frames(tmp_path, scan):
-    """Slopes and intercepts of frames, as of a PET; those of the first are not the others'."""
+    """Slopes and intercepts of frames, as in PET; those of the first do not hold for the others."""
     slopes, intercepts = [1, 0.25, 0.5, 2, 0.125, 3, 1.5], [0, 7, 0, -3, 0, 1, 0]
     data = multiframe(
         scan, kind=ENHANCED_PET, groups=lambda _, k: rescaled(slopes[k], intercepts[k])
@@ -50,7 +50,7 @@ def test_hounsfield_units(tmp_path, scan):
 
 
 def test_values_of_the_old_place(tmp_path, scan):
-    """A slope outside the groups counts for all; one of some frames only is damage."""
+    """A slope outside the groups holds for all frames; slopes of only some frames are damage."""
     data = multiframe(scan)
     data.RescaleSlope, data.RescaleIntercept = "0.5", "10"
     image = read_image(write(tmp_path / "one.dcm", data))
@@ -111,7 +111,7 @@ def write_compressed(path, image, compressor):
 
 
 def test_a_rare_compression(tmp_path, scan):
-    """What GDCM does not read is named."""
+    """The error names an encoding that GDCM does not read."""
     data = multiframe(scan)
     write(tmp_path / "scan.dcm", data, syntax=RLELossless)
     data.file_meta.TransferSyntaxUID = HTJ2K
@@ -134,7 +134,7 @@ def test_twelve_bits_under_an_overlay(tmp_path, scan):
 
 
 def test_shown_white_is_no_other_value(tmp_path, scan):
-    """MONOCHROME1 says how to show numbers, not what they mean; in a series likewise."""
+    """MONOCHROME1 says how to display numbers, not what they mean, also in a series."""
     data = multiframe(scan)
     data.PhotometricInterpretation = "MONOCHROME1"
     assert_same(read_image(write(tmp_path / "scan.dcm", data)), scan)

@@ -53,7 +53,7 @@ def test_frames_lie_where_they_say(tmp_path, scan, order, name):
 
 @pytest.mark.parametrize("axes", ["LPS", "RAI", "PIR", "LSA", "ASR"])
 def test_any_orientation(tmp_path, scan, axes):
-    """Axial from below or above, sagittal, coronal; as the series of the same slices."""
+    """Axial from below or above, sagittal or coronal, each like the series of the same slices."""
     image = sitk.DICOMOrient(scan, axes)
     right_handed = np.linalg.det(np.reshape(image.GetDirection(), (3, 3))) > 0
     expected = image if right_handed else image[:, :, ::-1]
@@ -103,7 +103,7 @@ def test_a_tilted_gantry(tmp_path, scan):
 
 
 def test_another_distance_in_the_header(tmp_path, scan):
-    """Every second frame was left out: the positions are right, the header tells."""
+    """Every second frame was left out: the positions are right, and the header shows the gap."""
     path = write(tmp_path / "scan.dcm", multiframe(scan, [0, 2, 4, 6]))
     with pytest.warns(InputWarning, match="5 mm apart by their positions, .* headers say 2.5 mm"):
         image = read_image(path)
@@ -126,7 +126,7 @@ def test_a_data_set_without_preamble(tmp_path, scan, implicit):
 
 @pytest.mark.parametrize("kind", [SECONDARY, ULTRASOUND, ENHANCED_MR, NUCLEAR])
 def test_frames_without_positions(tmp_path, scan, kind):
-    """Never a spacing of 1: even with a place for the first, and a thickness."""
+    """A spacing of 1 is never assumed, even if the first has a place and a thickness."""
     data = plain(multiframe(scan, kind=kind))
     data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
     data.PixelSpacing, data.SliceThickness = [1, 1], 1
@@ -226,7 +226,7 @@ def test_frames_of_several_files(tmp_path, scan):
 
 
 def test_without_pydicom(tmp_path, scan, monkeypatch):
-    """It is seen, and said, that a file has several frames; single slices need no pydicom."""
+    """The error says that a file has several frames; single slices need no pydicom."""
     path = write(tmp_path / "scan.dcm", multiframe(scan))
     write_series(tmp_path / "series", scan, intercept=0)
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)

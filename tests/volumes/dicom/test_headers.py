@@ -1,4 +1,4 @@
-"""Headers as they are read and copied: only what was named, only what is sound."""
+"""Headers as they are read and copied: only the named attributes, only sound values."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Whose the written series are: nobody's, or the patient's who was asked to be kept."""
+"""Identity of written series: nobody's, or the patient's if that was asked for."""
 
 import re
 

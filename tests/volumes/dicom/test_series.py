@@ -1,4 +1,4 @@
-"""DICOM series: slices in their order and place, a clear choice, nothing of the patient."""
+"""DICOM series: slices in their order and place, a clear choice, nothing about the patient."""
 
 import numpy as np
 import pydicom
@@ -71,7 +71,7 @@ def test_listing_command(tmp_path, scan, capsys):
     ("slopes", "integer"), [([1, 0.25, 0.5, 0.25, 0.25, 0.25, 0.75], False), ([1] + [4] * 6, True)]
 )
 def test_slopes_of_single_slices(tmp_path, scan, slopes, integer):
-    """Each slice of a PET has its own; the first must not decide for all what a voxel can hold."""
+    """Each PET slice has its own slope; the first must not decide the pixel type of all."""
     stored = sitk.GetArrayFromImage(scan).astype(np.int64) % 1000 + (64000 if integer else 0)
     values = sitk.GetImageFromArray(stored * np.reshape(slopes, (7, 1, 1)))
     values.CopyInformation(scan)
@@ -163,7 +163,7 @@ def edit(file, **changes):
 
 def test_folder_without_dicom(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(ValueError, match="without DICOM files"):
+    with pytest.raises(ValueError, match="holds no DICOM files"):
         read_image(tmp_path)
     (tmp_path / "scan.NII.gz").write_text("nothing")
     with pytest.raises(ValueError, match="it holds scan.NII.gz: give that file itself"):
@@ -172,7 +172,7 @@ def test_folder_without_dicom(tmp_path):
 
 def test_folder_above_the_series(tmp_path, scan):
     write_series(tmp_path / "DICOM" / "S1", scan)
-    with pytest.raises(ValueError, match=r"without DICOM files; its subfolder .*S1 has some"):
+    with pytest.raises(ValueError, match=r"holds no DICOM files; its subfolder .*S1 has some"):
         read_image(tmp_path)
     write_series(tmp_path / "DICOM" / "S2", scan)
     with pytest.raises(ValueError, match=r"several of its subfolders .* such as .*S1$"):
@@ -196,9 +196,9 @@ def test_one_file_of_a_series(tmp_path, scan):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("1.2.840.10008.5.1.4.1.1.481.3", "no DICOM image but a set of contours; give the series"),
-        ("1.2.840.10008.5.1.4.1.1.88.33", "no DICOM image but a report; give the series"),
-        ("1.2.840.10008.1.3.10", "no DICOM image but a DICOMDIR, .* give the folder"),
+        ("1.2.840.10008.5.1.4.1.1.481.3", "a DICOM image but a set of contours; give the series"),
+        ("1.2.840.10008.5.1.4.1.1.88.33", "a DICOM image but a report; give the series"),
+        ("1.2.840.10008.1.3.10", "a DICOM image but a DICOMDIR, .* give the folder"),
         ("1.2.840.10008.5.1.4.1.1.30", "a parametric map; convert it"),
         ("1.2.840.10008.5.1.4.1.1.2", "cannot read the header of"),
     ],
@@ -218,12 +218,12 @@ def test_a_folder_without_a_volume(tmp_path, scan):
         read_image(tmp_path)
     for file in tmp_path.iterdir():
         edit(file, PixelData=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.481.3")
-    with pytest.raises(ValueError, match="no DICOM image but a set of contours; give the"):
+    with pytest.raises(ValueError, match="a DICOM image but a set of contours; give the"):
         read_image(tmp_path)
 
 
 def test_mosaics(tmp_path, scan):
-    """Pictures of many slices each, one for a point in time: their places are not those."""
+    """Each picture shows many slices at one time; its position is not that of a slice."""
     write_series(tmp_path, scan, changes={"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]})
     with pytest.raises(ValueError, match="is of mosaics, .* convert it first"):
         read_image(tmp_path)
@@ -266,7 +266,7 @@ def test_a_slice_without_position(tmp_path, scan):
 
 
 def test_shifted_slices(tmp_path, scan):
-    """A corner beside the others' line; a lean of less than a degree is a word."""
+    """A corner beside the others' line; a lean of less than a degree only gives a warning."""
     write_series(tmp_path / "one", scan)
     file = sorted((tmp_path / "one").iterdir())[2]
     position = pydicom.dcmread(file).ImagePositionPatient
@@ -288,7 +288,7 @@ def test_axes_that_are_none(tmp_path, scan, axes):
 
 
 def test_rounded_axes(tmp_path, scan):
-    """Headers round; the image has the nearest rotation."""
+    """Headers hold rounded numbers; the image has the nearest rotation."""
     axes = [0.955, 0, -0.296, 0, 1, 0]
     write_series(tmp_path, scan, changes={"ImageOrientationPatient": axes})
     direction = np.reshape(read_image(tmp_path).GetDirection(), (3, 3))
@@ -301,7 +301,7 @@ def test_rounded_axes(tmp_path, scan):
     [(True, -2000, "-3024"), (True, 63536, "-3024"), (False, 63536, "62512"), (False, 0, "-1024")],
 )
 def test_padding(tmp_path, scan, signed, stored, padding):
-    """In values of the image, of either sign's notation."""
+    """Padding in values of the image, stated as a signed or an unsigned number."""
     changes = {"PixelRepresentation": int(signed)}
     write_series(tmp_path, scan, changes=changes)
     for file in tmp_path.iterdir():
@@ -315,7 +315,7 @@ def test_padding(tmp_path, scan, signed, stored, padding):
 
 
 def test_padding_range_and_slopes(tmp_path, scan):
-    """Of floating-point values; none is named where slices would have different ones."""
+    """Padding of floating-point values; none is stated if slices would have different ones."""
     values = sitk.Cast(scan, sitk.sitkFloat64) * 0.5
     for name, slopes in (("one", [0.5] * 7), ("many", [0.5, 0.25] * 3 + [0.5])):
         changes = {"PixelPaddingValue": 10, "PixelPaddingRangeLimit": 20}
@@ -337,7 +337,7 @@ def test_damaged_file(tmp_path, scan, index):
 
 @pytest.mark.parametrize("implicit", [False, True])
 def test_pixels_that_are_not_all_there(tmp_path, scan, implicit):
-    """The file is well formed, and GDCM would fill it up with what lies in memory."""
+    """The file is well formed, and GDCM would fill it with arbitrary memory."""
     write_series(tmp_path, scan)
     file = sorted(tmp_path.glob("*"))[3]
     data = pydicom.dcmread(file)

@@ -106,7 +106,7 @@ FRAMES = {
 @pytest.mark.parametrize("order", ["one after the other", "interleaved"])
 @pytest.mark.parametrize("kind", FRAMES)
 def test_volumes_of_one_file(tmp_path, scan, kind, order):
-    """Frame 2k or 7 + k is of the second volume; each has a slope of its own."""
+    """Frame 2k or 7 + k belongs to the second volume; each has its own slope."""
     second = (lambda n: n % 2) if order == "interleaved" else (lambda n: n // 7)
     slices = np.repeat(range(7), 2) if order == "interleaved" else np.tile(range(7), 2)
     data = multiframe(
@@ -176,7 +176,7 @@ def sagittal(scan):
 
 @pytest.mark.parametrize("frames", [True, False])
 def test_a_scout_within_the_series(tmp_path, scan, frames):
-    """It is left out, with a word; three slices of it are another volume."""
+    """A scout is left out with a warning; three slices of it are another volume."""
     for count, folder in ((1, tmp_path / "scout"), (3, tmp_path / "planes")):
         if frames:
             data = multiframe(scan)
@@ -255,5 +255,5 @@ def test_a_copy_of_a_multiframe_file(tmp_path, scan):
 
 def test_fewer_slices_than_stated(tmp_path, scan):
     write_series(tmp_path, scan, positions=range(6), changes={"ImagesInAcquisition": 7})
-    with pytest.warns(InputWarning, match="speak of 7 slices, 6 are there"):
+    with pytest.warns(InputWarning, match="state 7 slices, 6 are there"):
         read_image(tmp_path)

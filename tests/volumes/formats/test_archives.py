@@ -1,4 +1,4 @@
-"""ZIP archives of DICOM files: read as folders are, nothing of them left, none obeyed."""
+"""ZIP archives of DICOM files: read like folders, removed afterwards, and never trusted."""
 
 import os
 import pathlib
@@ -168,9 +168,9 @@ def test_unknown_compression(tmp_path):
     ("content", "message"),
     [
         (None, "cannot unpack .*a.zip: it is damaged"),
-        ({}, "a.zip is without DICOM files; expected an image"),
-        ({"notes.txt": b"nothing"}, "a.zip is without DICOM files"),
-        ({"s/scan.nii.gz": b"x"}, "without DICOM files; it holds s_scan.nii.gz: give that file"),
+        ({}, "a.zip holds no DICOM files; expected an image"),
+        ({"notes.txt": b"nothing"}, "a.zip holds no DICOM files"),
+        ({"s/scan.nii.gz": b"x"}, "holds no DICOM files; it holds s_scan.nii.gz: give that file"),
     ],
 )
 def test_archives_without_a_series(tmp_path, content, message):

@@ -6,7 +6,8 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
 from rcn_tf.volumes.formats.frame_choice import check_frame
-from rcn_tf.volumes.formats.images import read_displacement, read_image
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.formats.vector_images import read_displacement
 from tests.volumes.nifti_files import SIZE, VOXELS, write_nifti
 
 PLAIN = np.array([[2.0, 0, 0, -5], [0, 3, 0, -6], [0, 0, 4, 7]])
@@ -81,8 +82,10 @@ def test_no_orientation_in_4d(tmp_path):
 
 
 def test_memory_of_one_frame(tmp_path, monkeypatch):
-    """ITK reads a frame of a NIfTI file alone, of other formats all of them."""
-    monkeypatch.setattr("rcn_tf.volumes.formats.images.physical_memory", lambda: 2 * VOXELS.nbytes)
+    """ITK reads a single frame of a NIfTI file, but all frames of other formats."""
+    monkeypatch.setattr(
+        "rcn_tf.volumes.formats.checked_files.physical_memory", lambda: 2 * VOXELS.nbytes
+    )
     path = write_nifti(tmp_path / "a.nii", sform=PLAIN, frames=3)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read_image(path, frame=2)), VOXELS + 2)
     frames = [sitk.GetImageFromArray(VOXELS)] * 3

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
 from rcn_tf.volumes import read_image, write_image
-from rcn_tf.volumes.formats.images import read_displacement
+from rcn_tf.volumes.formats.vector_images import read_displacement
 from rcn_tf.volumes.label_ids import require_integers
 
 
@@ -57,7 +57,7 @@ def test_failed_write_leaves_nothing(tmp_path):
 def test_missing_and_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.nii"):
         read_image(tmp_path / "absent.nii")
-    with pytest.raises(ValueError, match="is without DICOM files; expected an image"):
+    with pytest.raises(ValueError, match="holds no DICOM files; expected an image"):
         read_image(tmp_path)
 
 

@@ -10,7 +10,8 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
 from rcn_tf.volumes.formats import minc
-from rcn_tf.volumes.formats.images import read_displacement, read_image
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.formats.vector_images import read_displacement
 from rcn_tf.volumes.geometry import Geometry
 from tests.volumes.minc_files import ORDER, START, STEP, write_minc1, write_minc2
 

@@ -1,4 +1,4 @@
-"""What becomes of each kind of NIfTI and Analyze header; nibabel or the bytes are the oracle."""
+"""Geometry of each kind of NIfTI and Analyze header; nibabel or the bytes are the oracle."""
 
 import gzip
 import itertools
@@ -9,7 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning
-from rcn_tf.volumes.formats.images import read_displacement, read_image
+from rcn_tf.volumes.formats.images import read_image
+from rcn_tf.volumes.formats.vector_images import read_displacement
 from tests.volumes.nifti_files import SIZE, VOXELS, write_nifti, write_pair
 
 nibabel = pytest.importorskip("nibabel")
@@ -72,7 +73,7 @@ def test_sound_headers_stay_as_itk_reads_them(tmp_path, order, flip, codes):
 
 
 def test_half_turns_are_no_contradiction(tmp_path):
-    """The quaternion of an LPS image is known to single precision's root only."""
+    """The quaternion of an LPS image is known only to the root of single precision."""
     affine = np.concatenate([turned(180 - 0.02, (0, 1)) @ np.diag([2, 3, 4]), PLAIN[:, 3:]], 1)
     qform, pixdim = quaternion_of(affine)
     path = write_nifti(tmp_path / "a.nii", sform=affine, qform=qform, pixdim=pixdim)
@@ -265,7 +266,7 @@ def test_voxel_sizes_that_the_sform_contradicts(tmp_path, sign):
 
 
 def test_negative_voxel_sizes(tmp_path):
-    """ITK mirrors such an axis even where there is a sform, which says all."""
+    """ITK mirrors such an axis even if there is a sform, which alone should decide."""
     path = write_nifti(tmp_path / "s.nii", sform=PLAIN, pixdim=(1, -2, 3, 4))
     np.testing.assert_allclose(corners(read_image(path)), by_affine(PLAIN), atol=1e-5)
     for fields in ({"qform": PLAIN_QFORM}, {}):

@@ -1,4 +1,4 @@
-"""Sound images under any name are read as under their right one; what is no image is named."""
+"""Sound images are read under any name; other files are refused by their kind."""
 
 import bz2
 import gzip
@@ -13,8 +13,10 @@ import SimpleITK as sitk
 
 from rcn_tf.errors import InputWarning, one_line, warn
 from rcn_tf.volumes.formats import opening
-from rcn_tf.volumes.formats.images import read_displacement, read_image, write_image
+from rcn_tf.volumes.formats.image_writing import write_image
+from rcn_tf.volumes.formats.images import read_image
 from rcn_tf.volumes.formats.opening import under_right_name
+from rcn_tf.volumes.formats.vector_images import read_displacement
 from tests import dicom_files
 
 nibabel = pytest.importorskip("nibabel")

@@ -1,4 +1,4 @@
-"""What is background, on phantoms whose background is known by construction."""
+"""Finding the background of phantoms, which is known by construction."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SHAPE = (24, 30, 27)
 
 
 def brain():
-    """A rounded organ of texture that fades into 0, float32, up to about 100."""
+    """A rounded organ with texture that fades into 0, float32, up to about 100."""
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in SHAPE], indexing="ij"))
     d, h, w = grid
     texture = 60 + 25 * np.sin(9 * d + 2) * np.cos(7 * h) + 15 * np.cos(8 * w - d)
@@ -73,7 +73,7 @@ def test_a_negative_with_a_background_in_the_middle_is_told_by_the_organs_surfac
     scored = np.where(organ, (brain() - values.mean()) / values.std(), 0).astype(np.float32)
     assert not find_background(scored).inverted
     assert find_background(-scored).inverted
-    # A bright surface beside a dark one (fluid and bone in T2) is no sign of a negative.
+    # A bright surface beside a dark one (fluid and bone in T2) does not show a negative image.
     bright_rim = np.where(ndimage.binary_erosion(organ), scored, 2.5)
     bright_rim[: SHAPE[0] // 2] = scored[: SHAPE[0] // 2]
     assert not find_background(np.where(organ, bright_rim, 0)).inverted
@@ -96,7 +96,7 @@ def test_padding_in_the_corners_is_not_the_background(make, value):
 @pytest.mark.parametrize("low", [-1000, -200, 0])
 @pytest.mark.parametrize("padded", [False, True])
 def test_a_body_without_noise_is_not_its_background(low, padded):
-    """Phantoms and clipped CT: the body's own constant is no second background."""
+    """Phantoms and clipped CT: the body's own constant is not a second background."""
     d, h, w = np.meshgrid(*[np.linspace(-1, 1, n) for n in (20, 36, 40)], indexing="ij")
     body, liver = (w / 0.62) ** 2 + (h / 0.45) ** 2 < 1, d**2 + h**2 + (w + 0.2) ** 2 < 0.1
     array = np.select([liver, body], [110.0, 40.0], low)
@@ -189,7 +189,7 @@ def test_declared_padding_is_honoured():
     image.SetMetaData("PixelPaddingValue", "30")
     _, background, _ = standard_image(image)
     assert background.value == 30
-    # Where tissue has the value too, and no region does, the declaration is not believed.
+    # The declaration is ignored if tissue has the value but no region does.
     image = sitk.GetImageFromArray(np.rint(head()).astype(np.int16))
     image.SetMetaData("PixelPaddingValue", "60")
     standard, background, _ = standard_image(image)

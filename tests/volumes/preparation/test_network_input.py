@@ -83,7 +83,7 @@ def test_given_box_and_mask():
     mask = Grid.from_image(image).to_image(array)
     prepared = prepare_volume(image, SHAPE, mask=mask, margin=0)
     np.testing.assert_array_equal(prepared.box, [[6, 12], [8, 20], [10, 25]])
-    # The mask may be stored in another orientation than it is used in.
+    # The mask may be stored in another orientation than the image.
     turned = prepare_volume(
         sitk.DICOMOrient(image, "RAS"), SHAPE, mask=sitk.DICOMOrient(mask, "RAS"), margin=0
     )
@@ -108,7 +108,7 @@ def test_intensities_are_clipped_at_percentiles(rng):
     array = rng.normal(100, 10, (20, 20, 20)).astype(np.float32)
     whole = [[0, 20]] * 3
     prepared = prepare_volume(sitk.GetImageFromArray(array), (20, 20, 20), box=whole)
-    low, high = np.percentile(array, (0.5, 99.5))  # nothing of it is background
+    low, high = np.percentile(array, (0.5, 99.5))  # none of it is background
     np.testing.assert_allclose(
         prepared.array, np.clip((array - low) / (high - low), 0, 1), atol=1e-5
     )
@@ -192,7 +192,7 @@ def as_image(array):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_volumes_do_not_depend_on_grey_values_nor_background(change):
-    """To rounding, also where the volume is an organ that fades into a background of 0."""
+    """Equal up to rounding, also for an organ that fades into a background of 0."""
     plain = prepare_volume(as_image(brain()), SHAPE)
     changed = prepare_volume(as_image(CHANGES[change](brain())), SHAPE)
     np.testing.assert_allclose(changed.box, plain.box, atol=1e-9)
@@ -240,7 +240,7 @@ def test_an_image_without_background_is_whole_and_its_negative_its_complement():
 
 
 def test_a_window_keeps_grey_values_absolute():
-    """Of a negated CT the values are still Hounsfield units; padding is dark whatever its value."""
+    """A negated CT's values are still Hounsfield units; padding is dark whatever its value."""
     array = np.where(outside_circle(head()), 32767, -head())
     prepared = prepare_volume(
         as_image(array), SHAPE, window=(-100, 0), box=[[0, n] for n in array.shape]

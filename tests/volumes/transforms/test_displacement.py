@@ -5,7 +5,8 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.volumes import Grid
-from rcn_tf.volumes.transforms.displacement import DisplacementField, Status
+from rcn_tf.volumes.transforms.displacement import DisplacementField
+from rcn_tf.volumes.transforms.inversion import Status
 from tests.volumes.preparation.test_network_input import blob
 from tests.volumes.test_warping import turned_copy
 

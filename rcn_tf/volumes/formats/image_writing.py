@@ -1,0 +1,80 @@
+"""Writing of 3D images: whole or not at all, with one clear line for what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator
+
+import SimpleITK as sitk
+
+from rcn_tf.files.plain_names import plain_name
+from rcn_tf.files.whole_files import replacing
+from rcn_tf.volumes.formats.itk_errors import itk_reason
+from rcn_tf.volumes.formats.itk_warnings import without_itk_warnings
+
+WRITTEN_FORMATS = (".nii.gz", ".nii", ".mha", ".nrrd")
+"""Formats that are written: each is one file with the whole geometry."""
+
+_BLOCK = 1 << 20
+
+
+def write_image(image: sitk.Image, path: str | pathlib.Path) -> None:
+    """Writes an image atomically: under a temporary name beside `path`, then renamed.
+
+    Args: image: SimpleITK.Image; path: file to write, in one of `WRITTEN_FORMATS`.
+    Raises:
+        ValueError: if it has another suffix, or cannot be written.
+        OSError: if the folder does not exist or cannot be written.
+    """
+    write_images([(image, path)])
+
+
+def write_images(images: Iterable[tuple[sitk.Image, str | pathlib.Path]]) -> None:
+    """Writes several images, all or none: they are renamed once the last is written.
+
+    Args: images: list of (SimpleITK.Image, path), as of `write_image`.
+    Raises: as `write_image`.
+    """
+    for _, path in images:
+        check_written_format(path)
+    with contextlib.ExitStack() as stack:
+        for image, path in images:
+            _write(image, pathlib.Path(path), stack.enter_context(replacing(path)))
+
+
+def check_written_format(path: str | pathlib.Path) -> None:
+    """Raises: ValueError, FileNotFoundError: no image can be written there."""
+    path = pathlib.Path(path)
+    if not path.name.lower().endswith(WRITTEN_FORMATS):
+        raise ValueError(f"cannot write {path}: expected {', '.join(WRITTEN_FORMATS)}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder: {path.parent}")
+
+
+def _write(image, path, temporary):
+    with naming_failed_writes(path), plain_name(temporary) as name:
+        sitk.WriteImage(image, str(name), useCompression=True)
+
+
+@contextlib.contextmanager
+def naming_failed_writes(path: pathlib.Path) -> Iterator[None]:
+    """Turns errors of ITK while it writes a file into a ValueError of one line.
+
+    The free space is checked afterwards, because ITK truncates NIfTI files without an error.
+
+    Args: path: file that the user asked for. The temporary file must still exist at the end.
+    """
+    try:
+        with without_itk_warnings():
+            yield
+    except RuntimeError as error:
+        _require_space(path, error)
+        raise ValueError(f"cannot write {path}: {itk_reason(error)}") from error
+    _require_space(path)
+
+
+def _require_space(path, error=None):
+    if shutil.disk_usage(path.parent).free < _BLOCK:
+        raise ValueError(f"cannot write {path}: no space left on the disk") from error
