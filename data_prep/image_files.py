@@ -18,12 +18,13 @@ from data_prep import batch, stripping
 from data_prep.config_files import check_outputs
 from data_prep.config_plan import plan_config
 from data_prep.landmarks import read_landmarks, read_voxel_landmarks
-from data_prep.packs import check_new_id, to_uint8
+from data_prep.packs import check_new_id
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import HASH_LENGTH, ScanFiles, content_hash, stem
 from data_prep.scan_names import name_scans
 from data_prep.source_scan import grid_attributes, read_scan
 from data_prep.subjects import joined, subjects_of
+from rcn_tf.data.grey_values import to_grey
 from rcn_tf.errors import warn
 from rcn_tf.volumes.label_ids import look_like_grey_values
 from rcn_tf.volumes.preparation.network_input import prepare_labels, prepare_volume
@@ -94,7 +95,7 @@ class ImageRecipe:
             notes.insert(0, f"stripped by {self.strip}")
         if notes:
             attributes["note"] = "; ".join(notes)
-        return PreparedScan(to_uint8(prepared.array), segmentation, points, attributes)
+        return PreparedScan(to_grey(prepared.array), segmentation, points, attributes)
 
 
 def build_pack(

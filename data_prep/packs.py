@@ -126,16 +126,6 @@ def check_new_id(scan_id):
         )
 
 
-def to_uint8(array):
-    """Converts intensities in [0, 1] to uint8 0..255 (rounded, clipped).
-
-    Raises: ValueError: if a value is NaN or infinite.
-    """
-    if not np.isfinite(array).all():
-        raise ValueError("The image holds NaN or infinity.")
-    return np.clip(np.rint(np.asarray(array, np.float32) * 255), 0, 255).astype(np.uint8)
-
-
 class _Output:
     """File for HDF5 to write to that reports a full disk as an OSError.
 

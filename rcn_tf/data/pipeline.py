@@ -25,6 +25,7 @@ import custom_ops
 from rcn_tf import discrete_warps, fields
 from rcn_tf.data.augmentation import batch_flow
 from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.grey_values import to_intensities
 from rcn_tf.data.identity import training_identity
 from rcn_tf.data.pairs import TrainingOrder, scheme_pairs
 from rcn_tf.data.reference_flows import ReferenceFlows
@@ -238,7 +239,7 @@ def _call(read, arguments, specs):
 
 
 def _as_float(batch):
-    images = {key: tf.cast(batch[key], tf.float32) / 255 for key in ("fixed", "moving")}
+    images = {key: to_intensities(batch[key]) for key in ("fixed", "moving")}
     return {**batch, **images}
 
 

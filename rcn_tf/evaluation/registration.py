@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from rcn_tf.data.grey_values import to_intensities
 from rcn_tf.models.output import RegistrationOutput
 from rcn_tf.models.output_check import check_finite, check_output
 
@@ -94,4 +95,4 @@ class Registration:
 
 
 def _network_image(volume):
-    return volume[None, ..., None].astype(np.float32) / 255
+    return to_intensities(volume[None, ..., None])

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from data_prep.packs import PackWriter, to_uint8
+from data_prep.packs import PackWriter
 from rcn_tf.data.packs import PackReader
 from rcn_tf.volumes.grids import Grid
 
@@ -154,10 +154,3 @@ def test_full_disk_is_an_oserror_and_keeps_the_old_pack(tmp_path, volume):
     with PackReader(path) as reader:
         assert reader.ids() == ["old"]
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_to_uint8():
-    values = np.array([-0.1, 0, 0.5, 1.0, 1.2, 127.4 / 255])
-    np.testing.assert_array_equal(to_uint8(values), [0, 0, 128, 255, 255, 127])
-    with pytest.raises(ValueError, match="NaN"):
-        to_uint8(np.array([np.nan]))
