@@ -44,6 +44,21 @@ class Scan:
         arrays = (self.volume, self.segmentation, self.points)
         return sum(array.nbytes for array in arrays if array is not None)
 
+    @property
+    def spacing(self):
+        """mm per axis of `volume`, [R] float64; None where the pack does not state it.
+
+        The attribute has ITK's order (x, y, z). Planes that this project wrote have the three
+        numbers of their volume of one plane, whose attribute `shape` says which axis is across.
+        """
+        if "spacing" not in self.attributes:
+            return None
+        spacing = np.asarray(self.attributes["spacing"], float)[::-1]
+        if len(spacing) > self.volume.ndim:
+            shape = tuple(self.attributes.get("shape", (1, *self.volume.shape)))
+            spacing = np.delete(spacing, shape.index(1))
+        return spacing
+
 
 class PackReader:
     """An open pack. Reads are serialised by a lock, so threads may share one reader.

@@ -132,10 +132,9 @@ class TrainingData:
         return np.pad(points, [(0, self.landmarks - len(points)), (0, 0)], constant_values=-1)
 
     def _spacing(self, scan):
-        """mm per voxel along each array axis; packs store ITK's order (x, y, z)."""
-        rank = len(self.volume_shape)
-        spacing = scan.attributes.get("spacing", np.ones(rank))
-        return np.asarray(spacing, np.float32)[:rank][::-1].copy()
+        """mm per voxel along each array axis, 1 where the pack does not state it."""
+        spacing = np.ones(len(self.volume_shape)) if scan.spacing is None else scan.spacing
+        return spacing.astype(np.float32)
 
     def _specs(self):
         shape, rank = self.volume_shape, len(self.volume_shape)

@@ -345,9 +345,9 @@ FAULTS = (
     ),
     Fault(
         "evaluation: spacing in the order x, y, z",
-        "rcn_tf/evaluation/scores.py",
-        "np.asarray(spacing, float)[::-1]",
-        "np.asarray(spacing, float)",
+        "rcn_tf/data/packs.py",
+        'np.asarray(self.attributes["spacing"], float)[::-1]',
+        'np.asarray(self.attributes["spacing"], float)',
         EVALUATION,
     ),
     Fault(
