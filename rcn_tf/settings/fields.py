@@ -79,9 +79,15 @@ def nearest_key(key, known, otherwise=None):
 def build(cls, values):
     """Nested dataclasses from nested mappings; what is left out keeps its default.
 
-    Raises: ValueError: `check_keys`, or what the dataclasses raise.
+    Raises:
+        KeyError: a key without default is missing.
+        ValueError: `check_keys`, or what the dataclasses raise.
     """
     check_keys(cls, values)
+    for field in dataclasses.fields(cls):
+        defaults = (field.default, field.default_factory)
+        if defaults == (dataclasses.MISSING,) * 2 and field.name not in values:
+            raise KeyError(f"key `{field.name}` is missing.")
     return _build(cls, values)
 
 
@@ -141,6 +147,8 @@ def converted(value, hint, name):
 def _as(value, option):
     """(Whether `value` fits one type, the value as that type)."""
     kind = typing.get_origin(option) or option
+    if kind is typing.Any:
+        return True, read_only(value)
     if kind is typing.Literal:
         return isinstance(value, str) and value in typing.get_args(option), value
     if kind is float and type(value) is int and abs(value) < 2**1000:

@@ -62,7 +62,11 @@ def test_checksum_reveals_a_changed_volume(tmp_path, volume):
         ({"scan_id": ""}, "scan id must be printable names .* got ''"),
         ({"scan_id": "a"}, "'a' occurs twice"),
         ({"volume": np.zeros(SHAPE)}, r"`volume` of 'b' must be uint8 .* got float64 \(6, 5, 4\)"),
-        ({"volume": np.zeros((4, 4), np.uint8)}, r"got uint8 \(4, 4\)"),
+        ({"volume": np.zeros(4, np.uint8)}, r"got uint8 \(4,\)"),
+        (
+            {"volume": np.zeros((4, 5), np.uint8), "points": np.ones((2, 3))},
+            r"`points` of 'b' must have shape \(n, 2\); got \(2, 3\)",
+        ),
         ({"segmentation": np.zeros((1, 1, 1), int)}, r"`segmentation` of 'b' .* \(6, 5, 4\)"),
         ({"segmentation": np.zeros(SHAPE)}, "must be integers"),
         ({"segmentation": np.full(SHAPE, 70000)}, r"ids 0\.\.65535; got 70000"),
