@@ -13,8 +13,9 @@ from rcn_tf.settings.fields import converted, plain
 
 
 def read_exclude_list(path):
-    """Entries of an exclude list: a text file with one scan id or pattern a line; # begins a
-    comment at a line's beginning and after a space.
+    """Entries of an exclude list, a text file with one scan id or pattern per line.
+
+    A # at the beginning of a line or after a space begins a comment.
 
     Raises: FileNotFoundError: no such file. ValueError: it is not text.
     """
@@ -31,7 +32,7 @@ def read_exclude_list(path):
 
 
 def is_in_pairs(paired, subset):
-    """Whether a config's `paired` (a bool, or names of subsets) holds for a subset."""
+    """Whether a subset is paired. Args: paired: a config's, a bool or names of subsets."""
     return paired if isinstance(paired, bool) else subset in paired
 
 
@@ -96,7 +97,7 @@ class ConfigChecker:
         return scans
 
     def remaining(self, name, scans, excluded, paired):
-        """Scans of a subset without the excluded ones, and without what they are paired with."""
+        """Scans of a subset without the excluded scans and their partners in pairs."""
         left_out = set(excluded)
         size = 2 if is_in_pairs(paired, name) else 1
         groups = [scans[k : k + size] for k in range(0, len(scans), size)]
@@ -106,7 +107,7 @@ class ConfigChecker:
         return tuple(scan for group in kept for scan in group)
 
     def paired(self, value, others):
-        """True, False or the names of the subsets that are, `others` among them."""
+        """True, False or the names of the paired subsets, including `others`."""
         if isinstance(value, bool):
             return value or tuple(others) or False
         names = [self._typed("paired, each entry", name, str) for name in value]
@@ -132,7 +133,7 @@ class ConfigChecker:
         return dict(value)
 
     def exclude_is_of_use(self, known, cannot_be_told):
-        """A mistyped id would let the very scan through that it should keep out.
+        """Refuses unknown ids: a mistyped id would let in the scan that it should keep out.
 
         Args: known: scan ids; cannot_be_told: whether an id may be of a subset without pack.
         """

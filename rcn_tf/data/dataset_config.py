@@ -19,12 +19,12 @@ all pairs of the scheme's subsets are used.
 
 Two keys are this project's own:
 
-    "exclude": ["lits/32", ...] or "exclude.txt"    scans that no subset has, although listed
+    "exclude": ["lits/32", ...] or "exclude.txt"    scans to leave out of all subsets
     "expected": {"train": 1025}                     how many scans a complete subset lists
 
-Of a pair both scans are left out. Subsets and `exclude` may hold patterns
-(`rcn_tf.data.scan_patterns`): "sliver/{1..20}" or, looked up in the pack, "adhd/*". What is wrong
-with a subset's packs is an error for those who ask for that subset only.
+If one scan of a pair is excluded, both are left out. Subsets and `exclude` may hold patterns
+(`rcn_tf.data.scan_patterns`): "sliver/{1..20}" or, looked up in the pack, "adhd/*". A fault in
+a subset's packs is raised only when that subset is asked for.
 """
 
 import dataclasses
@@ -42,10 +42,10 @@ class DatasetConfig:
 
     files: {alias: path}; image_size: (D, H, W) or (H, W); image_type: see `DatasetFile`;
     schemes: {name: {subset: share}}; subsets: {name: (scan id, ...)}; atlas: scan id or None;
-    paired: bool, or the names of the subsets that are; structures: {name: label id} or None
+    paired: bool, or the names of the paired subsets; structures: {name: label id} or None
     (`segmentation_class_value`); excluded: (scan id, ...), already left out of the subsets;
     left_out: {subset: how many scans it lost by that}; expected: {subset: count};
-    unavailable: {subset: why its scans cannot be told}, an exception each.
+    unavailable: {subset: exception that says why its scans are not known}.
     """
 
     path: pathlib.Path

@@ -8,7 +8,7 @@ from rcn_tf.errors import warn
 
 
 class ScanStore:
-    """Reads scans by id; the most recently used stay in memory as stored (uint8).
+    """Reads scans by id; the most recently used ones stay in memory as stored (uint8).
 
     Threads may share a store. Close it, or use it as a context manager.
 
@@ -45,7 +45,7 @@ class ScanStore:
             self._size = 0
 
     def read(self, scan_id, annotations=None):
-        """A scan. A scan in memory that has its annotations serves calls without them, too.
+        """A scan. A scan that is in memory with its annotations also serves calls that need none.
 
         Args:
             scan_id: "alias/id".
@@ -82,8 +82,8 @@ class ScanStore:
         """Checks, before any work, that all scans can be used.
 
         Every volume must exist as uint8 of the config's `image_size` with more than one
-        intensity; segmentations and landmarks must fit (`PackReader.read`). A volume that is
-        not the one whose checksum the pack states is warned of.
+        intensity; segmentations and landmarks must fit (`PackReader.read`). A volume that
+        does not have the checksum that the pack states causes a warning.
 
         Args: scan_ids: what to check. annotations: as of `read`.
         Returns: {scan id: SHA-256 of its volume}.

@@ -35,7 +35,7 @@ class Registration:
         model: (fixed, moving, training, **options) -> RegistrationOutput.
         options: call options of the model.
         last_only: give the last stage alone.
-        device: TensorFlow's name of it; None for the one that it chooses.
+        device: TensorFlow's name of the device; None lets TensorFlow choose.
         refiner: (output, fixed, moving) -> RegistrationOutput with one more stage
             (`rcn_tf.registration.refinement`), run after the model, or None.
     """
@@ -55,7 +55,7 @@ class Registration:
             with tf.device(device):
                 out = model(fixed, moving, training=False, **(options or {}))
             if not isinstance(out, RegistrationOutput):
-                return out  # is refused below
+                return out  # `check_output` refuses it
             kept = out.stages[-1:] if last_only else out.stages
             return RegistrationOutput(out.flow, out.warped, kept, moving)
 

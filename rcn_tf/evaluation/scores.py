@@ -15,7 +15,7 @@ from rcn_tf.metrics import surface
 
 
 class PairScores:
-    """Metrics of one pair under any flow; what does not depend on the flow is kept.
+    """Metrics of one pair under any flow; what does not depend on the flow is computed once.
 
     Args: as of `rcn_tf.evaluation.evaluate`. Scans may have the attribute `alignment` ([R, R], the
         linear part of the map from their voxels to an original's): distances are then those

@@ -79,8 +79,8 @@ class Validation:
 
     Args: store: ScanStore. pairs: [(fixed id, moving id)]. options: call options of the model.
 
-    identity: what tells these pairs and their annotations from others, by content. title: what
-    the measurement is called. warning: what is to be said of the pairs, or None.
+    identity: hash of the pairs' images and annotations. title: what the measurement is called.
+    warning: a sentence about the pairs for the user, or None.
     """
 
     identity = None
@@ -122,7 +122,7 @@ class Validation:
         pairs = [[volumes[scan] + annotations[scan] for scan in pair] for pair in self._pairs]
         config = self._store.config
         others = dict(self._options)
-        repeats = others.pop("n_repeats", 1)  # which earlier versions told
+        repeats = others.pop("n_repeats", 1)  # as earlier versions hashed it
         chosen = {name: value for name, value in sorted(others.items()) if value}
         told = [pairs, config.structures, config.image_type, repeats, *([chosen] if chosen else [])]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
