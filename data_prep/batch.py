@@ -124,8 +124,8 @@ def _outcomes(scans, recipe, parts, workers):
 def _in_processes(jobs, workers):
     """Outcomes from worker processes. A scan that kills its worker becomes a failure.
 
-    When a worker dies, any of the scans in work may be the reason. They are tried again one
-    at a time; the one that kills a worker that has nothing else to do is it.
+    When a worker dies, any of the scans in progress may be the cause. They are tried again one
+    at a time, so that the scan whose worker dies then is the cause.
     """
     pending = {scan.id: (scan, *rest) for scan, *rest in jobs}
     alone = False
@@ -159,7 +159,7 @@ def _in_pool(jobs, workers):
 
 
 def _prepare(scan, recipe, part, wanted):
-    """Makes one scan's part; what can go wrong with a scan becomes an Outcome."""
+    """Makes one scan's part; an error with the scan becomes an Outcome."""
     timer = StepTimer()
     try:
         with _input_warnings() as said:
@@ -212,7 +212,7 @@ def _stop_where_needed(outcome, required):
 
 
 class DiskFullError(OSError):
-    """The disk is full; says so in words alone."""
+    """The disk is full; the message has no error number."""
 
     def __str__(self):
         return self.strerror
@@ -224,7 +224,7 @@ def _disk_full(what):
 
 
 def _reason(error):
-    """One line on what went wrong, without the number of the system's error."""
+    """One line that says what went wrong, without the number of the system's error."""
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return "no space left on the disk"
     if isinstance(error, OSError) and error.strerror and error.filename is None:

@@ -25,10 +25,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep import batch, freesurfer, random_renderings, synthesis
-from data_prep.packs import to_uint8
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles
 from data_prep.source_scan import grid_attributes
+from rcn_tf.data.grey_values import to_grey
 from rcn_tf.files.json_files import write_json
 from rcn_tf.running import run_command
 from rcn_tf.volumes.formats.images import read_image
@@ -98,7 +98,7 @@ class StudyRecipe:
                 segmentation = freesurfer.evaluated_structures(segmentation)
         source = files.image or files.labels
         attributes = {**grid_attributes(prepared, source), "rendering": int(number)}
-        return PreparedScan(to_uint8(prepared.array), segmentation, None, attributes)
+        return PreparedScan(to_grey(prepared.array), segmentation, None, attributes)
 
 
 def build(data, out, *, shape, renderings, seed=0, workers=2, progress=None):

@@ -1,4 +1,4 @@
-"""What of a dataset config is there: counts, missing scans, damaged ones."""
+"""Compares a dataset config with its packs: counts, missing scans, damaged scans."""
 
 import contextlib
 import dataclasses
@@ -13,7 +13,7 @@ class SubsetReport:
     """A subset. listed: scans the config names, without excluded ones; excluded: how many;
     expected: how many there should be of both, or None; present: of those listed, in the packs;
     segmentations, landmarks: of those present, with them; missing: ids; damaged: {id: what is
-    wrong}; problem: why its scans cannot be told, or None.
+    wrong}; problem: why its scans are not known, or None.
     """
 
     name: str
@@ -29,7 +29,7 @@ class SubsetReport:
 
     @property
     def complete(self):
-        """Whether all is there and sound."""
+        """Whether every scan is there and undamaged."""
         enough = self.expected is None or self.listed + self.excluded >= self.expected
         return enough and not (self.problem or self.missing or self.damaged)
 
@@ -47,7 +47,7 @@ class ConfigReport:
 
     @property
     def complete(self):
-        """Whether training and evaluation would find all they need."""
+        """Whether training and evaluation will find all the data they need."""
         return all(subset.complete for subset in self.subsets) and self.atlas is None
 
 
@@ -114,7 +114,7 @@ class _Looker:
         self._seen = {}
 
     def __call__(self, scan_id):
-        """A scan's contents and None, or None and the error: a KeyError if it is not there."""
+        """(contents, None) of a scan, or (None, error): a KeyError if the scan is not there."""
         if scan_id not in self._seen:
             try:
                 self._seen[scan_id] = self._contents(scan_id), None

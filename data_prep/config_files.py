@@ -7,7 +7,7 @@ from data_prep.scan_files import PATTERN_CHARACTERS
 from rcn_tf.files.json_files import read_json
 
 MASK = 255
-"""The only id of a segmentation in the manner of the original's livers."""
+"""The only label of a segmentation in the form of the original's livers."""
 
 
 def relative(file, folder):
@@ -16,7 +16,7 @@ def relative(file, folder):
 
 
 def make_folder(path):
-    """Makes a folder for results, and those above it, where it is not there.
+    """Makes a folder for results, and those above it, if it does not exist.
 
     Raises: ValueError: there is a file of that name. OSError: it cannot be made.
     """

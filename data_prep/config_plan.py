@@ -1,7 +1,7 @@
 """The dataset config of a pack (the format is described in `rcn_tf.data.dataset_config`).
 
-It is planned before any scan is prepared, when what cannot be written is cheap to refuse, and
-written when the pack is done. Subsets and schemes are the user's: an older config of the same
+It is planned before any scan is prepared, so that faults are found early, and written when the
+pack is done. Subsets and schemes are the user's: an older config of the same
 pack is brought up to date (`data_prep.config_update`), never replaced.
 """
 
@@ -85,7 +85,7 @@ class ConfigPlan:
         return [f"{self.path}: {remark}" for remark in remarks]
 
     def has_subset(self, name):
-        """Whether the config has a subset of that name, or is made anew."""
+        """Whether the config has a subset of that name, or is a new one."""
         return self.older is None or name in self.older["subsets"]
 
     def _new(self, ids, held, subset):
@@ -127,7 +127,7 @@ class ConfigPlan:
 def plan_config(
     path, pack, subjects, *, hold_out=None, atlas=None, usual_atlas=None, keep_others=False
 ):
-    """Reads what is there and checks what is asked for.
+    """Reads an older config, if there is one, and checks the arguments against it.
 
     Args:
         path: JSON to write. pack: that will be made. subjects: {id: subject} of its scans.

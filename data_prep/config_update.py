@@ -1,10 +1,10 @@
-"""Brings a dataset config up to date with a pack that was made again.
+"""Updates a dataset config after its pack was made again.
 
 Subsets, schemes, `exclude`, `expected`, the structures and the image type are the user's and
 stay; what follows from the pack (its place, the volumes' shape) and the options of the run
-(atlas, pairs) is set. Scans that are gone are taken out. A scan that is new joins the subset
-that has its subject, else the one that scheme 1 trains on; a scan that the pack had before and
-no subset lists was taken out by hand and stays out. Every change is said.
+(atlas, pairs) is set. Scans that are no longer in the pack are removed. A scan that is new joins
+the subset that has its subject, or else the one that scheme 1 trains on. A scan that the pack had
+before and no subset lists was taken out by hand and stays out. Every change is reported.
 """
 
 import copy
@@ -77,7 +77,7 @@ def _remove_subset(config, name):
 
 
 def _train_on_new(config):
-    """Makes an empty subset for the scans to come, where scheme 1 has lost all of its own."""
+    """Makes an empty subset for new scans if scheme 1 has lost all of its subsets."""
     config["subsets"].setdefault(_EVERYTHING, [])
     config["schemes"]["1"] = {_EVERYTHING: 1.0}
     config["schemes"].setdefault("2", {_EVERYTHING: 1.0})
@@ -101,7 +101,7 @@ def _add_new(config, entries, known, subjects, remarks):
 
 
 def _home(config, entries, entry, subjects, used):
-    """The subset for a new scan: that of its subject if that is one, else the training subset."""
+    """The subset for a new scan: that of its subject if there is one, else the training subset."""
     subject = subjects.get(entry)
     same = {one for one in entries if one != entry and subjects.get(one) == subject}
     homes = [name for name in config["subsets"] if name in used]
@@ -110,7 +110,7 @@ def _home(config, entries, entry, subjects, used):
 
 
 def _hold_out(config, entries, held_out, remarks):
-    """Moves scans out of the subsets that are trained on, unless some are held out already."""
+    """Moves scans out of the training subsets, unless some scans are held out already."""
     train = _training_subsets(config)
     trained = _scans_of(config, entries, train)
     split = _scans_of(config, entries, config["schemes"].get("2", ())) - trained

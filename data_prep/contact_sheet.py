@@ -63,26 +63,34 @@ def write_contact_sheets(config, out):
 
 
 def tile(scan):
-    """Median slices side by side.
+    """Median slices side by side; a plane alone.
 
     Args: scan: rcn_tf.data.packs.Scan, array axes inferior-superior, anterior-posterior,
         right-left.
     Returns: uint8 [h, w, 3].
     """
+    if scan.volume.ndim == 2:
+        return _picture(scan.volume, scan.segmentation)
     pictures = []
     for axis, flips in ((0, ()), (1, (0,)), (2, (0,))):
         index = scan.volume.shape[axis] // 2
-        plane = np.take(scan.volume, index, axis)
-        picture = np.repeat(plane[..., None], 3, axis=-1)
-        if scan.segmentation is not None:
-            outline = _outline(np.take(scan.segmentation, index, axis))
-            picture[outline] = picture[outline] // 2 + OUTLINE // 2
-        pictures.append(np.flip(picture, flips) if flips else picture)
+        arrays = (scan.volume, scan.segmentation)
+        planes = (None if array is None else np.take(array, index, axis) for array in arrays)
+        pictures.append(np.flip(_picture(*planes), flips))
     height = max(picture.shape[0] for picture in pictures)
     padded = [
         np.pad(picture, ((0, height - picture.shape[0]), (0, 2), (0, 0))) for picture in pictures
     ]
     return np.concatenate(padded, axis=1)
+
+
+def _picture(plane, labels):
+    """A plane in grey, the outlines of its labels in colour; uint8 [h, w, 3]."""
+    picture = np.repeat(plane[..., None], 3, axis=-1)
+    if labels is not None:
+        outline = _outline(labels)
+        picture[outline] = picture[outline] // 2 + OUTLINE // 2
+    return picture
 
 
 def _outline(labels):

@@ -12,7 +12,7 @@ COLUMNS = ("x0", "x1", "y0", "y1", "z0", "z1")
 def parse_box(numbers, where):
     """Box ((x0, x1), (y0, y1), (z0, z1)) from six numbers or their texts.
 
-    Raises: ValueError: naming `where`, if they are no box.
+    Raises: ValueError: naming `where`, if the numbers form no box.
     """
     try:
         x0, x1, y0, y1, z0, z1 = map(float, numbers)

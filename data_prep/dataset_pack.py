@@ -15,7 +15,7 @@ from data_prep.scan_files import HASH_LENGTH, content_hash
 
 @dataclasses.dataclass(frozen=True)
 class Overrides:
-    """What a person corrects by hand.
+    """Corrections that a person makes by hand.
 
     boxes: {scan id: ((x0, x1), (y0, y1), (z0, z1))}, LPS, mm. masks: {scan id: path}.
     series: which one, for DICOM folders that hold several. only: ids to prepare, or None.
@@ -48,7 +48,7 @@ def find_scans(dataset, folder, overrides):
 
     Returns: tuple: list of ScanFiles; list of paths that are not used (`Dataset.find`).
     Raises:
-        ValueError: a box that is none, or a header that cannot be read (with hash_ids).
+        ValueError: a box that is not valid, or a header that cannot be read (with hash_ids).
         KeyError: an override for a scan that is not there.
         FileNotFoundError: no folder, no scan, no such mask.
     """

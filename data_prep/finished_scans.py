@@ -1,9 +1,9 @@
-"""Finished scans of a pack that is being made, each a pack of its own in a hidden folder.
+"""Keeps the finished scans of a pack in progress, each as its own pack in a hidden folder.
 
 The folder lies beside the pack and outlives a run that is interrupted. A scan in it, or in an
 older version of the pack, is finished if its fingerprint (files, recipe and version of this
 package) and its checksums are right. When all scans are there they are merged into the pack,
-which appears under its name in one step, and the folder goes.
+which appears under its name in one step, and the folder is removed.
 """
 
 import contextlib
@@ -62,11 +62,11 @@ class Parts:
         self._stack.close()
 
     def path(self, scan_id):
-        """Where a scan's part goes: a hash, for ids may hold what a file name must not."""
+        """Path of a scan's part; its name is a hash, as file names cannot hold every id."""
         return self._folder / f"{hashlib.sha256(scan_id.encode()).hexdigest()[:24]}.h5"
 
     def finished(self, scan_id, wanted):
-        """Outcome of a finished scan; None if it is not there, stale or damaged.
+        """Outcome of a finished scan; None if it is missing, out of date or damaged.
 
         Args: wanted: its fingerprint.
         """
@@ -143,7 +143,7 @@ class Parts:
 
 
 def fingerprint(scan, recipe):
-    """What changes when a scan's files, its recipe or this package's version do.
+    """A hash of a scan's files, its recipe and this package's version.
 
     Raises: FileNotFoundError: naming the file that is not there.
     """

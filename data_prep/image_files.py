@@ -18,13 +18,15 @@ from data_prep import batch, stripping
 from data_prep.config_files import check_outputs
 from data_prep.config_plan import plan_config
 from data_prep.landmarks import read_landmarks, read_voxel_landmarks
-from data_prep.packs import check_new_id, to_uint8
+from data_prep.packs import check_new_id
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import HASH_LENGTH, ScanFiles, content_hash, stem
 from data_prep.scan_names import name_scans
 from data_prep.source_scan import grid_attributes, read_scan
 from data_prep.subjects import joined, subjects_of
+from rcn_tf.data.grey_values import to_grey
 from rcn_tf.errors import warn
+from rcn_tf.registration.plane import grid_shape, thin_axis
 from rcn_tf.volumes.label_ids import look_like_grey_values
 from rcn_tf.volumes.preparation.network_input import prepare_labels, prepare_volume
 from rcn_tf.wording import counted
@@ -34,7 +36,9 @@ from rcn_tf.wording import counted
 class ImageRecipe:
     """From image files to a prepared scan, in the manner of `rcn register`.
 
-    shape: (D, H, W) of the grid. window: intensities (low, high) that become 0 and 255; None
+    shape: (D, H, W) of the grid, or (H, W): scans are then single slices, which become planes whose
+    attributes are those of their volume of one plane. window: intensities (low, high) that become 0
+    and 255; None
     finds them in each image's foreground. apply_mask: voxels outside a scan's mask become 0.
     strip: name of a tool (`data_prep.stripping`) that finds the brain of scans without a mask.
     orientation: three letters for files that do not say where their axes point.
@@ -61,13 +65,14 @@ class ImageRecipe:
         """
         with timer.step("read"):
             image, region, annotation = read_scan(files, self.orientation)
+            across = self._axis_across(image, files.image)
         if self.strip and region is None:
             with timer.step("strip"):
                 region = stripping.brain_mask(files.image, image, self.strip)
         with timer.step("resample"):
             prepared = prepare_volume(
                 image,
-                self.shape,
+                grid_shape(self.shape, across),
                 mask=region,
                 box=None if self.crop else _whole(image),
                 apply_mask=self.apply_mask,
@@ -87,6 +92,11 @@ class ImageRecipe:
                 else:
                     points = read_landmarks(files.landmarks)
                 points = prepared.grid.point_to_index(points)
+        volume = to_grey(prepared.array)
+        if across is not None:
+            volume = volume.squeeze(across)
+            segmentation = None if segmentation is None else segmentation.squeeze(across)
+            points = None if points is None else _in_plane(points, across, files)
         with timer.step("hash"):
             attributes = grid_attributes(prepared, files.image)
         notes = list(prepared.remarks)
@@ -94,7 +104,25 @@ class ImageRecipe:
             notes.insert(0, f"stripped by {self.strip}")
         if notes:
             attributes["note"] = "; ".join(notes)
-        return PreparedScan(to_uint8(prepared.array), segmentation, points, attributes)
+        return PreparedScan(volume, segmentation, points, attributes)
+
+    def _axis_across(self, image, path):
+        """The array axis across the plane of a single slice; None of a volume.
+
+        Raises: ValueError: the image has not the rank of `shape`.
+        """
+        across = thin_axis(image)
+        if across is None and len(self.shape) == 2:
+            raise ValueError(
+                f"{path} is a volume of {image.GetDepth()} slices, but the shape has two sizes, "
+                "for single slices: give three (--shape D H W), or a file of one slice"
+            )
+        if across is not None and len(self.shape) == 3:
+            raise ValueError(
+                f"{path} is a single slice, but the shape has three sizes, for volumes: give two "
+                "(--shape H W)"
+            )
+        return across
 
 
 def build_pack(
@@ -126,7 +154,7 @@ def build_pack(
     Args:
         images: paths. labels, landmarks, masks: as many paths, or None for none.
         out: pack to write (HDF5). config: dataset config to write (JSON).
-        shape: (D, H, W) of the grid.
+        shape: (D, H, W) of the grid, or (H, W) for single slices.
         ids: names of the scans; by default from the paths (`name_scans`), or with `hash_ids`
             the beginning of the SHA-256 of their files.
         series: which series of DICOM folders that hold several.
@@ -193,6 +221,14 @@ def build_pack(
     if subset is not None and not plan.has_subset(subset):
         remarks.append(f"{config}: keeps its subsets, so that there is none called {subset!r}")
     return dataclasses.replace(summary, remarks=tuple(remarks))
+
+
+def _in_plane(points, across, files):
+    """Landmarks [n, 3] of a single slice as [n, 2]. Raises: ValueError: one lies beside it."""
+    distances = np.abs(points[:, across])
+    if (distances[np.isfinite(distances)] > 0.5).any():
+        raise ValueError(f"{files.landmarks} has a landmark beside the plane of {files.image}")
+    return np.delete(points, across, axis=1)
 
 
 def _whole(image):

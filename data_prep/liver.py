@@ -10,10 +10,10 @@ from data_prep.config_files import MASK
 from data_prep.histograms import match_histogram, quantiles
 from data_prep.landmarks import six_landmarks
 from data_prep.liver_box import find_liver_box
-from data_prep.packs import to_uint8
 from data_prep.prepared_scan import PreparedScan
 from data_prep.source_scan import grid_attributes, read_scan
 from data_prep.step_timer import StepTimer
+from rcn_tf.data.grey_values import to_grey, to_intensities
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.label_ids import require_integers
 from rcn_tf.volumes.preparation.foreground import foreground_box
@@ -82,7 +82,7 @@ class LiverRecipe:
                 "note": f"box: {found}",
                 "hounsfield_window": np.array(window),
             }
-        return PreparedScan(to_uint8(array), segmentation, points, attributes)
+        return PreparedScan(to_grey(array), segmentation, points, attributes)
 
     def _box(self, files, image, mask, liver):
         """Crop box in voxels of the image reoriented to LPS, and how it was found."""
@@ -110,7 +110,7 @@ def reference_quantiles(files, recipe):
     Raises: as the recipe.
     """
     plain = dataclasses.replace(recipe, reference=None)
-    return quantiles(plain(files, StepTimer()).volume / np.float32(255))
+    return quantiles(to_intensities(plain(files, StepTimer()).volume))
 
 
 def liver_mask(labels, wanted, name):

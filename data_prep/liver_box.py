@@ -4,9 +4,9 @@ The paper's "simple threshold-based algorithm" is not described further; this is
 coarse, smoothed copy of the scan, for each of several windows of Hounsfield units (a liver is
 at 40-60 without contrast, at 90-140 with it, near 0 when fatty):
 
-1. voxels of the body in the window; what is within CORE_DEPTH mm of others is taken off, which
-   parts the liver from muscles, kidneys and stomach;
-2. the connected part with most volume in the patient's right half is that window's core.
+1. voxels of the body in the window; those within CORE_DEPTH mm of other voxels are removed, which
+   separates the liver from muscles, kidneys and stomach;
+2. the connected part with the largest volume in the patient's right half is that window's core.
 
 The window with the largest core wins. It is then narrowed to the core's own intensities, the
 core found again, and grown back into the connected voxels around it. On one abdominal CT the

@@ -1,11 +1,11 @@
 """Writes HDF5 packs in the original RCN project's layout, plus attributes.
 
-Group per scan id: `volume` uint8 [D, H, W], optional `segmentation` (uint8; uint16 where ids
-exceed 255) and `point` (float32 [n, 3], voxels, axis order ij, -1 where missing). Attributes of
-a group: `spacing`, `origin`, `direction` ... of the grid (whatever `Grid.to_attributes` gives),
-`source`, `crop_box`, `checksum` (SHA-256 of the volume's bytes), `annotations_checksum` (of
-segmentation and points). The file carries `schema_version`. A pack appears under its name only
-when complete: until then the data lie in a temporary file beside it.
+Group per scan id: `volume` uint8 [D, H, W] or, of planes, [H, W]; optional `segmentation` (uint8;
+uint16 where ids exceed 255) and `point` (float32 [n, R], voxels, axis order ij, -1 where missing).
+A group's attributes are `spacing`, `origin`, `direction` ... of the grid (whatever
+`Grid.to_attributes` gives), `source`, `crop_box`, `checksum` (SHA-256 of the volume's bytes) and
+`annotations_checksum` (of segmentation and points). The file carries `schema_version`. A pack
+appears under its name only when complete: until then the data lie in a temporary file beside it.
 """
 
 import contextlib
@@ -59,9 +59,9 @@ class PackWriter:
 
         Args:
             scan_id: unique in the pack; names joined by slashes (`check_scan_id`).
-            volume: uint8 [D, H, W].
-            segmentation: integers [D, H, W], 0..65535.
-            points: [n, 3] numbers in voxels, axis order ij; a row with NaN or -1 is missing.
+            volume: uint8 [D, H, W] or [H, W].
+            segmentation: integers of the same shape, 0..65535.
+            points: [n, R] numbers in voxels, axis order ij; a row with NaN or -1 is missing.
             attributes: dict; values that HDF5 cannot hold (dicts, None) are stored as JSON.
         Raises:
             ValueError: an argument of the wrong shape, dtype or range, or a known id.
@@ -69,21 +69,21 @@ class PackWriter:
         """
         self._check_new(scan_id)
         volume = np.asarray(volume)
-        if volume.dtype != np.uint8 or volume.ndim != 3 or volume.size == 0:
+        if volume.dtype != np.uint8 or volume.ndim not in (2, 3) or volume.size == 0:
             raise ValueError(
-                f"`volume` of {scan_id!r} must be uint8 of shape (D, H, W); "
+                f"`volume` of {scan_id!r} must be uint8 of shape (D, H, W) or (H, W); "
                 f"got {volume.dtype} {volume.shape}."
             )
         arrays = {"volume": volume}
         if segmentation is not None:
             arrays["segmentation"] = _checked_segmentation(scan_id, segmentation, volume.shape)
         if points is not None:
-            arrays["point"] = _checked_points(scan_id, points)
+            arrays["point"] = _checked_points(scan_id, points, volume.ndim)
         group = self._file.create_group(scan_id)
         for key, array in arrays.items():
             # One chunk: a scan is always read whole.
             options = {"chunks": array.shape, "compression": "gzip", "compression_opts": 2}
-            group.create_dataset(key, data=array, **(options if array.ndim == 3 else {}))
+            group.create_dataset(key, data=array, **({} if key == "point" else options))
         checksums = {
             "checksum": volume_checksum(volume),
             "annotations_checksum": annotations_checksum(
@@ -124,16 +124,6 @@ def check_new_id(scan_id):
             f"A scan id must not hold any of {PATTERN_CHARACTERS}, which have a meaning in "
             f"dataset configs; got {scan_id!r}."
         )
-
-
-def to_uint8(array):
-    """Converts intensities in [0, 1] to uint8 0..255 (rounded, clipped).
-
-    Raises: ValueError: if a value is NaN or infinite.
-    """
-    if not np.isfinite(array).all():
-        raise ValueError("The image holds NaN or infinity.")
-    return np.clip(np.rint(np.asarray(array, np.float32) * 255), 0, 255).astype(np.uint8)
 
 
 class _Output:
@@ -201,10 +191,11 @@ def _checked_segmentation(scan_id, segmentation, shape):
     return segmentation.astype(np.uint8 if high <= 255 else np.uint16)
 
 
-def _checked_points(scan_id, points):
+def _checked_points(scan_id, points, rank):
     points = np.array(points, np.float32)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"`points` of {scan_id!r} must have shape (n, 3); got {points.shape}.")
+    if points.ndim != 2 or points.shape[1] != rank:
+        rule = f"must have shape (n, {rank})"
+        raise ValueError(f"`points` of {scan_id!r} {rule}; got {points.shape}.")
     points[np.isnan(points).any(axis=1)] = -1
     if not np.isfinite(points).all():
         raise ValueError(f"`points` of {scan_id!r} holds infinity.")

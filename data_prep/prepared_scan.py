@@ -10,8 +10,8 @@ import numpy as np
 class PreparedScan:
     """The arguments of `PackWriter.add` besides the id.
 
-    volume: uint8 [D, H, W]; segmentation: integers [D, H, W] or None; points: [n, 3] voxels
-    or None; attributes: dict; the one called `note` is shown when the scan is done.
+    volume: uint8 [D, H, W] or [H, W]; segmentation: integers of that shape or None; points:
+    [n, R] voxels or None; attributes: dict; the one called `note` is shown when the scan is done.
     """
 
     volume: np.ndarray

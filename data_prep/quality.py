@@ -63,12 +63,12 @@ def measure(scan_id, scan, image_type):
     spacing = _spacing(scan)
     if spacing is not None:
         flags.update(_spacing_flags(spacing, scan.volume.shape, image_type))
-        extent = float(np.prod(spacing * scan.volume.shape) ** (1 / 3))
+        extent = float(np.prod(spacing * scan.volume.shape) ** (1 / scan.volume.ndim))
     if scan.segmentation is not None:
         flags.update(_segmentation_flags(scan.segmentation, spacing, image_type))
     if scan.points is not None:
         flags.update(_landmark_flags(scan.points, scan.volume.shape))
-    small = scan_groups.thumbnail(scan.volume)
+    small = scan_groups.thumbnail(scan.volume) if scan.volume.ndim == 3 else None
     return Measures(scan_id, brightness, scan.segmentation is not None, flags, extent, small)
 
 
@@ -155,7 +155,7 @@ def _background(volume):
     sizes = [max(1, round(CORNER * n)) for n in volume.shape]
     corners = [
         volume[tuple(slice(None, n) if low else slice(-n, None) for n, low in zip(sizes, side))]
-        for side in np.ndindex(2, 2, 2)
+        for side in np.ndindex((2,) * volume.ndim)
     ]
     values = np.concatenate([corner.ravel() for corner in corners])
     return int(values[0]) if values.min() == values.max() else 0
@@ -163,10 +163,8 @@ def _background(volume):
 
 def _spacing(scan):
     """mm per array axis, or None where the pack does not say."""
-    spacing = scan.attributes.get("spacing")
-    if spacing is None or np.shape(spacing) != (3,):
-        return None
-    return np.asarray(spacing, np.float64)[::-1]  # stored as x, y, z
+    spacing = scan.spacing
+    return spacing if spacing is not None and len(spacing) == scan.volume.ndim else None
 
 
 def _spacing_flags(spacing, shape, image_type):
@@ -186,6 +184,8 @@ def _segmentation_flags(segmentation, spacing, image_type):
     organ = segmentation > 0
     if not organ.any():
         return {"empty label": "the segmentation is empty"}
+    if organ.ndim == 2:
+        return {}  # a plane has no volume, and may show any part of the organ
     flags = {}
     if image_type == "liver" and spacing is not None:
         volume = organ.sum() * spacing.prod() / 1000

@@ -1,4 +1,4 @@
-"""The files of one scan, and what identifies them without naming anybody."""
+"""The files of one scan, and hashes that identify them without naming a person."""
 
 import dataclasses
 import hashlib
@@ -8,7 +8,7 @@ from typing import Optional
 from rcn_tf.volumes.formats.detached_headers import companions
 
 PATTERN_CHARACTERS = "*?[]{}#"
-"""What ids must not hold, because it has a meaning in dataset configs."""
+"""Characters that ids must not hold because they have a meaning in dataset configs."""
 
 HASH_LENGTH = 12
 """Hexadecimal digits of `content_hash` in an id: enough to tell scans apart."""
@@ -41,7 +41,7 @@ class ScanFiles:
         return list(self._by_role().values())
 
     def fingerprint(self):
-        """What changes when the files do: roles, paths, sizes, times of change; found quickly.
+        """Roles, paths, sizes and modification times of the files, quick to compare.
 
         Raises:
             FileNotFoundError: naming the file that is not there.

@@ -5,8 +5,8 @@
     ann/T1.nii.gz, ann/T2.nii.gz, bob/T1.nii.gz                     ann_T1, ann_T2, bob_T1
     one.nii.gz, two.mha                                             one, two
 
-Beside the name stands whatever the folders say of whose scan it is: two scans of one person
-must not come to lie on both sides of a split (`data_prep.subjects`).
+Each name comes with what the folders say about the subject, because two scans of one person must
+be on the same side of a split (`data_prep.subjects`).
 """
 
 import os
@@ -21,7 +21,7 @@ _BIDS = re.compile(r"(sub-[A-Za-z0-9]+)(_ses-[A-Za-z0-9]+)?((?:_[A-Za-z0-9]+-[^_
 
 
 def name_scans(paths):
-    """Ids of scans, and what to tell their subjects by.
+    """Ids of scans, and names that identify their subjects.
 
     Args: paths: of image files or DICOM folders.
     Returns: tuple of two lists: ids, as many as paths (equal ones only where a path is given

@@ -1,4 +1,4 @@
-"""How the preparation of scans went, one by one and altogether."""
+"""Outcomes of the preparation of scans, one by one and in total."""
 
 import dataclasses
 from typing import Optional
@@ -6,7 +6,7 @@ from typing import Optional
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How one scan went.
+    """Outcome of one scan.
 
     error: one line, or None; disk_full: whether that was the reason. labels: ids in the
     segmentation. note: the recipe's. warnings: sentences on the scan's files. seconds: by step.
@@ -25,7 +25,7 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What became of a run.
+    """Outcome of a run.
 
     outcomes: all, in the pack's order. seconds: wall time. remarks: sentences on what was
     changed, or left, in a dataset config that was there before.
@@ -42,17 +42,17 @@ class Summary:
 
     @property
     def failed(self):
-        """{scan id: error} of those that are not."""
+        """{scan id: error} of the scans that are not in the pack."""
         return {one.scan_id: one.error for one in self.outcomes if one.error is not None}
 
     @property
     def fresh(self):
-        """Number of scans prepared in this run, rather than found finished."""
+        """Number of scans that were prepared in this run and not found finished."""
         return sum(one.error is None and not one.reused for one in self.outcomes)
 
     @property
     def labels(self):
-        """All label ids but 0, sorted."""
+        """All label ids except 0, sorted."""
         return sorted({label for one in self.outcomes for label in one.labels} - {0})
 
     @property

@@ -10,13 +10,15 @@ from rcn_tf.volumes.same_space import labels_on
 def read_scan(files, orientation=None):
     """Image, mask and labels of a scan (None where there are none), on one voxel grid.
 
+    A single slice is a volume of one plane.
+
     Args: files: ScanFiles. orientation: see `ImageRecipe`.
     Raises: ValueError, OSError: naming the file.
     """
-    image = read_image(files.image, files.series, orientation=orientation)
+    image = read_image(files.image, files.series, orientation=orientation, planes=True)
     others = []
     for path in (files.mask, files.labels):
-        other = None if path is None else read_image(path, orientation=orientation)
+        other = None if path is None else read_image(path, orientation=orientation, planes=True)
         if other is not None:
             other = labels_on(image, other, str(path))
         others.append(other)

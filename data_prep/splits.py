@@ -1,8 +1,8 @@
-"""Which scans are held out of training: whole subjects, chosen alike on every machine.
+"""Chooses the scans to hold out of training: whole subjects, the same on every machine.
 
-What is asked for is a number of subjects, a share of them, or the names of scans or subjects.
-Numbers and shares take the subjects whose names have the smallest SHA-256: that depends on
-neither the order of the files nor chance, and hardly on what else is in the pack.
+The user gives a number of subjects, a share of them, or the names of scans or subjects.
+Numbers and shares take the subjects whose names have the smallest SHA-256. The choice depends
+neither on the order of the files nor on chance, and little on what else is in the pack.
 """
 
 import difflib
@@ -13,7 +13,7 @@ from rcn_tf.wording import counted
 
 
 def parse_hold_out(text):
-    """What `--hold-out` asks for.
+    """Parses the value of `--hold-out`.
 
     Args: text: "3", "0.2", or names joined by commas ("7," is one scan that is called 7).
     Returns: int >= 1, float in (0, 1), or tuple of names.
@@ -41,7 +41,7 @@ def choose_held_out(asked, subjects, atlas=None):
         asked: of `parse_hold_out`. subjects: {scan id: subject}, in the pack's order.
         atlas: id of the scan that is part of every pair; its subject is never held out.
     Returns: list of ids, in the pack's order.
-    Raises: ValueError: what would be left forms no pair, or the atlas is meant.
+    Raises: ValueError: the remaining scans form no pair, or the atlas is named.
         KeyError: a name is neither that of a scan nor that of a subject.
     """
     protected = subjects.get(atlas)
@@ -58,7 +58,7 @@ def choose_held_out(asked, subjects, atlas=None):
 
 
 def forms_pairs(scans, atlas):
-    """Whether held-out scans can be validated on: two, or one beside the atlas."""
+    """Whether held-out scans form a pair for validation: two scans, or one and the atlas."""
     return len(scans) >= (1 if atlas is not None else 2)
 
 
@@ -94,7 +94,7 @@ def _named_subject(name, subjects, protected, atlas):
 
 
 def _check_rest(asked, held, subjects, candidates, atlas):
-    """What is left must form a pair: without an atlas of two scans, else of one beside it."""
+    """Checks that the remaining scans form a pair: two scans, or one and the atlas."""
     there = f"{counted(len(subjects), 'scan')} of {counted(len(set(subjects.values())), 'subject')}"
     shown = ",".join(asked) if isinstance(asked, tuple) else asked
     left = [scan for scan in subjects if scan not in held and scan != atlas]

@@ -1,4 +1,4 @@
-"""Skull stripping by tools that others have written and the user has installed.
+"""Skull stripping by external tools that the user has installed.
 
 Nothing is stripped unless asked for: `--strip auto` takes the first of these that is found and
 says which, a name insists on it. The tool's mask is used, not its image, so that geometry and
@@ -53,7 +53,7 @@ def brain_mask(path, image, tool):
 
     Args: path: the file that `image` was read from (named in errors). tool: one of TOOLS.
     Returns: SimpleITK.Image, uint8.
-    Raises: ValueError: the tool failed; its last words are quoted.
+    Raises: ValueError: the tool failed; the end of its output is quoted.
     """
     program, arguments = _TOOLS[tool]
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +77,7 @@ def brain_mask(path, image, tool):
 
 
 def _run(command):
-    """Runs a tool; it ends when this process is told to. Returns: exit code, its last words."""
+    """Runs a tool, which ends with this process. Returns: exit code, end of its output."""
     ending = signal.getsignal(signal.SIGTERM)
     main = threading.current_thread() is threading.main_thread()
     with subprocess.Popen(

@@ -1,6 +1,6 @@
-"""Whose scan is it? What ids tell of the subjects behind them.
+"""Finds the subjects of scans from the scans' ids.
 
-Two scans of one person look alike, so a split must not part them. Known forms are BIDS
+Two scans of one person look alike, so a split must keep them together. Known forms are BIDS
 (sub-01_ses-2), ADNI's (002_S_0413-S13893) and TCGA's. Of other ids the words at the end that
 name a scan rather than a person are left away: subject_a_t1, P01_baseline, case07_mr_post. A
 number at the end is a scan's where what stands before it is numbered too: P01_1, P01_2, P02_1;
@@ -24,7 +24,7 @@ _NUMBERED = re.compile(r"(?P<subject>.*\d)[_\-. ]+\d{1,4}")
 
 
 def subjects_of(names):
-    """The subject of each name, as far as names tell.
+    """The subject of each name, as far as the name shows it.
 
     Args: names: list of ids (or names of patients' folders).
     Returns: list of as many names; equal ones belong to the same subject.
@@ -46,7 +46,7 @@ def subjects_of(names):
 
 
 def joined(subjects, others):
-    """Subjects by two accounts: scans belong together where either says so.
+    """Joins two lists of subjects: scans belong together if either list says so.
 
     Args: subjects, others: lists of names, of the same scans.
     Returns: list of names, the first of `subjects` for all scans that belong together.

@@ -23,12 +23,12 @@ from data_prep import batch, freesurfer, random_renderings, spatial_maps
 from data_prep.config_files import check_outputs
 from data_prep.config_plan import plan_config
 from data_prep.liver import LEVEL, MARGIN, WIDTH, liver_mask
-from data_prep.packs import to_uint8
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles
 from data_prep.scan_names import name_scans
 from data_prep.source_scan import grid_attributes, read_scan
 from data_prep.subjects import subjects_of
+from rcn_tf.data.grey_values import to_grey
 from rcn_tf.volumes.preparation.foreground import foreground_box
 from rcn_tf.volumes.preparation.network_input import prepare_labels, prepare_volume
 from rcn_tf.wording import counted
@@ -77,7 +77,7 @@ class LabelSynthesis:
                 segmentation = freesurfer.evaluated_structures(segmentation)
         attributes = grid_attributes(prepared, files.labels)
         attributes.update(synthetic=True, contrast=contrast)
-        return PreparedScan(to_uint8(prepared.array), segmentation, None, attributes)
+        return PreparedScan(to_grey(prepared.array), segmentation, None, attributes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,7 @@ class LiverSynthesis:
             prepared = prepare_volume(image, self.shape, box=box, window=window, name=files.id)
             segmentation = prepare_labels(liver, prepared.grid)
         attributes = {**grid_attributes(prepared, files.image), "synthetic": True}
-        return PreparedScan(to_uint8(prepared.array), segmentation, None, attributes)
+        return PreparedScan(to_grey(prepared.array), segmentation, None, attributes)
 
     def _rendering(self, image, liver, rng):
         indices = spatial_maps.random_spatial_map(

@@ -4,34 +4,24 @@
     python -m eval all --mini --train --out mini
 
 Exit codes: 0 success, 1 done but with cells that could not be measured, 2 something is wrong with
-the input (named on standard error), 130 interrupted.
+the input (named on standard error), 130 interrupted: what was measured is kept.
 """
 
 import os
 import pathlib
-import sys
 
 from eval.tables import TABLES
 from rcn_tf.commands.parser import CommandParser
 from rcn_tf.commands.shown_warnings import escape_in_output
-from rcn_tf.errors import is_for_the_user, one_line
 from rcn_tf.quiet_tensorflow import load_tensorflow
+from rcn_tf.running import run_command
 
 
 def main(argv=None):
     """Runs `python -m eval ARGV...` and returns the exit code."""
     escape_in_output()
     args = make_parser().parse_args(argv)
-    try:
-        return run(args)
-    except Exception as error:
-        if os.environ.get("RCN_DEBUG") or not is_for_the_user(error):
-            raise
-        print(f"python -m eval: error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("python -m eval: interrupted; what was measured is kept", file=sys.stderr)
-        return 130
+    return run_command("python -m eval", lambda: run(args))
 
 
 def run(args):

@@ -28,9 +28,9 @@ from rcn_tf.commands.parser import CommandParser
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.label_warp import warp_labels
 from rcn_tf.data.packs import PackReader, volume_checksum
-from rcn_tf.errors import one_line
 from rcn_tf.files.json_files import read_json, write_json
 from rcn_tf.metrics.landmarks import is_missing
+from rcn_tf.running import run_command
 
 _KEPT = ("spacing", "source")  # attributes
 
@@ -121,29 +121,25 @@ def _read(path, scan_id):
 
 
 def main(argv=None):
-    """Command line. Returns: exit code, 2 where something is wrong with the input."""
+    """Runs the command line and returns the exit code (`rcn_tf.running`)."""
     parser = CommandParser(prog="python -m eval.prealign", description=__doc__)
     parser.add_argument("config", help="dataset config")
     parser.add_argument("--reference", required=True, metavar="ALIAS/ID", help="scan to align to")
     parser.add_argument("--out", required=True, metavar="CONFIG", help="dataset config to write")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     args = parser.parse_args(argv)
-    try:
-        path = align(
-            args.config,
-            args.reference,
-            args.out,
-            workers=args.workers,
-            progress=lambda scan: print(scan.scan_id, flush=True),
-        )
-    except (KeyError, OSError, ValueError, ImportError, RuntimeError) as error:
-        print(f"python -m eval.prealign: error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("python -m eval.prealign: interrupted; finished scans are kept", file=sys.stderr)
-        return 130
+    return run_command("python -m eval.prealign", lambda: _run(args))
+
+
+def _run(args):
+    path = align(
+        args.config,
+        args.reference,
+        args.out,
+        workers=args.workers,
+        progress=lambda scan: print(scan.scan_id, flush=True),
+    )
     print(path)
-    return 0
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ def check_batch_arguments(args):
 
 
 def _check_shape(shape):
-    if min(shape) < 1:
-        raise ValueError(f"--shape must be three positive sizes; got {shape}.")
+    if min(shape) < 1 or len(shape) not in (2, 3):
+        raise ValueError(f"--shape must be three positive sizes, or two for planes; got {shape}.")
     text = " x ".join(map(str, shape))
     if _BYTES_PER_VOXEL * math.prod(shape) > physical_memory():
         raise ValueError(f"--shape: a volume of {text} voxels does not fit this machine's memory.")

@@ -38,7 +38,12 @@ def add_commands(commands):
     parser.add_argument("--series", help="number or UID, for DICOM with several")
     add_orientation(parser)
     parser.add_argument(
-        "--shape", type=int, nargs=3, required=True, metavar=("D", "H", "W"), help="grid (z y x)"
+        "--shape",
+        type=int,
+        nargs="+",
+        required=True,
+        metavar="N",
+        help="grid: D H W (z y x), or H W for single slices",
     )
     parser.add_argument(
         "--window",

@@ -6,6 +6,7 @@ from eval.figures.sections import sections_figure
 from eval.figures.trends import trends_figure
 from eval.models import state
 from eval.row_methods import Trained
+from rcn_tf.data.grey_values import to_intensities
 from rcn_tf.files.whole_files import replacing
 from rcn_tf.models.folder import load_with_config
 from rcn_tf.registration.report.figures import png
@@ -52,7 +53,7 @@ def _deepest_stages(table, task, models, fixed, moving):
     if not depths:
         return None
     model, _ = load_with_config(depths[max(depths)])
-    images = (scan.volume[None, ..., None].astype("float32") / 255 for scan in (fixed, moving))
+    images = (to_intensities(scan.volume[None, ..., None]) for scan in (fixed, moving))
     return [
         (
             stage.name,

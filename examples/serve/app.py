@@ -13,7 +13,6 @@ authentication and no encryption: put a proxy that has both before it, or leave 
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import pathlib
 import tempfile
@@ -28,7 +27,7 @@ from waiting_line import FullError, WaitingLine
 
 from rcn_tf.errors import is_for_the_user, one_line
 from rcn_tf.quiet_tensorflow import load_tensorflow
-from rcn_tf.volumes import read_image, write_image
+from rcn_tf.volumes import read_image
 
 RETRY_SECONDS = 30
 
@@ -131,6 +130,7 @@ def _result(model, folder, max_voxels):
 
     Raises: HTTPException: 413 or 422, naming a field instead of a path.
     """
+    from rcn_tf.registration.outputs import FIELD, METRICS, WARPED
     from rcn_tf.registration.pair import register_pair
 
     try:
@@ -143,12 +143,10 @@ def _result(model, folder, max_voxels):
         result = register_pair(model, model.config, **images)
     except ValueError as error:
         raise HTTPException(422, one_line(error).replace(f"{folder}{os.sep}", "")) from error
-    write_image(result.warped, folder / "warped.nii.gz")
-    write_image(result.displacement, folder / "displacement.nii.gz")
-    (folder / "metrics.json").write_text(json.dumps(result.metrics, indent=2))
+    result.save(folder / "result")
     with zipfile.ZipFile(folder / "result.zip", "w") as archive:
-        for name in ("warped.nii.gz", "displacement.nii.gz", "metrics.json"):
-            archive.write(folder / name, name)
+        for name in (WARPED, FIELD, METRICS):
+            archive.write(folder / "result" / name, name)
     return (folder / "result.zip").open("rb")
 
 

@@ -1,18 +1,21 @@
-"""Checks of a dataset config's parts: types, names, patterns, references."""
+"""Checks of what lies inside a dataset config's mappings: names, patterns, references."""
 
 import collections
 import contextlib
 import pathlib
 import re
+from collections.abc import Mapping
 
 from rcn_tf.data.packs import check_scan_id
 from rcn_tf.data.scan_patterns import expand_ranges, has_wildcard
 from rcn_tf.files.kinds import require_file, require_text
+from rcn_tf.settings.fields import converted, plain
 
 
 def read_exclude_list(path):
-    """Entries of an exclude list: a text file with one scan id or pattern a line; # begins a
-    comment at a line's beginning and after a space.
+    """Entries of an exclude list, a text file with one scan id or pattern per line.
+
+    A # at the beginning of a line or after a space begins a comment.
 
     Raises: FileNotFoundError: no such file. ValueError: it is not text.
     """
@@ -29,7 +32,7 @@ def read_exclude_list(path):
 
 
 def is_in_pairs(paired, subset):
-    """Whether a config's `paired` (a bool, or names of subsets) holds for a subset."""
+    """Whether a subset is paired. Args: paired: a config's, a bool or names of subsets."""
     return paired if isinstance(paired, bool) else subset in paired
 
 
@@ -40,18 +43,15 @@ class ConfigChecker:
         self._path = path
         self._named_excludes = []
 
-    def typed(self, key, value, kind, optional=False):
-        wrong_bool = isinstance(value, bool) and kind is not bool
-        if (value is None and optional) or (isinstance(value, kind) and not wrong_bool):
-            return value
-        names = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
-        self._fail(key, f"must be {names[kind]}", value)
-        return None
+    def _typed(self, key, value, kind):
+        try:
+            return converted(value, kind, key)
+        except ValueError as error:
+            raise ValueError(f"{self._path}: {error}") from error
 
     def image_size(self, value):
-        sizes = [value] * 3 if isinstance(value, int) else value
-        good = isinstance(sizes, list) and len(sizes) in (2, 3)
-        if not good or not all(type(n) is int and n > 0 for n in sizes):
+        sizes = (value,) * 3 if isinstance(value, int) else value
+        if len(sizes) not in (2, 3) or not all(type(n) is int and n > 0 for n in sizes):
             rule = "must be a positive integer or a list of three, for planes of two"
             self._fail("image_size", rule, value)
         return tuple(sizes)
@@ -62,7 +62,7 @@ class ConfigChecker:
             key = f"files.{alias}"
             if alias != "/":
                 self._checked_id("files", alias)
-            name = self.typed(f"{key}.path", self.typed(key, entry, dict).get("path"), str)
+            name = self._typed(f"{key}.path", self._typed(key, entry, Mapping).get("path"), str)
             files[alias] = self._resolve(name)
         return files
 
@@ -97,7 +97,7 @@ class ConfigChecker:
         return scans
 
     def remaining(self, name, scans, excluded, paired):
-        """Scans of a subset without the excluded ones, and without what they are paired with."""
+        """Scans of a subset without the excluded scans and their partners in pairs."""
         left_out = set(excluded)
         size = 2 if is_in_pairs(paired, name) else 1
         groups = [scans[k : k + size] for k in range(0, len(scans), size)]
@@ -107,12 +107,11 @@ class ConfigChecker:
         return tuple(scan for group in kept for scan in group)
 
     def paired(self, value, others):
-        """True, False or the names of the subsets that are, `others` among them."""
+        """True, False or the names of the paired subsets, including `others`."""
         if isinstance(value, bool):
             return value or tuple(others) or False
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            self._fail("paired", "must be true, false or a list of subsets", value)
-        return (*value, *others)
+        names = [self._typed("paired, each entry", name, str) for name in value]
+        return (*names, *others)
 
     def exclude(self, value, look_up):
         """Excluded scan ids; a wildcard that finds nothing excludes nothing."""
@@ -128,13 +127,13 @@ class ConfigChecker:
         return tuple(dict.fromkeys([*scans, *self._named_excludes]))
 
     def expected(self, value):
-        for name, count in self.typed("expected", value, dict).items():
+        for name, count in value.items():
             if type(count) is not int or count <= 0:
                 self._fail(f"expected.{name}", "must be a positive integer", count)
         return dict(value)
 
     def exclude_is_of_use(self, known, cannot_be_told):
-        """A mistyped id would let the very scan through that it should keep out.
+        """Refuses unknown ids: a mistyped id would let in the scan that it should keep out.
 
         Args: known: scan ids; cannot_be_told: whether an id may be of a subset without pack.
         """
@@ -147,8 +146,8 @@ class ConfigChecker:
 
     def _entries(self, key, listed):
         entries = []
-        for entry in self.typed(key, listed, list):
-            self._checked_id(key, self.typed(f"{key}, each entry", entry, str))
+        for entry in self._typed(key, listed, tuple):
+            self._checked_id(key, self._typed(f"{key}, each entry", entry, str))
             try:
                 entries.extend(expand_ranges(entry))
             except ValueError as error:
@@ -171,7 +170,7 @@ class ConfigChecker:
 
     def structures(self, value):
         key = "segmentation_class_value"
-        if self.typed(key, value, dict, optional=True) is None:
+        if value is None:
             return None
         for name, label in value.items():
             if type(label) is not int or label <= 0:
@@ -179,7 +178,7 @@ class ConfigChecker:
         return dict(value)
 
     def _non_empty(self, key, value):
-        if not self.typed(key, value, dict):
+        if not self._typed(key, value, Mapping):
             raise ValueError(f"{self._path}: `{key}` is empty.")
         return value
 
@@ -189,4 +188,4 @@ class ConfigChecker:
         return next((path for path in candidates if path.is_file()), candidates[0])
 
     def _fail(self, key, rule, value):
-        raise ValueError(f"{self._path}: `{key}` {rule}; got {value!r}.")
+        raise ValueError(f"{self._path}: `{key}` {rule}; got {plain(value)!r}.")

@@ -19,12 +19,12 @@ all pairs of the scheme's subsets are used.
 
 Two keys are this project's own:
 
-    "exclude": ["lits/32", ...] or "exclude.txt"    scans that no subset has, although listed
+    "exclude": ["lits/32", ...] or "exclude.txt"    scans to leave out of all subsets
     "expected": {"train": 1025}                     how many scans a complete subset lists
 
-Of a pair both scans are left out. Subsets and `exclude` may hold patterns
-(`rcn_tf.data.scan_patterns`): "sliver/{1..20}" or, looked up in the pack, "adhd/*". What is wrong
-with a subset's packs is an error for those who ask for that subset only.
+If one scan of a pair is excluded, both are left out. Subsets and `exclude` may hold patterns
+(`rcn_tf.data.scan_patterns`): "sliver/{1..20}" or, looked up in the pack, "adhd/*". A fault in
+a subset's packs is raised only when that subset is asked for.
 """
 
 import dataclasses
@@ -32,28 +32,20 @@ import pathlib
 from typing import Optional, Union
 
 from rcn_tf.data.config_checks import ConfigChecker, is_in_pairs
+from rcn_tf.data.dataset_file import read_dataset_file
 from rcn_tf.data.scan_patterns import WildcardExpander
-from rcn_tf.files.json_files import read_json
-from rcn_tf.settings.fields import unknown_key
-
-_REQUIRED = ("files", "image_size", "image_type", "schemes", "subsets")
-_OPTIONAL = ("atlas", "paired", "segmentation_class_value", "task", "exclude", "expected")
-_FileKeys = dataclasses.make_dataclass(
-    "_FileKeys", [(key, object) for key in (*_REQUIRED, *_OPTIONAL)]
-)
-IMAGE_TYPES = ("liver", "brain", "lung")
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetConfig:
     """A parsed dataset config. Scan ids are entries "alias/id" throughout.
 
-    files: {alias: path}; image_size: (D, H, W) or (H, W); image_type: one of IMAGE_TYPES;
+    files: {alias: path}; image_size: (D, H, W) or (H, W); image_type: see `DatasetFile`;
     schemes: {name: {subset: share}}; subsets: {name: (scan id, ...)}; atlas: scan id or None;
-    paired: bool, or the names of the subsets that are; structures: {name: label id} or None
+    paired: bool, or the names of the paired subsets; structures: {name: label id} or None
     (`segmentation_class_value`); excluded: (scan id, ...), already left out of the subsets;
     left_out: {subset: how many scans it lost by that}; expected: {subset: count};
-    unavailable: {subset: why its scans cannot be told}, an exception each.
+    unavailable: {subset: exception that says why its scans are not known}.
     """
 
     path: pathlib.Path
@@ -131,25 +123,15 @@ def load_dataset_config(path, *, paired=()):
         the message names the file and the key.
     """
     path = pathlib.Path(path)
-    raw = read_json(path)
+    raw = read_dataset_file(path)
     check = ConfigChecker(path)
-    for key in raw:
-        if key not in (*_REQUIRED, *_OPTIONAL):
-            raise ValueError(f"{path}: {unknown_key(_FileKeys, key)}")
-    for key in _REQUIRED:
-        if key not in raw:
-            raise KeyError(f"{path}: key `{key}` is missing.")
-    if raw["image_type"] not in IMAGE_TYPES:
-        raise ValueError(
-            f"{path}: `image_type` must be one of {IMAGE_TYPES}; got {raw['image_type']!r}."
-        )
-    files = check.files(raw["files"])
+    files = check.files(raw.files)
     look_up = WildcardExpander(files, lambda scan: locate_scan(files, scan, path)[0])
-    if paired and raw.get("atlas") is not None:
+    if paired and raw.atlas is not None:
         raise ValueError(f"{path}: with an atlas its scans do not belong together in pairs.")
-    paired = check.paired(raw.get("paired", False), paired)
-    excluded = check.exclude(raw.get("exclude", []), look_up)
-    entries = check.subset_entries(raw["subsets"], paired)
+    paired = check.paired(raw.paired, paired)
+    excluded = check.exclude(raw.exclude, look_up)
+    entries = check.subset_entries(raw.subsets, paired)
     subsets, left_out, unavailable, known = {}, {}, {}, set()
     for name, listed in entries.items():
         try:
@@ -164,17 +146,17 @@ def load_dataset_config(path, *, paired=()):
     config = DatasetConfig(
         path=path,
         files=files,
-        image_size=check.image_size(raw["image_size"]),
-        image_type=raw["image_type"],
-        schemes=check.schemes(raw["schemes"]),
+        image_size=check.image_size(raw.image_size),
+        image_type=raw.image_type,
+        schemes=check.schemes(raw.schemes),
         subsets=subsets,
         excluded=excluded,
         left_out=left_out,
         unavailable=unavailable,
-        expected=check.expected(raw.get("expected", {})),
-        atlas=check.typed("atlas", raw.get("atlas"), str, optional=True),
+        expected=check.expected(raw.expected),
+        atlas=raw.atlas,
         paired=paired,
-        structures=check.structures(raw.get("segmentation_class_value")),
+        structures=check.structures(raw.segmentation_class_value),
     )
     _check_references(config)
     return config

@@ -2,8 +2,8 @@
 
 A group holds `volume` uint8 [D, H, W] or [H, W] (0..255), and optionally `segmentation` (integers
 of the same shape: 0/255 for the liver, label ids for brains) and `point` (float [n, R], voxels,
-axis order ij, -1 in all R where a landmark is missing). Packs written by this project carry
-attributes as well (geometry, source, checksum: see `data_prep.packs`); none is needed here.
+axis order ij, -1 in all R where a landmark is missing). Packs written by this project also have
+attributes (geometry, source, checksum: see `data_prep.packs`), all of them optional here.
 Every error names the file and the key. Packs are untrusted: links to other files, arrays stored
 in other files and arrays larger than the machine's memory are refused.
 """
@@ -43,6 +43,21 @@ class Scan:
         """Bytes of the arrays."""
         arrays = (self.volume, self.segmentation, self.points)
         return sum(array.nbytes for array in arrays if array is not None)
+
+    @property
+    def spacing(self):
+        """mm per axis of `volume`, [R] float64; None where the pack does not state it.
+
+        The attribute has ITK's order (x, y, z). Planes that this project wrote have the three
+        numbers of their volume of one plane, whose attribute `shape` says which axis is across.
+        """
+        if "spacing" not in self.attributes:
+            return None
+        spacing = np.asarray(self.attributes["spacing"], float)[::-1]
+        if len(spacing) > self.volume.ndim:
+            shape = tuple(self.attributes.get("shape", (1, *self.volume.shape)))
+            spacing = np.delete(spacing, shape.index(1))
+        return spacing
 
 
 class PackReader:
@@ -127,7 +142,7 @@ class PackReader:
             return Scan(scan_id, group["volume"][...], labels, landmarks, attributes)
 
     def verify_checksum(self, scan_id):
-        """True where the stored SHA-256 match the arrays; None where there is no checksum."""
+        """Whether the stored SHA-256 match the arrays; None if the pack has no checksum."""
         return checksums_match(self.read(scan_id))
 
     def _group(self, scan_id):
@@ -188,12 +203,12 @@ class PackReader:
 
     @contextlib.contextmanager
     def _damage_named(self, scan_id):
-        """HDF5's own words for what it cannot read help nobody: the scan and the pack do."""
+        """Replaces HDF5's message about what it cannot read by one that names scan and pack."""
         try:
             yield
         except (OSError, RuntimeError, KeyError) as error:
             if isinstance(error, KeyError) and not str(error.args[0]).startswith(_HDF5_SAYS):
-                raise  # there is no such scan
+                raise  # the pack has no such scan
             raise ValueError(
                 f"Scan {self._name(scan_id)} cannot be read: the pack is damaged there, or the "
                 "disk fails. Make the pack again, or list the scan in the dataset config's "

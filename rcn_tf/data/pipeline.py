@@ -10,9 +10,9 @@ needs (`rcn_tf.losses.objective.needs`):
 
 Labels and landmarks of the moving scan follow its augmentation, labels one-hot linear with an
 argmax. Landmarks correspond by their place in the list; shorter lists are padded. Background
-threads read ahead and scans are cached as uint8 (`rcn_tf.data.scans`); order and augmentation are
-functions of (seed, step) alone. The replicas of a tf.distribute strategy each read their own part
-of every global batch, on however many machines: together they see what one device would.
+threads read ahead and scans are cached as uint8 (`rcn_tf.data.scans`). Order and augmentation
+depend on (seed, step) alone. Each replica of a tf.distribute strategy reads its own part of every
+global batch. Together the replicas, on any number of machines, see what one device would see.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ import custom_ops
 from rcn_tf import discrete_warps, fields
 from rcn_tf.data.augmentation import batch_flow
 from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.grey_values import to_intensities
 from rcn_tf.data.identity import training_identity
 from rcn_tf.data.pairs import TrainingOrder, scheme_pairs
 from rcn_tf.data.reference_flows import ReferenceFlows
@@ -46,7 +47,7 @@ class TrainingData:
     augment: bool
     flows: Optional[ReferenceFlows] = None
     needs: frozenset = frozenset()
-    landmarks: int = 0  # the most that a scan has
+    landmarks: int = 0  # largest number of landmarks of a scan
     identity: Optional[dict] = None  # `rcn_tf.data.identity`
     failures: list = dataclasses.field(default_factory=list)  # of reading, as raised
 
@@ -60,8 +61,9 @@ class TrainingData:
 
         Args:
             start_step: first step.
-            part, parts: of `parts` equal parts of every global batch, those from number `part` on;
-            parts_here: how many of them, one after the other, before the next step's.
+            parts: number of equal parts of every global batch.
+            part: number of the first part that is read here.
+            parts_here: number of parts, from `part` on, that are read here for each step.
         """
         size = self.batch_size // parts
 
@@ -127,14 +129,13 @@ class TrainingData:
         return tuple(arrays)
 
     def _padded(self, points):
-        """Landmarks as many as the most that a scan has; the further ones are missing."""
+        """Landmarks padded with missing ones to the largest number that a scan has."""
         return np.pad(points, [(0, self.landmarks - len(points)), (0, 0)], constant_values=-1)
 
     def _spacing(self, scan):
-        """mm per voxel along each array axis; packs store ITK's order (x, y, z)."""
-        rank = len(self.volume_shape)
-        spacing = scan.attributes.get("spacing", np.ones(rank))
-        return np.asarray(spacing, np.float32)[:rank][::-1].copy()
+        """mm per voxel along each array axis, 1 where the pack does not state it."""
+        spacing = np.ones(len(self.volume_shape)) if scan.spacing is None else scan.spacing
+        return spacing.astype(np.float32)
 
     def _specs(self):
         shape, rank = self.volume_shape, len(self.volume_shape)
@@ -183,7 +184,7 @@ def training_dataset(
         augment: deform the moving images at random.
         reference_flows: file of `rcn_tf.data.reference_flows`; only its pairs are then used.
         needs: of "labels" and "landmarks", which are then read too.
-        store: ScanStore of the config, where there is one already.
+        store: ScanStore of the config, if there already is one.
     Returns: TrainingData.
     Raises: FileNotFoundError, KeyError, ValueError: naming the file and the key, also for any
         scan that cannot be used.
@@ -209,7 +210,7 @@ def training_dataset(
 
 
 def _check_annotations(store, scans, needs):
-    """The most landmarks that a scan has. Raises: ValueError: a scan lacks what is needed."""
+    """Largest number of landmarks of a scan. Raises: ValueError: a scan lacks what is needed."""
     most, missing = 0, "the loss needs {} of every scan, but {!r} in {} has none."
     for scan_id in scans if needs else ():
         scan = store.read(scan_id)
@@ -238,7 +239,7 @@ def _call(read, arguments, specs):
 
 
 def _as_float(batch):
-    images = {key: tf.cast(batch[key], tf.float32) / 255 for key in ("fixed", "moving")}
+    images = {key: to_intensities(batch[key]) for key in ("fixed", "moving")}
     return {**batch, **images}
 
 

@@ -4,8 +4,8 @@
     "adhd/*"             a wildcard (*, ? and [a-c], as in a shell; * crosses slashes): every such
                          scan of the pack, in natural order: site-2 before site-10
 
-Ranges name scans whether a pack has them or not, so that a missing one is noticed; wildcards
-take what is there.
+A range names scans whether or not the pack has them, so that a missing scan is noticed. A wildcard
+names the scans that are there.
 """
 
 import fnmatch
@@ -17,13 +17,13 @@ from rcn_tf.data.packs import PackReader
 from rcn_tf.files.natural_order import natural_order
 
 MAX_SCANS = 1_000_000
-"""Largest number of scans that one entry may stand for."""
+"""Largest number of scans that one entry may name."""
 
 _RANGE = re.compile(r"\{(\d{1,6})\.\.(\d{1,6})\}")
 
 
 def has_wildcard(entry):
-    """Whether an entry can only be understood with the pack at hand."""
+    """Whether an entry must be looked up in its pack."""
     return bool(set(entry) & set("*?["))
 
 

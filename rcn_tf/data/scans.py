@@ -8,14 +8,14 @@ from rcn_tf.errors import warn
 
 
 class ScanStore:
-    """Reads scans by id; the most recently used stay in memory as stored (uint8).
+    """Reads scans by id; the most recently used ones stay in memory as stored (uint8).
 
     Threads may share a store. Close it, or use it as a context manager.
 
     Args:
         config: DatasetConfig.
         cache_bytes: limit of the memory for arrays.
-        annotations: whether segmentations and landmarks are read too.
+        annotations: whether segmentations and landmarks are read too, unless a call says.
     Raises: FileNotFoundError, ValueError: a pack is missing or is not HDF5 (files that no
         subset uses are not opened).
     """
@@ -44,41 +44,54 @@ class ScanStore:
             self._cache.clear()
             self._size = 0
 
-    def read(self, scan_id):
-        """A scan, with its segmentation and landmarks unless the store leaves them out.
+    def read(self, scan_id, annotations=None):
+        """A scan. A scan that is in memory with its annotations also serves calls that need none.
 
+        Args:
+            scan_id: "alias/id".
+            annotations: whether it needs its segmentation and landmarks; None asks the store.
         Returns: rcn_tf.data.packs.Scan (arrays are shared: do not write to them).
         Raises: KeyError, ValueError: naming the file and the key.
         """
+        wanted = self._annotations if annotations is None else annotations
         with self._lock:
-            if scan_id in self._cache:
+            if self._has(scan_id, wanted):
                 self._cache.move_to_end(scan_id)
-                return self._cache[scan_id]
+                return self._cache[scan_id][0]
         reader, key = self._locate(scan_id)
-        scan = reader.read(key, segmentation=self._annotations, points=self._annotations)
+        scan = reader.read(key, segmentation=wanted, points=wanted)
         self._check_shape(scan_id, scan.volume.shape)
         with self._lock:
-            if scan_id not in self._cache and scan.nbytes <= self._cache_bytes:
-                self._cache[scan_id] = scan
-                self._size += scan.nbytes
-                while self._size > self._cache_bytes:
-                    _, oldest = self._cache.popitem(last=False)
-                    self._size -= oldest.nbytes
+            if not self._has(scan_id, wanted) and scan.nbytes <= self._cache_bytes:
+                self._keep(scan_id, scan, wanted)
         return scan
 
-    def check(self, scan_ids):
+    def _has(self, scan_id, annotated):
+        return scan_id in self._cache and (self._cache[scan_id][1] or not annotated)
+
+    def _keep(self, scan_id, scan, annotated):
+        if scan_id in self._cache:
+            self._size -= self._cache.pop(scan_id)[0].nbytes
+        self._cache[scan_id] = scan, annotated
+        self._size += scan.nbytes
+        while self._size > self._cache_bytes:
+            _, (oldest, _) = self._cache.popitem(last=False)
+            self._size -= oldest.nbytes
+
+    def check(self, scan_ids, annotations=None):
         """Checks, before any work, that all scans can be used.
 
         Every volume must exist as uint8 of the config's `image_size` with more than one
-        intensity; segmentations and landmarks must fit (`PackReader.read`). A volume that is
-        not the one whose checksum the pack states is warned of.
+        intensity; segmentations and landmarks must fit (`PackReader.read`). A volume that
+        does not have the checksum that the pack states causes a warning.
 
+        Args: scan_ids: what to check. annotations: as of `read`.
         Returns: {scan id: SHA-256 of its volume}.
         Raises: FileNotFoundError, KeyError, ValueError: naming the file and the scan.
         """
         checksums = {}
         for scan_id in scan_ids:
-            scan = self.read(scan_id)
+            scan = self.read(scan_id, annotations)
             checksums[scan_id] = volume_checksum(scan.volume)
             if scan.attributes.get("checksum", checksums[scan_id]) != checksums[scan_id]:
                 alias, key = self.config.locate(scan_id)

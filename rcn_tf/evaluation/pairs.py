@@ -30,13 +30,12 @@ def evaluate(
         model: (fixed, moving, training, **options) -> RegistrationOutput.
         pairs: iterable of (fixed, moving), each a `rcn_tf.data.packs.Scan`.
         structures: {name: label}; by default every label of either scan, named by its id.
-        masks: segmentations may be the original's liver masks: where their maximum is 255
-            they are one structure, warped linearly and thresholded at 128. All others are
-            label maps.
+        masks: segmentations can be the original's liver masks. If their maximum is 255, they are
+            one structure that is warped linearly and thresholded at 128; others are label maps.
         overlap: of label maps. "argmax": a voxel belongs to the strongest structure, see
-            `rcn_tf.data.label_warp.warp_labels`. "original": every structure is a mask by itself,
-            as the original's code has it, so that some voxels belong to none; all together are one
-            too.
+            `rcn_tf.data.label_warp.warp_labels`. "original": as in the original's code,
+            every structure is a mask of its own, and so is their union; some voxels then belong to
+            no structure.
         surfaces: also the 95th percentile Hausdorff and mean surface distance (slower).
         last_only: measure the last stage alone (faster).
         refiner: as of `Registration`.
@@ -44,8 +43,8 @@ def evaluate(
 
     Yields: rows of one pair, a list of dicts: before, then one per stage, with "fixed",
         "moving", "stage" and the `METRICS` that its data allow (mm need the pack's
-        `spacing`). "seconds" stands in the last stage's row: one warm forward pass, with
-        the transfer of the images to the device and of the flow back, without reading.
+        `spacing`). The last stage's row has "seconds": one warm forward pass with the transfer
+        of the images to the device and of the flow back, without reading.
 
     Raises: ValueError: as `PairScores`, or the model's output breaks the contract; the message
         names the pair.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from rcn_tf.data.grey_values import to_intensities
 from rcn_tf.models.output import RegistrationOutput
 from rcn_tf.models.output_check import check_finite, check_output
 
@@ -34,7 +35,7 @@ class Registration:
         model: (fixed, moving, training, **options) -> RegistrationOutput.
         options: call options of the model.
         last_only: give the last stage alone.
-        device: TensorFlow's name of it; None for the one that it chooses.
+        device: TensorFlow's name of the device; None lets TensorFlow choose.
         refiner: (output, fixed, moving) -> RegistrationOutput with one more stage
             (`rcn_tf.registration.refinement`), run after the model, or None.
     """
@@ -54,7 +55,7 @@ class Registration:
             with tf.device(device):
                 out = model(fixed, moving, training=False, **(options or {}))
             if not isinstance(out, RegistrationOutput):
-                return out  # is refused below
+                return out  # `check_output` refuses it
             kept = out.stages[-1:] if last_only else out.stages
             return RegistrationOutput(out.flow, out.warped, kept, moving)
 
@@ -94,4 +95,4 @@ class Registration:
 
 
 def _network_image(volume):
-    return volume[None, ..., None].astype(np.float32) / 255
+    return to_intensities(volume[None, ..., None])

@@ -15,7 +15,7 @@ from rcn_tf.metrics import surface
 
 
 class PairScores:
-    """Metrics of one pair under any flow; what does not depend on the flow is kept.
+    """Metrics of one pair under any flow; what does not depend on the flow is computed once.
 
     Args: as of `rcn_tf.evaluation.evaluate`. Scans may have the attribute `alignment` ([R, R], the
         linear part of the map from their voxels to an original's): distances are then those
@@ -43,7 +43,7 @@ class PairScores:
                 f"and {moving.id!r} {moving.volume.shape}."
             )
         self._fixed, self._moving, self._surfaces = fixed, moving, surfaces
-        self._fixed_to_mm, self._moving_spacing = _to_mm(fixed), _spacing(moving)
+        self._fixed_to_mm, self._moving_spacing = _to_mm(fixed), moving.spacing
         self._one_by_one = overlap == "original"
         self._names, self._labels = (), ()
         self._labelled = fixed.segmentation is not None and moving.segmentation is not None
@@ -133,15 +133,9 @@ def _warped_mask(mask, flow):
     return mask > metrics.MASK_THRESHOLD
 
 
-def _spacing(scan):
-    """Millimetres per array axis (d, h, w), or None; packs store ITK's order (x, y, z)."""
-    spacing = scan.attributes.get("spacing")
-    return None if spacing is None else np.asarray(spacing, float)[::-1]
-
-
 def _to_mm(scan):
     """[R, R] from a scan's voxels to mm in the scan it was aligned from, or None."""
-    spacing = _spacing(scan)
+    spacing = scan.spacing
     if spacing is None:
         return None
     return np.diag(spacing) @ scan.attributes.get("alignment", np.eye(len(spacing)))

@@ -1,8 +1,8 @@
 """Nested frozen dataclasses from nested mappings and back: types, unknown keys, nearest names.
 
 A dataclass whose fields are values or further dataclasses describes a settings file; a key of it
-is written with dots, "optimizer.learning_rate". A field annotated `Mapping` is free: whatever is
-inside is one value, and read-only.
+is written with dots, "optimizer.learning_rate". A field annotated `Mapping` is free: the engine
+does not check what is inside it and makes it read-only.
 """
 
 import collections.abc
@@ -33,9 +33,10 @@ def known_keys(cls, prefix=""):
 
 
 def check_keys(cls, values, root=None, prefix=""):
-    """Raises ValueError at a key that is unknown, or that should be an object and is none.
+    """Checks that all keys are known and that every group of keys is an object.
 
-    `root` and `prefix` say where in an outer dataclass the values lie.
+    Args: root, prefix: the outer dataclass, and where in it the values lie.
+    Raises: ValueError: naming the key.
     """
     hints = typing.get_type_hints(cls)
     for key, value in values.items():
@@ -48,7 +49,7 @@ def check_keys(cls, values, root=None, prefix=""):
 
 
 def unknown_key(cls, key):
-    """What to say of an unknown dotted key: the nearest one, or those of its level."""
+    """Message about an unknown dotted key: names the nearest one, or those of its level."""
     found = nearest_key(key, [*typing.get_type_hints(cls), *known_keys(cls)], otherwise="")
     if found:
         return found
@@ -62,9 +63,9 @@ def unknown_key(cls, key):
 
 
 def nearest_key(key, known, otherwise=None):
-    """What to say of an unknown dotted key: the nearest known one, by its last part.
+    """Message about an unknown dotted key: names the nearest known one, by its last part.
 
-    Args: otherwise: said where none is near; by default the known ones.
+    Args: otherwise: the message where none is near; by default it lists the known keys.
     """
     endings = difflib.get_close_matches(_ending(key), map(_ending, known), n=1)
     if endings:
@@ -77,11 +78,17 @@ def nearest_key(key, known, otherwise=None):
 
 
 def build(cls, values):
-    """Nested dataclasses from nested mappings; what is left out keeps its default.
+    """Nested dataclasses from nested mappings; a key that is left out keeps its default.
 
-    Raises: ValueError: `check_keys`, or what the dataclasses raise.
+    Raises:
+        KeyError: a key without default is missing.
+        ValueError: `check_keys`, or what the dataclasses raise.
     """
     check_keys(cls, values)
+    for field in dataclasses.fields(cls):
+        defaults = (field.default, field.default_factory)
+        if defaults == (dataclasses.MISSING,) * 2 and field.name not in values:
+            raise KeyError(f"key `{field.name}` is missing.")
     return _build(cls, values)
 
 
@@ -107,9 +114,9 @@ def plain(value):
 
 
 def convert_fields(instance, prefix=""):
-    """Gives each field of a frozen dataclass its annotated type; for its `__post_init__`.
+    """Converts each field of a frozen dataclass to its annotated type, in its `__post_init__`.
 
-    A whole number will do for a number, a list for a tuple; a boolean never is a number.
+    The rules are those of `converted`.
 
     Raises: ValueError: a value of another type, named with `prefix`.
     """
@@ -123,9 +130,10 @@ def _ending(key):
 
 
 def converted(value, hint, name):
-    """A value as its annotated type.
+    """A value converted to its annotated type.
 
-    A whole number will do for a number, a list for a tuple; a boolean never is a number.
+    A whole number counts as a number, 1e5 as a whole number and a list as a tuple. A boolean does
+    not count as a number.
 
     Raises: ValueError: a value of another type, called `name`.
     """
@@ -141,6 +149,8 @@ def converted(value, hint, name):
 def _as(value, option):
     """(Whether `value` fits one type, the value as that type)."""
     kind = typing.get_origin(option) or option
+    if kind is typing.Any:
+        return True, read_only(value)
     if kind is typing.Literal:
         return isinstance(value, str) and value in typing.get_args(option), value
     if kind is float and type(value) is int and abs(value) < 2**1000:

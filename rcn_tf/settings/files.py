@@ -48,7 +48,7 @@ def read_settings_file(path):
 
 
 def parse_value(text):
-    """A value as YAML writes it on one line ("3", "1e-4", "[1, 2]", "null"), or else the text."""
+    """The value of one line of YAML ("3", "1e-4", "[1, 2]", "null"); the text if it is not YAML."""
     try:
         return _parse_yaml(text)
     except (ValueError, yaml.YAMLError, RecursionError):
@@ -94,7 +94,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-# Tag, pattern, first characters; the first that matches holds.
+# Tag, pattern and possible first characters; the first entry that matches decides.
 _CORE_SCHEMA = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),

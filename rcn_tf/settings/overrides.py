@@ -11,9 +11,9 @@ from rcn_tf.settings.files import parse_value
 def apply_settings(cls, values, settings, paths=()):
     """Copy of a config's dict with "key.subkey=value" strings applied.
 
-    The value is YAML on one line ("3", "[1, 2]", "null"), or else a plain string; where a string
-    is wanted it is taken as it is, so that "data.scheme=1" is the name "1". A free mapping may be
-    set as a whole or entry by entry, "loss.final.similarity=0.5".
+    The value is YAML on one line ("3", "[1, 2]", "null"); text that is not YAML is a string. Where
+    the key takes a string, the value is used as it is, so that "data.scheme=1" is the name "1". A
+    free mapping can be set as a whole or entry by entry, "loss.final.similarity=0.5".
 
     Args:
         cls: nested dataclass of the config.
@@ -21,7 +21,7 @@ def apply_settings(cls, values, settings, paths=()):
         settings: the strings.
         paths: keys that name files, made absolute from the working directory.
 
-    Raises: ValueError: not of that form, or there is no such key.
+    Raises: ValueError: a setting has another form, or there is no such key.
     """
     values = plain(values)
     for setting in settings:

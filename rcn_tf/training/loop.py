@@ -140,7 +140,7 @@ class _Run:
             needs=frozenset().union(*(needs(phase.loss) for phase in self.phases)),
         )
         self.source.check_replicas(strategy)
-        self.validation = make_validation(config, self.source.store.config)
+        self.validation = make_validation(config, self.source.store)
         self.schedule = learning_rate_of(self.phases)
         self.warnings = monitor.at_the_start(config, self.source, self.validation)
         self.flat_loss = monitor.FlatLoss()

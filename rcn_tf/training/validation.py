@@ -24,19 +24,20 @@ _MEASURES = {
     "correlation": "similarity",
     "folding_percent": "folding_percent",
 }
-_CACHE = 512 << 20  # bytes of scans and annotations that stay in memory between measurements
 
 
-def make_validation(config, dataset=None):
+def make_validation(config, store=None):
     """Validation of a training config.
 
-    Args: config: TrainingConfig. dataset: its DatasetConfig, where that is read already.
+    Args: config: TrainingConfig. store: ScanStore of its dataset, where there is one already;
+        training shares its own, so that every scan is in memory once.
     Returns: Validation; None where `validation.scheme` is "none", or is not given and there is no
         scheme "2".
 
     Raises: FileNotFoundError, KeyError, ValueError: naming the file and the scheme or scan.
     """
-    dataset = dataset or load_dataset_config(config.data.config)
+    store = store or ScanStore(load_dataset_config(config.data.config))
+    dataset = store.config
     scheme = config.validation.scheme
     if scheme is None:
         scheme = _DEFAULT_SCHEME if _DEFAULT_SCHEME in dataset.schemes else _OFF
@@ -46,7 +47,7 @@ def make_validation(config, dataset=None):
     places = np.linspace(0, len(pairs) - 1, min(config.validation.pairs, len(pairs)))
     chosen = [pairs[round(k)] for k in places]
     try:
-        validation = Validation(ScanStore(dataset, _CACHE), chosen, phases_of(config)[-1].options)
+        validation = Validation(store, chosen, phases_of(config)[-1].options)
     except (FileNotFoundError, KeyError, ValueError) as error:
         hint = f"validation: {error.args[0]} (validation.scheme=none trains without it)"
         raise type(error)(hint) from error
@@ -78,8 +79,8 @@ class Validation:
 
     Args: store: ScanStore. pairs: [(fixed id, moving id)]. options: call options of the model.
 
-    identity: what tells these pairs and their annotations from others, by content. title: what
-    the measurement is called. warning: what is to be said of the pairs, or None.
+    identity: hash of the pairs' images and annotations. title: what the measurement is called.
+    warning: a sentence about the pairs for the user, or None.
     """
 
     identity = None
@@ -89,7 +90,7 @@ class Validation:
     def __init__(self, store, pairs, options=None):
         self._store, self._pairs, self._options = store, pairs, dict(options or {})
         self._compiled = None
-        volumes = store.check(sorted({scan for pair in pairs for scan in pair}))
+        volumes = store.check(sorted({scan for pair in pairs for scan in pair}), annotations=True)
         self.identity = self._identity(volumes)
 
     def __call__(self, model):
@@ -116,18 +117,19 @@ class Validation:
     def _identity(self, volumes):
         annotations = {}
         for scan_id in volumes:
-            scan = self._store.read(scan_id)
+            scan = self._store.read(scan_id, annotations=True)
             annotations[scan_id] = annotations_checksum(scan.segmentation, scan.points)
         pairs = [[volumes[scan] + annotations[scan] for scan in pair] for pair in self._pairs]
         config = self._store.config
         others = dict(self._options)
-        repeats = others.pop("n_repeats", 1)  # which earlier versions told
+        repeats = others.pop("n_repeats", 1)  # as earlier versions hashed it
         chosen = {name: value for name, value in sorted(others.items()) if value}
         told = [pairs, config.structures, config.image_type, repeats, *([chosen] if chosen else [])]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def _read(self, pair):
-        return tuple(dataclasses.replace(self._store.read(scan), id=scan) for scan in pair)
+        scans = (self._store.read(scan, annotations=True) for scan in pair)
+        return tuple(dataclasses.replace(scan, id=name) for scan, name in zip(scans, pair))
 
 
 def score(measures):

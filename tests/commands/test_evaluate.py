@@ -10,8 +10,9 @@ import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
 import rcn_tf
-from data_prep.packs import PackWriter, to_uint8
+from data_prep.packs import PackWriter
 from rcn_tf.commands.main import main
+from rcn_tf.data.grey_values import to_grey
 from rcn_tf.data.packs import PackReader, volume_checksum
 from rcn_tf.models.folder import save_model
 from rcn_tf.models.model import RegistrationModel
@@ -44,7 +45,7 @@ def data(tmp_path_factory):
                 extras["segmentation"] = np.digitize(image, [0.4, 0.7]).astype(np.uint8)
                 extras["points"] = rng.uniform(5, 25, (2, 3))
                 extras["attributes"] = {"spacing": [1.0, 2.0, 3.0]}
-            pack.add(name, to_uint8(image), **extras)
+            pack.add(name, to_grey(image), **extras)
         pack.add("empty", np.zeros(SHAPE, np.uint8))
     config = {
         "files": {"/": {"path": "scans.h5"}},

@@ -182,6 +182,21 @@ def test_cache_keeps_its_limit_and_the_most_recent(tmp_path):
         assert store.read("pack/b") is not b
 
 
+def test_a_store_adds_annotations_to_what_it_keeps(tmp_path):
+    """Training reads volumes alone, its validation whole scans: each is in memory once."""
+    path = write_dataset(tmp_path)
+    with h5py.File(tmp_path / "pack.h5", "a") as file:
+        file["a"]["segmentation"] = np.full(SHAPE, 7, np.uint8)
+    size = int(np.prod(SHAPE))
+    with ScanStore(load_dataset_config(path), cache_bytes=3 * size, annotations=False) as store:
+        b, alone = store.read("pack/b"), store.read("pack/a")
+        assert alone.segmentation is None
+        whole = store.read("pack/a", annotations=True)
+        assert (whole.segmentation == 7).all()
+        assert store.read("pack/a") is whole
+        assert store.read("pack/b") is b  # three arrays fit, not four
+
+
 def test_threads_share_a_store(tmp_path):
     write_original_pack(tmp_path / "pack.h5", "abcd")
     config = load_dataset_config(write_dataset(tmp_path))

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from data_prep.packs import PackWriter, to_uint8
+from data_prep.packs import PackWriter
 from rcn_tf.data.packs import PackReader
 from rcn_tf.volumes.grids import Grid
 
@@ -62,7 +62,11 @@ def test_checksum_reveals_a_changed_volume(tmp_path, volume):
         ({"scan_id": ""}, "scan id must be printable names .* got ''"),
         ({"scan_id": "a"}, "'a' occurs twice"),
         ({"volume": np.zeros(SHAPE)}, r"`volume` of 'b' must be uint8 .* got float64 \(6, 5, 4\)"),
-        ({"volume": np.zeros((4, 4), np.uint8)}, r"got uint8 \(4, 4\)"),
+        ({"volume": np.zeros(4, np.uint8)}, r"got uint8 \(4,\)"),
+        (
+            {"volume": np.zeros((4, 5), np.uint8), "points": np.ones((2, 3))},
+            r"`points` of 'b' must have shape \(n, 2\); got \(2, 3\)",
+        ),
         ({"segmentation": np.zeros((1, 1, 1), int)}, r"`segmentation` of 'b' .* \(6, 5, 4\)"),
         ({"segmentation": np.zeros(SHAPE)}, "must be integers"),
         ({"segmentation": np.full(SHAPE, 70000)}, r"ids 0\.\.65535; got 70000"),
@@ -154,10 +158,3 @@ def test_full_disk_is_an_oserror_and_keeps_the_old_pack(tmp_path, volume):
     with PackReader(path) as reader:
         assert reader.ids() == ["old"]
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_to_uint8():
-    values = np.array([-0.1, 0, 0.5, 1.0, 1.2, 127.4 / 255])
-    np.testing.assert_array_equal(to_uint8(values), [0, 0, 128, 255, 255, 127])
-    with pytest.raises(ValueError, match="NaN"):
-        to_uint8(np.array([np.nan]))

@@ -345,9 +345,9 @@ FAULTS = (
     ),
     Fault(
         "evaluation: spacing in the order x, y, z",
-        "rcn_tf/evaluation/scores.py",
-        "np.asarray(spacing, float)[::-1]",
-        "np.asarray(spacing, float)",
+        "rcn_tf/data/packs.py",
+        'np.asarray(self.attributes["spacing"], float)[::-1]',
+        'np.asarray(self.attributes["spacing"], float)',
         EVALUATION,
     ),
     Fault(
@@ -416,9 +416,9 @@ FAULTS = (
     ),
     Fault(
         "pipeline: images from 0 to 255",
-        "rcn_tf/data/pipeline.py",
-        'tf.cast(batch[key], tf.float32) / 255 for key in ("fixed", "moving")',
-        'tf.cast(batch[key], tf.float32) for key in ("fixed", "moving")',
+        "rcn_tf/data/grey_values.py",
+        "return tf.cast(grey, tf.float32) / GREY_MAX",
+        "return tf.cast(grey, tf.float32)",
         ("tests/data/test_pipeline.py",),
     ),
     # Physical space

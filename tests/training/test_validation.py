@@ -7,6 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
+from rcn_tf.data import scans
+from rcn_tf.data.packs import PackReader
 from rcn_tf.evaluation import evaluate
 from rcn_tf.models.folder import load_model
 from rcn_tf.training.config import load_training_config
@@ -56,8 +58,12 @@ def test_mistakes_come_before_the_first_step(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_measures_are_those_of_an_evaluation(config, tmp_path):
+def test_measures_are_those_of_an_evaluation(config, tmp_path, monkeypatch):
+    """And training and validation read every pack through one store of scans."""
+    opened = []
+    monkeypatch.setattr(scans, "PackReader", lambda path: opened.append(path) or PackReader(path))
     train(config, tmp_path / "run")
+    assert len(opened) == len(set(opened)) > 0
     model = load_model(tmp_path / "run")
     validation = make_validation(config)
     pairs = [validation._read(pair) for pair in validation._pairs]
