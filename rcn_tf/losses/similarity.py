@@ -1,7 +1,7 @@
 """Similarity of two images of the same contrast over the whole volume.
 
 Images are [B, *spatial, C] with any number of spatial axes; each function returns [B], lower is
-better. Windows are in `local_correlation`, other contrasts in `multimodal`.
+better. `local_correlation` compares within windows, `multimodal` images of different contrast.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Model folders: `config.json` beside `weights.h5`.
 
-`config.json` names the model ("model"; a cascade where it names none) and its arguments
-("network"), under which versions it was made and which `weights.h5` it was written with
-(`weights.sha256`); `weights.h5` holds one dataset per weight under the model's name for it
-(`named_weights`), in float32 or, half as large, float16.
+`config.json` holds the model's name ("model"; without it the model is a cascade) and arguments
+("network"), the software versions that made it, and the checksum of its `weights.h5`
+(`weights.sha256`). `weights.h5` holds one dataset per weight under the model's name for it
+(`named_weights`), as float32 or, at half the size, float16.
 
 A folder may be read while a training writes it, and a training may be killed between the two
-files. So a new `config.json` comes first, which names both the weights to come and those that
-lie there (`weights.before`), and is written again without the latter when they are replaced.
+files. So a new `config.json` is written first, with the checksums of both the new weights and the
+old ones (`weights.before`); once the weights are replaced, it is written again without the latter.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from rcn_tf.models.weights import set_weights
 
 FORMAT_VERSION = 1
 DEFAULT_MODEL = pathlib.Path(__file__).parents[1] / "default_model"
-_TRIES, _PAUSE = 5, 0.2  # of reading a folder that is just being written; seconds
+_TRIES, _PAUSE = 5, 0.2  # reading a folder that is being written: attempts, seconds between them
 
 
 def save_model(model, folder, *, dtype="float32", **sections):
@@ -46,11 +46,11 @@ def save_model(model, folder, *, dtype="float32", **sections):
     Args:
         model: RegistrationModel.
         folder: created if it is missing.
-        dtype: of the weights on disk, "float32" or "float16".
+        dtype: type of the weights on disk, "float32" or "float16".
         sections: further JSON-serialisable entries of `config.json`, such as `training`.
 
     Raises: ValueError: the model, or a network that it is made of, cannot be imported by name.
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     folder = pathlib.Path(folder)
     described = describe(model)
@@ -76,7 +76,7 @@ def save_model(model, folder, *, dtype="float32", **sections):
 
 
 def describe(model) -> dict:
-    """{"model": name, "network": arguments}, from which `load_with_config` makes a model again.
+    """{"model": name, "network": arguments}, from which `load_with_config` rebuilds the model.
 
     Raises: ValueError: the model, or a network that it is made of, cannot be imported by name.
     """
@@ -112,9 +112,9 @@ def count_parameters(folder):
 def load_model(
     folder: str | pathlib.Path, precision: str | None = None, *, trust_code: bool = False
 ):
-    """The model of a folder; arguments and errors as of `load_with_config`.
+    """Loads the model of a folder; arguments and errors are those of `load_with_config`.
 
-    Returns: RegistrationModel; its `saved_config` is the folder's config.
+    Returns: RegistrationModel, whose `saved_config` is the folder's config.
     """
     return load_with_config(folder, precision, trust_code=trust_code)[0]
 
@@ -125,15 +125,15 @@ def load_with_config(
     """Builds the model of a folder and loads its weights.
 
     Args:
-        folder: with `config.json` and `weights.h5`.
+        folder: model folder.
         precision: of the convolutions (`rcn_tf.networks.precision`); by default that of the folder.
-        trust_code: import the module of a network that is not this package's, although
-            another account saved the folder (`rcn_tf.models.trust`).
+        trust_code: import a model or network from outside this package even if another account
+            saved the folder (`rcn_tf.models.trust`).
     Returns: (RegistrationModel, the config as a dict).
     Raises:
         FileNotFoundError: the folder or one of its files is missing.
-        KeyError, ValueError: a file is damaged or does not fit the other, the network is none
-            or does not fit this machine's memory, or it is code that is not trusted.
+        KeyError, ValueError: a file is damaged or does not fit the other, the network does not
+            exist or does not fit this machine's memory, or it is code that is not trusted.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -178,7 +178,7 @@ def read_config(folder):
 
 
 def versions():
-    """What made a model: versions of the software, and the git commit of a checkout."""
+    """Versions of the software that makes a model, and the git commit if it is a checkout."""
     from rcn_tf import __version__  # the package imports this module
 
     return {
@@ -191,7 +191,7 @@ def versions():
 
 
 def _read_consistently(folder):
-    """(config, weights) that were written together, also while a training replaces them."""
+    """(config, weights) that belong together, even while a training replaces them."""
     for _ in range(_TRIES):
         config = read_config(folder)
         arrays, checksum = _read_weights(folder / "weights.h5")
@@ -216,7 +216,7 @@ def _read_weights(path):
 
     with path.open("rb") as stream:
         checksum = stream_checksum(stream)
-        stream.seek(0)  # the very file, though another may take its place
+        stream.seek(0)  # the same open file, even if another one has replaced it
         with open_hdf5(path, stream=stream) as file:
             try:
                 file.visititems(collect)
@@ -226,7 +226,7 @@ def _read_weights(path):
 
 
 def _git_commit():
-    """Commit of the checkout that runs, with "-dirty" if it has changes; None if installed."""
+    """Commit of the running checkout, with "-dirty" if it has changes; None without a checkout."""
     root = pathlib.Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

@@ -1,13 +1,12 @@
-"""Low precision for convolutions, float32 for everything that adds up.
+"""Low precision for convolutions, float32 for everything that accumulates.
 
     "float32"    everything
     "bfloat16"   convolutions in bfloat16, the range of float32 with 8 bits of precision
     "float16"    convolutions in float16; training needs loss scaling (`scaled_optimizer`)
 
-Weights are float32 in all of them, and so are images, flows, warps, compositions and losses:
-bfloat16 knows only four positions per voxel beyond voxel 32. A network made under
-`layers_in` has layers that convert their inputs and weights, but for those that say
-`dtype="float32"`.
+Weights, images, flows, warps, compositions and losses are always float32: bfloat16 can represent
+only four positions per voxel beyond voxel 32. The layers of a network made under `layers_in`
+convert their inputs and weights, except those made with `dtype="float32"`.
 """
 
 import contextlib
@@ -38,10 +37,10 @@ def layers_in(precision):
 
 
 def scaled_optimizer(optimizer, precision):
-    """`optimizer`, with a loss scale that adapts where gradients are float16.
+    """The optimiser, with an adaptive loss scale if `precision` is "float16".
 
-    Without it, gradients below 6e-8 would vanish. A step whose gradients overflow is left
-    out and the scale halved.
+    Without it, float16 gradients below 6e-8 would vanish. A step whose gradients overflow is
+    skipped and the scale is halved.
     """
     if precision == "float16":
         return keras.mixed_precision.LossScaleOptimizer(optimizer)
