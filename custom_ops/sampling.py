@@ -31,6 +31,15 @@ def warp(
 ) -> tf.Tensor:
     """Image looked up at x + flow(x), by linear interpolation.
 
+    A flow of half a voxel along the second axis takes the mean of two neighbours; the last voxel
+    lies at the border:
+
+    >>> import tensorflow as tf
+    >>> image = tf.reshape([0.0, 10.0, 20.0, 30.0], [1, 1, 4, 1])
+    >>> flow = tf.zeros([1, 1, 4, 2]) + [0.0, 0.5]
+    >>> warp(image, flow).numpy().ravel()
+    array([ 5., 15., 25., 30.], dtype=float32)
+
     Args:
         image: [B, D, H, W, C] or [B, H, W, C] float16, bfloat16, float32 or float64.
         flow: [B, D', H', W', 3] or [B, H', W', 2] float32 or float64, voxels of `image`, axis
@@ -68,7 +77,12 @@ def compose(previous: tf.Tensor, update: tf.Tensor, backend: str = "auto") -> tf
     """Flow that applies `update`, then looks up `previous` (VTN, eq. 3).
 
     `compose(previous, update)(x) = update(x) + previous(x + update(x))`, so that warping
-    by the composed flow is warping by `previous`, then by `update`.
+    by the composed flow is warping by `previous`, then by `update`. Constant flows add up:
+
+    >>> import tensorflow as tf
+    >>> grid = tf.zeros([1, 4, 5, 2])
+    >>> compose(grid + [1.0, 0.0], grid + [0.5, -2.0])[0, 0, 0].numpy()
+    array([ 1.5, -2. ], dtype=float32)
 
     Args:
         previous, update: [B, D, H, W, 3] or [B, H, W, 2] float32 or float64, voxels, axis

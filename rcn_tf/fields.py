@@ -87,6 +87,10 @@ def invert(flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Outside the grid the flow is taken from the nearest border voxel, so an inverse that leads
     there is exact only if the flow is constant beyond the border.
 
+    >>> inverse, residual = invert(tf.zeros([1, 4, 5, 2]) + [1.0, -0.5])
+    >>> inverse[0, 0, 0].numpy(), float(tf.reduce_max(residual))
+    (array([-1. ,  0.5], dtype=float32), 0.0)
+
     Args: flow: [B, *spatial, R] float, voxels.
 
     Returns:

@@ -121,10 +121,10 @@ def final_terms(objective: Mapping) -> dict[str, Weighted]:
 def for_one_more_stage(objective: Mapping) -> dict[str, dict[str, Any]]:
     """The part of a training's objective that applies to one more dense stage.
 
-    It has the image terms and regularity of "dense" (the last entry of a list) and "final". If there
-    is no part "dense", the regularity of the last other part is taken. Schedules, and terms that
-    need more than the pair, are left out. It is empty if no image term remains, as after a
-    supervised training.
+    It has the image terms and regularity of "dense" (the last entry of a list) and "final". Without
+    a part "dense", the regularity of the last other part is taken. Schedules, and terms that need
+    more than the pair, are left out. It is empty if no image term remains, as after a supervised
+    training.
     """
     parts = {name: _last(value) for name, value in objective.items() if name != REVERSED}
     others = [name for name in parts if name not in (FINAL, "affine")]

@@ -1,6 +1,6 @@
 """The terms that an objective may name: each one's function and its inputs from a registration.
 
-A term's parameters are the keyword-only arguments of its function. `docs/losses.md` lists all terms.
+A term's parameters are the keyword-only arguments of its function. docs/losses.md lists all terms.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ def folded_volume(flow: np.ndarray) -> np.ndarray:
     """Volume of the simplices that are turned inside out, as a fraction of the whole volume.
 
     This is the non-diffeomorphic volume of Liu et al., "On Finite Difference Jacobian Computation
-    in Deformable Image Registration" (IJCV 2024). A cell of a volume can be divided in two ways into
-    five tetrahedra, four at corners and one in the middle; the mean of both is taken. A cell of a
-    2D image can be divided in two ways into two triangles at opposite corners.
+    in Deformable Image Registration" (IJCV 2024). There are two ways to divide a cell of a volume
+    into five tetrahedra, four at corners and one in the middle, and two ways to divide a cell of a
+    2D image into two triangles at opposite corners; the mean of both ways is taken.
 
     Args: flow: [B, *spatial, R], voxels.
     Returns: float64 [B]; 0 for a piecewise linear map without folds.

@@ -29,6 +29,9 @@ def structures(*label_maps: np.ndarray) -> np.ndarray:
 def dice(a: np.ndarray, b: np.ndarray, labels: Sequence[int] | None = None) -> np.ndarray:
     """Dice score of each structure.
 
+    >>> dice([[1, 1, 2, 2]], [[1, 1, 1, 2]], labels=[1, 2]).round(3)
+    array([0.8  , 0.667])
+
     Args:
         a, b: integer label maps [D, H, W], [H, W], [B, D, H, W] or [B, H, W, 1]; boolean masks
             count as label 1.

@@ -32,6 +32,7 @@ from rcn_tf.files.whole_files import (
     write_json,
 )
 from rcn_tf.models import CASCADE, model_class, model_name, trust
+from rcn_tf.models.model import stages_of
 from rcn_tf.models.size_check import check_network
 from rcn_tf.models.weights import set_weights
 
@@ -94,19 +95,31 @@ def describe(model) -> dict:
     return {"model": name, "network": network}
 
 
-def count_parameters(folder):
-    """Number of weights in a model folder: (all, those without a cascade's affine stage).
+def count_parameters(folder: str | pathlib.Path, *, trust_code: bool = False) -> tuple[int, int]:
+    """Number of weights of a folder's model: (all, those without its affine parts).
 
-    It is read off `weights.h5`; no code of the model is imported.
+    A part is affine if an affine stage has the part's name, such as "affine" of a cascade.
+
+    Args: folder, trust_code: as in `load_with_config`, whose errors are raised too.
+    """
+    model = load_model(folder, trust_code=trust_code)
+    affine = {name for name, kind in stages_of(model) if kind == "affine"}
+    parts = [weights for name, weights in model.parts.items() if name in affine]
+    left_out = {id(weight) for weights in parts for weight in weights}
+    sizes = {id(w): w.shape.num_elements() for w in model.named_weights().values()}
+    dense = sum(size for key, size in sizes.items() if key not in left_out)
+    return sum(sizes.values()), dense
+
+
+def stored_parameters(folder: str | pathlib.Path) -> int:
+    """Number of weights in a folder's `weights.h5`; no code of the model is imported.
 
     Raises: FileNotFoundError, ValueError: there is no `weights.h5`, or it is not HDF5.
     """
-    path = pathlib.Path(folder) / "weights.h5"
-    sizes = {}
-    with open_hdf5(path) as file:
-        file.visititems(lambda name, item: sizes.update({name: getattr(item, "size", 0)}))
-    dense = sum(size for name, size in sizes.items() if "/affine_stem/" not in name)
-    return sum(sizes.values()), dense
+    sizes = []
+    with open_hdf5(pathlib.Path(folder) / "weights.h5") as file:
+        file.visititems(lambda _, item: sizes.append(getattr(item, "size", 0)))
+    return sum(sizes)
 
 
 def load_model(

@@ -20,8 +20,8 @@ RANGE_TOLERANCE = 0.01
 def checked_pair(fixed, moving, volume_shape: tuple) -> tuple:
     """Both images as float32 tensors of one batch size.
 
-    Values outside [0, 1], on which no network was trained, cause a warning, and NaN an error. Values
-    cannot be looked at while a tf.function is traced.
+    Values outside [0, 1], on which no network was trained, cause a warning, and NaN an error. While
+    a tf.function is traced, values are not checked.
 
     Args: fixed, moving: [B, *volume_shape, 1], numbers. volume_shape: the model's.
     Returns: two tf.Tensor [B, *volume_shape, 1] float32.

@@ -98,6 +98,14 @@ class RegistrationOutput(tf.experimental.ExtensionType):
     ) -> "RegistrationOutput":
         """The output with one more stage.
 
+        >>> moving = tf.random.uniform([1, 8, 9, 1])
+        >>> out = unregistered(moving).then(tf.zeros([1, 8, 9, 2]) + [1.0, 0.0])
+        >>> out = out.then(out.flow, name="again")
+        >>> out
+        RegistrationOutput(flow=[1, 8, 9, 2], stages: dense_1, again)
+        >>> out.flow[0, 0, 0].numpy()  # both displacements, composed
+        array([2., 0.], dtype=float32)
+
         Args:
             flow: [B, *spatial, R] float32, voxels.
             name: name of the stage; by default its kind and its number among that kind.
