@@ -44,13 +44,12 @@ def warp(
         image: [B, D, H, W, C] or [B, H, W, C] float16, bfloat16, float32 or float64.
         flow: [B, D', H', W', 3] or [B, H', W', 2] float32 or float64, voxels of `image`, axis
             order ij; the output has the flow's spatial shape.
-        padding: "border": outside the volume the nearest border voxel; "zeros": zero, to
-            which the border falls off linearly within one voxel. Either way a coordinate
-            that is out of reach gives no gradient to its flow component.
-        backend: "auto", "native" or "python"; "auto" follows the environment variable
-            `RCN_OPS` (`using_backend` goes before it) and otherwise takes the fastest that
-            runs on the devices here. The native op is differentiable once, the Python one any
-            number of times.
+        padding: value outside the volume. "border": that of the nearest border voxel; "zeros":
+            zero, to which the border falls off linearly within one voxel. In either case a
+            coordinate outside that range gives no gradient to its flow component.
+        backend: "auto", "native" or "python". "auto" follows `using_backend`, else the environment
+            variable `RCN_OPS`, and otherwise takes the fastest that runs on the devices here. The
+            native op is differentiable once, the Python one any number of times.
 
     Returns: [B, D', H', W', C] or [B, H', W', C], the image's dtype; coordinates and weights
         are computed in the flow's dtype. A NaN in the flow gives NaN at that voxel.
