@@ -1,4 +1,4 @@
-"""Where a training runs: one device, all GPUs of a machine, or many machines.
+"""Devices that a training runs on: one device, all GPUs of a machine, or many machines.
 
     "one"          the first GPU, or the CPU
     "mirrored"     all GPUs of this machine (without any, all its logical CPU devices)
@@ -24,7 +24,7 @@ def make_strategy(name="auto"):
 
     "multiworker" must be made before TensorFlow computes anything in this process.
 
-    Raises: ValueError: unknown name, or there is nothing that names the workers.
+    Raises: ValueError: the name is unknown, or the environment does not name the workers.
     """
     if name not in CHOICES:
         raise ValueError(f"`strategy` must be one of {CHOICES}; got {name!r}.")
@@ -61,7 +61,7 @@ def has_other_workers(strategy):
 
 
 def _workers_named():
-    """Number of workers that the environment names; 0 where it names none."""
+    """Number of workers that the environment names."""
     if os.environ.get("TF_CONFIG"):
         return sum(map(len, _cluster().values()))
     if os.environ.get("SLURM_STEP_NUM_TASKS"):  # set by srun, also for a single task
