@@ -1,4 +1,4 @@
-"""Show versions, devices and the warp backend, what a model folder holds, what training takes."""
+"""Show versions, devices, the warp backend, a model folder's contents, or training memory."""
 
 import importlib.metadata
 import pathlib

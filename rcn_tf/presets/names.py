@@ -1,4 +1,4 @@
-"""What a mistyped preset may have meant. A number is never guessed: vtn_99 is not vtn_9_brain."""
+"""Suggestions for a mistyped preset. Numbers are never guessed: vtn_99 is not vtn_9_brain."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ _NUMBER = re.compile(r"(?<![a-z0-9])[0-9]+(?![a-z0-9])")  # vtn_10_liver has one
 
 
 def nearest_presets(name):
-    """Up to three presets of nearly that name, with its very number; [] if its kind lacks that."""
+    """Up to three presets with a similar name and the same number; [] if there are none."""
     if _kind(name) in _numbers_by_kind():
         return []
     numbers = _NUMBER.findall(name)
@@ -18,7 +18,7 @@ def nearest_presets(name):
 
 
 def hint(name):
-    """What to say of a name that is no preset's, to follow a semicolon."""
+    """Hint about an unknown name, which follows a semicolon."""
     near = nearest_presets(name)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"

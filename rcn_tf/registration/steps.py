@@ -20,7 +20,7 @@ class Steps:
     """
 
     def __init__(self, on_step: Callable[[str], None] | None = None):
-        self.seconds = {}
+        self.seconds: dict[str, float] = {}
         self.say = on_step or (lambda text: None)
 
     @contextlib.contextmanager
