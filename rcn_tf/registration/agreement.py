@@ -132,8 +132,8 @@ def shared_information(a: np.ndarray, b: np.ndarray) -> float:
     Returns: 0 for independent images, 1 where each determines the other; 0 if both are constant.
     """
     levels = [np.minimum((np.ravel(array) * BINS).astype(int), BINS - 1) for array in (a, b)]
-    joint = np.bincount(levels[0] * BINS + levels[1], minlength=BINS * BINS)
-    joint = joint.reshape(BINS, BINS) / levels[0].size
+    counts = np.bincount(levels[0] * BINS + levels[1], minlength=BINS * BINS)
+    joint = counts.reshape(BINS, BINS) / levels[0].size
     together = _entropy(joint)
     return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / together - 1 if together else 0.0
 
