@@ -1,5 +1,7 @@
 """Errors and warnings for the user, each on one line, as the commands print them."""
 
+from __future__ import annotations
+
 import codecs
 import contextlib
 import re
@@ -11,7 +13,7 @@ ESCAPES = "rcn-escapes"
 """Encoding error handler (`open(errors=ESCAPES)`) that writes unencodable characters as escapes."""
 
 
-def printable(text):
+def printable(text: str) -> str:
     """Text in which escapes stand for what cannot be shown: bytes of a file name that are not UTF-8
     (`M\\xfcller.nii`), line breaks and control characters.
     """
@@ -36,7 +38,7 @@ def _escapes(error):
 codecs.register_error(ESCAPES, _escapes)
 
 
-def one_line(error):
+def one_line(error: BaseException | Warning) -> str:
     """Message of an exception without line breaks; the exception's type if it has no message."""
     message = error.args[0] if isinstance(error, KeyError) and error.args else error
     if isinstance(error, OSError) and error.strerror:  # without "[Errno 28]"
@@ -51,13 +53,13 @@ def _text(name):
     return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
 
 
-def tensorflow_reason(error):
+def tensorflow_reason(error: BaseException) -> str:
     """Message of a TensorFlow error, without the operation that raised it."""
     text = getattr(error, "message", None) or str(error)
     return re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:\w+\]", "", text).strip()
 
 
-def is_for_the_user(error):
+def is_for_the_user(error: BaseException) -> bool:
     """Whether the user can act on the error, so that one line is enough and no traceback is needed.
 
     TensorFlow's errors count, since they tell of a full disk or too little memory.
@@ -73,7 +75,7 @@ class InputWarning(UserWarning):
     """The user's input looks wrong, or something about it had to be assumed."""
 
 
-def warn(message):
+def warn(message: str) -> None:
     """Warns about the user's input; a command prints the message as one line.
 
     Args: message: a sentence without full stop that names the file or image, what was assumed

@@ -1,7 +1,9 @@
 """Numbers in sentences: "1 scan", "2 scans"."""
 
+from __future__ import annotations
 
-def counted(number, noun, plural=None):
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun.
 
     Args: number: int. noun: singular, "scan". plural: only needed if it is not noun + "s".

@@ -44,7 +44,7 @@ _FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.ext
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
-def check_target(folder, overwrite=False):
+def check_target(folder: str | pathlib.Path, overwrite: bool = False) -> None:
     """Checks, before any work is done, whether an export may be written to `folder`.
 
     Raises:
@@ -110,7 +110,7 @@ def export_model(
     return record
 
 
-def usage(record, folder):
+def usage(record: dict, folder: str | pathlib.Path) -> list[str]:
     """Lines of Python that run an export in plain TensorFlow."""
     shape = ", ".join(map(str, record["volume_shape"]))
     lines = ["import tensorflow as tf"]

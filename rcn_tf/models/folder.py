@@ -17,6 +17,7 @@ import pathlib
 import platform
 import subprocess
 import time
+from typing import Any
 
 import h5py
 import numpy as np
@@ -32,7 +33,7 @@ from rcn_tf.files.whole_files import (
     write_json,
 )
 from rcn_tf.models import CASCADE, model_class, model_name, trust
-from rcn_tf.models.model import stages_of
+from rcn_tf.models.model import RegistrationModel, stages_of
 from rcn_tf.models.size_check import check_network
 from rcn_tf.models.weights import set_weights
 
@@ -41,7 +42,9 @@ DEFAULT_MODEL = pathlib.Path(__file__).parents[1] / "default_model"
 _TRIES, _PAUSE = 5, 0.2  # reading a folder that is being written: attempts, seconds between them
 
 
-def save_model(model, folder, *, dtype="float32", **sections):
+def save_model(
+    model: RegistrationModel, folder: str | pathlib.Path, *, dtype: str = "float32", **sections: Any
+) -> None:
     """Writes a model folder; each file replaces an older one in one step.
 
     Args:
@@ -124,7 +127,7 @@ def stored_parameters(folder: str | pathlib.Path) -> int:
 
 def load_model(
     folder: str | pathlib.Path, precision: str | None = None, *, trust_code: bool = False
-):
+) -> RegistrationModel:
     """Loads the model of a folder; arguments and errors are those of `load_with_config`.
 
     Returns: RegistrationModel, whose `saved_config` is the folder's config.
@@ -173,7 +176,7 @@ def load_with_config(
     return model, config
 
 
-def read_config(folder):
+def read_config(folder: str | pathlib.Path) -> dict[str, Any]:
     """The checked `config.json` of a model folder.
 
     Raises: FileNotFoundError, ValueError: missing, not JSON, or of another format.
@@ -190,7 +193,7 @@ def read_config(folder):
     return config
 
 
-def versions():
+def versions() -> dict[str, Any]:
     """Versions of the software that makes a model, and the git commit if it is a checkout."""
     from rcn_tf import __version__  # the package imports this module
 

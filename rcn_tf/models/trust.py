@@ -7,6 +7,8 @@ mark in it, an HMAC of the name under a key in the account's configuration folde
 `--trust-code` or `load_model(folder, trust_code=True)`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import hmac
@@ -18,7 +20,7 @@ MARK = "code_mark"
 _PACKAGE = __name__.partition(".")[0]
 
 
-def code_of(config):
+def code_of(config: dict) -> str | None:
     """Names of the code outside this package that making a config's model would import.
 
     Args: config: dict with "network", the model's arguments, and perhaps "model", its name.
@@ -30,20 +32,20 @@ def code_of(config):
     return " and ".join(sorted(named)) or None
 
 
-def is_foreign(base):
+def is_foreign(base: object) -> bool:
     """Whether the name of a model or base network refers to code outside this package."""
     if not isinstance(base, str) or ":" not in base:
         return False
     return base.partition(":")[0].partition(".")[0] != _PACKAGE
 
 
-def mark_of(base):
+def mark_of(base: str | None) -> dict[str, str]:
     """{MARK: this account's mark} for a foreign base; {} for others, or if there is no key."""
     key = _key(make=True) if is_foreign(base) else None
     return {} if key is None else {MARK: _signed(key, base)}
 
 
-def may_import(base, record):
+def may_import(base: str | None, record: dict) -> bool:
     """Whether a base needs no permission: it is not foreign, or the record has our mark.
 
     Args: record: dict from the file that names the base; it may hold the entry of `mark_of`.
@@ -56,12 +58,12 @@ def may_import(base, record):
     return hmac.compare_digest(mark.encode(), _signed(key, base).encode())
 
 
-def check_import(base, record, trusted, where):
+def check_import(base: str | None, record: dict, trusted: bool, where: object) -> None:
     """Raises ValueError if a base must not be imported.
 
     Args: base, record: as in `may_import`. trusted: the user's permission. where: the file's name.
     """
-    if not trusted and not may_import(base, record):
+    if not trusted and base is not None and not may_import(base, record):
         module = base.partition(":")[0]
         raise ValueError(
             f"{where} names code to import and run, module {module!r} (network {base!r}): if you "

@@ -9,7 +9,10 @@ only four positions per voxel beyond voxel 32. The layers of a network made unde
 convert their inputs and weights, except those made with `dtype="float32"`.
 """
 
+from __future__ import annotations
+
 import contextlib
+from typing import Any
 
 from rcn_tf.keras_api import keras
 
@@ -36,7 +39,7 @@ def layers_in(precision):
         keras.mixed_precision.set_global_policy(before)
 
 
-def scaled_optimizer(optimizer, precision):
+def scaled_optimizer(optimizer: Any, precision: str) -> Any:
     """The optimiser, with an adaptive loss scale if `precision` is "float16".
 
     Without it, float16 gradients below 6e-8 would vanish. A step whose gradients overflow is

@@ -1,5 +1,7 @@
 """Suggestions for a mistyped preset. Numbers are never guessed: vtn_99 is not vtn_9_brain."""
 
+from __future__ import annotations
+
 import difflib
 import re
 
@@ -8,7 +10,7 @@ from rcn_tf.presets import PRESETS
 _NUMBER = re.compile(r"(?<![a-z0-9])[0-9]+(?![a-z0-9])")  # vtn_10_liver has one, vm_x2 has none
 
 
-def nearest_presets(name):
+def nearest_presets(name: str) -> list[str]:
     """Up to three presets with a similar name and the same number; [] if there are none."""
     if _kind(name) in _numbers_by_kind():
         return []
@@ -17,7 +19,7 @@ def nearest_presets(name):
     return difflib.get_close_matches(name, candidates)
 
 
-def hint(name):
+def hint(name: str) -> str:
     """Hint about an unknown name, which follows a semicolon."""
     near = nearest_presets(name)
     if near:

@@ -7,7 +7,10 @@ counts as in training, and similarity is measured on the moving image warped onc
 composition. The networks do not change.
 """
 
+from __future__ import annotations
+
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -41,15 +44,15 @@ class RefinementGain(NamedTuple):
 
 
 def refine(
-    output,
-    fixed,
-    moving,
-    steps,
+    output: RegistrationOutput,
+    fixed: tf.Tensor,
+    moving: tf.Tensor,
+    steps: int,
     *,
-    weights=None,
-    diffeomorphic=False,
-    learning_rate=LEARNING_RATE,
-):
+    weights: Mapping | None = None,
+    diffeomorphic: bool = False,
+    learning_rate: float = LEARNING_RATE,
+) -> tuple[RegistrationOutput, RefinementGain]:
     """Adds a stage whose flow is optimised for this pair.
 
     Args:
@@ -107,7 +110,7 @@ def refine(
     return updated(best), RefinementGain(steps, first, lowest, time.perf_counter() - start)
 
 
-def training_weights(config):
+def training_weights(config: Mapping) -> Mapping | None:
     """Loss weights of the training that a model folder's config records, or None."""
     return config.get("training", {}).get("config", {}).get("loss")
 

@@ -1,5 +1,7 @@
 """The memory available for training: the machine's, the container's or the GPU's."""
 
+from __future__ import annotations
+
 import pathlib
 import subprocess
 
@@ -13,7 +15,7 @@ _GROUPS = pathlib.Path("/sys/fs/cgroup")
 _NVIDIA_SMI = ("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
 
 
-def available_memory():
+def available_memory() -> int | None:
     """Bytes that a replica may use, or None if that is not known.
 
     With GPUs it is the whole memory of the smallest one. Otherwise it is the machine's free memory

@@ -10,6 +10,8 @@ Every worker is started with the same command. The first one, the chief, writes 
 folder of the run must be one that every worker sees, since all resume from its checkpoint.
 """
 
+from __future__ import annotations
+
 import json
 import os
 
@@ -19,7 +21,7 @@ CHOICES = ("auto", "one", "mirrored", "multiworker")
 _MANY = 1024  # tasks that a SLURM node may run
 
 
-def make_strategy(name="auto"):
+def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
     """The tf.distribute strategy of a name.
 
     "multiworker" must be made before TensorFlow computes anything in this process.
@@ -45,7 +47,7 @@ def make_strategy(name="auto"):
     return tf.distribute.MultiWorkerMirroredStrategy(_resolver())
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the run's files."""
     if not has_other_workers(strategy):
         return True
@@ -54,7 +56,7 @@ def is_chief(strategy):
     return resolver.task_type == "chief" or ("chief" not in workers and not resolver.task_id)
 
 
-def has_other_workers(strategy):
+def has_other_workers(strategy: tf.distribute.Strategy) -> bool:
     """Whether the job has workers besides this process."""
     resolver = strategy.cluster_resolver
     return resolver is not None and bool(resolver.cluster_spec())
