@@ -2,13 +2,13 @@
 
     warp(image, flow)           image looked up at x + flow(x)
     compose(previous, update)   flow that applies `update`, then looks up `previous`
-    squared_differences(field)  what the smoothness of a flow is made of
+    squared_differences(field)  sum for the smoothness of a flow
 
 Backends share one interface and one set of checks (`sampling.py`): `native_backend.py`
 calls the ops in `cc/`, built at first use; `python_backend.py` is the reference in plain
-TensorFlow, and the fallback. Both know volumes only; `planes.py` makes a 2D image a volume of
-one plane. `RCN_OPS=auto|native|python` chooses for a whole run,
-`using_backend` for a block.
+TensorFlow, and the fallback. Both handle volumes only; `planes.py` turns a 2D image into a volume
+of one plane. `RCN_OPS=auto|native|python` chooses the backend for a whole run, `using_backend` for
+a block.
 """
 
 import importlib

@@ -3,8 +3,8 @@
     $RCN_CACHE, else $XDG_CACHE_HOME/rcn-tf, else ~/.cache/rcn-tf
         ops/<plan>/librcn_ops.so, build.json
 
-A build happens in a folder of its own and is renamed into place when complete; a lock
-lets a second process wait for the first instead of compiling the same.
+A build is made in a temporary folder and renamed into place when complete; a lock lets a second
+process wait for the first one instead of compiling again.
 """
 
 import concurrent.futures
@@ -32,7 +32,7 @@ def build(plan, *, force=False):
 
     Args:
         plan: what `toolchain.plan` found.
-        force: build even where the cache holds it.
+        force: build even if the cache holds it.
 
     Raises: BuildError: if the compiler fails or the cache cannot be written.
     """
@@ -65,7 +65,7 @@ def cache_folder():
 
 
 def is_intact(folder):
-    """Whether a build folder is complete and its library what was built there."""
+    """Whether a build folder is complete and its library unchanged."""
     try:
         record = json.loads((folder / _RECORD).read_text())
         return record["sha256"] == _checksum(folder / LIBRARY)

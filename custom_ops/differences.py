@@ -1,4 +1,4 @@
-"""Squared differences between neighbours: what the smoothness of a flow is made of."""
+"""Squared differences between neighbours, which the smoothness of a flow sums up."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def squared_differences(field: tf.Tensor, backend: str = "auto") -> tf.Tensor:
 
 @tf.custom_gradient
 def _in_tensorflow(field):
-    """The sums with their slope, worked out one stage of a cascade after the other.
+    """The sums with their gradient, computed for one stage of a cascade after the other.
 
-    At the start of a backward pass the executor would begin with that of all stages at once,
+    Otherwise the executor would start the backward pass with the gradients of all stages at once
     and hold several temporary fields for each.
     """
     batch = tf.shape(field)[0]

@@ -1,7 +1,7 @@
 """The kernels without TensorFlow: plain shared libraries, called through ctypes.
 
-For tests and benchmarks on machines that have a compiler or a GPU but no TensorFlow, and
-under memory checkers. Nothing of a registration goes through here.
+They serve tests and benchmarks on machines that have a compiler or a GPU but no TensorFlow, and
+runs under memory checkers. No registration uses them.
 """
 
 import ctypes
@@ -68,8 +68,8 @@ class HostLibrary:
 
     Args:
         path: made by `build_host_library`.
-        kernels: "cpu", those of TensorFlow's CPU op, or "voxel", what CUDA threads do.
-        threads: for "cpu".
+        kernels: "cpu" for the kernels of TensorFlow's CPU op, "voxel" for those of CUDA threads.
+        threads: number of threads of "cpu".
     """
 
     def __init__(self, path, kernels="cpu", threads=1):

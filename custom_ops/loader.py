@@ -1,6 +1,6 @@
 """The native ops in this process: built at first use, loaded once.
 
-Where they cannot be had, one warning names the reason and the Python backend runs.
+If they cannot be built or loaded, one warning names the reason and the Python backend runs.
 """
 
 import functools
@@ -27,7 +27,7 @@ def library():
 
 
 def missing_because():
-    """Why the ops cannot be had here, one line; None where they can."""
+    """One line that says why the ops are not available here; None if they are."""
     return _load_once()[2]
 
 

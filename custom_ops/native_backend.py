@@ -1,6 +1,6 @@
 """Trilinear warp in C++ and CUDA (`cc/`), and its gradients.
 
-Each gradient is an op of its own, so that one nobody asks for is not computed.
+Each gradient is a separate op, so that it is computed only if it is needed.
 """
 
 import tensorflow as tf

@@ -1,8 +1,8 @@
 """Two dimensions as three: an image [B, H, W, C] is a volume [B, 1, H, W, C] of one plane.
 
-The kernels know volumes only. A flow within the plane becomes one whose displacement along the new
-axis is zero: it leaves the plane where it is, under either padding, and since that channel is a
-constant no gradient reaches it.
+The kernels handle volumes only. A flow within the plane gets a displacement of zero along the new
+axis: it stays in the plane under either padding, and since that channel is constant, it gets no
+gradient.
 """
 
 from __future__ import annotations

@@ -31,17 +31,25 @@ def warp(
 ) -> tf.Tensor:
     """Image looked up at x + flow(x), by linear interpolation.
 
+    A flow of half a voxel along the second axis takes the mean of two neighbours; the last voxel
+    lies at the border:
+
+    >>> import tensorflow as tf
+    >>> image = tf.reshape([0.0, 10.0, 20.0, 30.0], [1, 1, 4, 1])
+    >>> flow = tf.zeros([1, 1, 4, 2]) + [0.0, 0.5]
+    >>> warp(image, flow).numpy().ravel()
+    array([ 5., 15., 25., 30.], dtype=float32)
+
     Args:
         image: [B, D, H, W, C] or [B, H, W, C] float16, bfloat16, float32 or float64.
         flow: [B, D', H', W', 3] or [B, H', W', 2] float32 or float64, voxels of `image`, axis
             order ij; the output has the flow's spatial shape.
-        padding: "border": outside the volume the nearest border voxel; "zeros": zero, to
-            which the border falls off linearly within one voxel. Either way a coordinate
-            that is out of reach gives no gradient to its flow component.
-        backend: "auto", "native" or "python"; "auto" follows the environment variable
-            `RCN_OPS` (`using_backend` goes before it) and otherwise takes the fastest that
-            runs on the devices here. The native op is differentiable once, the Python one any
-            number of times.
+        padding: value outside the volume. "border": that of the nearest border voxel; "zeros":
+            zero, to which the border falls off linearly within one voxel. In either case a
+            coordinate outside that range gives no gradient to its flow component.
+        backend: "auto", "native" or "python". "auto" follows `using_backend`, else the environment
+            variable `RCN_OPS`, and otherwise takes the fastest that runs on the devices here. The
+            native op is differentiable once, the Python one any number of times.
 
     Returns: [B, D', H', W', C] or [B, H', W', C], the image's dtype; coordinates and weights
         are computed in the flow's dtype. A NaN in the flow gives NaN at that voxel.
@@ -68,7 +76,12 @@ def compose(previous: tf.Tensor, update: tf.Tensor, backend: str = "auto") -> tf
     """Flow that applies `update`, then looks up `previous` (VTN, eq. 3).
 
     `compose(previous, update)(x) = update(x) + previous(x + update(x))`, so that warping
-    by the composed flow is warping by `previous`, then by `update`.
+    by the composed flow is warping by `previous`, then by `update`. Constant flows add up:
+
+    >>> import tensorflow as tf
+    >>> grid = tf.zeros([1, 4, 5, 2])
+    >>> compose(grid + [1.0, 0.0], grid + [0.5, -2.0])[0, 0, 0].numpy()
+    array([ 1.5, -2. ], dtype=float32)
 
     Args:
         previous, update: [B, D, H, W, 3] or [B, H, W, 2] float32 or float64, voxels, axis

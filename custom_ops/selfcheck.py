@@ -1,4 +1,4 @@
-"""A look at freshly loaded native ops before they are trusted: compilers err too."""
+"""Checks freshly loaded native ops before they are used, since compilers have faults too."""
 
 import concurrent.futures
 
@@ -15,7 +15,7 @@ def check(module):
 
     Args: module: what `tf.load_op_library` returned.
 
-    Raises: BuildError: if a result or a gradient is not the same.
+    Raises: BuildError: if a result or a gradient differs.
     """
     problems = [(dtype, channels) for dtype in (tf.float32, tf.float64) for channels in (1, 3)]
     # The first use may be inside a traced function, which a thread of its own is not.

@@ -1,8 +1,8 @@
 """Compilers on this machine and how they are called to build the native ops.
 
 A `Plan` is everything that decides what a build produces: versions, flags, processor and
-sources. Its `name` is the build's folder in the cache, so whatever changes one of them
-builds anew. TensorFlow is imported only to plan a build for it.
+sources. Its `name` is the build's folder in the cache, so a change of any of them causes a new
+build. TensorFlow is imported only to plan a build for it.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class BuildError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What one build depends on.
+    """Everything that one build depends on.
 
     Attributes:
-        compiler, compiler_version: C++ compiler and the first line it says of itself.
+        compiler, compiler_version: C++ compiler and the first line that it prints of its version.
         nvcc, nvcc_version: the same for CUDA; None builds for the CPU alone.
         gpus: compute capabilities, e.g. (75, 90).
         tensorflow: its version.
-        compile_flags, link_flags: what TensorFlow asks of those who extend it.
+        compile_flags, link_flags: flags that TensorFlow requires for its extensions.
         processor: digest of the CPU's features, which `native` code relies on.
         sources: digest of the sources.
     """
@@ -194,7 +194,7 @@ def visible_gpus():
 
 
 def tool_version(tool):
-    """What a compiler says of itself, one line."""
+    """The line with a compiler's version."""
     lines = _run([tool, "--version"]).strip().splitlines()
     return " ".join(line for line in lines if "elease" in line) or lines[0]
 

@@ -4,11 +4,11 @@ MIN_SIZE = 32
 """Smallest number of voxels along each axis of the papers' networks."""
 
 PRECISIONS = ("float32", "bfloat16", "float16")
-"""In which convolutions compute (`rcn_tf.networks.precision`)."""
+"""Number formats that convolutions can compute in (`rcn_tf.networks.precision`)."""
 
 OVERLAPS = ("argmax", "original")
-"""Which voxels a warped label has (`rcn_tf.evaluation`)."""
+"""Rules for which voxels belong to a warped label (`rcn_tf.evaluation`)."""
 
 REFINE_STEPS = 50
-"""Gradient steps of a registration by default: for images like those of the training they add some
-hundredths of Dice."""
+"""Default number of refinement steps of a registration. On images like those of the training they
+raise Dice by some hundredths."""

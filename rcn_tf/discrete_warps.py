@@ -2,7 +2,7 @@
 
 Exported models and the training pipeline use them; `rcn_tf.data.label_warp` and `rcn_tf.volumes`
 do the same in NumPy. Positions and weights are float64, as there, so that both give the same
-labels. Outside the image the nearest border voxel; a NaN in the flow gives 0.
+labels. Outside the image the nearest border voxel counts; a NaN in the flow gives 0.
 """
 
 import itertools
@@ -13,7 +13,7 @@ _TIE = 1e-9  # weights of one label differ by rounding, and a tie must not depen
 
 
 def warp_nearest(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
-    """Image looked up at the voxel nearest to x + flow(x); half way, at the upper one.
+    """Image looked up at the voxel nearest to x + flow(x); a tie goes to the upper voxel.
 
     Args:
         image: [B, *spatial, C], any dtype.
@@ -28,8 +28,8 @@ def warp_nearest(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 def warp_labels(labels: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
     """Argmax of the linearly warped one-hot channels, as `rcn_tf.data.label_warp.warp_labels`.
 
-    A sample sees eight voxels (in the plane four), so the argmax is a vote among their weights
-    and needs no channel per label; only where they differ is there anything to vote on.
+    A sample lies between eight voxels (four in 2D), so the argmax is a vote among their weights,
+    which needs no channel per label. Only samples whose voxels differ need the vote.
 
     Args:
         labels: [B, *spatial, C], any dtype; every value is an id.
@@ -83,7 +83,7 @@ def _vote(corners, fraction):
 
     Args: corners: [M] labels, in the order of `_sides`. fraction: [M, R] from the low corner.
     """
-    parts = tf.unstack(tf.stack([1 - fraction, fraction]), axis=-1)  # per axis: of low, of high
+    parts = tf.unstack(tf.stack([1 - fraction, fraction]), axis=-1)  # per axis: low, high side
     weights = []
     for side in itertools.product((0, 1), repeat=len(parts)):
         weight = parts[0][side[0]]

@@ -1,4 +1,6 @@
-"""What is said to the user: errors and warnings of one line, as the commands print them."""
+"""Errors and warnings for the user, each on one line, as the commands print them."""
+
+from __future__ import annotations
 
 import codecs
 import contextlib
@@ -8,12 +10,12 @@ import warnings
 _ABOUT_THE_INPUT = (ValueError, KeyError, OSError, ImportError)
 
 ESCAPES = "rcn-escapes"
-"""Error handler of encoders (`open(errors=ESCAPES)`) that writes what has no code as an escape."""
+"""Encoding error handler (`open(errors=ESCAPES)`) that writes unencodable characters as escapes."""
 
 
-def printable(text):
-    """Text with what cannot be shown as escapes: bytes of a file name that are not UTF-8
-    (`M\\xfcller.nii`), line breaks, control characters.
+def printable(text: str) -> str:
+    """Text in which escapes stand for what cannot be shown: bytes of a file name that are not UTF-8
+    (`M\\xfcller.nii`), line breaks and control characters.
     """
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
@@ -36,8 +38,8 @@ def _escapes(error):
 codecs.register_error(ESCAPES, _escapes)
 
 
-def one_line(error):
-    """Message of an exception without line breaks; its type's name where it has none."""
+def one_line(error: BaseException | Warning) -> str:
+    """Message of an exception without line breaks; the exception's type if it has no message."""
     message = error.args[0] if isinstance(error, KeyError) and error.args else error
     if isinstance(error, OSError) and error.strerror:  # without "[Errno 28]"
         named = error.filename is not None
@@ -51,14 +53,17 @@ def _text(name):
     return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
 
 
-def tensorflow_reason(error):
-    """What an error of TensorFlow says, without the operation that it came from."""
+def tensorflow_reason(error: BaseException) -> str:
+    """Message of a TensorFlow error, without the operation that raised it."""
     text = getattr(error, "message", None) or str(error)
     return re.sub(r"\{\{.*?\}\}\s*|\s*\[Op:\w+\]", "", text).strip()
 
 
-def is_for_the_user(error):
-    """Whether one line says enough; TensorFlow's errors count (disk full, out of memory)."""
+def is_for_the_user(error: BaseException) -> bool:
+    """Whether the user can act on the error, so that one line is enough and no traceback is needed.
+
+    TensorFlow's errors count, since they tell of a full disk or too little memory.
+    """
     return _is_of_tensorflow(error) or isinstance(error, _ABOUT_THE_INPUT)
 
 
@@ -67,21 +72,21 @@ def _is_of_tensorflow(error):
 
 
 class InputWarning(UserWarning):
-    """Something about the user's input that had to be assumed, or that looks wrong."""
+    """The user's input looks wrong, or something about it had to be assumed."""
 
 
-def warn(message):
-    """Warns of the user's input; a command prints the message as one line.
+def warn(message: str) -> None:
+    """Warns about the user's input; a command prints the message as one line.
 
     Args: message: a sentence without full stop that names the file or image, what was assumed
-        or found, and how to say otherwise.
+        or found, and how to change that.
     """
     warnings.warn(message, InputWarning, stacklevel=3)
 
 
 @contextlib.contextmanager
 def naming(path, *, instead_of):
-    """Errors of the block name `path` where they name a stand-in for it.
+    """Errors raised in the block name `path` instead of a temporary stand-in for it.
 
     Args: path: what the user gave; instead_of: the temporary file or folder that was used.
     """

@@ -27,14 +27,14 @@ __all__ = [
 
 _MOST_STEPS = 100
 _TOLERANCE = 1e-4  # voxels
-_SWEEPS = 12  # of `invert_on`
-_LEFT = 1e-3  # share of a grid's voxels that are not worth another sweep over all
+_SWEEPS = 12  # at most, in `invert_on`
+_LEFT = 1e-3  # fraction of unsolved voxels at which `invert_on` stops
 
 
 def identity_grid(shape: Sequence[int], dtype: tf.DType = tf.float32) -> tf.Tensor:
     """Index of every voxel.
 
-    Args: shape: sizes of the R axes. dtype: of the result.
+    Args: shape: sizes of the R axes. dtype: type of the result.
     Returns: [*shape, R], axis order ij.
     """
     axes = [tf.cast(tf.range(n), dtype) for n in shape]
@@ -56,7 +56,7 @@ def affine_flow(matrix: tf.Tensor, offset: tf.Tensor, shape: Sequence[int]) -> t
     """
     rank = len(shape)
     axes = [tf.cast(tf.range(n), matrix.dtype) - (n - 1) / 2 for n in shape]
-    vector = [-1, *[1] * rank, rank]  # of one for every sample, over the grid
+    vector = [-1, *[1] * rank, rank]  # one vector per sample, constant over the grid
     flow = None
     for k, x in enumerate(axes):
         along = tf.reshape(x, [-1 if axis == k else 1 for axis in range(rank)] + [1])
@@ -66,13 +66,13 @@ def affine_flow(matrix: tf.Tensor, offset: tf.Tensor, shape: Sequence[int]) -> t
 
 
 def sample(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
-    """Field at points, linearly; outside the grid that of the nearest border voxel.
+    """Field at points by linear interpolation; outside the grid the nearest border voxel's value.
 
     Args: field: [B, *spatial, C] float. points: [B, N, R] float, voxels, axis order ij.
     Returns: [B, N, C], dtype of `field`.
     """
     rank = points.shape[-1]
-    # A grid of N x 1 x 1 voxels, of which voxel n looks the field up at n + (p - n).
+    # The points are the voxels of a grid N x 1 x 1: voxel n looks the field up at n + (p - n).
     number = tf.cast(tf.range(tf.shape(points)[1]), points.dtype)
     lookup = points - number[:, tf.newaxis] * tf.one_hot(0, rank, dtype=points.dtype)
     for _ in range(rank - 1):
@@ -81,25 +81,29 @@ def sample(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
 
 
 def invert(flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Flow g with x + g(x) the point that `flow` moves to x: g(x) = -flow(x + g(x)).
+    """Inverse g of a flow: x + g(x) is the point that `flow` moves to x, g(x) = -flow(x + g(x)).
 
     Where the flow does not fold there is one such point; where it folds, one of several is found.
-    Outside the grid the flow is that of the nearest border voxel, so that an inverse is exact
-    there only for a flow that is constant beyond the border.
+    Outside the grid the flow is taken from the nearest border voxel, so an inverse that leads
+    there is exact only if the flow is constant beyond the border.
+
+    >>> inverse, residual = invert(tf.zeros([1, 4, 5, 2]) + [1.0, -0.5])
+    >>> inverse[0, 0, 0].numpy(), float(tf.reduce_max(residual))
+    (array([-1. ,  0.5], dtype=float32), 0.0)
 
     Args: flow: [B, *spatial, R] float, voxels.
 
     Returns:
         inverse: [B, *spatial, R], same dtype.
-        residual: [B, *spatial], length in voxels of `compose(flow, inverse)`: how far a
-            round trip misses; below 1e-4 but where the flow is steep or leaves the grid.
+        residual: [B, *spatial], length in voxels of `compose(flow, inverse)`: how far a round
+            trip misses. It is below 1e-4 unless the flow is steep or leaves the grid.
     """
     flow = tf.convert_to_tensor(flow)
     return _solved(lambda inverse: warp(flow, inverse), -flow)
 
 
 def invert_points(points: tf.Tensor, flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Points q that a flow moves to the given ones, q + flow(q) = p; as `invert`, at any place.
+    """Points q that a flow moves to the given points p: q + flow(q) = p, solved as in `invert`.
 
     Args: points: [B, N, R] float, voxels. flow: [B, *spatial, R], same dtype.
 
@@ -116,21 +120,22 @@ def invert_points(points: tf.Tensor, flow: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
 def invert_on(
     targets: tf.Tensor, flow: tf.Tensor, start: tf.Tensor, linear: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """As `invert_points`, of all voxels of another grid together, and from a start.
+    """Inverts a flow at all voxels of another grid together, from a first guess.
 
-    Full steps, turned by the inverse of the flow's linear part, until all but one voxel in a
-    thousand are solved; at most a dozen. What is left is for `invert_points`.
+    Takes at most twelve full Newton-like steps, each multiplied by the inverse of the flow's linear
+    part, and stops when all but one voxel in a thousand are solved. `invert_points` solves the
+    rest.
 
     Args:
-        targets: [B, *grid, R] float, where the grid's voxels lie in the flow's grid, voxels.
+        targets: [B, *grid, R] float, positions of the grid's voxels in the flow's grid, voxels.
         flow: [B, *spatial, R], same dtype.
-        start: [B, *grid, R], first guess of what is added to the targets.
-        linear: [R, R], inverse of the linear part of x + flow(x), with which large rotations and
+        start: [B, *grid, R], first guess of the displacement that is added to the targets.
+        linear: [R, R], inverse of the linear part of x + flow(x); with it large rotations and
             stretches converge as well.
 
     Returns:
         origins: [B, *grid, R], same dtype; origin + flow(origin) is the target.
-        residual: [B, *grid], how far that is missed, voxels.
+        residual: [B, *grid], distance from the target in voxels.
     """
     targets, flow, start, linear = map(tf.convert_to_tensor, (targets, flow, start, linear))
     own = identity_grid(targets.shape[1:-1], targets.dtype)
@@ -145,10 +150,10 @@ def invert_on(
 
 
 def _solved(flow_at, start):
-    """Displacements g with g + flow_at(g) = 0, and the lengths of what is left.
+    """Displacements g with g + flow_at(g) = 0, and the lengths of the remaining errors.
 
-    Each g is improved by `s` times its error, g + s e with e = -(g + flow_at(g)), for a step s
-    of its own: it begins at 1, is halved where the error would grow and grows again where it
+    Each g moves by `s` times its error, g + s e with e = -(g + flow_at(g)). Every voxel has its own
+    step s, which begins at 1, is halved where the error would grow and grows again where it
     falls. For an eigenvalue k > -1 of the flow's gradient some s makes the error fall, so this
     converges wherever the flow does not fold.
     """
@@ -199,7 +204,7 @@ def resize(flow: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
 
     Voxels are boxes: voxel i of n covers [i, i + 1] / n of the axis (the convention of
     `rcn_tf.volumes`), so that positions map by (i + 0.5) m / n - 0.5 and displacements
-    scale by m / n. Linear interpolation, nearest outside.
+    scale by m / n. Interpolation is linear; outside the grid the nearest border voxel counts.
 
     Args: flow: [B, *spatial, R] float, voxels. shape: the new sizes.
     Returns: [B, *shape, R], same dtype.
@@ -216,7 +221,7 @@ def resize(flow: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
 def jacobian_determinant(flow: tf.Tensor) -> tf.Tensor:
     """Determinant of the Jacobian of x + flow(x), by forward differences.
 
-    1 where volume is kept, negative where the transform folds.
+    It is 1 where volume is kept and negative where the transform folds.
 
     Args: flow: [B, *spatial, R] float, voxels.
     Returns: [B, *(sizes - 1)], same dtype.

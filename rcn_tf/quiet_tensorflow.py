@@ -1,8 +1,8 @@
 """Loading TensorFlow without the lines that its libraries write before their loggers are set up.
 
-TF_CPP_MIN_LOG_LEVEL does not reach those lines, which tell of oneDNN and of missing GPU drivers and
-bury a command's own words. They are written by C++ code, so the file descriptor of standard error
-leads nowhere meanwhile.
+These lines about oneDNN and missing GPU drivers would bury a command's own output, and
+TF_CPP_MIN_LOG_LEVEL does not silence them. C++ code writes them, so the file descriptor of
+standard error points to the null device while TensorFlow loads.
 """
 
 import contextlib
@@ -13,14 +13,14 @@ _STANDARD_ERROR = 2
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and looks for devices; nothing is written meanwhile.
+    """Imports TensorFlow and looks for devices without writing anything.
 
-    Commands call this before the modules that import TensorFlow. With RCN_DEBUG in the environment
+    Commands call this before they import modules that use TensorFlow. If RCN_DEBUG is set,
     everything is shown.
     """
     if "tensorflow" in sys.modules:
         return
-    # Its own messages, even harmless ones at its level "error", bury a command's.
+    # TensorFlow logs even harmless messages at its level "error".
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with contextlib.nullcontext() if os.environ.get("RCN_DEBUG") else _silence():
         import tensorflow as tf
@@ -30,10 +30,10 @@ def load_tensorflow() -> None:
 
 @contextlib.contextmanager
 def _silence():
-    """Standard error leads nowhere for the block, for C++ code too."""
+    """Discards standard error for the block, for C++ code too."""
     try:
         saved = os.dup(_STANDARD_ERROR)
-    except OSError:  # it is closed, and silent already
+    except OSError:  # standard error is closed, so nothing can be written
         yield
         return
     sys.stderr.flush()

@@ -1,7 +1,7 @@
 """How every command line of this project runs: errors become one line and an exit code.
 
-Exit codes: that of the command (None counts as 0), 2 where something is wrong with the input,
-130 where the user interrupts. RCN_DEBUG=1 shows the traceback instead of the line.
+The exit code is the command's own (None counts as 0), 2 if something is wrong with the input, or
+130 if the user interrupts. RCN_DEBUG=1 shows the traceback instead of the line.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def run_command(name: str, command: Callable[[], int | None]) -> int:
     """Runs a command and returns its exit code.
 
     Args:
-        name: what error lines begin with, "rcn train".
-        command: is called without arguments; returns an exit code or None.
-    Raises: what the command raises, if it is a fault of the program or RCN_DEBUG is set.
+        name: the beginning of error lines, such as "rcn train".
+        command: a function without arguments that returns an exit code or None.
+    Raises: the command's exception, if it is a fault of the program or RCN_DEBUG is set.
     """
     try:
         return command() or 0

@@ -1,8 +1,8 @@
 """Apply transforms to an image, a series of images, labels or points, forwards or inversely.
 
-An image or labels of the moving scan come onto the fixed image's grid at full resolution, a 4D
-image frame by frame; points of the fixed image go to the moving one. With --inverse it is the other
-way round.
+An image or labels of the moving scan are resampled onto the fixed image's grid at full resolution,
+a 4D image frame by frame. Points of the fixed image move to the moving one. --inverse swaps the
+two directions.
 """
 
 import argparse
@@ -38,20 +38,20 @@ def add_arguments(parser):
         action=_Inverse,
         nargs=0,
         default=False,
-        help="images of the fixed scan onto the moving grid, points from moving to fixed: the "
-        "whole of several transforms, each that is inverted already forwards",
+        help="map the other way: images of the fixed scan onto the moving grid, points from moving "
+        "to fixed; inverts the whole of several transforms",
     )
     parser.add_argument(
         "--reference",
-        help="image whose grid the result gets (default: that of the fixed image, with --inverse "
-        "of the moving one, where the files of the transform say it)",
+        help="image whose grid the result gets (default: the grid of the fixed image, or with "
+        "--inverse of the moving one, if the transform's files record it)",
         **file,
     )
     parser.add_argument(
         "--system",
         choices=("LPS", "RAS"),
-        help="of a CSV's points whose header does not say it (default: LPS); Slicer's files and "
-        "columns do",
+        help="coordinate system of a CSV whose header does not name it (default: LPS); Slicer's "
+        "files and columns name theirs",
     )
     for name, what in (
         ("orientation", "--image or --labels"),

@@ -16,8 +16,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--cuda",
         action=argparse.BooleanOptionalAction,
-        help="with or without the CUDA kernels; by default with, where TensorFlow sees a GPU "
-        "and nvcc is found",
+        help="build with or without the CUDA kernels (default: with them, if TensorFlow sees a GPU "
+        "and nvcc is found)",
     )
     parser.add_argument(
         "--verbose", action="store_true", help="show the compilers' commands and output"

@@ -63,7 +63,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--paired",
         action="store_true",
-        help="scans 2k and 2k + 1 belong together, although the config does not say so (LSPIG)",
+        help="register scans 2k and 2k + 1 only, even if the config does not say so (LSPIG)",
     )
     add_precision(parser)
     add_trust(parser)

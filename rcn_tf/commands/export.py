@@ -1,4 +1,4 @@
-"""Write a model as a TensorFlow SavedModel, which needs nothing of rcn.
+"""Write a model as a TensorFlow SavedModel, which runs without rcn.
 
 Signatures `register`, `warp` and `warp_labels` (`rcn_tf.export.saved_model`). The export is run and
 compared with the model before it is put in place.

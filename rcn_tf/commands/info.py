@@ -1,4 +1,4 @@
-"""Show versions, devices and the warp backend, what a model folder holds, what training takes."""
+"""Show versions, devices, the warp backend, a model folder's contents, or training memory."""
 
 import importlib.metadata
 import pathlib
@@ -73,15 +73,15 @@ def _version(package):
 
 
 def _model(folder, trusted):
-    """What a model folder holds; code in it that is not trusted is named and not imported."""
+    """Contents of a model folder; code that is not trusted is named but not imported."""
     from rcn_tf.models import trust
-    from rcn_tf.models.folder import count_parameters, load_with_config, read_config
+    from rcn_tf.models.folder import load_with_config, read_config, stored_parameters
 
     if folder.is_dir() and not trusted:
         config = read_config(folder)
         code = trust.code_of(config)
         if not trust.may_import(code, config):
-            weights = [("total", f"{count_parameters(folder)[0]:,}")]
+            weights = [("total", f"{stored_parameters(folder):,}")]
             rows = [("not imported", f"{code} (--trust-code imports it)")]
             return _sections(folder, config, Code=rows, Parameters=weights)
     model, config = load_with_config(folder, trust_code=trusted)
@@ -101,7 +101,7 @@ def _count(weights):
 
 
 def _sections(folder, config, **found):
-    """{title: rows} of the network, what was found out of it, and the rest of the config."""
+    """{title: rows} of the network's arguments, of `found`, and of the rest of the config."""
     sections = {f"Model {folder}": _flat(config["network"]), **found}
     for name, content in config.items():
         if name not in ("format", "network"):

@@ -47,7 +47,7 @@ def make_parser():
     """The CommandParser of `rcn` with all its commands."""
     parser = CommandParser(
         prog="rcn",
-        description="Unsupervised deformable registration of 3D medical images.",
+        description="Unsupervised deformable registration of medical images.",
         epilog="RCN_DEBUG=1 shows the full traceback of an error.",
     )
     parser.add_argument("--version", action="version", version=f"rcn-tf {__version__}")

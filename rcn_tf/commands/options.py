@@ -77,7 +77,7 @@ def add_refine(parser, refine=0):
         type=int,
         default=refine,
         metavar="N",
-        help="optimise the flow of a pair with N gradient steps, 50 to 100 do; 0 leaves it out "
+        help="optimise the flow of a pair with N gradient steps, 50 to 100 are enough; 0: none "
         f"(default {refine}{'' if refine else ', unlike `rcn register`'})",
     )
 
@@ -111,7 +111,7 @@ def add_precision(parser):
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="of the convolutions; by default as trained",
+        help="number format of the convolutions (default: as trained)",
     )
 
 

@@ -67,18 +67,18 @@ def add_arguments(parser):
     parser.add_argument(
         "--start",
         choices=("header", "boxes"),
-        help="start from where the headers put the images, or with the boxes around their organs "
-        "laid over each other (default: what fits better)",
+        help="start at the positions in the headers, or with the boxes around the organs laid over "
+        "each other (default: whichever fits better)",
     )
     parser.add_argument(
         "--force",
         action="store_true",
-        help="write the result even if it fits worse than its start, which is written otherwise",
+        help="write the result even if it fits worse than its start (default: write the start)",
     )
     parser.add_argument(
         "--no-inverse",
         action="store_true",
-        help="neither compute nor write the inverse field (`rcn apply --inverse` needs none)",
+        help="do not compute the inverse field (`rcn apply --inverse` does not need it)",
     )
     parser.add_argument(
         "--fields",

@@ -9,11 +9,11 @@ Its signatures, all tensors float32 but for the label ids (int32):
                  interpolation "linear" | "nearest" | "labels" -> warped [B, *other, C]
     warp_labels  labels [B, *any, C] int32, flow -> warped, int32
 
-R is the number of the model's axes, 3, or 2 for planes.
+R is the number of the model's axes, 2 or 3.
 
-"labels" takes every value for an id and never mixes two (`rcn_tf.discrete_warps`). Everything is
-made of TensorFlow's own ops unless the native warp is asked for, whose library then lies in
-`assets.extra/`. `rcn_export.json` says what goes in and how images were prepared.
+"labels" treats every value as an id and never mixes two (`rcn_tf.discrete_warps`). The graph has
+only TensorFlow's own ops, unless the native warp is requested; its library then lies in
+`assets.extra/`. `rcn_export.json` describes the inputs and how images were prepared.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ RECORD = "rcn_export.json"
 NATIVE_LIBRARY = "assets.extra/librcn_ops.so"
 INTERPOLATIONS = ("linear", "nearest", "labels")
 TOLERANCE = 1e-3
-"""Largest difference of the written and the given model, voxels (flow) or intensity."""
+"""Largest allowed difference between export and model, voxels (flow) or intensity."""
 
 _FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra", RECORD}
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
-def check_target(folder, overwrite=False):
-    """Whether an export may be written to `folder`: known before any work is done.
+def check_target(folder: str | pathlib.Path, overwrite: bool = False) -> None:
+    """Checks, before any work is done, whether an export may be written to `folder`.
 
     Raises:
-        FileExistsError: it exists and is not to be overwritten, or holds other things.
+        FileExistsError: it exists and `overwrite` is False, or it holds other things.
         FileNotFoundError, ValueError: its parent is missing; it is a file.
     """
     folder = pathlib.Path(folder)
@@ -81,19 +81,19 @@ def export_model(
 
     Args:
         model: RegistrationModel.
-        folder: made by this; the folder that it is in must exist.
+        folder: is created; its parent must exist.
         config: of the model's folder, whose `preprocessing` is recorded; by default the one that
             the model was loaded with.
-        native: keep the native warp in the graph, for TensorFlow of the same version on a
-            processor that knows the same instructions.
+        native: keep the native warp in the graph; it needs the same version of TensorFlow and a
+            processor with the same instructions.
         overwrite: replace an earlier export.
         options: call options of the model, fixed in the export.
     Returns: the record that is written as `rcn_export.json`, a dict.
     Raises:
         FileExistsError, FileNotFoundError: see `check_target`.
         ImportError: the native warp is not available here.
-        ValueError: the model declares no such option, the network cannot be exported, or what was
-            written does not compute what the model does.
+        ValueError: the model does not declare an option, the network cannot be exported, or the
+            export computes something else than the model.
     """
     options = checked_options(model, options)
     config = model.saved_config if config is None else config
@@ -111,7 +111,7 @@ def export_model(
     return record
 
 
-def usage(record, folder):
+def usage(record: dict, folder: str | pathlib.Path) -> list[str]:
     """Lines of Python that run an export in plain TensorFlow."""
     shape = ", ".join(map(str, record["volume_shape"]))
     lines = ["import tensorflow as tf"]
@@ -225,7 +225,7 @@ def _save(module, folder):
     except tf.errors.OpError as error:
         reason = tensorflow_reason(error).rpartition("; ")[2]  # without temporary names
         raise OSError(f"cannot write {folder}: {reason}") from error
-    except AssertionError as error:  # TensorFlow's way to say so
+    except AssertionError as error:  # raised by TensorFlow for an untracked variable
         raise ValueError(
             "the network uses a variable or table that is not among its `variables`: "
             f"{one_line(error)[:200]}"
@@ -233,7 +233,7 @@ def _save(module, folder):
 
 
 def _add_library(folder):
-    """Copies the native library into an export; what there is to know of it."""
+    """Copies the native library into an export; returns its record."""
     from custom_ops import build, toolchain
 
     plan = toolchain.plan()
@@ -281,7 +281,7 @@ def _compared(model, folder, options):
     again = signatures["warp"](
         image=moving, flow=found["flow"], interpolation=tf.constant("linear")
     )
-    # In 16 bits the optimised graph rounds elsewhere than the model, layer by layer.
+    # In 16 bits the optimised graph rounds at other places than the model.
     low = model.get_config().get("precision", "float32") != "float32"
     scale = max(1.0, float(tf.reduce_max(abs(expected.flow))))
     differences = {}

@@ -1,4 +1,4 @@
-"""How far an affine map is from one that keeps volumes, angles, or everything.
+"""Deviation of an affine map from one that keeps volumes, from a rotation, or from the identity.
 
 The map is x -> (I + A) x + b about the volume's centre; A is [B, R, R] with R = 2 or 3, b is
 [B, R] in voxels. Each function returns [B], lower is better.
@@ -74,7 +74,7 @@ def _plus_identity(matrix):
 
 
 def _determinant(matrix):
-    """Written out: `tf.linalg.det`'s gradient inverts the matrix and fails where singular."""
+    """Written out, because the gradient of `tf.linalg.det` fails for singular matrices."""
     if matrix.shape[-1] == 2:
         return matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
     return tf.reduce_sum(matrix[:, 0] * tf.linalg.cross(matrix[:, 1], matrix[:, 2]), axis=-1)

@@ -9,10 +9,10 @@ from rcn_tf.losses.windows import along, spatial_axes
 
 
 def invertibility(forward: tf.Tensor, backward: tf.Tensor) -> tf.Tensor:
-    """How far round trips miss, in the centre of the volume (VTN, eq. 12 and section V.A.3).
+    """Error of round trips in the centre of the volume (VTN, eq. 12 and section V.A.3).
 
-    Mean squared length of both compositions; the first and last quarter of every axis are
-    left out.
+    This is the mean squared length of both compositions, without the first and last quarter of
+    every axis.
 
     Args: forward, backward: [B, *spatial, R] float, total flows of a pair and its reverse.
     Returns: [B], voxels squared.

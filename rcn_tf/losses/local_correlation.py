@@ -1,8 +1,8 @@
 """Correlation of two images within windows: a box around each voxel, or AVSM's sparse windows.
 
 Images are [B, *spatial, C] with any number of spatial axes; each function returns [B], lower is
-better. Variances are differences of sums of squares, in which a large mean would drown the
-spread: every image is centred first, so that a constant added to it changes nothing.
+better. Variances are differences of sums of squares, which lose their digits if the mean is large.
+So every image is centred first, and adding a constant to it changes nothing.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ def local_ncc(
 
         r^2(x) = cov^2 / ((var f + floor) (var w + floor)),  r(x) its signed root
 
-    Means, variances and the covariance are those of the voxels of the box that lie inside the
-    volume. Where an image is flat the floor takes r to 0, with a bounded gradient.
+    Means, variances and the covariance are taken over the box's voxels that lie inside the volume.
+    Where an image is flat, the floor makes r vanish and keeps its gradient bounded.
 
     Args:
-        fixed, warped: [B, *spatial, C] float; channels count as images of their own.
+        fixed, warped: [B, *spatial, C] float; each channel counts as a separate image.
         window: side of the box in voxels, odd.
-        squared: count r^2, for which an inverted contrast is as good; r otherwise.
+        squared: True for r^2, which rates an inverted contrast equally; False for r.
         variance_floor: squared units of intensity; the default is for images in [0, 1].
 
     Returns: [B], in [0, 1], or in [0, 2] for r.
-    Raises: ValueError: an even window.
+    Raises: ValueError: the window is even or not positive.
     """
     if window < 1 or window % 2 == 0:
         raise ValueError(f"the window of the local NCC must be odd and positive; got {window}.")
@@ -59,7 +59,7 @@ def local_ncc(
 
 
 class Kernel(NamedTuple):
-    """Windows of AVSM's similarity: taps per axis, distances in voxels, and their weight."""
+    """Windows of AVSM's similarity: taps per axis, distances in voxels, and the term's weight."""
 
     window: int
     stride: int
@@ -68,15 +68,15 @@ class Kernel(NamedTuple):
 
 
 def avsm_kernels(shape: tuple[int, ...], phase: str = "vsvf") -> tuple[Kernel, ...]:
-    """The windows that AVSM's code takes for a volume, by its smallest side S.
+    """The windows that AVSM's code takes for a volume whose smallest side is S.
 
-    S >= 128: windows S/16, S/8, S/4 of weights .1, .3, .6; S >= 64: S/4, S/2 of .3, .7; both with
-    dilation 2. Below: S/2, dilation 1. The stride is a quarter of window + 1. In the affine phase
-    both bounds are strict.
+    S >= 128: windows S/16, S/8, S/4 with weights .1, .3, .6; S >= 64: S/4, S/2 with .3, .7; both
+    with dilation 2. Smaller: S/2 with dilation 1. The stride is a quarter of window + 1. In the
+    affine phase both bounds are strict.
 
     Args: shape: spatial sizes. phase: "vsvf" or "affine".
-    Returns: Kernels.
-    Raises: ValueError: another phase.
+    Returns: tuple of Kernel.
+    Raises: ValueError: unknown phase.
     """
     if phase not in ("vsvf", "affine"):
         raise ValueError(f"AVSM's similarity has the phases 'vsvf' and 'affine', not {phase!r}.")
@@ -112,16 +112,16 @@ def multi_kernel_ncc(
         sum_i w_i (1 - mean over windows of cross^2 / (var f var w + 1e-5))
 
     with sums, not means, over the taps of a window. Only windows wholly inside count. The sums are
-    products with small matrices in float64: AVSM's own float32 sums are off by up to 2e-4.
+    computed in float64 as products with small matrices; AVSM's float32 sums err by up to 2e-4.
 
     Args:
         fixed, warped: [B, *spatial, C] float.
-        phase: "vsvf" or "affine", see `avsm_kernels`, which says the windows unless they are given.
-        windows, strides, dilations, weights: one number per kernel; all of them or none.
+        phase: "vsvf" or "affine", which chooses the windows (`avsm_kernels`) if none are given.
+        windows, strides, dilations, weights: one number per kernel; give all four or none.
         squared: False for the paper's eq. 2, cross / sqrt(var f var w + 1e-5).
 
     Returns: [B], dtype of `fixed`; in [0, sum of the weights], twice as much if not squared.
-    Raises: ValueError: lists of different lengths, or a window that is wider than the volume.
+    Raises: ValueError: the lists differ in length, or a window is wider than the volume.
     """
     fixed = tf.convert_to_tensor(fixed)
     dtype, shape = fixed.dtype, tuple(fixed.shape[1:-1])

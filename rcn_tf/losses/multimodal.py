@@ -12,7 +12,7 @@ import tensorflow as tf
 from rcn_tf.losses.windows import along, box_sums, replicated, spatial_axes
 
 _PROBABILITY_FLOOR = 1e-12
-_VARIANCE_FLOOR = 1e-6  # of images in [0, 1], squared
+_VARIANCE_FLOOR = 1e-6  # squared intensity, for images in [0, 1]
 
 
 def nmi(
@@ -22,15 +22,15 @@ def nmi(
 
     The joint histogram is p(i, j) = mean over voxels of k_i(f) k_j(w), with Parzen windows
     k_i(t) proportional to exp(-(t - c_i)^2 / (2 s^2)) that add up to 1 for each voxel. The centres
-    c_i are spread evenly over [0, 1], ends included; intensities beyond count as the ends.
-    Memory: 2 x bins floats per voxel, and as much again for the gradient.
+    c_i are spread evenly over [0, 1], ends included; intensities beyond [0, 1] are clipped.
+    It takes 2 x bins floats of memory per voxel, and as much again for the gradient.
 
     Args:
         fixed, warped: [B, *spatial, 1] float in [0, 1].
-        bins: per image.
-        bandwidth: s, in distances between the centres.
+        bins: number of bins per image.
+        bandwidth: s, in units of the distance between centres.
 
-    Returns: [B], from 0 (one image tells the other) to 1 (they are independent).
+    Returns: [B], from 0 (each image determines the other) to 1 (they are independent).
     """
     kernels = [_parzen(image, bins, bandwidth) for image in (fixed, warped)]
     voxels = tf.cast(tf.shape(kernels[0])[1], kernels[0].dtype)
@@ -44,18 +44,18 @@ def mind_ssc(
 ) -> tf.Tensor:
     """Mean squared difference of MIND-SSC descriptors (Heinrich et al. 2013).
 
-    A voxel's descriptor compares the patches around its neighbours, never the voxel itself:
-    with a, b two neighbours at right angles (6 neighbours and 12 such pairs in 3D, 4 and 4 in 2D),
+    A voxel's descriptor compares the patches around pairs of its neighbours with each other. With
+    a, b two neighbours at right angles (6 neighbours and 12 such pairs in 3D, 4 and 4 in 2D),
 
         D_ab = box mean of (I(x + a) - I(x + b))^2,  m_ab = exp(-(D_ab - min D) / V),  V = mean D
 
-    over the pairs, V within 0.001 and 1000 times its mean over the image (and at least 1e-6).
+    over the pairs, and V is clipped to 0.001 to 1000 times its mean over the image (at least 1e-6).
     Border voxels are repeated outside.
 
     Args:
-        fixed, warped: [B, *spatial, 1] float, about [0, 1].
-        radius: of the patches, 2 radius + 1 voxels per axis.
-        dilation: distance of the neighbours, voxels.
+        fixed, warped: [B, *spatial, 1] float, roughly in [0, 1].
+        radius: of the patches, which have 2 radius + 1 voxels per axis.
+        dilation: distance of the neighbours from the voxel, in voxels.
 
     Returns: [B], in [0, 1].
     """
@@ -69,7 +69,7 @@ def mind_descriptor(image: tf.Tensor, radius: int = 1, dilation: int = 1) -> tf.
     """The descriptors of `mind_ssc`: [B, *spatial, pairs], in (0, 1].
 
     Pairs are in the order of itertools.combinations over (-1 along the first axis, +1 along it,
-    -1 along the second, ...), without the opposite ones.
+    -1 along the second, ...), without pairs of opposite neighbours.
     """
     image = tf.convert_to_tensor(image)
     axes = spatial_axes(image)
@@ -93,7 +93,7 @@ def mind_descriptor(image: tf.Tensor, radius: int = 1, dilation: int = 1) -> tf.
 
 
 def _shifted(image, axis, offset):
-    """`image(x + offset)` along an axis, the border voxel outside."""
+    """`image(x + offset)` along an axis; outside, the border voxel is repeated."""
     width, size = abs(offset), image.shape[axis]
     return along(replicated(image, axis, width), axis, width + offset, width + offset + size)
 

@@ -1,20 +1,22 @@
 """The objective: a weighted sum of loss terms over the stages of a registration, as data.
 
-It is a mapping, the `loss` section of a training config, of parts to terms:
+An objective maps parts to terms; in a training config it is the section `loss`:
 
     {"affine": {"determinant": 0.1, "orthogonality": 0.1},
      "dense": {"smoothness": 1.0},
      "final": {"similarity": 1.0}}
 
-Parts: a kind of stages ("affine", "dense", or a model's own), which is one object for all of them
-or a list with one entry per cascade (repeats share it); a stage's name ("dense_2"), which also
-stands for the stages below it ("dense_2/repeat_1"); "final", the end result; and "reversed", an
-objective of its own for the registration with the images exchanged. A named stage has the terms
-of its kind too, but for those that its own part says otherwise.
+A part is one of these:
+- a kind of stages ("affine", "dense", or one that the model defines), with one object for all
+  stages of that kind, or a list with one entry per cascade (repeats share an entry);
+- a stage's name ("dense_2"), which includes the stages below it ("dense_2/repeat_1"). The terms of
+  its kind also apply to it, unless its own part replaces them;
+- "final", the end result;
+- "reversed", a further objective for the registration with the images exchanged.
 
 A term's value is its weight, or an object {"weight": 1.0, "window": 7, "schedule": {...}} with
 the parameters of its function and a schedule ("constant", or `rcn_tf.losses.schedule.Decay` as
-{"kind": "decay", "steps_per_epoch": 400}). `rcn_tf.losses.terms.TERMS` has all terms.
+{"kind": "decay", "steps_per_epoch": 400}). `rcn_tf.losses.terms.TERMS` lists all terms.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ __all__ = [
     "registration_losses",
 ]
 
-# RCN: similarity on the last warped image only, VTN's ratios for the regularisation.
+# RCN measures similarity on the last warped image only and weights regularity as VTN does.
 RCN_WEIGHTS = {
     "affine": {"determinant": 0.1, "orthogonality": 0.1},
     "dense": {"smoothness": 1.0},
@@ -80,17 +82,17 @@ def registration_losses(
         objective: mapping as in the module's docstring; the RCN paper's by default. Terms
             with weight 0 are not computed.
         backward: RegistrationOutput of the reversed pair, for `invertibility` and "reversed".
-        batch: what terms need besides, by these names: `fixed_labels`, `moving_labels` [B,
+        batch: further inputs of terms, by these names: `fixed_labels`, `moving_labels` [B,
             *spatial] int; `fixed_landmarks`, `moving_landmarks` [B, N, R] voxels,
             `landmark_mask` [B, N], `spacing` [R] mm; `reference_flow` [B, *spatial, R] voxels.
         step: of the training, for schedules and the choice of structures; may be a tensor.
-        reference_flow: as in `batch`.
+        reference_flow: the same as the entry of `batch`.
 
     Returns: dict of [B] float32: unweighted terms "affine/determinant", "dense_1/smoothness",
         "final/similarity", "reversed/final/similarity", ... and the weighted sum "total".
 
-    Raises: ValueError: parts, terms or parameters that are unknown or do not fit the stages,
-        `fixed` of another shape, or an input that a weighted term needs is missing.
+    Raises: ValueError: a part, term or parameter is unknown or does not fit the stages, `fixed` has
+        the wrong shape, or an input that a weighted term needs is missing.
     """
     objective = RCN_WEIGHTS if objective is None else objective
     check_stages(objective, [(stage.name, stage.kind) for stage in output.stages])
@@ -132,7 +134,7 @@ def _direction(objective, output, fixed, backward, batch, step):
 
 
 def _value(weighted: Weighted, place, stage: StageOutput, output, fixed, backward, batch, step):
-    """The unweighted term, of a stage or, where that is None, of the end result."""
+    """The unweighted term of a stage or, if `stage` is None, of the end result."""
     function, takes = weighted.term
     parameters = dict(weighted.parameters)
     who = f"the term {weighted.name!r} in {place!r}"

@@ -15,7 +15,7 @@ from rcn_tf.losses.schedule import Decay
 from rcn_tf.losses.terms import FLOW, IMAGES, LABELS, LANDMARKS, PAIR, REFERENCE, TERMS, Term
 
 FINAL, REVERSED = "final", "reversed"
-_KINDS = ("affine", "dense")  # parts that may be there though the model has no such stage
+_KINDS = ("affine", "dense")  # parts that are allowed even if the model has no such stage
 _SCHEDULE = ("kind", *(field.name for field in dataclasses.fields(Decay)))
 
 
@@ -25,9 +25,9 @@ class Weighted:
 
     Attributes:
         name: as in the objective.
-        weight: a number; the term is not computed where it is 0.
+        weight: a number; a term with weight 0 is not computed.
         parameters: of the term's function, and `total` of affine terms.
-        schedule: of the weight, or None where it is constant.
+        schedule: of the weight, or None if it is constant.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Weighted:
 
     @property
     def term(self) -> Term:
-        """The function and what it takes."""
+        """The term's function and the inputs that it takes."""
         return TERMS[self.name]
 
 
 def check_weights(objective: Mapping) -> None:
-    """Raises ValueError if `objective` is not of the form in `rcn_tf.losses.objective`.
+    """Raises ValueError if `objective` does not have the form in `rcn_tf.losses.objective`.
 
-    Whether its parts fit a model is for `check_stages` to say.
+    `check_stages` checks whether its parts fit a model.
     """
     if not isinstance(objective, Mapping):
         raise ValueError(f"loss weights must map parts to terms; got {objective!r}.")
@@ -57,7 +57,7 @@ def check_weights(objective: Mapping) -> None:
 
 
 def needs(objective: Mapping) -> frozenset[str]:
-    """What weighted terms need: "labels", "landmarks", "reference_flow", "reversed".
+    """Further inputs of the weighted terms: "labels", "landmarks", "reference_flow", "reversed".
 
     "reversed" is the output of the same model with the images exchanged.
     """
@@ -73,9 +73,9 @@ def needs(objective: Mapping) -> frozenset[str]:
 
 
 def check_stages(objective: Mapping, stages: Sequence[tuple[str, str]]) -> None:
-    """Raises ValueError, in one line, where an objective does not fit a model's stages.
+    """Raises ValueError if an objective does not fit a model's stages.
 
-    Args: objective: see `rcn_tf.losses.objective`. stages: (name, kind) of every stage, as of
+    Args: objective: see `rcn_tf.losses.objective`. stages: (name, kind) of every stage, from
         `rcn_tf.models.model.stages_of`.
     """
     check_weights(objective)
@@ -91,11 +91,11 @@ def check_stages(objective: Mapping, stages: Sequence[tuple[str, str]]) -> None:
 def stage_terms(
     objective: Mapping, stages: Sequence[tuple[str, str]], prefix: str = ""
 ) -> list[dict[str, Weighted]]:
-    """The terms of every stage: those of its kind, then of the name before "/", then of its name.
+    """The terms of every stage: those of its kind, of its name before "/", and of its full name.
 
-    A later part's term takes the place of an earlier one's.
+    A term of a later part replaces one of an earlier part.
 
-    Raises: ValueError: a list that does not fit, or a part that is no stage's.
+    Raises: ValueError: a list does not fit, or a part belongs to no stage.
     """
     cascades = _cascades(stages)
     _check_parts(objective, stages, cascades, prefix)
@@ -119,11 +119,12 @@ def final_terms(objective: Mapping) -> dict[str, Weighted]:
 
 
 def for_one_more_stage(objective: Mapping) -> dict[str, dict[str, Any]]:
-    """What of a training's objective one more dense stage has: the parts "dense" and "final".
+    """The part of a training's objective that applies to one more dense stage.
 
-    Image terms and regularity of both (the last entry of a list), and where no part is called
-    "dense" the regularity of the last other part. Terms that need more than the pair, and
-    schedules, are left out. Without any image term, as after a supervised training, nothing.
+    It has the image terms and regularity of "dense" (the last entry of a list) and "final". Without
+    a part "dense", the regularity of the last other part is taken. Schedules, and terms that need
+    more than the pair, are left out. It is empty if no image term remains, as after a supervised
+    training.
     """
     parts = {name: _last(value) for name, value in objective.items() if name != REVERSED}
     others = [name for name in parts if name not in (FINAL, "affine")]
@@ -139,7 +140,7 @@ def for_one_more_stage(objective: Mapping) -> dict[str, dict[str, Any]]:
 def read_terms(part: str, entry: Any) -> dict[str, Weighted]:
     """{name: Weighted} of one part.
 
-    Raises: ValueError: it is not of the form.
+    Raises: ValueError: the entry does not have the form.
     """
     if not isinstance(entry, Mapping):
         raise ValueError(f"loss weights: {part!r} must map terms to numbers; got {entry!r}.")
@@ -170,7 +171,7 @@ def _read_term(part, name, value):
 
 
 def _read_parameter(where, value, default):
-    """A parameter of its default's type; numbers are positive, but for a seed."""
+    """A parameter of its default's type; numbers other than a seed must be positive."""
     if isinstance(default, tuple):
         if not isinstance(value, (list, tuple)) or not all(map(_is_positive, value)):
             raise ValueError(f"loss weights: {where} must be a list of numbers; got {value!r}.")
@@ -238,7 +239,7 @@ def _check_parts(objective, stages, cascades, prefix):
 
 
 def _cascades(stages):
-    """{kind: names before "/" of its stages, in order}: what a list has its entries for."""
+    """{kind: names before "/" of its stages, in order}; a list has one entry for each of them."""
     found: dict[str, list[str]] = {}
     for name, kind in stages:
         names = found.setdefault(kind, [])
@@ -287,7 +288,7 @@ def _kept(terms, kinds):
 
 
 def _near(name, known):
-    """What to say of an unknown name."""
+    """Hint that ends the message about an unknown name."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}."
 

@@ -1,4 +1,4 @@
-"""Regularity of a flow: how much, and in which way, neighbouring displacements differ.
+"""Regularity of a flow: measures of how neighbouring displacements differ.
 
 Flows are [B, *spatial, R] in voxels of the grid, with any number R of spatial axes; each function
 returns [B], lower is better. Distances between neighbours count as 1 along every axis.
@@ -92,7 +92,7 @@ def bending_energy(flow: tf.Tensor) -> tf.Tensor:
 
 
 def folding(flow: tf.Tensor) -> tf.Tensor:
-    """Mean of max(-det J, 0), J the Jacobian of x + flow(x): how far the map turns inside out.
+    """Mean of max(-det J, 0) with J the Jacobian of x + flow(x), which penalises folding.
 
     Args: flow: [B, *spatial, R] float, voxels.
     Returns: [B].
@@ -113,7 +113,7 @@ def _mean(array):
 
 
 def _at(array, axes, offsets):
-    """`array(x + offset)` for the voxels x that have neighbours on all sides."""
+    """`array(x + offset)` at the voxels x that have neighbours on all sides."""
     for axis in axes:
         offset = offsets.get(axis, 0)
         array = along(array, axis, 1 + offset, array.shape[axis] - 1 + offset)

@@ -15,15 +15,15 @@ class Decay:
 
         1 for e < static_epochs, else max(least, rate / (rate + exp((e - static_epochs) / rate)))
 
-    AVSM's code has weight 10 and the defaults (its weight is at least 0.001); from epoch 300, where
-    its several steps begin, weight 0.1, static_epochs 301 and least 0.01. The paper's eq. 13 is
-    static_epochs 0, rate 4, least 0. The factor jumps from 1 to rate / (rate + 1) after the static
-    epochs, as in the code.
+    AVSM's code uses weight 10 with the defaults (so its weight is at least 0.001). From epoch 300,
+    where it begins to take several steps, it uses weight 0.1, static_epochs 301 and least 0.01. The
+    paper's eq. 13 is static_epochs 0, rate 4, least 0. As in the code, the factor jumps from 1 to
+    rate / (rate + 1) after the static epochs.
 
     Attributes:
-        steps_per_epoch: steps of the training that make an epoch.
-        static_epochs: at the start, without decay.
-        rate: epochs.
+        steps_per_epoch: training steps in an epoch.
+        static_epochs: epochs at the start without decay.
+        rate: time constant of the decay, in epochs.
         least: smallest factor.
     """
 

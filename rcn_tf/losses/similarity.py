@@ -1,7 +1,7 @@
 """Similarity of two images of the same contrast over the whole volume.
 
 Images are [B, *spatial, C] with any number of spatial axes; each function returns [B], lower is
-better. Windows are in `local_correlation`, other contrasts in `multimodal`.
+better. `local_correlation` compares within windows, `multimodal` images of different contrast.
 """
 
 from __future__ import annotations
@@ -15,6 +15,13 @@ def pearson(fixed: tf.Tensor, warped: tf.Tensor) -> tf.Tensor:
     """1 - Pearson correlation coefficient (VTN, eq. 5-7); "similarity" in a config.
 
         1 - cov(f, w) / sqrt((var f + 1e-6) (var w + 1e-6))
+
+    A linear change of the grey values costs nothing, an inverted contrast the most:
+
+    >>> image = tf.reshape([0.0, 0.2, 0.7, 1.0], [1, 2, 2, 1])
+    >>> losses = [pearson(image, other) for other in (0.5 * image + 0.1, 1 - image)]
+    >>> [round(float(loss[0]), 3) + 0 for loss in losses]
+    [0.0, 2.0]
 
     Args: fixed, warped: [B, *spatial, C] float.
     Returns: [B], in [0, 2].

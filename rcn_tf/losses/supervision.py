@@ -1,4 +1,4 @@
-"""Supervision by what is known of a pair: label maps, landmarks, or a reference flow.
+"""Supervision by a pair's label maps, landmarks, or reference flow.
 
 Flows are total flows [B, *spatial, R] in voxels with 2 or 3 spatial axes; each function returns
 [B], lower is better.
@@ -32,22 +32,22 @@ def soft_dice(
 
         1 - 2 sum f_s w_s / (sum f_s + sum w_s)
 
-    f_s is 1 in structure s of the fixed image, w_s the moving image's such map warped linearly.
-    Only `per_step` structures are computed at a time, which bounds the memory: the first that a
-    sample has, in either image, in an order of all labels that depends on seed and step alone.
-    Background (0) and structures absent from both images do not count.
+    f_s is 1 in structure s of the fixed image and 0 elsewhere; w_s is the same map of the moving
+    image, warped linearly. To bound the memory, a step uses only `per_step` structures of each
+    sample: the first ones present in either image, in a random order of all labels that depends
+    only on seed and step. Background (0) and structures absent from both images do not count.
 
     Args:
         flow: [B, *spatial, R] float, voxels.
         fixed_labels, moving_labels: [B, *spatial] int.
-        step: of the training.
-        per_step: structures per sample.
+        step: number of the training step.
+        per_step: number of structures per sample.
         structures: labels that may be drawn; by default all from 1 to 255.
-        pooled: sum numerators and denominators over the structures, so that large ones count
-            more (RWCNet); by default each structure's loss counts the same.
-        seed: of the order.
+        pooled: True to sum numerators and denominators over the structures, so that large ones
+            count more (RWCNet); by default each structure's loss counts the same.
+        seed: seed of the random order.
 
-    Returns: [B], in [0, 1]; 0 where there is no structure.
+    Returns: [B], in [0, 1]; 0 if a sample has no structure.
     """
     fixed_labels, moving_labels = tf.cast(fixed_labels, tf.int32), tf.cast(moving_labels, tf.int32)
     chosen, present = _drawn(fixed_labels, moving_labels, step, per_step, structures, seed)
@@ -77,16 +77,16 @@ def landmark_distance(
 
         mean over landmarks of |(p_fixed + flow(p_fixed) - p_moving) * spacing|
 
-    The flow is sampled linearly between voxels, at the border outside.
+    The flow is sampled linearly between voxels; outside, the nearest border voxel counts.
 
     Args:
         flow: [B, *spatial, R] float, voxels.
         fixed_landmarks, moving_landmarks: [B, N, R] float, voxels, axis order ij; any value,
             even NaN, where the mask is 0.
-        landmark_mask: [B, N], 1 where both are known; by default all are.
+        landmark_mask: [B, N], 1 where both landmarks are known; by default all are.
         spacing: [R], mm per voxel along each axis; by default 1.
 
-    Returns: [B], mm; 0 where no landmark is known.
+    Returns: [B], mm; 0 if no landmark of a sample is known.
     """
     flow = tf.convert_to_tensor(flow)
     fixed = tf.cast(fixed_landmarks, flow.dtype)
@@ -114,10 +114,10 @@ def endpoint_error(flow: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
 
 
 def sample_at(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
-    """A field at points between its voxels, linearly; the border's value outside.
+    """A field at points by linear interpolation; outside, the nearest border voxel's value.
 
     Args: field: [B, *spatial, C] float. points: [B, N, R] float, voxels, axis order ij.
-    Returns: [B, N, C]; its gradient goes to the field alone.
+    Returns: [B, N, C], differentiable with respect to the field only.
     """
     last = tf.shape(field)[1:-1] - 1
     points = tf.clip_by_value(tf.stop_gradient(points), 0.0, tf.cast(last, points.dtype))
@@ -138,7 +138,7 @@ def _drawn(fixed_labels, moving_labels, step, per_step, structures, seed):
     size = max([*structures, _LARGEST_LABEL]) + 1
     present = tf.logical_or(_found(fixed_labels, size), _found(moving_labels, size))
     key = tf.stack([seed, tf.cast(step, tf.int32)])
-    # The algorithm is named: its choice by default depends on the device.
+    # The algorithm is named because the default one depends on the device.
     order = tf.argsort(tf.random.stateless_uniform(tf.shape(labels), key, alg="philox"))
     labels = tf.gather(labels, order)  # the same for all samples
     present = tf.gather(present, labels, axis=1)  # [B, labels]
@@ -162,6 +162,6 @@ def _one_hot(labels, chosen, dtype):
 
 def _length(vectors):
     squared = tf.reduce_sum(tf.square(vectors), axis=-1)
-    # The square root has no gradient at 0: leave exact agreement out of it.
+    # The square root has no gradient at 0, so zero vectors bypass it.
     positive = squared > 0
     return tf.where(positive, tf.sqrt(tf.where(positive, squared, 1.0)), 0.0)

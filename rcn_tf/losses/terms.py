@@ -1,6 +1,6 @@
-"""The terms that an objective may name: which function, and what of a registration it takes.
+"""The terms that an objective may name: each one's function and its inputs from a registration.
 
-A term's parameters are the keyword-only arguments of its function. `docs/losses.md` lists all.
+A term's parameters are the keyword-only arguments of its function. docs/losses.md lists all terms.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from rcn_tf import losses
 
-# What a term takes of a stage, or of the end result in "final".
+# Inputs of a term, from a stage or, in the part "final", from the end result.
 IMAGES = "images"  # the fixed and the warped image
-FLOW = "flow"  # the stage's own flow, the total one in "final"
+FLOW = "flow"  # the stage's own flow; in "final" the total flow
 MATRIX = "matrix"  # A of an affine stage
 MAP = "map"  # A and b of an affine stage, and the shape of the grid
 PAIR = "pair"  # the total flows of both directions
@@ -21,17 +21,17 @@ REFERENCE = "reference_flow"  # the total flow and a reference
 LABELS = "labels"  # the total flow and label maps
 LANDMARKS = "landmarks"  # the total flow and landmarks
 
-_EXCEPT = {  # takes: parts where a term of this kind has no place
+_EXCEPT = {  # input: parts in which a term with this input is not allowed
     FLOW: ("affine",),
     MATRIX: ("dense", "final"),
     MAP: ("dense", "final"),
 }
 _FINAL_ONLY = (PAIR, REFERENCE)
-_TOTAL = {"total": False}  # of affine terms: all steps up to the stage, or its own
+_TOTAL = {"total": False}  # affine terms: True for all steps up to the stage, False for its own
 
 
 class Term(NamedTuple):
-    """A function of the package and what it takes: one of the names above."""
+    """A loss function and its input, one of the names above."""
 
     function: Callable
     takes: str
@@ -47,7 +47,7 @@ class Term(NamedTuple):
         return {**found, **_TOTAL} if self.takes in (MATRIX, MAP) else found
 
     def fits(self, part: str) -> bool:
-        """Whether the term has a place in a part of an objective."""
+        """Whether the term is allowed in a part of an objective."""
         if self.takes in _FINAL_ONLY:
             return part == "final"
         return part not in _EXCEPT.get(self.takes, ())

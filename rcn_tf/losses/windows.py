@@ -28,15 +28,15 @@ def replicated(array: tf.Tensor, axis: int, width: int) -> tf.Tensor:
 def box_sums(array: tf.Tensor, window: int, padding: str = "valid") -> tf.Tensor:
     """Sums over boxes of `window` voxels per axis.
 
-    No running sum is kept, whose rounding grows along an axis: sums over 2, 4, 8, ... neighbours
-    are added up to the window, about 2 log2(window) additions per axis. The gradient is the same
-    sum over the padded upstream gradient.
+    Sums over 2, 4, 8, ... neighbours are added up to the window, in about 2 log2(window) additions
+    per axis. (The rounding errors of a running sum would grow along the axis.) The gradient is the
+    same sum over the padded upstream gradient.
 
     Args:
         array: [B, *spatial, C] float.
         window: voxels along each axis.
-        padding: "valid": boxes wholly inside. "same": one box centred at every voxel, zeros
-            outside; for an odd window.
+        padding: "valid" for boxes wholly inside; "same" for one box centred at every voxel, with
+            zeros outside and an odd window.
 
     Returns: [B, *sums, C], same dtype.
     """
@@ -46,7 +46,7 @@ def box_sums(array: tf.Tensor, window: int, padding: str = "valid") -> tf.Tensor
 
 
 def box_counts(shape: tuple[int, ...], window: int, dtype: tf.DType) -> tf.Tensor:
-    """How many voxels of each box of "same" padding lie inside: [1, *shape, 1]."""
+    """Number of voxels of each box with "same" padding that lie inside: [1, *shape, 1]."""
     return box_sums(tf.ones((1, *shape, 1), dtype), window, "same")
 
 

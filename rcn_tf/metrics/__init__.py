@@ -1,7 +1,7 @@
 """Metrics of a registration: overlap, landmarks, regularity, surfaces and similarity.
 
-For evaluation, in NumPy, per sample; they also take TensorFlow tensors. The differentiable
-terms that training minimises are in `rcn_tf.losses`.
+They are for evaluation: computed in NumPy, per sample, also for TensorFlow tensors. The
+differentiable terms that training minimises are in `rcn_tf.losses`.
 """
 
 from rcn_tf.metrics.deformation import (

@@ -1,12 +1,12 @@
 """Regularity of a deformation from its Jacobian determinant (VTN, Tables III and VII).
 
-det J of x -> x + flow(x) is the local change of volume: 1 keeps it, 0 collapses it, and a
-negative one turns the tissue inside out (folding). J is taken by forward differences, so an
-n-voxel axis has n - 1 values; the affine part counts as well.
+det J of x -> x + flow(x) is the local change of volume: 1 keeps the volume, 0 collapses it, and a
+negative value turns the tissue inside out (folding). J is computed by forward differences, so an
+n-voxel axis has n - 1 values; it includes the affine part.
 
-Forward differences miss folds that other differences see. `folded_volume` sees all of them: it
-divides every cell between neighbouring voxels into simplices, tetrahedra or in 2D triangles, and
-adds up those turned inside out.
+Forward differences miss folds that other differences see. `folded_volume` finds all of them: it
+divides every cell between neighbouring voxels into simplices (tetrahedra, in 2D triangles) and
+adds up the volume of those that are turned inside out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def jacobian_std(flow: np.ndarray) -> np.ndarray:
 
 
 def folding_fraction(flow: np.ndarray) -> np.ndarray:
-    """Share of the volume where det J <= 0: the map folds or collapses there.
+    """Fraction of the volume where det J <= 0, so that the map folds or collapses.
 
     Args: flow: [B, *spatial, R], voxels.
     Returns: float64 [B] in [0, 1]; times 100 it is the papers' "Folding (%)".
@@ -42,10 +42,10 @@ def folding_fraction(flow: np.ndarray) -> np.ndarray:
 def folded_volume(flow: np.ndarray) -> np.ndarray:
     """Volume of the simplices that are turned inside out, as a fraction of the whole volume.
 
-    A cell of a volume divides into five tetrahedra, four at corners and one in the middle, in
-    two ways; the mean of both is taken, after Liu et al., "On Finite Difference Jacobian
-    Computation in Deformable Image Registration" (IJCV 2024), whose non-diffeomorphic volume
-    this is. A cell of a 2D image divides into two triangles, at opposite corners, in two ways.
+    This is the non-diffeomorphic volume of Liu et al., "On Finite Difference Jacobian Computation
+    in Deformable Image Registration" (IJCV 2024). There are two ways to divide a cell of a volume
+    into five tetrahedra, four at corners and one in the middle, and two ways to divide a cell of a
+    2D image into two triangles at opposite corners; the mean of both ways is taken.
 
     Args: flow: [B, *spatial, R], voxels.
     Returns: float64 [B]; 0 for a piecewise linear map without folds.
@@ -64,7 +64,7 @@ def _folded_volume(flow):
         neighbours = [tuple(np.bitwise_xor(corner, axis)) for axis in np.eye(rank, dtype=int)]
         sign = (-1) ** sum(corner)  # every reversed edge turns the orientation
         folded += _inside_out([corners[k] for k in (corner, *neighbours)], sign)
-    for parity in (0, 1) if rank == 3 else ():  # two triangles leave no middle
+    for parity in (0, 1) if rank == 3 else ():  # two triangles fill a 2D cell
         middle = [corners[k] for k in cell if sum(k) % 2 == parity]
         folded += _inside_out(middle, -1 if parity else 1)
     return folded / 2 / np.prod(np.array(flow.shape[:-1]) - 1)

@@ -17,8 +17,8 @@ MISSING = -1
 def sample_flow(flow: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Flow at fractional positions, by linear interpolation.
 
-    The original's landmark sampler: the volume is surrounded by one voxel of zeros, so a
-    position outside fades to zero within one voxel and further out gets zero.
+    As in the original's landmark sampler, the volume is surrounded by zeros: outside, the flow
+    fades to zero within one voxel.
 
     Args:
         flow: [*spatial, R] or [B, *spatial, R], voxels, axis order ij.
@@ -60,10 +60,10 @@ def landmark_distance(
         flow: [*spatial, R] or [B, *spatial, R], voxels; None for no registration at all.
         fixed_points, moving_points: [N, R] or [B, N, R], voxels; -1 where missing.
         spacing: millimetres per voxel of the moving image's grid along each array axis, [R]
-            or [B, R]; None for distances in voxels. The moving grid's, because the distance
-            is measured between two positions in the moving image.
-        linear: [R, R], multiplied to the difference in voxels: of a moving image that was aligned
-            before, what leads back to the original (after VTN, section V-B).
+            or [B, R]; None for distances in voxels. It belongs to the moving grid because both
+            positions lie in the moving image.
+        linear: [R, R], a matrix that the difference in voxels is multiplied by: for a moving image
+            that was affinely aligned before, it leads back to the original (VTN, section V-B).
 
     Returns: float64 [N] or [B, N], voxels or mm; NaN where either landmark is missing.
     Raises: ValueError: if the shapes do not fit each other.

@@ -5,10 +5,9 @@ B the voxels labelled k in either map:
 
     Dice(A, B) = 2 |A n B| / (|A| + |B|),    Jaccard(A, B) = |A n B| / |A u B|
 
-A structure absent from both maps has no score (NaN, so that `numpy.nanmean` leaves it out);
-absent from one of them it scores 0. Computed in NumPy: evaluation goes pair by pair on host
-arrays. TensorFlow tensors are accepted. Three axes are one volume; a batch of 2D maps has a last
-axis of size 1, [B, H, W, 1].
+A structure absent from both maps has no score (NaN, so that `numpy.nanmean` leaves it out); one
+that is absent from a single map scores 0. Arrays with three axes are one volume; a batch of 2D maps
+has a last axis of size 1, [B, H, W, 1]. TensorFlow tensors are accepted.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MASK_THRESHOLD = 128  # of the original's masks, stored as 0 and 255
+MASK_THRESHOLD = 128  # the original stores masks as 0 and 255
 
 
 def structures(*label_maps: np.ndarray) -> np.ndarray:
@@ -29,6 +28,9 @@ def structures(*label_maps: np.ndarray) -> np.ndarray:
 
 def dice(a: np.ndarray, b: np.ndarray, labels: Sequence[int] | None = None) -> np.ndarray:
     """Dice score of each structure.
+
+    >>> dice([[1, 1, 2, 2]], [[1, 1, 1, 2]], labels=[1, 2]).round(3)
+    array([0.8  , 0.667])
 
     Args:
         a, b: integer label maps [D, H, W], [H, W], [B, D, H, W] or [B, H, W, 1]; boolean masks
@@ -49,9 +51,9 @@ def jaccard(a: np.ndarray, b: np.ndarray, labels: Sequence[int] | None = None) -
 
 
 def mask_overlap(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Dice and Jaccard of a single structure given as masks 0..255, as the original counts.
+    """Dice and Jaccard of a single structure given as masks 0..255, as in the original's code.
 
-    The moving mask is warped linearly, like an image, and both masks are then thresholded: a
+    The original warps the moving mask linearly, like an image, and then thresholds both masks: a
     voxel belongs to the structure if its value is above `MASK_THRESHOLD`.
 
     Args:
@@ -69,7 +71,7 @@ def mask_overlap(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _counts(a, b, labels):
-    """Voxels of each label in both maps at once, in `a`, and in `b`: three arrays [..., K]."""
+    """Voxels of each label in both maps, in `a`, and in `b`: three arrays [..., K]."""
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.ndim not in (2, 3, 4):
         raise ValueError(

@@ -1,8 +1,8 @@
 """Distances between the surfaces of two masks, in millimetres.
 
-Masks have any rank: in 2D, surfaces are outlines, and voxels pixels.
-The surface of a mask is its voxels that have a face neighbour outside it (the border of the
-volume counts as outside). Distances run between voxel centres, from each surface voxel of
+Masks have any rank; in 2D a surface is an outline.
+The surface of a mask consists of its voxels that have a face neighbour outside the mask or lie at
+the border of the volume. Distances are measured between voxel centres, from each surface voxel of
 one mask to the nearest surface voxel of the other, in both directions.
 """
 
@@ -20,8 +20,8 @@ def hausdorff(
 
     Args:
         a, b: [*spatial] masks, R sizes; any value other than 0 is inside.
-        spacing: mm per voxel along each array axis, [R]; or [R, R], the matrix that maps an
-            index to mm, also where that turns or shears; by default 1 mm.
+        spacing: mm per voxel along each array axis, [R]; or a matrix [R, R] that maps an index to
+            mm, which may rotate or shear; by default 1 mm.
         percentile: 100 for the maximum, 95 for the common "HD95".
 
     Returns: float, mm; NaN if either mask is empty.
@@ -47,7 +47,7 @@ def surface_distances(
     """Distance of every surface voxel of one mask to the other mask's surface.
 
     Args and Raises: as `hausdorff`.
-    Returns: (a to b, b to a): float64 vectors, mm; both empty if either mask is.
+    Returns: (a to b, b to a): float64 vectors, mm; both are empty if either mask is.
     """
     a, b = np.asarray(a) != 0, np.asarray(b) != 0
     if a.shape != b.shape or a.ndim not in (2, 3):

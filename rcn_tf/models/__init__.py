@@ -1,22 +1,22 @@
 """Registration systems: `model(fixed, moving)` returns a RegistrationOutput.
 
-`MODELS` names those of this package. A model of one's own is named "package.module:Class".
+`MODELS` names those of this package. Your own model is named by its path, "package.module:Class".
 """
 
 import importlib
 
 MODELS = {"RecursiveCascade": "rcn_tf.models.cascade:RecursiveCascade"}
-"""{name: where the class is}."""
+"""{name: import path of the class}."""
 
 CASCADE = "RecursiveCascade"
-"""The model of folders and configs that name none."""
+"""The model that is meant where a folder or config names none."""
 
 
 def model_class(name: str) -> type:
-    """The class of a model; importing a model of one's own runs its module.
+    """The class of a model. A model from outside this package is imported, which runs its module.
 
-    Args: name: of `MODELS`, or "package.module:Class".
-    Raises: ValueError: there is no such model, or what is there is no RegistrationModel.
+    Args: name: a key of `MODELS`, or "package.module:Class".
+    Raises: ValueError: there is no such model, or the name leads to something else.
     """
     from rcn_tf.models.model import RegistrationModel  # loads TensorFlow
 
@@ -36,7 +36,7 @@ def model_class(name: str) -> type:
 
 
 def model_name(cls: type) -> "str | None":
-    """The name that leads back to a model's class; None where none does (a local class, say)."""
+    """The name by which a model's class is found again; None if there is none (a local class)."""
     path = f"{cls.__module__}:{cls.__qualname__}"
     for name, known in MODELS.items():
         if known == path:

@@ -21,7 +21,7 @@ from rcn_tf.networks import BASES, AffineNetwork
 from rcn_tf.networks.precision import layers_in
 
 _FLOAT = 4  # bytes
-# Weights of a network, per squared channel: the larger ones of this package's. Maps at full size.
+# Upper bounds for this package's networks: weights per squared channel, maps at full size.
 _WEIGHTS_PER_CHANNEL, _MAPS = 600_000, 8
 
 
@@ -31,16 +31,16 @@ class RecursiveCascade(RegistrationModel):
     Args:
         base: "vtn", "voxelmorph", another name in `rcn_tf.networks.BASES`, a factory
             `f(channels=, flow_multiplier=, init=, name=) -> network`, or such a factory's
-            import path "package.module:name"; of planes it is called with `rank=2` besides.
+            import path "package.module:name"; in 2D it is also called with `rank=2`.
         n_cascades: number of dense stages, each with its own weights.
         volume_shape: (D, H, W) or (H, W), at least 32 per axis.
         channels: width of the dense networks (their first convolution).
         affine: False leaves the affine stage out (VTN's networks D, DD, DDD).
         affine_channels: width of the affine network.
-        init: "gentle" starts every stage near the identity, "original" as the paper's
-            code does, with large random flows.
-        precision: of the convolutions, "float32", "bfloat16" or "float16"
-            (`rcn_tf.networks.precision`); weights, images and flows are float32 in any case.
+        init: "gentle" starts every stage near the identity; "original" starts with large random
+            flows, as the paper's code does.
+        precision: number format of the convolutions, "float32", "bfloat16" or "float16"
+            (`rcn_tf.networks.precision`); weights, images and flows are always float32.
 
     Raises:
         ValueError: for an unknown base or init, a volume that is too small, or a cascade
@@ -113,7 +113,7 @@ class RecursiveCascade(RegistrationModel):
 
     @property
     def networks(self):
-        """The stages' networks in order, the affine one first where there is one."""
+        """The stages' networks in order of application."""
         return ([self.affine] if self.affine is not None else []) + self.dense
 
     def __call__(  # type: ignore[override]  # its options by name and by place
@@ -132,17 +132,17 @@ class RecursiveCascade(RegistrationModel):
             fixed, moving: [B, *volume_shape, 1] float32 in [0, 1].
             n_repeats: times that each dense stage is applied in place with the same
                 weights (shared-weight cascading, RCN section 3.3).
-            training: passed on to layers that behave differently in training; the
-                papers' networks have none.
-            recompute: keep no stage's activations for the backward pass, which computes
-                them again: less memory, one more forward pass through the networks (gradient
-                checkpointing; the networks must not be random).
-            diffeomorphic: take each dense stage's prediction for a stationary velocity field
-                and integrate it (scaling and squaring, `rcn_tf.fields.integrate`): the stages'
-                flows, and so their composition, then hardly fold.
+            training: passed on to layers that behave differently in training; the papers'
+                networks have no such layers.
+            recompute: compute activations again in the backward pass instead of keeping them
+                (gradient checkpointing). This saves memory, costs one more forward pass and is
+                wrong for networks with random layers.
+            diffeomorphic: treat each dense stage's prediction as a stationary velocity field and
+                integrate it (scaling and squaring, `rcn_tf.fields.integrate`), so that the stages'
+                flows, and hence their composition, hardly fold.
 
-        Returns: RegistrationOutput with the stages "affine", where there is one, "dense_1",
-            "dense_2", ...; of repeats "dense_1/repeat_1", "dense_1/repeat_2", ...
+        Returns: RegistrationOutput with the stages "affine" (if the model has it), "dense_1",
+            "dense_2", ...; with repeats "dense_1/repeat_1", "dense_1/repeat_2", ...
 
         Raises: ValueError, TypeError: as `RegistrationModel`.
         """
@@ -153,7 +153,7 @@ class RecursiveCascade(RegistrationModel):
             n_repeats=n_repeats,
             recompute=recompute,
             diffeomorphic=diffeomorphic,
-            **unknown,  # which the base class refuses by name
+            **unknown,  # the base class refuses them by name
         )
 
     def register(self, fixed, moving, n_repeats, diffeomorphic, recompute):
@@ -171,7 +171,7 @@ class RecursiveCascade(RegistrationModel):
 
     @property
     def parts(self):
-        """ "affine", where there is one, and "dense_1", "dense_2", ..."""
+        """ "affine", if the model has it, and "dense_1", "dense_2", ..."""
         parts = {} if self.affine is None else {"affine": tuple(self.affine.variables)}
         for number, network in enumerate(self.dense, start=1):
             parts[f"dense_{number}"] = tuple(network.variables)
@@ -182,7 +182,7 @@ class RecursiveCascade(RegistrationModel):
         return original_names(self.networks)
 
     def reference_weights(self):
-        """As `named_weights`."""
+        """The same as `named_weights`."""
         return self.named_weights()
 
     @classmethod
@@ -196,7 +196,7 @@ class RecursiveCascade(RegistrationModel):
 
     @classmethod
     def traced_bytes(cls, network):
-        """As `RegistrationModel`; one cascade is traced and counted as often as there are any."""
+        """As `RegistrationModel`, but one cascade is traced and multiplied by their number."""
         cascades = network.get("n_cascades", 1)
         with tf.Graph().as_default() as graph:
             model = cls(**{**network, "n_cascades": min(1, cascades)})
@@ -209,15 +209,15 @@ class RecursiveCascade(RegistrationModel):
         return weights + flows + 2 * max(sizes)
 
     def get_config(self):
-        """Arguments that make the same network again; JSON-serialisable.
+        """Arguments that make the same network again, JSON-serialisable.
 
-        `base` is None for a factory that cannot be imported by name (a lambda, say).
+        `base` is None for a factory that cannot be imported by name, such as a lambda.
         """
         return dict(self._config)
 
 
 def _apply(network, fixed, moving, recompute):
-    """What a network predicts, in float32 whatever it computes in."""
+    """The network's prediction, converted to float32."""
     predicted = (tf.recompute_grad(network) if recompute else network)(fixed, moving)
     return tf.nest.map_structure(lambda tensor: tf.cast(tensor, tf.float32), predicted)
 
@@ -245,7 +245,7 @@ def _imported(path):
 
 
 def _import_path(factory):
-    """ "package.module:name" of a factory, or None where that does not lead back to it."""
+    """ "package.module:name" of a factory, or None if it cannot be imported by that name."""
     path = f"{getattr(factory, '__module__', '')}:{getattr(factory, '__qualname__', '')}"
     try:
         return path if _imported(path) is factory else None

@@ -1,13 +1,13 @@
 """Model folders: `config.json` beside `weights.h5`.
 
-`config.json` names the model ("model"; a cascade where it names none) and its arguments
-("network"), under which versions it was made and which `weights.h5` it was written with
-(`weights.sha256`); `weights.h5` holds one dataset per weight under the model's name for it
-(`named_weights`), in float32 or, half as large, float16.
+`config.json` holds the model's name ("model"; without it the model is a cascade) and arguments
+("network"), the software versions that made it, and the checksum of its `weights.h5`
+(`weights.sha256`). `weights.h5` holds one dataset per weight under the model's name for it
+(`named_weights`), as float32 or, at half the size, float16.
 
 A folder may be read while a training writes it, and a training may be killed between the two
-files. So a new `config.json` comes first, which names both the weights to come and those that
-lie there (`weights.before`), and is written again without the latter when they are replaced.
+files. So a new `config.json` is written first, with the checksums of both the new weights and the
+old ones (`weights.before`); once the weights are replaced, it is written again without the latter.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pathlib
 import platform
 import subprocess
 import time
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,25 +29,28 @@ from rcn_tf.files.json_files import read_json, write_json
 from rcn_tf.files.kinds import require_file
 from rcn_tf.files.whole_files import replacing
 from rcn_tf.models import CASCADE, model_class, model_name, trust
+from rcn_tf.models.model import RegistrationModel, stages_of
 from rcn_tf.models.size_check import check_network
 from rcn_tf.models.weights import by_layer_order, set_weights
 
 FORMAT_VERSION = 1
 DEFAULT_MODEL = pathlib.Path(__file__).parents[1] / "default_model"
-_TRIES, _PAUSE = 5, 0.2  # of reading a folder that is just being written; seconds
+_TRIES, _PAUSE = 5, 0.2  # reading a folder that is being written: attempts, seconds between them
 
 
-def save_model(model, folder, *, dtype="float32", **sections):
+def save_model(
+    model: RegistrationModel, folder: str | pathlib.Path, *, dtype: str = "float32", **sections: Any
+) -> None:
     """Writes a model folder; each file replaces an older one in one step.
 
     Args:
         model: RegistrationModel.
         folder: created if it is missing.
-        dtype: of the weights on disk, "float32" or "float16".
+        dtype: type of the weights on disk, "float32" or "float16".
         sections: further JSON-serialisable entries of `config.json`, such as `training`.
 
     Raises: ValueError: the model, or a network that it is made of, cannot be imported by name.
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     folder = pathlib.Path(folder)
     described = describe(model)
@@ -72,7 +76,7 @@ def save_model(model, folder, *, dtype="float32", **sections):
 
 
 def describe(model) -> dict:
-    """{"model": name, "network": arguments}, from which `load_with_config` makes a model again.
+    """{"model": name, "network": arguments}, from which `load_with_config` rebuilds the model.
 
     Raises: ValueError: the model, or a network that it is made of, cannot be imported by name.
     """
@@ -90,27 +94,39 @@ def describe(model) -> dict:
     return {"model": name, "network": network}
 
 
-def count_parameters(folder):
-    """Number of weights in a model folder: (all, those without a cascade's affine stage).
+def count_parameters(folder: str | pathlib.Path, *, trust_code: bool = False) -> tuple[int, int]:
+    """Number of weights of a folder's model: (all, those without its affine parts).
 
-    It is read off `weights.h5`; no code of the model is imported.
+    A part is affine if an affine stage has the part's name, such as "affine" of a cascade.
+
+    Args: folder, trust_code: as in `load_with_config`, whose errors are raised too.
+    """
+    model = load_model(folder, trust_code=trust_code)
+    affine = {name for name, kind in stages_of(model) if kind == "affine"}
+    parts = [weights for name, weights in model.parts.items() if name in affine]
+    left_out = {id(weight) for weights in parts for weight in weights}
+    sizes = {id(w): w.shape.num_elements() for w in model.named_weights().values()}
+    dense = sum(size for key, size in sizes.items() if key not in left_out)
+    return sum(sizes.values()), dense
+
+
+def stored_parameters(folder: str | pathlib.Path) -> int:
+    """Number of weights in a folder's `weights.h5`; no code of the model is imported.
 
     Raises: FileNotFoundError, ValueError: there is no `weights.h5`, or it is not HDF5.
     """
-    path = pathlib.Path(folder) / "weights.h5"
-    sizes = {}
-    with open_hdf5(path) as file:
-        file.visititems(lambda name, item: sizes.update({name: getattr(item, "size", 0)}))
-    dense = sum(size for name, size in sizes.items() if "/affine_stem/" not in name)
-    return sum(sizes.values()), dense
+    sizes = []
+    with open_hdf5(pathlib.Path(folder) / "weights.h5") as file:
+        file.visititems(lambda _, item: sizes.append(getattr(item, "size", 0)))
+    return sum(sizes)
 
 
 def load_model(
     folder: str | pathlib.Path, precision: str | None = None, *, trust_code: bool = False
-):
-    """The model of a folder; arguments and errors as of `load_with_config`.
+) -> RegistrationModel:
+    """Loads the model of a folder; arguments and errors are those of `load_with_config`.
 
-    Returns: RegistrationModel; its `saved_config` is the folder's config.
+    Returns: RegistrationModel, whose `saved_config` is the folder's config.
     """
     return load_with_config(folder, precision, trust_code=trust_code)[0]
 
@@ -121,15 +137,15 @@ def load_with_config(
     """Builds the model of a folder and loads its weights.
 
     Args:
-        folder: with `config.json` and `weights.h5`.
+        folder: model folder.
         precision: of the convolutions (`rcn_tf.networks.precision`); by default that of the folder.
-        trust_code: import the module of a network that is not this package's, although
-            another account saved the folder (`rcn_tf.models.trust`).
+        trust_code: import a model or network from outside this package even if another account
+            saved the folder (`rcn_tf.models.trust`).
     Returns: (RegistrationModel, the config as a dict).
     Raises:
         FileNotFoundError: the folder or one of its files is missing.
-        KeyError, ValueError: a file is damaged or does not fit the other, the network is none
-            or does not fit this machine's memory, or it is code that is not trusted.
+        KeyError, ValueError: a file is damaged or does not fit the other, the network does not
+            exist or does not fit this machine's memory, or it is code that is not trusted.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -157,7 +173,7 @@ def load_with_config(
     return model, config
 
 
-def read_config(folder):
+def read_config(folder: str | pathlib.Path) -> dict[str, Any]:
     """The checked `config.json` of a model folder.
 
     Raises: FileNotFoundError, ValueError: missing, not JSON, or of another format.
@@ -174,8 +190,8 @@ def read_config(folder):
     return config
 
 
-def versions():
-    """What made a model: versions of the software, and the git commit of a checkout."""
+def versions() -> dict[str, Any]:
+    """Versions of the software that makes a model, and the git commit if it is a checkout."""
     from rcn_tf import __version__  # the package imports this module
 
     return {
@@ -188,7 +204,7 @@ def versions():
 
 
 def _read_consistently(folder):
-    """(config, weights) that were written together, also while a training replaces them."""
+    """(config, weights) that belong together, even while a training replaces them."""
     for _ in range(_TRIES):
         config = read_config(folder)
         arrays, checksum = _read_weights(folder / "weights.h5")
@@ -213,7 +229,7 @@ def _read_weights(path):
 
     with path.open("rb") as stream:
         checksum = stream_checksum(stream)
-        stream.seek(0)  # the very file, though another may take its place
+        stream.seek(0)  # the same open file, even if another one has replaced it
         with open_hdf5(path, stream=stream) as file:
             try:
                 file.visititems(collect)
@@ -223,7 +239,7 @@ def _read_weights(path):
 
 
 def _git_commit():
-    """Commit of the checkout that runs, with "-dirty" if it has changes; None if installed."""
+    """Commit of the running checkout, with "-dirty" if it has changes; None without a checkout."""
     root = pathlib.Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

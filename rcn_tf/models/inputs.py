@@ -1,6 +1,6 @@
-"""What a registration model is given: one clear line for what it cannot use.
+"""Checks of a model's inputs, with one clear line for each fault.
 
-Keras and TensorFlow say the same in twenty lines, or not at all where a value is converted.
+Keras and TensorFlow need twenty lines to say the same, or convert a wrong value silently.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ RANGE_TOLERANCE = 0.01
 def checked_pair(fixed, moving, volume_shape: tuple) -> tuple:
     """Both images as float32 tensors of one batch size.
 
-    Values outside [0, 1], on which no network was trained, are warned of, and NaN refused, where
-    they can be looked at: not while a tf.function is traced.
+    Values outside [0, 1], on which no network was trained, cause a warning, and NaN an error. While
+    a tf.function is traced, values are not checked.
 
     Args: fixed, moving: [B, *volume_shape, 1], numbers. volume_shape: the model's.
     Returns: two tf.Tensor [B, *volume_shape, 1] float32.
     Raises:
-        TypeError: one of them holds no real numbers.
+        TypeError: an image does not hold real numbers.
         ValueError: a shape is wrong, the batch sizes differ, or a value is NaN or infinite.
     """
     fixed = _checked_image(fixed, "fixed", volume_shape)
@@ -40,8 +40,9 @@ def checked_pair(fixed, moving, volume_shape: tuple) -> tuple:
 
 
 def checked_volume_shape(shape, smallest: int, ranks: tuple = (3,)) -> tuple:
-    """Raises: ValueError: `shape` is not two or three whole sizes (as `ranks` allow) of at least
-    `smallest`.
+    """The shape as a tuple of ints.
+
+    Raises: ValueError: it is not two or three whole sizes (as `ranks` allows) >= `smallest`.
     """
     sizes = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray, tf.TensorShape)) else ()
     if len(sizes) not in ranks or not all(_is_whole(size) and size >= smallest for size in sizes):

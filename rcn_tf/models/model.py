@@ -4,10 +4,10 @@ A model is called with two images and returns a RegistrationOutput:
 
     out = model(fixed, moving, training=False, **call_options)
 
-It declares what others need to know, so that trainer, evaluator, exporter and `rcn register` ask
-no model for its class: the shape of its volumes, its call options with their defaults, its parts
-that can be trained or frozen apart, the arguments that make it again, and unique names of its
-weights. A model of one's own is a subclass with an `__init__` that makes the layers and a
+It declares what its users need to know: the shape of its volumes, its call options with their
+defaults, its parts that can be trained or frozen separately, the arguments that make it again, and
+unique names of its weights. So the trainer, the evaluator, the exporter and `rcn register` never
+ask for its class. Your own model is a subclass with an `__init__` that makes the layers and a
 `register` that starts from `unregistered(moving)`; docs/own_network.md shows one.
 """
 
@@ -41,13 +41,13 @@ class CallOption:
     """An argument of a model's call that users may choose.
 
     Attributes:
-        default: its value where nobody chooses; a bool, int, float or str, which is its type.
+        default: its default value, a bool, int, float or str; this is also its type.
         help: one line for users, which follows the option's name.
         least: smallest value of a number, or None.
-        flag: name of the command-line option that stands for it ("repeats" for `--repeats`), or
-            "" where it is given as `--option NAME=VALUE` only.
-        for_training: it changes how a step is computed, never its result; commands that use a
-            trained model do not offer it.
+        flag: its own command-line option ("repeats" for `--repeats`), or "" if it can only be
+            given as `--option NAME=VALUE`.
+        for_training: True if it changes only how a training step is computed, not its result;
+            commands that use a trained model do not offer it.
     """
 
     default: Any
@@ -57,7 +57,7 @@ class CallOption:
     for_training: bool = False
 
 
-_ROUGH_MAPS = 64  # float32 maps of the volume's size, of a model that says nothing else
+_ROUGH_MAPS = 64  # float32 maps of the volume's size that a model is assumed to need
 
 RECOMPUTE = CallOption(
     False, "compute activations again in the backward pass: less memory", for_training=True
@@ -72,10 +72,10 @@ class RegistrationModel(keras.Model):
         name: of the Keras model.
 
     A subclass sets:
-        RANKS: of the images that it may be made for.
+        RANKS: ranks of the images that it can be made for, of 2 and 3.
         SMALLEST: smallest size of an axis.
         CALL_OPTIONS: {name: CallOption}, the keyword arguments of `register`.
-        TRAINING_DEFAULTS: {argument: value} where a training's default differs from the class's.
+        TRAINING_DEFAULTS: {argument: value} for defaults in training that differ from the class's.
         REPEATED: the argument, if there is one, of which each unit from the second on adds the
             same weights and the same last stages. A long model is then sized by two short ones.
 
@@ -94,7 +94,7 @@ class RegistrationModel(keras.Model):
     """The config of the folder that the model was loaded from."""
 
     def __init__(self, volume_shape: tuple[int, ...], *, name: str | None = None):
-        super().__init__(name=name, dtype="float32")  # whatever Keras' global policy is
+        super().__init__(name=name, dtype="float32")  # not Keras' global policy
         resolve_backend()  # fails here rather than deep inside a training step
         self.volume_shape = checked_volume_shape(volume_shape, self.SMALLEST, self.RANKS)
 
@@ -109,7 +109,7 @@ class RegistrationModel(keras.Model):
         Args:
             fixed, moving: [B, *volume_shape, 1] float32 in [0, 1].
             training: passed on to layers that behave differently in training.
-            options: of `CALL_OPTIONS`.
+            options: call options, by the names in `CALL_OPTIONS`.
 
         Returns: RegistrationOutput.
 
@@ -122,12 +122,12 @@ class RegistrationModel(keras.Model):
         return output
 
     def call(self, fixed, moving, training, options):
-        """What `__call__` runs once the inputs are checked."""
+        """Runs the registration on checked inputs, for `__call__`."""
         del training  # reaches the layers through Keras' call context
         return self.register(fixed, moving, **options)
 
     def register(self, fixed: tf.Tensor, moving: tf.Tensor, **options) -> RegistrationOutput:
-        """The registration itself, for the subclass to write.
+        """The registration itself, which the subclass implements.
 
         Args: fixed, moving: [B, *volume_shape, 1] float32. options: all of `CALL_OPTIONS`.
         Returns: RegistrationOutput, made with `unregistered(moving)` and `then`.
@@ -135,16 +135,16 @@ class RegistrationModel(keras.Model):
         raise NotImplementedError(f"{type(self).__name__} has no `register`.")
 
     def build_weights(self) -> None:
-        """Creates all weights, by one call on blank images; for the end of `__init__`."""
+        """Creates all weights by one call on blank images; call it at the end of `__init__`."""
         blank = tf.zeros((1, *self.volume_shape, 1))
         self(blank, blank)
         self.built = True
 
     @property
     def parts(self) -> dict[str, tuple[tf.Variable, ...]]:
-        """Weights of the named parts that can be trained or frozen apart.
+        """Weights of the named parts that can be trained or frozen separately.
 
-        By default a part is what one attribute of the model holds, under the attribute's name.
+        By default each attribute of the model that holds weights is a part of that name.
         """
         parts: dict[str, tuple[tf.Variable, ...]] = {}
         for name, variable in self.named_weights().items():
@@ -153,7 +153,7 @@ class RegistrationModel(keras.Model):
         return parts
 
     def named_weights(self) -> dict[str, tf.Variable]:
-        """All weights under unique names, the paths of attributes that lead to them."""
+        """All weights under unique names, the attribute paths that lead to them."""
         view, paths, waiting, seen = tf.train.TrackableView(self), {}, [("", self)], set()
         while waiting:
             prefix, node = waiting.pop(0)
@@ -174,35 +174,35 @@ class RegistrationModel(keras.Model):
         raise ValueError(f"{type(self).__name__} has no reference weights.")
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that make the same model again; JSON-serialisable."""
+        """Arguments that make the same model again, JSON-serialisable."""
         raise NotImplementedError(f"{type(self).__name__} has no `get_config`.")
 
     @classmethod
     def rough_bytes(cls, network: Mapping[str, Any]) -> int:
-        """Upper bound of what a model with these arguments takes, without making it."""
+        """Upper bound of the memory of a model with these arguments, without making it."""
         shape = network.get("volume_shape", ())
         return _ROUGH_MAPS * 4 * math.prod(shape)
 
     @classmethod
     def traced_bytes(cls, network: Mapping[str, Any]) -> int:
-        """What a model with these arguments needs at least, from its graph; nothing allocated."""
+        """Lower bound of the memory of a model with these arguments, from its graph alone."""
         return size_check.traced_bytes(cls, network)
 
     def fit(self, *args, **kwargs):
-        """Not offered: Keras' loop hands a model one input and knows no losses of its stages."""
+        """Not offered: Keras' loop passes one input and does not know the losses of the stages."""
         raise NotImplementedError(_INSTEAD)
 
     evaluate = predict = train_on_batch = test_on_batch = predict_on_batch = fit
 
     def save(self, *args, **kwargs):
-        """Not offered: a file of Keras would not load again without the class's arguments."""
+        """Not offered: Keras could not load its file again without the class's arguments."""
         raise NotImplementedError(
             "use rcn_tf.save_model(model, folder), or `rcn export` for a SavedModel."
         )
 
 
 def checked_options(model, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All call options of a model, those that are left out at their defaults.
+    """All call options of a model, with defaults for those that are left out.
 
     Raises: ValueError: the model declares no such option, or the value is wrong.
     """
@@ -238,9 +238,9 @@ def _checked_option(name, value, option):
 
 
 def stages_of(model, **options) -> tuple[tuple[str, str], ...]:
-    """Name and kind of every stage that a model's call makes; nothing is computed.
+    """Name and kind of every stage that a model's call makes, without computing anything.
 
-    Args: model: RegistrationModel. options: of its `CALL_OPTIONS`.
+    Args: model: RegistrationModel. options: call options.
     Raises: ValueError: the model's output breaks the contract.
     """
     image = tf.TensorSpec((1, *model.volume_shape, 1), tf.float32)

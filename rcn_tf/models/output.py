@@ -5,11 +5,11 @@ A model starts from the moving image and adds its stages one by one:
     out = unregistered(moving)
     out = out.then_affine(matrix, offset, name="affine")
     out = out.then(flow, name="dense_1")                      # composed with what came before
-    out = out.then(total, name="warp_2", update="replace")    # a system of total displacements
+    out = out.then(total, name="warp_2", update="replace")    # a stage that gives the total flow
 
 The moving image is warped once by the total flow, never stage by stage. Composition is exact,
-without sampling, as long as what came before is affine. Names and kinds are static: they are
-strings also in what a tf.function returns.
+without sampling, as long as all earlier stages are affine. Names and kinds are static: they stay
+Python strings in the output of a tf.function.
 """
 
 from collections.abc import Mapping
@@ -28,14 +28,14 @@ class StageOutput(tf.experimental.ExtensionType):
 
     Attributes:
         flow: [B, *spatial, R] float32, this stage's own flow, voxels, axis order ij.
-        total_flow: [B, *spatial, R], all stages up to this one together.
+        total_flow: [B, *spatial, R], flow of all stages up to this one together.
         warped: [B, *spatial, 1], the moving image warped once by `total_flow`.
         matrix: [B, R, R], A of an affine stage (deviation from the identity), else None.
         offset: [B, R], b of an affine stage in voxels, else None.
         total_matrix, total_offset: A and b of `total_flow` where it is affine, else None.
         name: unique among the stages, such as "affine", "dense_2", "warp_1/iteration_2".
-        kind: "affine", "dense", or a kind of the model's own.
-        extras: further tensors of the model's own, such as a velocity or a momentum.
+        kind: "affine", "dense", or another kind that the model defines.
+        extras: {name: tensor} that the model adds, such as a velocity or a momentum.
     """
 
     flow: tf.Tensor
@@ -61,7 +61,7 @@ class RegistrationOutput(tf.experimental.ExtensionType):
         flow: [B, *spatial, R] float32, total flow, voxels, axis order ij.
         warped: [B, *spatial, 1] float32, `warp(moving, flow)`.
         stages: tuple of StageOutput, in the order of application.
-        moving: [B, *spatial, 1] float32, the moving image, which further stages need.
+        moving: [B, *spatial, 1] float32, the moving image, needed to add further stages.
     """
 
     flow: tf.Tensor
@@ -78,7 +78,7 @@ class RegistrationOutput(tf.experimental.ExtensionType):
     def affine(self) -> Optional[tuple[tf.Tensor, tf.Tensor]]:
         """(A [B, R, R], b [B, R]) of the affine stages that the registration begins with.
 
-        None where it begins with another stage.
+        None if it begins with another kind of stage.
         """
         found = None
         for stage in self.stages:
@@ -96,16 +96,24 @@ class RegistrationOutput(tf.experimental.ExtensionType):
         update: str = "compose",
         extras: Optional[Mapping[str, tf.Tensor]] = None,
     ) -> "RegistrationOutput":
-        """The output after a further stage.
+        """The output with one more stage.
+
+        >>> moving = tf.random.uniform([1, 8, 9, 1])
+        >>> out = unregistered(moving).then(tf.zeros([1, 8, 9, 2]) + [1.0, 0.0])
+        >>> out = out.then(out.flow, name="again")
+        >>> out
+        RegistrationOutput(flow=[1, 8, 9, 2], stages: dense_1, again)
+        >>> out.flow[0, 0, 0].numpy()  # both displacements, composed
+        array([2., 0.], dtype=float32)
 
         Args:
             flow: [B, *spatial, R] float32, voxels.
-            name: of the stage; by default the kind and the stage's number among its kind.
-            kind: of the stage.
-            update: how the total flow comes about. "compose": `compose(total so far, flow)`,
+            name: name of the stage; by default its kind and its number among that kind.
+            kind: kind of the stage.
+            update: how the total flow changes. "compose": `compose(total so far, flow)`,
                 exact after affine stages. "add": total so far + flow. "replace": the flow is
-                the total displacement.
-            extras: what else the stage has made.
+                the new total flow.
+            extras: {name: tensor}, kept with the stage.
 
         Returns: RegistrationOutput with one stage more.
 
@@ -130,15 +138,15 @@ class RegistrationOutput(tf.experimental.ExtensionType):
         total: Optional[tuple[tf.Tensor, tf.Tensor]] = None,
         extras: Optional[Mapping[str, tf.Tensor]] = None,
     ) -> "RegistrationOutput":
-        """The output after a further affine stage.
+        """The output with one more affine stage.
 
         Args:
             matrix: [B, R, R] float32, A, the deviation from the identity.
             offset: [B, R] float32, b, voxels from the centre of the volume.
-            name: of the stage; by default "affine", "affine_2", ...
-            total: (A, b) of all stages up to this one, for systems that put their affine steps
-                together in another order; by default this step is composed with them.
-            extras: what else the stage has made.
+            name: name of the stage; by default "affine", "affine_2", ...
+            total: (A, b) of all stages up to this one, for systems that combine their affine steps
+                in another order; by default this step is composed with the earlier ones.
+            extras: {name: tensor}, kept with the stage.
 
         Returns: RegistrationOutput with one stage more.
 
@@ -176,9 +184,9 @@ class RegistrationOutput(tf.experimental.ExtensionType):
         return tf.einsum("bij,b...j->b...i", linear, flow) + self.flow
 
     def _total_affine(self, matrix, offset):
-        """A and b after one more affine step; None where the total is not affine.
+        """A and b after one more affine step; None if the total is not affine.
 
-        x -> y = (I + A) x + b of the step, then (I + A') y + b' of what came before.
+        The step maps x to y = (I + A) x + b, the earlier stages map y to (I + A') y + b'.
         """
         if not self.stages:
             return matrix, offset

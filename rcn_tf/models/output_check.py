@@ -1,4 +1,4 @@
-"""Whether what a model returns keeps the contract; one line says what does not."""
+"""Checks whether a model's output keeps the contract; one line says what does not."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rcn_tf.models.output import RegistrationOutput
 
 
 def check_output(output: Any, volume_shape: tuple, who: str) -> None:
-    """Checks types, shapes and names; nothing is computed.
+    """Checks types, shapes and names without computing anything.
 
     Args:
         output: what a model returned.
-        volume_shape: sizes of the images that it was given.
-        who: the model, as it is called in messages.
-    Raises: ValueError: it is no RegistrationOutput, has no stages, a shape is wrong, or two stages
-        have one name.
+        volume_shape: sizes of the images that the model was given.
+        who: name of the model in messages.
+    Raises: ValueError: it is not a RegistrationOutput, has no stages, a shape is wrong, or two
+        stages share a name.
     """
     if not isinstance(output, RegistrationOutput):
         found = type(output).__name__
@@ -52,7 +52,7 @@ def check_output(output: Any, volume_shape: tuple, who: str) -> None:
 
 
 def check_finite(flow: tf.Tensor | np.ndarray, who: str, stage: str = "") -> None:
-    """Raises ValueError where a flow holds NaN or infinity. Args: stage: its name, if of one."""
+    """Raises ValueError if a flow holds NaN or infinity. Args: stage: its name in the message."""
     if not np.isfinite(np.asarray(flow)).all():
         where = f" of stage {stage!r}" if stage else ""
         raise ValueError(

@@ -1,8 +1,8 @@
-"""Whether a network that a file describes can be made on this machine, asked before it is.
+"""Checks, before a network from a file is made, whether it fits this machine.
 
-A damaged or hostile `config.json` may ask for any grid. Its values are checked first; what looks
-large is then traced in a graph, which allocates no weight and runs nothing, and its size is
-compared with the memory that there is.
+A damaged or hostile `config.json` may ask for any grid. Its values are checked first; a network
+that looks large is then traced in a graph, which allocates no weights and runs nothing, and its
+size is compared with the available memory.
 """
 
 import inspect
@@ -15,8 +15,8 @@ from rcn_tf.files.memory import physical_memory
 from rcn_tf.training.available_memory import available_memory
 
 _FLOAT = 4  # bytes
-_SMALL, _ABSURD = 0.2, 1000  # of the machine's memory: not traced, for either reason
-_MOST = 100_000  # of any whole number among the arguments but the sizes of the volume
+_SMALL, _ABSURD = 0.2, 1000  # times the machine's memory: below or above it nothing is traced
+_MOST = 100_000  # largest whole number allowed in an argument other than the volume's sizes
 
 
 def check_network(cls: Any, network: Mapping) -> None:
@@ -39,9 +39,9 @@ def check_network(cls: Any, network: Mapping) -> None:
 
 
 def check_values(cls: Any, network: Mapping) -> None:
-    """The part of `check_network` that takes no time.
+    """The part of `check_network` that is fast: it makes no graph.
 
-    Raises: ValueError: a value of the wrong type or range, or beyond any reason for this machine.
+    Raises: ValueError: a value has the wrong type or range, or is far too large for this machine.
     """
     if not isinstance(network, Mapping):
         raise ValueError(f"the arguments must be an object; got {network!r}.")
@@ -66,9 +66,9 @@ def check_values(cls: Any, network: Mapping) -> None:
 
 
 def traced_bytes(cls: Any, network: Mapping) -> int:
-    """What a model needs at least: weights, every stage's flows, the largest map twice.
+    """Lower bound of a model's memory: its weights, and twice its largest map.
 
-    Made in a graph, where nothing is allocated.
+    The model is made in a graph, where nothing is allocated.
     """
     with tf.Graph().as_default() as graph:
         model = cls(**network)
@@ -77,7 +77,7 @@ def traced_bytes(cls: Any, network: Mapping) -> int:
 
 
 def tensor_bytes(tensor) -> int:
-    """Bytes of a tensor or variable; 0 where its shape is not known."""
+    """Bytes of a tensor or variable; 0 if its shape is not known."""
     return (tensor.shape.num_elements() or 0) * tensor.dtype.size
 
 

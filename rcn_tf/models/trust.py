@@ -1,11 +1,13 @@
-"""Whether a folder's network may be imported: loading a model must not run a stranger's code.
+"""Decides whether a folder's code may be imported: loading a model must not run a stranger's code.
 
-A model or network of one's own is named in a folder as "package.module:name", and importing the
-module runs it. Allowed are this package's modules, and what this account has saved itself: such
-folders bear a mark, an HMAC of the name under a key that lies in the account's configuration folder
-(`$XDG_CONFIG_HOME`, else `~/.config`). Everything else needs the user's word, `--trust-code` or
-`load_model(folder, trust_code=True)`.
+A folder names a model or network from outside this package as "package.module:name", and importing
+that module runs it. This is allowed only if this account saved the folder: `save_model` leaves a
+mark in it, an HMAC of the name under a key in the account's configuration folder
+(`$XDG_CONFIG_HOME`, else `~/.config`). For any other folder the user must give permission, by
+`--trust-code` or `load_model(folder, trust_code=True)`.
 """
+
+from __future__ import annotations
 
 import contextlib
 import hashlib
@@ -18,11 +20,11 @@ MARK = "code_mark"
 _PACKAGE = __name__.partition(".")[0]
 
 
-def code_of(config):
-    """What making the model of a config would import from outside this package.
+def code_of(config: dict) -> str | None:
+    """Names of the code outside this package that making a config's model would import.
 
     Args: config: dict with "network", the model's arguments, and perhaps "model", its name.
-    Returns: "package.module:name", several joined by " and "; None where there is nothing.
+    Returns: "package.module:name", several joined by " and "; None if there is none.
     """
     network = config.get("network")
     values = network.values() if isinstance(network, dict) else ()
@@ -30,23 +32,23 @@ def code_of(config):
     return " and ".join(sorted(named)) or None
 
 
-def is_foreign(base):
-    """Whether a name, as of a model or a base network, is that of code outside this package."""
+def is_foreign(base: object) -> bool:
+    """Whether the name of a model or base network refers to code outside this package."""
     if not isinstance(base, str) or ":" not in base:
         return False
     return base.partition(":")[0].partition(".")[0] != _PACKAGE
 
 
-def mark_of(base):
-    """{MARK: this account's mark} for a foreign base; {} for others, and where there is no key."""
+def mark_of(base: str | None) -> dict[str, str]:
+    """{MARK: this account's mark} for a foreign base; {} for others, or if there is no key."""
     key = _key(make=True) if is_foreign(base) else None
     return {} if key is None else {MARK: _signed(key, base)}
 
 
-def may_import(base, record):
-    """Whether a base needs no permission: it is not foreign, or the record bears our mark.
+def may_import(base: str | None, record: dict) -> bool:
+    """Whether a base needs no permission: it is not foreign, or the record has our mark.
 
-    Args: record: dict of the file that came with the base, of `mark_of`'s entries among others.
+    Args: record: dict from the file that names the base; it may hold the entry of `mark_of`.
     """
     if not is_foreign(base):
         return True
@@ -56,12 +58,12 @@ def may_import(base, record):
     return hmac.compare_digest(mark.encode(), _signed(key, base).encode())
 
 
-def check_import(base, record, trusted, where):
+def check_import(base: str | None, record: dict, trusted: bool, where: object) -> None:
     """Raises ValueError if a base must not be imported.
 
-    Args: base, record: as in `may_import`. trusted: whether the user said so. where: the file.
+    Args: base, record: as in `may_import`. trusted: the user's permission. where: the file's name.
     """
-    if not trusted and not may_import(base, record):
+    if not trusted and base is not None and not may_import(base, record):
         module = base.partition(":")[0]
         raise ValueError(
             f"{where} names code to import and run, module {module!r} (network {base!r}): if you "
@@ -74,7 +76,7 @@ def _signed(key, base):
 
 
 def _key(make):
-    """This account's key; None where there is none and none can be (or shall be) made."""
+    """This account's key; None if there is none and it cannot, or need not, be made."""
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: no home folder
         named = os.environ.get("XDG_CONFIG_HOME")
         folder = pathlib.Path(named) if named else pathlib.Path.home() / ".config"

@@ -2,8 +2,8 @@
 
 A model names its weights itself (`named_weights`). Those of a cascade are the variables of the
 original's TensorFlow 1 graph, `gaffdfrm/affine_stem/<layer>/{W,b}` and
-`gaffdfrm/deform_stem_<k>/<layer>/{W,b}`, so that the original's checkpoints and the model folders
-of this project go in by one way.
+`gaffdfrm/deform_stem_<k>/<layer>/{W,b}`, so that one function loads both the original's checkpoints
+and this project's model folders.
 """
 
 import pathlib
@@ -50,7 +50,7 @@ def load_original_weights(model, source) -> None:
             Optimiser slots and step counters are ignored.
 
     Raises:
-        FileNotFoundError: no checkpoint there.
+        FileNotFoundError: there is no checkpoint.
         KeyError: a variable of the model is missing in the source.
         ValueError: a shape differs, or the source has variables that the model lacks.
     """
@@ -67,9 +67,9 @@ def load_reference_weights(model, mapping: Mapping) -> None:
     """Sets a model's weights from those of the authors' code, by name.
 
     Args:
-        model: RegistrationModel that has such code, of the same architecture.
-        mapping: {variable name: array}, names and layouts as the model's `reference_weights`
-            has them: kernels [*spatial, in, out], transposed ones [*spatial, out, in].
+        model: RegistrationModel of the same architecture, with `reference_weights`.
+        mapping: {variable name: array}, with the names of the model's `reference_weights` and
+            their layouts: kernels [*spatial, in, out], transposed ones [*spatial, out, in].
 
     Raises:
         KeyError: a variable of the model is missing in the mapping.
@@ -83,12 +83,12 @@ def set_weights(variables: Mapping, arrays: Mapping, concerns=lambda _: True) ->
 
     Args:
         variables: {name: tf.Variable}.
-        arrays: {name: array}, perhaps with entries of other kinds.
-        concerns: f(name) -> whether an entry of `arrays` is a weight, and so must be wanted.
+        arrays: {name: array}, perhaps with entries that are not weights.
+        concerns: f(name) -> whether an entry of `arrays` is a weight.
 
     Raises:
-        KeyError: one is missing.
-        ValueError: a shape differs, or there are others.
+        KeyError: a variable has no array.
+        ValueError: a shape differs, or a weight in `arrays` has no variable.
     """
     missing = [name for name in variables if name not in arrays]
     if missing:
@@ -148,8 +148,8 @@ class _Checkpoint(Mapping):
     """Variables of a TensorFlow checkpoint, read one by one."""
 
     def __init__(self, folder, prefix, path):
-        """folder: by a name that TensorFlow takes; prefix: in it, None for the latest one; path:
-        what the user gave.
+        """Args: folder: by a name that TensorFlow can open. prefix: of a checkpoint in it, or None
+        for the latest one. path: as the user gave it.
         """
         prefix = str(folder / prefix) if prefix else tf.train.latest_checkpoint(str(folder))
         if prefix is None or not pathlib.Path(f"{prefix}.index").exists():
@@ -177,7 +177,7 @@ def _is_weight(name):
 
 
 def _variables(network):
-    """(path, variable) of every weight; the innermost layer that owns it names it."""
+    """(path, variable) of every weight, named after the innermost layer that owns it."""
     owners = {}
     layers = [m for m in (network, *network.submodules) if isinstance(m, keras.layers.Layer)]
     for layer in layers:

@@ -3,7 +3,7 @@
 A dense base network is a Keras model made by a factory
 `factory(channels=..., flow_multiplier=..., init=..., name=...)` and called as
 `network(fixed, moving) -> flow`; anything of that form can be cascaded. For 2D images the factory
-is called with `rank=2` besides. `BASES` names the papers' own.
+is also called with `rank=2`. `BASES` names the papers' networks.
 """
 
 from rcn_tf.networks.affine import AffineNetwork

@@ -7,7 +7,7 @@ import tensorflow as tf
 from rcn_tf.keras_api import keras
 from rcn_tf.networks.layers import OriginalUniform, convolution, output_scale
 
-# Name, channels in units of `channels`, stride, dtype: None follows the precision, as in VTN.
+# Name, channels in units of `channels`, stride, dtype (None follows the precision, as in VTN).
 _ENCODER = (
     ("conv1", 1, 2, "float32"),
     ("conv2", 2, 2, "float32"),
@@ -25,12 +25,12 @@ _ENCODER = (
 class AffineNetwork(keras.Model):
     """Predicts an affine displacement A x + b from two images.
 
-    Ten convolutions down to 1/64 of the size, then one that spans what is left, with R^2 + R
-    outputs for images of rank R. It predicts A, the deviation from the identity, not I + A; x is
-    measured from the centre of the volume.
+    Ten convolutions reduce the size to 1/64; a last one spans the remaining map and has R^2 + R
+    outputs for images of rank R. The network predicts A, the deviation from the identity, not
+    I + A; x is measured from the centre of the volume.
 
     Args:
-        volume_shape: (D, H, W) or (H, W); the last kernels have the size that is left of it.
+        volume_shape: (D, H, W) or (H, W); the last kernels have 1/64 of its size.
         channels: of the first convolution; the others are multiples of it.
         init: "gentle" or "original".
     """

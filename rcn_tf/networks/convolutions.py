@@ -1,10 +1,10 @@
 """The networks' convolutions, computed in the way that suits the volume.
 
 Mathematically they are Keras' `Conv3D` and `Conv3DTranspose`, with the same kernels in the
-same layout. Libraries of convolutions are made for many voxels and many channels; a
+same layout. Convolution libraries are optimised for many voxels and many channels. A
 registration network also has layers with eight voxels and millions of weights, where most
 time goes into rearranging the weights, and layers with three output channels, which leave
-most of a vector unit idle. In 2D, where all of this is cheap, they are Keras' own.
+most of a vector unit idle. In 2D all of this is cheap, and Keras' own convolutions are used.
 """
 
 import functools
@@ -20,7 +20,7 @@ _NARROW = 16  # channels that fill a vector
 
 
 class Convolution(keras.layers.Conv3D):
-    """3D convolution, 'same'-padded; on tiny volumes a matrix product with the kernel."""
+    """3D convolution, 'same'-padded; on tiny volumes it is a matrix product with the kernel."""
 
     def __init__(self, filters, kernel_size, strides=1, **kwargs):
         super().__init__(filters, kernel_size, strides, padding="same", **kwargs)
@@ -35,8 +35,8 @@ class Convolution(keras.layers.Conv3D):
 class TransposedConvolution(keras.layers.Conv3DTranspose):
     """3D transposed convolution that doubles the size: kernel 4, stride 2, no bias.
 
-    Args: multiplier: of the result, before the activation; it goes into the kernel, which is far
-        smaller.
+    Args: multiplier: factor on the result before the activation; the kernel is multiplied by it,
+        as that is far smaller than the result.
     """
 
     def __init__(self, filters, *, multiplier=1.0, **kwargs):
@@ -82,7 +82,7 @@ TRANSPOSED_CONVOLUTIONS = {2: PlaneTransposedConvolution, 3: TransposedConvoluti
 
 
 def _convolve_tiny(x, kernel, strides):
-    """[B, D, H, W, C] -> [B, D', H', W', C'], the patches times the kernel as a matrix."""
+    """[B, D, H, W, C] -> [B, D', H', W', C']: a matrix product of the patches and the kernel."""
     shape, size = tuple(x.shape[1:4]), tuple(kernel.shape[:3])
     out = tuple(-(-n // stride) for n, stride in zip(shape, strides))
     taps, channels = np.prod(size), x.shape[-1]
@@ -109,7 +109,7 @@ def _tap_voxels(shape, size, strides):
 
 
 def _double_tiny(x, kernel):
-    """[B, D, H, W, C] -> [B, 2D, 2H, 2W, C']: what each voxel sends, summed where it arrives."""
+    """[B, D, H, W, C] -> [B, 2D, 2H, 2W, C']: sums each voxel's contributions to its targets."""
     shape = tuple(x.shape[1:4])
     taps, filters, channels = 64, kernel.shape[3], kernel.shape[4]
     sent = tf.matmul(
@@ -118,7 +118,7 @@ def _double_tiny(x, kernel):
         transpose_b=True,
     )
     sent = tf.reshape(sent, [-1, np.prod(shape) * taps, filters])
-    # A tap's target is the voxel over which a stride-2 convolution would have that tap.
+    # A tap's target is the voxel that a stride-2 convolution would read with that tap.
     double = tuple(2 * n for n in shape)
     targets = tf.one_hot(_tap_voxels(double, (4, 4, 4), (2, 2, 2)), np.prod(double), dtype=x.dtype)
     return tf.reshape(tf.matmul(targets, sent, transpose_a=True), [-1, *double, filters])
@@ -132,11 +132,11 @@ def _double(x, kernel):
 
 @tf.custom_gradient
 def _double_narrow(x, kernel):
-    """As `_double`: the outputs of even and of odd index as channels of one convolution.
+    """As `_double`, with the outputs of even and odd index as channels of one convolution.
 
-    Along an axis output 2m sees inputs m - 1, m through taps 3, 1; output 2m - 1 the same two
-    through taps 2, 0. So at every m of one more position than there are inputs, a convolution
-    of size 2 gives 2^3 C' values, which are then interleaved.
+    Along an axis, output 2m sees inputs m - 1 and m through taps 3 and 1; output 2m - 1 sees the
+    same inputs through taps 2 and 0. So a convolution of size 2, at one more position than there
+    are inputs, gives 2^3 C' values at every m, which are then interleaved.
     """
     filters = kernel.shape[3]
     split = tf.reverse(tf.reshape(kernel, [2, 2, 2, 2, 2, 2, filters, -1]), [0, 2, 4])

@@ -1,8 +1,8 @@
 """Layers shared by the networks: the original's convolutions and initialisation.
 
-Every convolution of the original is 'SAME'-padded, has a bias and, where it is followed by
-an activation, LeakyReLU with slope 0.1; transposed convolutions have no bias. In 2D the layers are
-the same with one axis less.
+Every convolution of the original is 'SAME'-padded and has a bias; its activation, if any, is
+LeakyReLU with slope 0.1. Transposed convolutions have no bias. In 2D the layers are the same with
+one axis less.
 """
 
 import tensorflow as tf
@@ -17,8 +17,8 @@ GENTLE_SCALE = 0.02
 class OriginalUniform(keras.initializers.Initializer):
     """The original's initialiser: uniform in +-sqrt(3 / m) * scale.
 
-    m is the product of all kernel dimensions but the last, in TensorFlow's layout; for a
-    transposed convolution, [k, k, k, out, in], that counts output channels.
+    m is the product of all kernel dimensions but the last, in TensorFlow's layout. A transposed
+    convolution has the layout [k, k, k, out, in], so there m counts output channels.
     """
 
     def __init__(self, scale=1.0):
@@ -53,7 +53,7 @@ def output_scale(init):
 
     Args: init: "gentle" (start near the identity) or "original" (start with large random
         flows, as the paper's code does).
-    Raises: ValueError: unknown choice.
+    Raises: ValueError: `init` is neither of them.
     """
     scales = {"gentle": GENTLE_SCALE, "original": 1.0}
     if init not in scales:
@@ -62,7 +62,7 @@ def output_scale(init):
 
 
 def convolution(filters, kernel_size, strides=1, *, name, leaky=True, dtype=None, rank=3):
-    """Convolution with bias over `rank` axes; `leaky` appends LeakyReLU; `dtype` as in Keras."""
+    """Convolution with bias over `rank` axes, followed by LeakyReLU if `leaky`."""
     return CONVOLUTIONS[rank](
         filters,
         kernel_size,
@@ -89,15 +89,15 @@ def transposed_convolution(
 
 
 def concatenate(tensors, dtype):
-    """Channels of all tensors [B, *spatial, C], converted to `dtype`, side by side."""
+    """Concatenates the channels of tensors [B, *spatial, C], each converted to `dtype`."""
     return tf.concat([tf.cast(tensor, dtype) for tensor in tensors], axis=-1)
 
 
 @tf.custom_gradient
 def leaky_relu(x):
-    """LeakyReLU whose gradient looks at the result, so that its argument need not be kept.
+    """LeakyReLU whose gradient uses the result, so that the argument need not be kept.
 
-    The gradient is worked out in float32: in 16 bits that op is several times slower on CPUs.
+    The gradient is computed in float32, since in 16 bits it is several times slower on CPUs.
     """
     y = tf.nn.leaky_relu(x, LEAKY_SLOPE)
 
@@ -112,9 +112,9 @@ def leaky_relu(x):
 def crop_like(x, reference):
     """Leading corner of x [B, *spatial, C] with the spatial shape of `reference`.
 
-    A stride-2 layer rounds odd sizes up, so what is up-sampled again may be one voxel
-    larger than its skip connection; the surplus is at the far end, as in a transposed
-    convolution that is told its output shape.
+    A stride-2 layer rounds odd sizes up, so an up-sampled map may be one voxel larger than its
+    skip connection. The extra voxel is at the far end, as in a transposed convolution with a given
+    output shape.
     """
     if x.shape[1:-1].is_fully_defined() and x.shape[1:-1] == reference.shape[1:-1]:
         return x

@@ -1,16 +1,18 @@
-"""Low precision for convolutions, float32 for everything that adds up.
+"""Low precision for convolutions, float32 for everything that accumulates.
 
     "float32"    everything
     "bfloat16"   convolutions in bfloat16, the range of float32 with 8 bits of precision
     "float16"    convolutions in float16; training needs loss scaling (`scaled_optimizer`)
 
-Weights are float32 in all of them, and so are images, flows, warps, compositions and losses:
-bfloat16 knows only four positions per voxel beyond voxel 32. A network made under
-`layers_in` has layers that convert their inputs and weights, but for those that say
-`dtype="float32"`.
+Weights, images, flows, warps, compositions and losses are always float32: bfloat16 can represent
+only four positions per voxel beyond voxel 32. The layers of a network made under `layers_in`
+convert their inputs and weights, except those made with `dtype="float32"`.
 """
 
+from __future__ import annotations
+
 import contextlib
+from typing import Any
 
 from rcn_tf.keras_api import keras
 
@@ -37,11 +39,11 @@ def layers_in(precision):
         keras.mixed_precision.set_global_policy(before)
 
 
-def scaled_optimizer(optimizer, precision):
-    """`optimizer`, with a loss scale that adapts where gradients are float16.
+def scaled_optimizer(optimizer: Any, precision: str) -> Any:
+    """The optimiser, with an adaptive loss scale if `precision` is "float16".
 
-    Without it, gradients below 6e-8 would vanish. A step whose gradients overflow is left
-    out and the scale halved.
+    Without it, float16 gradients below 6e-8 would vanish. A step whose gradients overflow is
+    skipped and the scale is halved.
     """
     if precision == "float16":
         return keras.mixed_precision.LossScaleOptimizer(optimizer)

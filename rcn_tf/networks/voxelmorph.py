@@ -19,10 +19,10 @@ class VoxelMorph(keras.Model):
     """U-Net of VoxelMorph: four stride-2 convolutions down, nearest up-sampling back.
 
     The last convolution starts near zero (normal, standard deviation 1e-5), so that the
-    first flow is the identity; `init` is accepted for the factories' common signature.
+    first flow is almost zero; `init` is only there for the factories' common signature.
 
     Args:
-        channels: of the first and the two last convolutions; all others have twice as
+        channels: of the first and the last two convolutions; all others have twice as
             many. 32 gives Table 4's "VM x2".
         convolutions_per_level: 2 gives Table 4's "VM-double".
         flow_multiplier: 1 / n_cascades in a cascade.
@@ -57,8 +57,8 @@ class VoxelMorph(keras.Model):
 class VoxelMorphTwice(keras.Model):
     """Table 4's "VM xx2": encoder-decoder-encoder-decoder without a warp in between.
 
-    The first U-Net's features are passed to the second along with the images; the
-    arguments are VoxelMorph's.
+    The second U-Net sees the first one's features and the images. The arguments are those of
+    VoxelMorph.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class VoxelMorphTwice(keras.Model):
 class UNet(keras.layers.Layer):
     """The encoder-decoder of VoxelMorph without its flow layer.
 
-    [B, *spatial, C] -> [B, *spatial, channels]. In low precision the first level, which sees
-    the images, stays float32. `prefix` sets the names of two UNets' layers apart.
+    It maps [B, *spatial, C] to [B, *spatial, channels]. In low precision the first level, which
+    sees the images, stays float32. `prefix` keeps the layer names of two UNets apart.
     """
 
     def __init__(self, channels, convolutions_per_level=1, name="unet", prefix="", rank=3):

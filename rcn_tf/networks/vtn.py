@@ -20,12 +20,12 @@ class VTN(keras.Model):
     """Encoder-decoder with flow predictions at every scale, each passed up to the next.
 
     Level k halves the size k times; levels 1 and 2 have one convolution, levels 3 to 6
-    two. Going up, a level concatenates its encoder features, the up-sampled decoder
+    two. On the way up, a level concatenates its encoder features, the up-sampled decoder
     features and the up-sampled coarser flow. The last layer, at full resolution, is
     multiplied by 20 x `flow_multiplier`.
 
-    In low precision the way down stays float32 at levels 1 and 2, which see the images, and so
-    do levels 5 and 6, nearly all weights at nearly no cost, and the last layer, the flow.
+    In low precision some layers stay float32: the encoder's levels 1 and 2, which see the images;
+    its levels 5 and 6, which hold most weights but cost little time; and the last layer, the flow.
 
     Args:
         channels: of level 1; level k has 2^(k-1) times as many.

@@ -1,7 +1,7 @@
 """Training configs by name: a first one that learns in minutes, and the papers' experiments.
 
-`quick.py` has this project's own presets; each paper has a file of its own, which begins with what
-the paper says of its training. A further paper is one more file and one more line here.
+`quick.py` has this project's own presets. Each paper has a file, whose docstring describes the
+paper's training. A further paper is one more file and one more line here.
 `papers.yaml` holds the numbers that the papers print.
 """
 

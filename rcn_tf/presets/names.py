@@ -1,4 +1,6 @@
-"""What a mistyped preset may have meant. A number is never guessed: vtn_99 is not vtn_9_brain."""
+"""Suggestions for a mistyped preset. Numbers are never guessed: vtn_99 is not vtn_9_brain."""
+
+from __future__ import annotations
 
 import difflib
 import re
@@ -8,8 +10,8 @@ from rcn_tf.presets import PRESETS
 _NUMBER = re.compile(r"(?<![a-z0-9])[0-9]+(?![a-z0-9])")  # vtn_10_liver has one, vm_x2 has none
 
 
-def nearest_presets(name):
-    """Up to three presets of nearly that name, with its very number; [] if its kind lacks that."""
+def nearest_presets(name: str) -> list[str]:
+    """Up to three presets with a similar name and the same number; [] if there are none."""
     if _kind(name) in _numbers_by_kind():
         return []
     numbers = _NUMBER.findall(name)
@@ -17,8 +19,8 @@ def nearest_presets(name):
     return difflib.get_close_matches(name, candidates)
 
 
-def hint(name):
-    """What to say of a name that is no preset's, to follow a semicolon."""
+def hint(name: str) -> str:
+    """Hint about an unknown name, which follows a semicolon."""
     near = nearest_presets(name)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"

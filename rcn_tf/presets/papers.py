@@ -4,13 +4,14 @@ table = load_tables()["table2"]
 table.rows["10-cascade VTN"]["SLIVER Dice"]  # Score(mean=0.953, std=0.014)
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import pathlib
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Optional
 
 import yaml
 
@@ -25,7 +26,7 @@ class Score:
     """
 
     mean: float
-    std: Optional[float] = None
+    std: float | None = None
     text: str = dataclasses.field(default="", compare=False)
 
 
@@ -45,7 +46,7 @@ class PaperTable:
 
 
 @functools.cache
-def load_tables():
+def load_tables() -> Mapping[str, PaperTable]:
     """All tables, {name: PaperTable}, in the papers' order."""
     tables = yaml.load(PATH.read_text(encoding="utf-8"), yaml.BaseLoader)  # 0.20 stays "0.20"
     return MappingProxyType({name: _table(name, **table) for name, table in tables.items()})

@@ -1,4 +1,4 @@
-"""What a preset states: a training config with its paper, command, time and expected values."""
+"""A preset: a training config with its paper, command, time and expected values."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Preset:
         description: what is trained, on what.
         values: the training config, as in a file.
         command: the command line that trains it.
-        time: how long that took where it was measured, and on what; "" where it was not.
-        paper: the table that it stands in, such as "RCN, Table 2"; "" for one of this project's.
+        time: measured duration and machine; "" if it was not measured.
+        paper: its table, such as "RCN, Table 2"; "" for a preset of this project.
         scores: {measure: mean that the table prints}, the values to expect; Dice and IoU in 0..1,
             landmark distances in the papers' units.
         network: name of the network without the images; the same for liver and brain.
-        images: "liver" or "brain", what the scores are of; "" where it is neither.
-        series: the networks that differ in their number of cascades only share a series, such as
-            "VTN"; "" for a network that belongs to none.
+        images: "liver" or "brain", the images of the scores; "" if they are neither.
+        series: common name of the networks that differ only in their number of cascades, such as
+            "VTN"; "" for a network outside such a series.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Preset:
 
     @property
     def n_cascades(self) -> int | None:
-        """Number of cascades of the network; None where the model has no such argument."""
+        """Number of cascades of the network; None if the model has no such argument."""
         return self.values.get("network", {}).get("n_cascades")
 
 
@@ -60,17 +60,16 @@ def from_paper(
     flows: bool = False,
     **attributes: str,
 ) -> Preset:
-    """A preset whose expected values stand in a row of a paper's table.
+    """A preset whose expected values are a row of a paper's table.
 
     Args:
         name: of the preset.
-        what: is trained, on what.
+        what: description of the network and the images.
         values: the training config without its description.
         table, row: where the scores stand in `papers.yaml`.
-        columns: names of the table's columns that are the preset's; those that the row leaves
-            empty do not count.
+        columns: names of the preset's columns in the table; empty cells are left out.
         data: name of the dataset config in `configs/`.
-        flows: the training needs reference flows.
+        flows: whether the training needs reference flows.
         attributes: `network`, `images`, `series` and `time` of the Preset.
 
     Raises: KeyError: `papers.yaml` has no such table or row.

@@ -1,4 +1,4 @@
-"""This project's own presets, which stand in no paper.
+"""This project's own presets, which come from no paper.
 
     quick   any scans, minutes at 64^3 on two cores
 

@@ -8,8 +8,8 @@
 
 The training (section 4.1) is that of the defaults of `rcn_tf.training.config`, from the original
 code's start (`init`): large random flows, which take thousands of steps to settle. It does not
-differ between liver and brain; the name says which data the scores are of. The paper trained
-VoxelMorph's own code once more (Table 1); the network without an affine stage stands for it.
+differ between liver and brain; the name tells which data the scores belong to. The paper also
+trained VoxelMorph's own code (Table 1); here the network without an affine stage represents it.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@
 
 The letters are subnetworks, (A)ffine and (D)ense. Section V has batches of 8 and 5 epochs of
 20000 steps, the learning rate halved after the 4th, from the original code's start (`init`).
-Table I gives the loss ratios of ADDD; shorter cascades have the last of them here, as the paper
-lists no others. Its networks without "A" saw brains that ANTs had aligned affinely. The supervised
-networks' end-point error has no stated weight, 1 here, nor is the regularisation mentioned for
-the brain; they are trained without augmentation, which the reference flows would not follow.
+Table I gives the loss ratios of ADDD only; shorter cascades use the last of them here. The paper's
+networks without "A" saw brains that ANTs had aligned affinely. For the supervised networks the
+paper states neither the weight of the end-point error (1 here) nor the regularisation on the brain;
+they are trained without augmentation, because the reference flows would not follow it.
 `vm2` is VoxelMorph's variant 2, which the paper trained with its authors' code for 5000 steps of
-4 pairs; the network without an affine stage stands for it.
+4 pairs; here the network without an affine stage represents it.
 """
 
 from __future__ import annotations

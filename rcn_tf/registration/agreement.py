@@ -19,19 +19,19 @@ from rcn_tf.volumes.preparation.network_input import PreparedVolume, sample_arra
 from rcn_tf.volumes.sampling import inside, sample
 
 VOXELS = 40**3
-"""Of the coarse grid: some 4 mm for a head, and a tenth of a second for a comparison."""
+"""Voxels of the coarse grid: about 4 mm for a head; a comparison takes a tenth of a second."""
 
 WINDOW = 5
 """Coarse voxels along each side of a window."""
 
 TISSUE = 0.15
-"""Of the intensity range, from which on a coarse voxel belongs to the organ."""
+"""Fraction of the intensity range above which a coarse voxel belongs to the organ."""
 
 BINS = 16
-"""Of each image's intensities in the joint histogram."""
+"""Bins for each image's intensities in the joint histogram."""
 
 MIN_PART = 0.3
-"""Part of a window that both scans must show for it to count."""
+"""Fraction of a window that both scans must show for the window to count."""
 
 
 class Fit(NamedTuple):
@@ -39,10 +39,10 @@ class Fit(NamedTuple):
 
     Attributes:
         agreement: in [0, 1]; 0 where the scans do not meet.
-        inside: the same of what lies inside the fixed organ's outline, which a registration of
-            outlines alone does not improve.
-        overlap: part of the fixed volume's box that the moving scan shows, in [0, 1].
-        shown: [D, H, W] bool, where on the coarse grid that is.
+        inside: agreement inside the fixed organ's outline, which a registration of outlines
+            alone does not improve.
+        overlap: fraction of the fixed volume's box that the moving scan shows.
+        shown: [D, H, W] bool, the voxels of the coarse grid that it shows.
     """
 
     agreement: float
@@ -56,10 +56,10 @@ class Comparison:
 
     Args:
         fixed, moving: PreparedVolume.
-        field_of_view: Grid of the whole moving image: what lies outside it was not scanned.
+        field_of_view: Grid of the whole moving image; nothing outside it was scanned.
 
     Attributes:
-        points: [D, H, W, 3], where the volumes are compared: the coarse grid, LPS, mm.
+        points: [D, H, W, 3], the coarse grid on which the volumes are compared, LPS, mm.
     """
 
     def __init__(self, fixed: PreparedVolume, moving: PreparedVolume, field_of_view: Grid):
@@ -88,7 +88,7 @@ class Comparison:
 
 
 def coarse_grid(grid: Grid, voxels: int = VOXELS) -> Grid:
-    """A grid over the same box with about so many voxels, as cubic as the box allows."""
+    """A grid over the same box with about `voxels` voxels, as cubic as the box allows."""
     extent = grid.spacing * grid.shape
     step = (extent.prod() / voxels) ** (1 / 3)
     shape = np.maximum(np.rint(extent / step).astype(int), 2 * WINDOW)
@@ -96,7 +96,7 @@ def coarse_grid(grid: Grid, voxels: int = VOXELS) -> Grid:
 
 
 def inner_part(array: np.ndarray) -> np.ndarray:
-    """[D, H, W] bool: what lies inside the organ of a coarse array [D, H, W], without its rim."""
+    """[D, H, W] bool: the inside of the organ of a coarse array [D, H, W], without its rim."""
     return ndimage.binary_erosion(ndimage.binary_fill_holes(array > TISSUE), border_value=1)
 
 
@@ -132,8 +132,8 @@ def shared_information(a: np.ndarray, b: np.ndarray) -> float:
     Returns: 0 for independent images, 1 where each determines the other; 0 if both are constant.
     """
     levels = [np.minimum((np.ravel(array) * BINS).astype(int), BINS - 1) for array in (a, b)]
-    joint = np.bincount(levels[0] * BINS + levels[1], minlength=BINS * BINS)
-    joint = joint.reshape(BINS, BINS) / levels[0].size
+    counts = np.bincount(levels[0] * BINS + levels[1], minlength=BINS * BINS)
+    joint = counts.reshape(BINS, BINS) / levels[0].size
     together = _entropy(joint)
     return (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / together - 1 if together else 0.0
 

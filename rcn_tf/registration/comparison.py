@@ -1,16 +1,16 @@
-"""What of two images can be compared: the voxels that both show, in comparable grey values.
+"""The comparable part of two images: the voxels that both show, in comparable grey values.
 
-A voxel counts where the moving image has one: sampled within its grid, and neither image's voxel
-padding or NaN. Background counts, since an organ that lies there in the other image is a
-difference, but with a value darker than the organ, whatever it was in the file: the correlation of
-a pair then does not depend on how its grey values were normalised.
+A voxel counts if it maps into the moving image's grid and is neither padding nor NaN in either
+image. Background counts, since an organ that lies there in the other image is a difference.
+Whatever value it has in the file, it is set to one darker than the organ, so that the correlation
+of a pair does not depend on how its grey values were normalised.
 """
 
 from rcn_tf.volumes.warping import visible, warp_image
 
 
 def comparable_images(fixed, moving, prepared, stages, images):
-    """Images and voxels to measure the similarity of each stage on.
+    """Images and voxels on which the similarity of each stage is measured.
 
     Args:
         fixed, moving: SimpleITK.Image. prepared: PreparedVolume of each.

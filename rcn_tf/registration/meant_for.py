@@ -8,8 +8,8 @@ A model folder's config may have an entry `meant_for`:
      "skull": false,                                    whether heads have their skull
      "default": true}                                   it comes with the package
 
-Every key but `images` may be absent. A network gives a flow for any two images; only this says
-that it has never seen anything like them.
+Every key but `images` may be absent. A network gives a flow for any two images; only this entry
+tells whether it was trained on such images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,25 +21,25 @@ from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.sampling import inside, sample
 
 AIR, MIN_AIR = -500, 0.02
-"""A scan is in Hounsfield units where so much of it, and its minimum, lies below this value ..."""
+"""A scan is in Hounsfield units if this fraction of it, and its minimum, lie below AIR ..."""
 
 LOWEST, DENSE = -900, 150
-"""... and where its values reach from air to contrast agent or bone."""
+"""... and if its values reach from air to contrast agent or bone."""
 
 TISSUE = 0.2
-"""Of the intensity range, from which on a head is told from the background."""
+"""Fraction of the intensity range above which a voxel belongs to the head."""
 
 RAYS, DEPTH = 200, 30
-"""Rays on which a skull is looked for, and how deep below the surface, mm."""
+"""Number of rays that search for a skull, and their depth below the surface, mm."""
 
 GAP = 0.6
-"""Of the brightness on both sides that a ray loses in a skull: 0.9, in sulci 0.2."""
+"""Loss of brightness along a ray that means a skull: there it is 0.9, in sulci 0.2."""
 
 
 def differences(
     config: Mapping, images: Sequence[sitk.Image], volumes: Sequence[PreparedVolume]
 ) -> list:
-    """What is different about a pair of images from those that a model was trained for.
+    """How a pair of images differs from those that a model was trained for.
 
     Args:
         config: of the model folder.
@@ -59,9 +59,9 @@ def differences(
 
 
 def warnings(config: Mapping, found: Sequence[str], failed: bool) -> list:
-    """The sentence about images of another kind, or about a result worse than its start.
+    """A sentence about images of another kind, or about a result worse than its start.
 
-    Args: config: of the model folder. found: of `differences`. failed: whether it was worse.
+    Args: config: of the model folder. found: from `differences`. failed: the result was worse.
     Returns: list of at most one sentence.
     """
     if not config.get("meant_for") or not (found or failed):
@@ -75,7 +75,7 @@ def warnings(config: Mapping, found: Sequence[str], failed: bool) -> list:
 
 
 def _difference(meant, image, volume):
-    """What is different about an image, as the end of a sentence; "" where nothing is."""
+    """How an image differs, as the end of a sentence; "" if it does not."""
     array = sitk.GetArrayViewFromImage(image)
     if volume.background.nothing is not None:
         array = array[~volume.background.nothing]  # padding has no unit

@@ -1,19 +1,19 @@
-"""Whether the moving scan fits the fixed one better with other axes than its header gives.
+"""Checks whether the moving scan fits the fixed one better with other axes than its header gives.
 
-Headers err: Analyze has no orientation, converters lose signs, and a mirrored brain registers
-smoothly to a correlation of 0.9. The boxes of both scans are laid over each other at 24^3 voxels
-and all 48 orders and directions of the moving scan's axes are compared. Another one is reported
-only if it is clearly better by both measures of `rcn_tf.registration.agreement`, and good in
-itself. Outlines alone say little (a bright rim follows any outline), so half of the score is from
-inside them.
+Headers can be wrong: Analyze has no orientation, converters lose signs, and a mirrored brain
+registers smoothly to a correlation of 0.9. The boxes of both scans are laid over each other at 24^3
+voxels, and all 48 orders and directions of the moving scan's axes are compared. Another one is
+reported only if it is clearly better by both measures of `rcn_tf.registration.agreement` and also
+fits well. Outlines alone say little, since a bright rim follows any outline, so half of the score
+is measured inside them.
 
-Measured on pairs of real scans with right headers (brains, hearts, lungs, hippocampi, prostates,
-abdomens): no false alarm. Of other subjects' brains all that were upside down or back to front were
-found; of those with two axes exchanged some with a tilted head were not.
+On pairs of real scans with correct headers (brains, hearts, lungs, hippocampi, prostates, abdomens)
+it raised no false alarm. Between brains of different subjects it found every one that was upside
+down or back to front; it missed some with two axes exchanged and a tilted head.
 
-What this cannot see: a mirror image of what is symmetric. A brain with left and right exchanged
-fits as well as the right one, so of two orientations that differ so, neither can be excluded.
-Scans that hardly agree in any orientation (CT and MR of different bodies) give no verdict.
+It cannot see a mirrored scan of a symmetric organ: a brain with left and right exchanged fits as
+well as the correct one, so it cannot choose between two such orientations. It gives no verdict on
+scans that hardly agree in any orientation (CT and MR of different bodies).
 """
 
 import itertools
@@ -29,16 +29,16 @@ SIZE = 24
 """Voxels per axis of the compared boxes."""
 
 MIN_AGREEMENT = 0.5
-"""Of an orientation that is worth a warning: scans of unrelated things reach 0.46."""
+"""Least score of an orientation that is worth a warning; scans of unrelated things reach 0.46."""
 
 MIN_GAIN = 0.04
-"""In the score; false alternatives of two scans of one organ gain less, or no information."""
+"""Least gain in the score; wrong orientations of an organ gain less, or no information."""
 
 MIN_INFORMATION = 1.2
-"""Ratio of the normalised mutual informations."""
+"""Least ratio of the normalised mutual informations."""
 
 ALIKE = 0.03
-"""Difference in the score below which the orientation that changes less is named."""
+"""If two scores differ by less, the orientation that changes fewer axes is named."""
 
 _ENDS = (("S", "I"), ("P", "A"), ("L", "R"))  # where array axes d, h, w grow towards in LPS
 
@@ -61,7 +61,7 @@ class Orientation(NamedTuple):
 
     @property
     def changes(self):
-        """How many axes are not what the header says: moved ones first, then reversed ones."""
+        """Number of axes that differ from the header: (exchanged ones, reversed ones)."""
         return (
             sum(axis != k for k, axis in enumerate(self.axes)),
             sum(sign < 0 for sign in self.signs),
@@ -81,8 +81,8 @@ class BetterOrientation(NamedTuple):
 
     Attributes:
         orientation: Orientation.
-        score, stated_score: agreement over everything and inside the organ, on average, with
-            it and as the headers say.
+        score, stated_score: mean of the agreement over everything and inside the organ, for this
+            orientation and for the headers'.
     """
 
     orientation: Orientation
@@ -97,7 +97,7 @@ def better_orientation(
 
     Args:
         fixed, moving: PreparedVolume.
-        by_header: Fit of the scans where their headers put them, which may be better than that
+        by_header: Fit of the scans as their headers place them, which may be better than that
             of the aligned boxes.
     Returns: BetterOrientation, or None.
     """
@@ -129,7 +129,7 @@ def corrected_code(image: sitk.Image, orientation: Orientation) -> str:
 
 
 def corrected_fixed_code(image: sitk.Image, orientation: Orientation) -> str:
-    """The same for the fixed image, if it is that one's header that is wrong."""
+    """The code for the fixed image's axes, if its header is the wrong one."""
     to = dict(enumerate(orientation.axes))
     signs = [0, 0, 0]
     for k, axis in to.items():
@@ -148,7 +148,7 @@ def stated_code(image: sitk.Image) -> str:
 
 
 def describe(orientation: Orientation) -> str:
-    """What is different, in words: "its y axis reversed" (axes of the patient: x left, y back)."""
+    """The difference in words: "its y axis reversed" (axes of the patient: x left, y back)."""
     names = "zyx"
     moved = [k for k in range(3) if orientation.axes[k] != k]
     reversed_axes = sorted(names[k] for k in range(3) if orientation.signs[k] < 0)

@@ -1,6 +1,6 @@
-"""The folder of a registration: its files' names and meanings, and how they come into it.
+"""The folder of a registration: names and meanings of its files, and how they get there.
 
-Loads no TensorFlow, as `--help` names the files.
+This module loads no TensorFlow, because `--help` names the files.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ OUTPUTS = {
     METRICS: "metrics, with settings",
     "metrics.csv": "the same metrics as a table",
 }
-"""What `rcn register` may write, in the order in which it is listed."""
+"""The files that `rcn register` may write, in the order in which it lists them."""
 
 
 @contextlib.contextmanager
 def results_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder to write into; what is in it moves to `out` together, if nothing fails.
+    """Temporary folder to write into; if nothing fails, all its files move to `out` together.
 
-    Of the earlier files in `out`, those that `OUTPUTS` names and that were not written again are
-    removed. On an error `out` stays as it was, and folders that were made for it go. What killed
-    runs left in it is removed.
+    Files of `OUTPUTS` from an earlier run that were not written again are then removed from `out`.
+    On an error `out` stays as it was, and folders that were made for it are removed. Leftovers of
+    killed runs are removed too.
 
     Args: out: the results' folder, made with its parents where it is missing.
     """

@@ -4,8 +4,8 @@ prepare both images -> choose a start -> network -> keep its result or the start
 physical space -> warped image, labels and displacement fields at full resolution -> metrics.
 Three stages are compared on the fixed image's full-resolution grid: "before" (the moving image
 where its header puts it), "initial" (its crop box laid over the fixed one's, zero flow) and
-"after" (registered). A result that fits worse than a start (`rcn_tf.registration.start`) is not
-given out.
+"after" (registered). A result that fits worse than a start (`rcn_tf.registration.start`) is
+replaced by that start.
 """
 
 import dataclasses
@@ -44,15 +44,15 @@ from rcn_tf.volumes.warping import warp_labels
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RegistrationResult:
-    """What `register_pair` found.
+    """Result of `register_pair`.
 
     Args:
         image: SimpleITK.Image, the fixed image.
         transform: GridTransform, fixed points -> moving points.
-        affine: (A [3, 3], b [3]) of the network's affine stage in voxels, (None, None) without.
-        fixed, moving: PreparedVolume, what the network saw.
-        start: "header" or "boxes", from where the network started (`rcn_tf.registration.start`).
-        fallback: whether its result fitted worse than a start, which `transform` is instead.
+        affine: (A [3, 3], b [3]) of the network's affine stage in voxels, or (None, None).
+        fixed, moving: PreparedVolume, the network's inputs.
+        start: "header" or "boxes", the network's start (`rcn_tf.registration.start`).
+        fallback: True if the result fitted worse than a start, so that `transform` is that start.
         warped: SimpleITK.Image, registered moving image on the fixed image's grid.
         before, initial: the same without registration; see the module.
         displacement: vector image on the fixed image's grid, mm, LPS, float32.
@@ -85,7 +85,7 @@ class RegistrationResult:
 
         Args:
             folder: made where it is missing; earlier results in it are replaced.
-            facts: dict of what the report states besides, such as the files' names.
+            facts: dict of further facts for the report, such as the files' names.
             fields: whether to write the displacement fields, the largest files.
         Raises: ValueError, OSError: a file cannot be written.
         """
@@ -136,10 +136,10 @@ def register_pair(
             foreground, or None to find it from the intensities.
         refine_steps: gradient steps of instance optimisation (`rcn_tf.registration.refinement`).
         start: "header" or "boxes"; None takes the better one.
-        force: give out the network's result even if it fits worse than a start.
+        force: return the network's result even if it fits worse than a start.
         inverse: whether to compute the inverse transform, which takes as long as the transform.
-        steps: rcn_tf.registration.steps.Steps, which announces and times what is done; None tells
-        nobody.
+        steps: rcn_tf.registration.steps.Steps, which announces and times the steps; None
+            announces nothing.
         keep_label_type: give the warped labels the pixel type of the moving ones; by default the
             smallest that holds the ids.
         background: grey value outside the moving image; None takes that of its background.
@@ -261,7 +261,7 @@ def _preparation(shape, config, fixed, moving):
 
 
 def _judgement(start, verdict):
-    """Metrics of the start and of what came of it."""
+    """Metrics of the start and of the verdict."""
     fits = {"before": start.fits["header"], "initial": start.fits["boxes"], "after": verdict.fit}
     return {
         "agreement": {stage: fit.agreement for stage, fit in fits.items()},
@@ -291,7 +291,7 @@ def _finite_flow(output, model):
 
 
 def _affine_stages(output, across):
-    """(A, b) of the affine stages that the registration begins with, if it does."""
+    """(A, b) of the affine stages that the registration begins with, if there are any."""
     if output.affine is None:
         return None, None
     return spatial_affine(*(part.numpy()[0] for part in output.affine), across)

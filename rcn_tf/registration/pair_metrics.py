@@ -120,7 +120,7 @@ def _overlap(fixed_labels, labels):
 
 
 def _round_trip_error(transform, inverse):
-    """Where fixed -> moving -> fixed misses, [N, 3] mm, on every other network voxel.
+    """Error of fixed -> moving -> fixed, [N, 3] mm, on every other network voxel.
 
     Only points that land within the moving network grid count: beyond it the inverse flow
     is a border value.

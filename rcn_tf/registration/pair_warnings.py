@@ -1,7 +1,7 @@
-"""Sentences on whether a registration can be trusted.
+"""Warnings about whether a registration can be trusted.
 
-Each function looks at one thing and returns a list of sentences without full stop, empty where
-nothing is wrong. They stand in the metrics as `warnings`, in the report and on the terminal.
+Each function checks one thing and returns a list of sentences without full stop, which is empty if
+nothing is wrong. The sentences go to the metrics (`warnings`), the report and the terminal.
 """
 
 from typing import Optional
@@ -31,7 +31,7 @@ UNRELATED = 0.3
 
 
 def about_the_start(start: Start) -> list:
-    """Where the registration started from, if that is not boxes that hold the same thing."""
+    """Warns if the start is not two boxes that show the same thing."""
     header, boxes = start.fits["header"], start.fits["boxes"]
     found = []
     if start.name == "header":
@@ -55,7 +55,7 @@ def about_the_start(start: Start) -> list:
 
 
 def about_the_kinds(images: dict, labels: dict) -> list:
-    """Label maps that were given as images, and images as label maps.
+    """Warns of label maps that were given as images, and of images given as label maps.
 
     Args: images, labels: {name: SimpleITK.Image or None}.
     """
@@ -72,7 +72,7 @@ def about_the_kinds(images: dict, labels: dict) -> list:
 def about_the_orientation(
     fixed: sitk.Image, moving: sitk.Image, better: Optional[BetterOrientation]
 ) -> list:
-    """Which orientation of the moving image fits better than its header's, if there is one."""
+    """Warns if the moving image fits better in another orientation than its header's."""
     if better is None:
         return []
     stated = orientation_check.stated_code(moving)
@@ -90,9 +90,9 @@ def about_the_orientation(
 
 
 def about_the_result(metrics: dict) -> list:
-    """What the numbers of a result say.
+    """Warns of a result whose numbers look wrong.
 
-    Args: metrics: of `registration_metrics`, with `agreement` and `fallback`.
+    Args: metrics: from `registration_metrics`, with `agreement` and `fallback`.
     """
     found = []
     similarity, agreement = metrics["correlation"], metrics["agreement"]

@@ -42,7 +42,7 @@ def common_thin_axis(model_shape: tuple, fixed: sitk.Image, moving: sitk.Image) 
                 "choose a model of two sizes"
             )
     if axes["fixed"] != axes["moving"]:
-        across = [_NAMES[axis] for axis in axes.values()]
+        across = [_NAMES[axis] for axis in axes.values() if axis is not None]
         raise ValueError(
             f"the images are slices across different axes, {across[0]} and {across[1]}: they "
             "have no plane in common"

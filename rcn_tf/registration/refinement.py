@@ -2,12 +2,15 @@
 
     flows of the cascade o update,  update = argmin of the training's loss for this pair
 
-The update starts at zero and is what a further dense stage would predict: its smoothness counts
-as in training, the similarity is that of the moving image warped once by the composition. The
-networks stay as they are.
+The update starts at zero and plays the role of a further dense stage's prediction: its smoothness
+counts as in training, and similarity is measured on the moving image warped once by the
+composition. The networks do not change.
 """
 
+from __future__ import annotations
+
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -22,16 +25,16 @@ REFINED = "refined"
 """Name of the stage that is added."""
 
 LEARNING_RATE = 0.1
-"""Of Adam: about the voxels that the update may change by in a step."""
+"""Adam's step size: about the number of voxels by which the update may change in a step."""
 
 
 class RefinementGain(NamedTuple):
     """What instance optimisation changed, on the network grid.
 
     Attributes:
-        steps: that were made.
+        steps: number of steps.
         loss_before, loss_after: similarity and smoothness of the update, weighted as in training.
-        seconds: that they took.
+        seconds: time of all steps.
     """
 
     steps: int
@@ -41,28 +44,28 @@ class RefinementGain(NamedTuple):
 
 
 def refine(
-    output,
-    fixed,
-    moving,
-    steps,
+    output: RegistrationOutput,
+    fixed: tf.Tensor,
+    moving: tf.Tensor,
+    steps: int,
     *,
-    weights=None,
-    diffeomorphic=False,
-    learning_rate=LEARNING_RATE,
-):
+    weights: Mapping | None = None,
+    diffeomorphic: bool = False,
+    learning_rate: float = LEARNING_RATE,
+) -> tuple[RegistrationOutput, RefinementGain]:
     """Adds a stage whose flow is optimised for this pair.
 
     Args:
         output: RegistrationOutput of a network.
         fixed, moving: [B, D, H, W, 1] float32, as the network got them.
         steps: gradient steps, at least 1.
-        weights: objective of the training (`rcn_tf.losses.objective`); RCN's by default. Of its
-            terms those apply that `for_one_more_stage` names.
+        weights: objective of the training (`rcn_tf.losses.objective`); RCN's by default. Only the
+            terms that `for_one_more_stage` selects apply.
         diffeomorphic: optimise a stationary velocity, integrated by scaling and squaring.
-        learning_rate: of Adam, voxels.
+        learning_rate: Adam's step size, voxels.
 
-    Returns: (RegistrationOutput with one more stage, RefinementGain). The update with the
-        smallest loss is taken, so that the loss never rises.
+    Returns: (RegistrationOutput with one more stage, RefinementGain). The stage is the update with
+        the smallest loss, so the loss never rises.
     Raises: ValueError: `steps` is below 1, or the loss is not finite.
     """
     if steps < 1:
@@ -107,8 +110,8 @@ def refine(
     return updated(best), RefinementGain(steps, first, lowest, time.perf_counter() - start)
 
 
-def training_weights(config):
-    """Loss weights that a model folder's config records of its training; None without one."""
+def training_weights(config: Mapping) -> Mapping | None:
+    """Loss weights of the training that a model folder's config records, or None."""
     return config.get("training", {}).get("config", {}).get("loss")
 
 

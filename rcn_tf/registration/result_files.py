@@ -1,7 +1,6 @@
 """The files that a registration leaves in its folder.
 
-Images and fields have the scans' own geometry; `rcn apply` and any ITK program take them as they
-are. What they are called stands here once, for the command, its help and `rcn apply`.
+Images and fields have the scans' own geometry, so `rcn apply` and any ITK program can use them.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from rcn_tf.volumes.transforms.itk_transforms import (
     write_transform,
 )
 
-_MEGABYTES = 100  # from which on a file's size is announced, as it takes seconds
+_MEGABYTES = 100  # larger files take seconds to write, so their size is announced
 
 
 def write_result(
@@ -48,15 +47,15 @@ def write_result(
     fields: bool = True,
     steps: Steps,
 ) -> None:
-    """Writes a registration into an existing folder (`rcn_tf.registration.outputs` says what).
+    """Writes the files of a registration (`rcn_tf.registration.outputs`) into an existing folder.
 
     Args:
         result: RegistrationResult.
-        facts: what the report and `metrics.json` state besides, such as file names.
-        metrics: the result's metrics, with what the caller adds; `seconds` is replaced by that
+        facts: further facts for the report and `metrics.json`, such as file names.
+        metrics: the result's metrics and the caller's additions; `seconds` is replaced by that
             of `steps`.
         fields: whether to write the displacement field and, if there is one, its inverse.
-        steps: announces every file and takes the time.
+        steps: announces and times every file.
     Raises: ValueError, OSError: a file cannot be written.
     """
 

@@ -1,7 +1,7 @@
-"""From where a registration starts: the boxes of both scans, or what their headers say.
+"""Start of a registration: the boxes of both scans, or the positions that their headers give.
 
-A network sees two volumes on one grid, so where the grid lies in each scan decides what zero flow
-means. Two starts are compared (`rcn_tf.registration.agreement`):
+A network sees two volumes on one grid, so the position of the grid in each scan decides what zero
+flow means. Two starts are compared (`rcn_tf.registration.agreement`):
 
     boxes    each scan's foreground box: the box of one is laid over the box of the other,
              stretched to fit. It needs no headers, but both scans must show the same things.
@@ -28,19 +28,19 @@ from rcn_tf.volumes.sampling import inside, sample
 from rcn_tf.volumes.transforms.grid_transform import GridTransform
 
 MIN_GAIN = 0.03
-"""In agreement by which the header must be better than the boxes."""
+"""Gain in agreement over the boxes that the header needs to be chosen."""
 
 MIN_OVERLAP = 0.2
-"""Of the smaller scan's box that the headers must let both scans show."""
+"""Fraction of the smaller scan's box that both scans must show by their headers."""
 
 SAME = 0.995
-"""Correlation of the grey values from which on two scans are one, saved twice or cut."""
+"""Correlation of the grey values above which two scans are the same one, saved twice or cut."""
 
 WHOLE = 0.95
-"""Part of a box along an axis that counts as all of it."""
+"""Fraction of a box along an axis that counts as the whole."""
 
 NAMES = {"header": "where the headers put them", "boxes": "with their foreground boxes aligned"}
-"""The starts, as they are told of."""
+"""The starts, as messages call them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,8 +49,8 @@ class Start:
 
     Args:
         name: "header" or "boxes".
-        fixed, moving: PreparedVolume, the network's inputs; zero flow maps the one's grid onto
-            the other's.
+        fixed, moving: PreparedVolume, the network's inputs; zero flow maps the fixed one's grid
+            onto the moving one's.
         boxes: GridTransform of the aligned boxes, whatever the start is.
         comparison: Comparison of the scans, in which the fits were measured.
         fits: {"header": Fit, "boxes": Fit}.
@@ -92,8 +92,8 @@ def choose_start(
 
     Args:
         fixed, moving: PreparedVolume over each scan's own box.
-        prepare: function of "fixed" or "moving" and a Grid: that scan's volume on the grid.
-        wanted: the name of a start to take, whatever fits better.
+        prepare: f("fixed" or "moving", Grid) -> that scan's volume on the grid.
+        wanted: name of the start to take; None takes the better one.
     Returns: Start.
     """
     boxes = GridTransform(fixed.grid, moving.grid, np.zeros((*fixed.grid.shape, 3), np.float32))

@@ -8,19 +8,19 @@ from typing import Callable
 
 
 class Steps:
-    """Seconds by step, and a word as each step starts.
+    """Times each step and announces it as it starts.
 
         steps = Steps(print)
         with steps("read", "reading both images"):
             ...
         steps.seconds  # {"read": 0.41}
 
-    Args: on_step: called with each step's text, and as `say` with whatever else there is to
-        tell meanwhile; None tells nobody.
+    Args: on_step: called with each step's text; also available as `say` for other messages. None
+        announces nothing.
     """
 
     def __init__(self, on_step: Callable[[str], None] | None = None):
-        self.seconds = {}
+        self.seconds: dict[str, float] = {}
         self.say = on_step or (lambda text: None)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What a folder of `rcn register`, or of `RegistrationResult.save`, holds."""
+"""Reading the folder of an earlier `rcn register` or `RegistrationResult.save`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class StoredResult:
     """A registration that was written earlier; images are read when they are asked for.
 
     Attributes:
-        folder: where it lies.
-        metrics: the content of `metrics.json`, {} where there is none.
+        folder: its folder.
+        metrics: the content of `metrics.json`, {} if there is none.
     """
 
     folder: pathlib.Path

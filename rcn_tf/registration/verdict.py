@@ -1,11 +1,11 @@
-"""Whether a network's result is given out, or the start that it should have improved.
+"""Decides between a network's result and the start that it should have improved.
 
 A network gives a flow for any two images, and gradient descent lets any outline follow another.
-A result therefore has to fit at least as well as the better start, over everything and inside the
-organ: on T1 and T2 images of one brain, the correlation rose from 0.82 to 0.94 and the agreement
-from 0.75 to 0.84 by pulling the outlines together, while inside it fell from 0.70 to 0.22, and
-the voxels lay 9 mm off instead of 2. For images of another kind than the model's it must also
-agree better than unrelated images do.
+A result must therefore fit at least as well as the better start, both over everything and inside
+the organ. Example: on T1 and T2 images of one brain, pulling the outlines together raised the
+correlation from 0.82 to 0.94 and the agreement from 0.75 to 0.84, but the agreement inside fell
+from 0.70 to 0.22 and the voxels were 9 mm off instead of 2. If the images are of another kind than
+the model's, the result must also agree better than unrelated images do.
 """
 
 from typing import NamedTuple
@@ -17,26 +17,26 @@ from rcn_tf.registration.start import NAMES, Start
 from rcn_tf.volumes.transforms.grid_transform import GridTransform
 
 ROUNDING = 1e-6
-"""In the agreement of one transform, measured twice."""
+"""Difference in agreement between two measurements of one transform."""
 
 MAX_LOSS_INSIDE = 0.05
-"""Of the agreement inside the organ, which is of fewer voxels, beyond which a result is worse."""
+"""Loss of agreement inside the organ, measured on fewer voxels, that makes a result worse."""
 
 MIN_GAIN, MIN_MOTION = 0.005, 0.5
-"""In agreement on average, for which the voxels may move by more than so many mm on average."""
+"""Gain in mean agreement that a mean motion of more than so many mm needs."""
 
 CONVINCING = 0.5
 """Agreement that unrelated images, warped onto each other, do not reach."""
 
 
 class Verdict(NamedTuple):
-    """What comes of a result.
+    """Verdict on a result.
 
     Attributes:
-        transform: GridTransform that is given out, the result or zero flow.
+        transform: GridTransform to use, the result or a start with zero flow.
         fit: its Fit.
         fallback: whether it is a start instead of the result.
-        failed: whether that is a failure; not if the images were aligned already.
+        failed: whether the fallback is a failure; it is not if the images were aligned already.
         warnings: list of sentences, empty for a good result.
     """
 
@@ -57,7 +57,7 @@ def judge(
         result: GridTransform of the network.
         unlike: whether the images are of another kind than the model's
         (`rcn_tf.registration.meant_for`).
-        force: give out the result whatever it is.
+        force: accept the result in any case.
     """
     fit, best = start.comparison.of(result.transform_points), start.fits[start.best]
     moved = _motion(result, start.transform(start.best), start.comparison.points)
@@ -81,13 +81,13 @@ def judge(
 
 
 def _motion(result, start, points):
-    """Mean distance between what two transforms make of points, mm."""
+    """Mean distance between the images of points under two transforms, mm."""
     difference = result.transform_points(points) - start.transform_points(points)
     return float(np.linalg.norm(difference, axis=-1).mean())
 
 
 def _fault(fit, best, name, unlike, moved):
-    """Why a result is not given out; "" if it is good."""
+    """Reason for rejecting a result; "" if it is good."""
     gain = (fit.agreement - best.agreement + fit.inside - best.inside) / 2
     if fit.agreement < best.agreement - ROUNDING:
         where, found, before = "", fit.agreement, best.agreement

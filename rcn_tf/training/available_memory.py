@@ -1,4 +1,6 @@
-"""How much memory there is to train in: the machine's, the container's or the GPU's."""
+"""The memory available for training: the machine's, the container's or the GPU's."""
+
+from __future__ import annotations
 
 import pathlib
 import subprocess
@@ -13,11 +15,11 @@ _GROUPS = pathlib.Path("/sys/fs/cgroup")
 _NVIDIA_SMI = ("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
 
 
-def available_memory():
-    """Bytes that a replica may use, or None if that cannot be learnt.
+def available_memory() -> int | None:
+    """Bytes that a replica may use, or None if that is not known.
 
-    With GPUs the memory of the smallest one, whoever uses it; else what the machine has free
-    or, if less, what the limits of the process' control groups (containers) leave.
+    With GPUs it is the whole memory of the smallest one. Otherwise it is the machine's free memory
+    or, if that is less, what the limits of the process' control groups (containers) leave.
     """
     if tf.config.list_physical_devices("GPU"):
         return _gpu_memory()
@@ -25,7 +27,7 @@ def available_memory():
 
 
 def available_to_replica(strategy):
-    """The same for one replica of a tf.distribute strategy: on CPUs they share the memory."""
+    """Available bytes for one replica of a tf.distribute strategy; on CPUs replicas share them."""
     available = available_memory()
     if available is None or tf.config.list_physical_devices("GPU"):
         return available

@@ -34,16 +34,16 @@ class Checkpoints:
 
     @property
     def step(self):
-        """Number of training steps that the state in memory has behind it."""
+        """Number of training steps behind the state in memory."""
         return int(self._step.numpy())
 
     @property
     def step_variable(self):
-        """The same as a variable, which compiled functions read."""
+        """The step as a variable, for compiled functions."""
         return self._step
 
     def advance(self):
-        """Counts a step. The optimiser's own count leaves out those that overflowed."""
+        """Counts a step. (The optimiser's own count leaves out steps that overflowed.)"""
         self._step.assign_add(1)
 
     def exist(self):
@@ -64,7 +64,7 @@ class Checkpoints:
             raise OSError(f"cannot write a checkpoint to {self.folder}: {reason}") from error
 
     def restore(self):
-        """Loads the newest checkpoint; where that is damaged, the one before, with a warning.
+        """Loads the newest checkpoint or, with a warning, an earlier one if it is damaged.
 
         Raises: FileNotFoundError: there is none. ValueError: all are damaged or of another
             network.
@@ -85,7 +85,7 @@ class Checkpoints:
         raise ValueError(problems[0])
 
     def remove_fragments(self):
-        """Deletes what an interrupted write has left: files of no checkpoint in the index."""
+        """Deletes leftovers of an interrupted write: files of no checkpoint in the index."""
         whole = {pathlib.Path(path).name for path in self._manager.checkpoints}
         for path in self.folder.glob("ckpt-*"):
             if path.name.split(".")[0] in whole:

@@ -5,8 +5,8 @@
     steps: 100000
     halve_at: [60000, 80000]
 
-Files are JSON or YAML; whatever is left out keeps its default, an unknown key is an error. A
-config can also be named: `rcn_tf.presets` has the papers' experiments.
+Files are JSON or YAML; keys that are left out keep their default, and an unknown key is an error.
+Presets are configs with a name: `rcn_tf.presets` has the papers' experiments.
 
     config = load_training_config("vtn_10_liver", ["data.config=liver.json", "batch_size=2"])
     config.network.n_cascades  # 10
@@ -31,12 +31,12 @@ from rcn_tf.training.optimizers import check_optimizer
 from rcn_tf.training.phases import phases_of, total_steps
 
 _PATHS = ("data.config", "data.reference_flows")
-_WHOLE = ("loss", "network", "options")  # a file's value takes the place of the default's
+_WHOLE = ("loss", "network", "options")  # a file's value replaces the whole default
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """What is trained on. Paths in a file are relative to its folder."""
+    """Data of a training. Paths in a file are relative to its folder."""
 
     config: Optional[str] = None  # dataset config (JSON)
     scheme: str = "1"
@@ -70,7 +70,7 @@ class ValidationConfig:
 
     every: int = 5000  # steps
     scheme: Optional[str] = None  # None: "2" where the dataset config has it, else no validation
-    pairs: int = 20  # how many, evenly spread over the scheme's
+    pairs: int = 20  # number of pairs, evenly spread over the scheme's
 
     def __post_init__(self):
         convert_fields(self, "validation.")
@@ -129,20 +129,20 @@ class TrainingConfig:
 
     @property
     def call_options(self):
-        """{name: value} of the model's call options in training, those that are not the default."""
+        """{name: value} of the model's call options in training that are not the default."""
         repeats = {"n_repeats": self.n_repeats} if self.n_repeats != 1 else {}
         return {**self.options, **repeats}
 
     def __reduce__(self):
-        """Copies and pickles through `to_dict`: a read-only mapping allows neither."""
+        """Copies and pickles through `to_dict`, as read-only mappings cannot be pickled."""
         return TrainingConfig.from_dict, (self.to_dict(),)
 
     @classmethod
     def from_dict(cls, values, where="training config"):
-        """Config from nested mappings; what is left out keeps its default.
+        """Config from nested mappings; keys that are left out keep their default.
 
-        Args: values: as `to_dict` returns them, or a part of it. where: named in errors.
-        Raises: ValueError: an unknown key, or a value that is wrong.
+        Args: values: as `to_dict` returns them, or a part of them. where: the source, for errors.
+        Raises: ValueError: a key is unknown, or a value is wrong.
         """
         try:
             return build(cls, values)
@@ -191,7 +191,7 @@ def checked_network(model, network, trusted=False):
 
 
 def load_training_config(source, settings=()):
-    """A training config that is ready to train: `read_training_config`, and complete.
+    """Reads a training config as `read_training_config`, and checks that it is complete.
 
     Raises: FileNotFoundError, ValueError: as there, or a file that training needs is not named.
     """
@@ -242,7 +242,7 @@ def _read(source):
 
 
 def _missing(path):
-    """What to say of a source that is not there, with the presets of nearly that name."""
+    """Message about a source that does not exist, with presets of a similar name."""
     if path.suffix in SUFFIXES:
         near = " or ".join(map(repr, preset_names.nearest_presets(path.stem)))
         return f"{path} does not exist" + (f"; did you mean the preset {near}?" if near else ".")

@@ -38,7 +38,7 @@ from rcn_tf.volumes.preparation.network_input import DEFAULT_OPTIONS
 
 logger = logging.getLogger(__name__)
 
-# What TensorFlow says when another worker is gone.
+# TensorFlow's messages when another worker is gone.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -61,31 +61,31 @@ def train(
 ):
     """Trains a network and writes its model folder.
 
-    The folder holds, besides the model: `best/` (the model that did best in validation),
+    Besides the model, the folder holds `best/` (the model that did best in validation),
     `training.json` and `environment.json` (config and software as used), `checkpoints/`, `logs/`
     (TensorBoard) and `metrics.jsonl`. The pairs and augmentation of a step depend on the seed
     and the step's number only, so a resumed run sees what an uninterrupted one would have seen,
-    on whatever number of replicas. What goes wrong early is logged as a warning. While it runs, no
+    on whatever number of replicas. Early signs of trouble are logged as warnings. While it runs, no
     other process can train in the folder (`rcn_tf.training.run_lock`).
 
     Args:
         config: TrainingConfig. `deterministic` holds for the rest of the process.
-        folder: of the run; all workers of a job need the same one, only the chief writes.
-        resume: continue from the newest checkpoint in `folder`. The data must have the content
-            that the run began with, wherever they lie.
+        folder: folder of the run; all workers of a job share it, and only the chief writes.
+        resume: continue from the newest checkpoint in `folder`. The data must have the same
+            content as at the start of the run; they may have been moved.
         strategy: tf.distribute strategy, see `rcn_tf.training.strategies`.
         on_step: called after every step with (step, {term: batch mean}).
-        on_log: called by the chief with (step, values) of every line of `metrics.jsonl` that has
-            the means of the loss terms.
+        on_log: called by the chief with (step, values) for every line of `metrics.jsonl` that
+            holds means of the loss terms.
         should_stop: called after every step; True saves and returns early.
 
-    Returns: number of steps that the model has behind it.
+    Returns: number of steps that the model was trained for.
 
     Raises:
         TrainingDivergedError: the loss became NaN or infinite; the last checkpoint is kept.
         WorkerLostError: another worker of the job died; the last checkpoint is kept.
-        FileNotFoundError, KeyError, ValueError: bad data or config, before any step; or
-            a `folder` that already holds a run, or none to resume, or one of other data.
+        FileNotFoundError, KeyError, ValueError: the data or config are wrong, or `folder` already
+            holds a run, has none to resume, or was trained on other data; raised before any step.
         RunInUseError: another process trains in `folder`.
         OSError: something cannot be written.
     """
@@ -104,7 +104,7 @@ def train(
 
 
 def _run(config, folder, strategy, resume, lock, callbacks):
-    """`train` in a folder that is known to be the run's."""
+    """`train` in a folder that this process has locked."""
     try:
         run = _Run(config, folder, strategy, lock)
         if resume:
@@ -156,12 +156,12 @@ class _Run:
             config.batch_size // replicas,
             available_to_replica(strategy),
         )
-        keras.utils.set_random_seed(config.seed)  # whatever the estimate has drawn
+        keras.utils.set_random_seed(config.seed)  # the memory estimate may have drawn numbers
         with strategy.scope():
             self._build()
 
     def _build(self):
-        """Network, optimiser and what saves them."""
+        """Network, optimiser and their checkpoints."""
         config = self.config
         self.model = make_model(config, self.source.volume_shape)
         for phase in self.phases:
@@ -175,7 +175,7 @@ class _Run:
         )
 
     def _enter(self, step):
-        """Makes the step function of the phase that a step belongs to, where it is a new one."""
+        """Makes the step function of a step's phase, if that phase is new."""
         phase = next(phase for phase in self.phases if step < phase.end)
         if phase is self.phase:
             return
@@ -196,7 +196,7 @@ class _Run:
             )
 
     def compare_data(self):
-        """Raises ValueError if a resumed run's data are others than it began with."""
+        """Raises ValueError if a resumed run's data differ from those that it began with."""
         self.warnings.append(check_data(self.folder, self.config, self.source.identity))
 
     def fit(self, on_step, on_log, should_stop):
@@ -219,7 +219,7 @@ class _Run:
         return step
 
     def _batches(self, step):
-        """The batches; what goes wrong in reading them is raised as it was."""
+        """The batches; errors of the reader are raised unchanged."""
         try:
             yield from self.source.distributed(self.strategy, step)
         except tf.errors.OpError:
@@ -228,7 +228,7 @@ class _Run:
             raise
 
     def _open(self, step):
-        """The first that is written, once all that can be wrong with the input is checked."""
+        """Writes the first files, once the input has passed all checks."""
         if step < self.config.steps:
             identity = self.source.identity
             write_records(self.folder, self.config, self.strategy, self.recompute, identity)
@@ -258,7 +258,7 @@ class _Run:
         return {name: float(term.mean()) for name, term in terms.items()}
 
     def _after_step(self, step, terms, batch):
-        """What is due after a step, as the config's intervals say."""
+        """Does what is due after a step by the config's intervals."""
         config = self.config
         self.records.add(terms)
         if step % config.log_every == 0:
@@ -272,7 +272,7 @@ class _Run:
 
     def _finish(self, step):
         ended = self.start < step == self.config.steps
-        if step > self.logged[0]:  # the last lines' worth, where it ends between two
+        if step > self.logged[0]:  # steps since the last log line
             self._log(step)
         if self.validation and ended and step % self.config.validation.every:
             self._validate(step)
@@ -339,7 +339,7 @@ class _Run:
         )
 
     def _check_weights(self, step):
-        """A finite loss may have had a gradient that is not: never save what came of it."""
+        """Refuses to save weights that are not finite; a finite loss can have such a gradient."""
         for name, variable in self.model.named_weights().items():
             if not tf.reduce_all(tf.math.is_finite(variable)):
                 raise TrainingDivergedError(

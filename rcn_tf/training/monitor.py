@@ -1,6 +1,6 @@
-"""What a person should learn early about a training that goes wrong.
+"""Early warnings about a training that goes wrong.
 
-What is here returns a sentence, or None where all is well.
+Each check returns a sentence, or None if all is well.
 """
 
 import numpy as np
@@ -8,8 +8,8 @@ import numpy as np
 from rcn_tf.files.natural_order import natural_order
 
 FOLDING_LIMIT = 0.05
-SETTLING = 20_000  # steps in which folds of `init: original` are most likely still its start's
-SHORT = 5000  # steps; too few for that start
+SETTLING = 20_000  # steps in which folds most likely still come from the start `init: original`
+SHORT = 5000  # steps; fewer are too few for that start
 WHY_NOT_FINITE = (
     "A lower `optimizer.learning_rate`, or `optimizer.clip_norm=1`, mostly helps: go on with "
     "--resume"
@@ -20,7 +20,7 @@ _FLAT_CHANGE = 1e-3
 
 
 def at_the_start(config, source, validation):
-    """What a training's settings and data let one expect.
+    """Warnings that follow from a training's settings and data alone.
 
     Args: config: TrainingConfig. source: TrainingData. validation: Validation or None.
     Returns: list of sentences.
@@ -78,10 +78,10 @@ def source_of_nan(terms, pairs):
 
 
 class Folding:
-    """Notices flows that fold; it speaks once.
+    """Warns once if flows fold.
 
-    Args: from_step: an original start (`init`) folds by design; until then nothing is said.
-        original: whether it is one.
+    Args: from_step: step before which it stays silent, as an original start (`init`) always folds.
+        original: whether the run has such a start.
     """
 
     def __init__(self, from_step=0, original=False):
@@ -104,7 +104,7 @@ class Folding:
 
 
 class FlatLoss:
-    """Notices a loss that does not move: called with every logged mean, it speaks once."""
+    """Warns once if the loss does not change; called with every logged mean."""
 
     def __init__(self):
         self._means = []
@@ -125,10 +125,10 @@ class FlatLoss:
 
 
 class NotFalling:
-    """Notices a loss that a training from its beginning does not bring down; it speaks once.
+    """Warns once if the loss of a training does not fall from the beginning on.
 
-    Called with the values of every log line from the first step on; it compares the lines before
-    the twentieth with the first ones.
+    It is called with the values of every log line from the first step on, and compares the five
+    lines up to the twentieth with the first five.
     """
 
     def __init__(self):

@@ -1,6 +1,9 @@
 """Optimisers by name, and the paper's step-wise learning rate."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import tensorflow as tf
 
@@ -31,7 +34,12 @@ class Halving(keras.optimizers.schedules.LearningRateSchedule):
         return {"learning_rate": self.learning_rate, "halve_at": self.halve_at}
 
 
-def make_optimizer(name, learning_rate, clip_norm=None, weight_decay=None):
+def make_optimizer(
+    name: str,
+    learning_rate: Any,
+    clip_norm: float | None = None,
+    weight_decay: float | None = None,
+) -> Any:
     """Optimiser by name.
 
     Args:
@@ -75,7 +83,7 @@ def create_slots(optimizer, variables):
         optimizer._create_all_weights(variables)  # what Keras itself calls to restore a model
 
 
-def check_optimizer(name, weight_decay=None):
+def check_optimizer(name: str, weight_decay: float | None = None) -> None:
     """Raises ValueError if there is no such optimiser, or none with such a weight decay."""
     if name not in SLOTS:
         raise ValueError(f"`optimizer.name` must be one of {tuple(SLOTS)}; got {name!r}.")

@@ -1,20 +1,20 @@
-"""Phases of a training: one after the other, each with its own parts, options, loss and rate.
+"""Phases of a training, each with its own trained parts, options, loss and learning rate.
 
     phases:
       - {steps: 2000, train: [affine]}
       - {steps: 8000, freeze: [affine], learning_rate: 5e-5, halve_at: [4000], loss: {...}}
 
-A phase's keys; what is left out is as in the rest of the config:
+A phase's keys; those that are left out are taken from the rest of the config:
 
-    steps           how many it has
-    train, freeze   the model's parts by name, or by its beginning: "dense" is dense_1, dense_2
+    steps           number of steps
+    train, freeze   the model's parts by name or its beginning: "dense" is dense_1, dense_2
     options         call options of the model
     loss            objective
     learning_rate   at the beginning of the phase
-    halve_at        steps, counted from its beginning, after which the rate halves
+    halve_at        steps, counted from the phase's beginning, after which the rate halves
 
-A config without phases is one phase of its `steps`, `loss`, `halve_at` and options. A resumed run
-knows its phase by its step.
+A config without phases is a single phase with its `steps`, `loss`, `halve_at` and options. The
+step of a resumed run determines its phase.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ class PhaseSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """A phase with everything filled in; it has the steps from `start` up to `end`."""
+    """A phase with all keys filled in; its steps go from `start` up to `end`."""
 
     start: int
     end: int
@@ -104,7 +104,7 @@ def phases_of(config) -> list[Phase]:
 def total_steps(phases: Sequence[Mapping], steps: int, config_class: type) -> int:
     """Steps of all phases together; `steps` where there are none.
 
-    Raises: ValueError: a phase has an unknown key or a wrong value, or `steps` says otherwise.
+    Raises: ValueError: a phase has an unknown key or a wrong value, or `steps` contradicts them.
     """
     if not phases:
         return steps
@@ -161,7 +161,7 @@ def _settings(entry):
 
 
 def _named(model, names, key):
-    """Parts of a model that names or beginnings of names stand for."""
+    """Parts of a model with the given names or beginnings of names."""
     found = []
     for name in names:
         matches = [part for part in model.parts if part == name or part.startswith(f"{name}_")]

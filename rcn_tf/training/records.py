@@ -1,4 +1,4 @@
-"""What a training run writes for people to watch: TensorBoard events and `metrics.jsonl`."""
+"""The records of a training run for people to watch: TensorBoard events and `metrics.jsonl`."""
 
 import json
 import pathlib
@@ -18,8 +18,8 @@ class Records:
 
     Args:
         folder: of the run; events go to `logs/`, lines to `metrics.jsonl`.
-        step: at which the run starts or resumes; later lines, of steps that a kill has
-            undone, are dropped.
+        step: step at which the run starts or resumes; lines of later steps, which were lost when
+            the run was killed, are dropped.
     """
 
     def __init__(self, folder, step=0):
@@ -36,7 +36,7 @@ class Records:
     def log(self, step, **extra):
         """Writes the window's means and `extra` (pairs/s, learning rate, …) at `step`.
 
-        Returns: what the line says besides the step, a dict.
+        Returns: dict with the line's values other than the step.
         """
         names = self._window[0]
         means = {name: float(np.mean([terms[name] for terms in self._window])) for name in names}
@@ -78,7 +78,7 @@ class Records:
             tf.summary.histogram("jacobian_determinant", fields.jacobian_determinant(flow))
 
     def close(self):
-        """Writes what is pending."""
+        """Writes pending events."""
         self._writer.close()
 
     def _append(self, line):
@@ -106,7 +106,7 @@ def _drop_lines_after(path, step):
 
 
 def _step_of(line):
-    """Step of a line; beyond all steps for one that is damaged, so that it is dropped."""
+    """Step of a line; infinity for a damaged line, so that it is dropped."""
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError):

@@ -1,12 +1,13 @@
-"""The folder of a training run: may this config start or continue there, and what it records.
+"""The folder of a training run: its records, and whether a config may start or continue there.
 
 training.json       the config as used, all keys
-training_data.json  what was trained on, by content (`rcn_tf.data.identity`), and where it lay
+training_data.json  the data, by content (`rcn_tf.data.identity`), and their paths
 environment.json    versions, git commit, devices and strategy of the last start
-run.lock            who trains there now (`rcn_tf.training.run_lock`)
+run.lock            the process that trains there now (`rcn_tf.training.run_lock`)
 checkpoints/ logs/ metrics.jsonl best/ and the model's own files
 
-A run is its settings and the content of its data: both may be moved, to another machine too.
+A run is defined by its settings and the content of its data; the files may be moved, even to
+another machine.
 """
 
 import os
@@ -26,7 +27,7 @@ CONFIG = "training.json"
 DATA = "training_data.json"
 ENVIRONMENT = "environment.json"
 
-# What must not change between the parts of one run, besides its data.
+# Settings that must not change when a run is resumed.
 _FIXED_KEYS = (
     "model",
     "network",
@@ -46,7 +47,7 @@ _DATA_FILES = ("config", "reference_flows")  # of the config's `data`
 def check_folder(folder, config, resume):
     """Checks, before anything is written, that a run may start or continue in `folder`.
 
-    Whether the data are the run's is for `check_data`, once they are read.
+    `check_data` compares the data, once they are read.
 
     Raises: ValueError: it already holds a run, or one of another config. FileNotFoundError:
         there is nothing to resume.
@@ -68,10 +69,10 @@ def check_folder(folder, config, resume):
 
 
 def with_data_found(config, folder):
-    """The config of a resumed run, whose data are where they were or moved along with the run.
+    """The config of a resumed run with the present paths of its data.
 
-    A file that is gone from its recorded place is looked for where it lay as seen from the run's
-    folder, and right beside that. Whether it is the same is for `check_data`.
+    A file that is no longer at its recorded path is looked for at the same path relative to the
+    run's folder, and beside the run. `check_data` compares its content.
 
     Raises: FileNotFoundError: it lies nowhere there.
     """
@@ -130,7 +131,7 @@ def write_records(folder, config, strategy, recompute, identity):
 
 
 def _recorded(folder):
-    """The run's config with all keys of today; those that an earlier version lacked, at default.
+    """The run's config; keys that an earlier version did not have get their default.
 
     Raises: ValueError: it is damaged.
     """
@@ -140,7 +141,7 @@ def _recorded(folder):
 
 
 def _moved(path, folder):
-    """Where a file of the run's data lies now, by where it lay as seen from the run's folder."""
+    """Present path of a data file, found by its path relative to the run's folder."""
     here = folder.resolve()
     places = [here.parent / pathlib.Path(path).name]
     if (folder / DATA).exists():
@@ -157,7 +158,7 @@ def _moved(path, folder):
 
 
 def _compared_by_path(folder, config):
-    """For a run that did not record its data's content."""
+    """`check_data` for a run that did not record its data's content."""
     before, now = read_json(folder / CONFIG).get("data") or {}, config.to_dict()["data"]
     for key in before:
         if key not in _DATA_FILES and before[key] != now.get(key):

@@ -1,11 +1,11 @@
 """One training at a time in a run's folder.
 
-Who trains there holds `run.lock`, a file that says which process of which machine it is, and
-touches it every few seconds. The kernel's lock on the file (`flock`) is what counts: it ends with
-the process that holds it, however that dies, so what a killed process, a reused process number or
-a reboot leaves behind holds nobody up. Where the holder is of another machine, or the file system
-knows no such locks, the file's age decides: nobody touched it for `SILENCE` seconds means that
-the holder is gone. A process that was only asleep finds its lock taken when it wakes, and stops.
+The training process holds `run.lock`, a file that names the process and its machine, and touches
+it every few seconds. The kernel's lock on the file (`flock`) decides: it ends with its process,
+however that dies, so leftovers of a killed process or a reboot block nobody. If the holder is on
+another machine, or the file system has no such locks, the file's age decides: if nobody has touched
+it for `SILENCE` seconds, the holder is gone. A process that was only suspended finds its lock taken
+when it continues, and stops.
 
 Reading a run's folder (evaluating, exporting, registering) needs no lock.
 """
@@ -44,7 +44,7 @@ class LockLostError(OSError):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Holds a run's folder while the block runs; the folder is made if it is missing.
+    """Locks a run's folder while the block runs; the folder is made if it is missing.
 
     A folder that is still empty afterwards is removed again if it was made here.
 
@@ -95,7 +95,7 @@ class RunLock:
             )
 
     def release(self):
-        """Gives the folder free. A lock that was lost stays its new holder's."""
+        """Releases the folder. A lock that was lost stays with its new holder."""
         self._stop.set()
         self._thread.join()
         if self._is_ours():
@@ -103,7 +103,7 @@ class RunLock:
         self._file.close()
 
     def _refuse_living(self, kernel):
-        """Raises RunInUseError unless who held the lock before is gone."""
+        """Raises RunInUseError unless the previous holder of the lock is gone."""
         before = _holder(self._path)
         if kernel is False or (before and _is_alive(before, self._path, kernel)):
             raise RunInUseError(_in_use(self._path, before))
@@ -111,7 +111,7 @@ class RunLock:
             logger.info("%s was left by process %s, which is gone", self._path, before.get("pid"))
 
     def _sign(self):
-        """Makes the file say that this process holds the lock."""
+        """Writes into the file that this process holds the lock."""
         self._id = uuid.uuid4().hex
         entry = {
             "id": self._id,
@@ -141,7 +141,7 @@ class RunLock:
 
 
 def _opened(path):
-    """(The lock's file, what `_flock` says of it); the path leads to this file, not a later one."""
+    """(The lock's open file, the result of `_flock`); the path still leads to this file."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         file = os.fdopen(descriptor, "r+", encoding="utf-8")
@@ -153,7 +153,7 @@ def _opened(path):
 
 
 def _flock(file):
-    """True: the kernel gave the lock. False: another process has it. None: it knows no locks."""
+    """True if the kernel gave the lock, False if another process has it, None without locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -166,7 +166,7 @@ def _flock(file):
 
 
 def _holder(path):
-    """What a lock's file says; {} where there is none, or one that was cut off in writing."""
+    """Content of a lock's file; {} if there is none, or if it was cut off in writing."""
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -175,7 +175,7 @@ def _holder(path):
 
 
 def _is_alive(holder, path, kernel):
-    """Whether the process that a lock names may still run, its kernel lock set aside."""
+    """Whether the process that a lock names may still run, apart from its kernel lock."""
     if _is_this_machine(holder):
         return False if kernel else _runs(holder)
     return _age(path) < SILENCE
@@ -188,7 +188,7 @@ def _is_this_machine(holder):
 
 
 def _runs(holder):
-    """Whether the very process runs here, not a later one of the same number."""
+    """Whether this very process still runs, not a later one with the same number."""
     pid = holder.get("pid")
     if holder.get("boot") != _boot_id() or not isinstance(pid, int) or pid <= 0:
         return False
@@ -202,7 +202,7 @@ def _runs(holder):
 
 
 def _birth(pid):
-    """When a process began, in the kernel's ticks since the boot; None where that is not told."""
+    """Start of a process in the kernel's ticks since the boot; None if that is not known."""
     try:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[19])

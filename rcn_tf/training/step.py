@@ -32,13 +32,14 @@ def make_train_step(
         model: RegistrationModel.
         optimizer: keras optimizer, perhaps within a loss scale (`rcn_tf.networks.precision`).
         weights: objective, see `rcn_tf.losses.objective`.
-        batch_size: global.
+        batch_size: number of pairs in a global batch.
         variables: the weights that are trained; by default all.
         step: number of the step, for schedules and random choices of the objective.
         options: call options of the model.
 
-    Returns: f(fixed, moving, **further) with images [B, *spatial, 1] and what else the objective
-        needs, as the strategy distributes them -> dict of loss terms [B] over the global batch.
+    Returns: f(fixed, moving, **further) -> dict of loss terms [B] over the global batch. Its
+        arguments are images [B, *spatial, 1] and the objective's further inputs, as the strategy
+        distributes them.
     """
     reverses = REVERSED in needs(weights)
     scales = hasattr(optimizer, "get_scaled_loss")
@@ -72,7 +73,7 @@ def make_train_step(
 
 
 def make_agreement(strategy):
-    """f(flag) -> whether any worker says so: workers must leave the loop at the same step."""
+    """f(flag) -> whether any worker has the flag set, so that all leave the loop together."""
     if not has_other_workers(strategy):
         return bool
 

@@ -1,4 +1,4 @@
-"""Where a training runs: one device, all GPUs of a machine, or many machines.
+"""Devices that a training runs on: one device, all GPUs of a machine, or many machines.
 
     "one"          the first GPU, or the CPU
     "mirrored"     all GPUs of this machine (without any, all its logical CPU devices)
@@ -10,6 +10,8 @@ Every worker is started with the same command. The first one, the chief, writes 
 folder of the run must be one that every worker sees, since all resume from its checkpoint.
 """
 
+from __future__ import annotations
+
 import json
 import os
 
@@ -19,12 +21,12 @@ CHOICES = ("auto", "one", "mirrored", "multiworker")
 _MANY = 1024  # tasks that a SLURM node may run
 
 
-def make_strategy(name="auto"):
+def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
     """The tf.distribute strategy of a name.
 
     "multiworker" must be made before TensorFlow computes anything in this process.
 
-    Raises: ValueError: unknown name, or there is nothing that names the workers.
+    Raises: ValueError: the name is unknown, or the environment does not name the workers.
     """
     if name not in CHOICES:
         raise ValueError(f"`strategy` must be one of {CHOICES}; got {name!r}.")
@@ -45,7 +47,7 @@ def make_strategy(name="auto"):
     return tf.distribute.MultiWorkerMirroredStrategy(_resolver())
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the run's files."""
     if not has_other_workers(strategy):
         return True
@@ -54,14 +56,14 @@ def is_chief(strategy):
     return resolver.task_type == "chief" or ("chief" not in workers and not resolver.task_id)
 
 
-def has_other_workers(strategy):
+def has_other_workers(strategy: tf.distribute.Strategy) -> bool:
     """Whether the job has workers besides this process."""
     resolver = strategy.cluster_resolver
     return resolver is not None and bool(resolver.cluster_spec())
 
 
 def _workers_named():
-    """Number of workers that the environment names; 0 where it names none."""
+    """Number of workers that the environment names."""
     if os.environ.get("TF_CONFIG"):
         return sum(map(len, _cluster().values()))
     if os.environ.get("SLURM_STEP_NUM_TASKS"):  # set by srun, also for a single task

@@ -13,7 +13,7 @@ from custom_ops import compose
 from rcn_tf.commands.main import main as rcn
 from rcn_tf.data.packs import Scan
 from rcn_tf.evaluation import evaluate
-from rcn_tf.models.folder import save_model
+from rcn_tf.models.folder import count_parameters, save_model, stored_parameters
 from tests.contract.small_models import PlanarShift, ThreeAffineSteps
 
 SHAPE = (16, 20, 18)
@@ -169,3 +169,27 @@ def test_images_of_another_rank_are_one_line(shape, model, message, tmp_path, ca
     assert rcn(["register", *map(str, words), "--out", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_are_counted_for_any_model(tmp_path):
+    """By hand: kernels and biases of the layers, and the variables of the model itself."""
+    save_model(PlanarShift((16, 20), channels=3), tmp_path / "planar")
+    planar = (9 * 2 * 3 + 3) + (9 * 3 * 2 + 2) + 2 + 2
+    assert count_parameters(tmp_path / "planar") == (planar, planar)
+
+    save_model(ThreeAffineSteps(SHAPE), tmp_path / "affine")
+    steps = (27 * 2 * 3 + 3) + 3 * 9 + 3 * 3
+    assert count_parameters(tmp_path / "affine") == (steps, steps)
+    assert stored_parameters(tmp_path / "affine") == steps
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_weights_of_a_cascade_are_counted_with_and_without_its_affine_stage(affine, tmp_path):
+    cascade = rcn_tf.RecursiveCascade(
+        "voxelmorph", 2, (32, 32, 32), channels=2, affine=affine, affine_channels=1
+    )
+    save_model(cascade, tmp_path)
+    dense = sum(np.size(weight) for network in cascade.dense for weight in network.get_weights())
+    stage = sum(map(np.size, cascade.affine.get_weights())) if affine else 0
+    assert count_parameters(tmp_path) == (dense + stage, dense)
+    assert stored_parameters(tmp_path) == dense + stage
