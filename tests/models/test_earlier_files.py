@@ -1,5 +1,6 @@
 """Files of the version before models had names: the same flows, losses and transforms."""
 
+import gzip
 import json
 import shutil
 
@@ -48,14 +49,31 @@ def test_a_run_goes_on_with_the_losses_of_an_undisturbed_one(files):
 
 def test_the_transform_of_a_result_is_the_field_that_was_written(files):
     """Points through the folder, against SimpleITK's own reading of the field."""
-    fixed = make.scan(20)
     found = rcn_tf.load_result(files / "result").transform_points
     field = sitk.ReadImage(str(files / "result" / "displacement.nii.gz"), sitk.sitkVectorFloat64)
     reference = sitk.DisplacementFieldTransform(field)
-    indices = np.random.default_rng(0).uniform(4, 20, size=(20, 3))
-    points = [fixed.TransformContinuousIndexToPhysicalPoint(list(map(float, i))) for i in indices]
+    points = points_of_the_scan()
     expected = [reference.TransformPoint(point) for point in points]
     np.testing.assert_allclose(found(np.array(points)), expected, atol=1e-3)
     affine = sitk.ReadTransform(str(files / "result" / "affine.tfm"))
     moved = np.array([affine.TransformPoint(point) for point in points])
     assert 0.05 < np.linalg.norm(moved - points, axis=1).max() < 30
+
+
+def test_a_composite_transform_is_read_as_simpleitk_reads_it(files):
+    """A result folder of `--fields none` has `transform.h5` alone."""
+    path = files / "packed" / "transform.h5"
+    path.write_bytes(gzip.decompress(path.with_name("transform.h5.gz").read_bytes()))
+    reference = sitk.ReadTransform(str(path))
+    points = points_of_the_scan()
+    expected = np.array([reference.TransformPoint(point) for point in points])
+    assert (np.abs(expected - points).mean(axis=0) > 0.4).all()
+    found = rcn_tf.load_result(path.parent).transform_points(np.array(points))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def points_of_the_scan():
+    """Points in the fixed scan's inside, LPS, mm."""
+    indices = np.random.default_rng(0).uniform(4, 20, size=(20, 3))
+    scan = make.scan(20)
+    return [scan.TransformContinuousIndexToPhysicalPoint(list(map(float, i))) for i in indices]
