@@ -18,8 +18,7 @@ from typing import Optional
 import h5py
 import numpy as np
 
-from rcn_tf.files.hdf5 import open_hdf5
-from rcn_tf.files.memory import physical_memory
+from rcn_tf.files.hdf5 import open_hdf5, unreadable
 
 _HDF5_SAYS = ("Unable to", "Can't", "unable to")  # how its errors begin
 
@@ -196,10 +195,9 @@ class PackReader:
         where = f"`{key}` of {self._name(scan_id)}"
         if not isinstance(array, h5py.Dataset):
             raise ValueError(f"{where} is not an array.")
-        if array.file.filename != group.file.filename or array.external or array.is_virtual:
-            raise ValueError(f"{where} has its values in another file.")
-        if array.nbytes > physical_memory():
-            raise ValueError(f"{where} claims {array.nbytes / 2**30:.3g} GiB, more than memory.")
+        fault = unreadable(array, group.file)
+        if fault:
+            raise ValueError(f"{where} {fault}.")
 
     @contextlib.contextmanager
     def _damage_named(self, scan_id):

@@ -10,8 +10,7 @@ import threading
 import h5py
 import numpy as np
 
-from rcn_tf.files.hdf5 import open_hdf5
-from rcn_tf.files.memory import physical_memory
+from rcn_tf.files.hdf5 import open_hdf5, unreadable
 
 _ARROW = " <- "
 
@@ -67,9 +66,11 @@ class ReferenceFlows:
     def _note(self, name, item):
         if _ARROW not in name or not isinstance(item, h5py.Dataset):
             return
-        elsewhere = item.external or item.is_virtual
-        if elsewhere or item.dtype.kind != "f" or item.nbytes > physical_memory():
-            raise ValueError(f"the flow {name!r} in {self._path} is not an array of floats.")
+        fault = unreadable(item, item.file)
+        if item.dtype.kind != "f":
+            fault = "is not an array of floats"
+        if fault:
+            raise ValueError(f"the flow {name!r} in {self._path} {fault}.")
         if item.shape != self._shape:
             raise ValueError(
                 f"the flow {name!r} in {self._path} must have shape {self._shape}; "

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import h5py
 
 from rcn_tf.files.kinds import because, kind_of, require_file
+from rcn_tf.files.memory import physical_memory
 
 _CUT_OFF = re.compile(r"truncated file: eof = (\d+).*stored_eof = (\d+)")
 
@@ -31,6 +32,21 @@ def open_hdf5(
     except OSError as error:
         where = f"{name} {path}" if name else f"{path}:"
         raise ValueError(f"{where} cannot be read as HDF5: {reason(path, error)}.") from error
+
+
+def unreadable(array: h5py.Dataset, file: h5py.File) -> str | None:
+    """Why the values of an array must not be read, as the end of a sentence; None if they may be.
+
+    A file from elsewhere can name another file of this machine as the place of its values, or
+    claim a shape for which no memory suffices.
+
+    Args: array: of `file`, perhaps through a link. file: as it was opened.
+    """
+    if array.file.filename != file.filename or array.external or array.is_virtual:
+        return "has its values in another file"
+    if array.nbytes > physical_memory():
+        return f"claims {array.nbytes / 2**30:.3g} GiB, more than memory"
+    return None
 
 
 def reason(path: str | pathlib.Path, error: Exception) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from rcn_tf.files.checksums import file_checksum, stream_checksum
-from rcn_tf.files.hdf5 import open_hdf5, reason
+from rcn_tf.files.hdf5 import open_hdf5, reason, unreadable
 from rcn_tf.files.json_files import read_json, write_json
 from rcn_tf.files.kinds import require_file
 from rcn_tf.files.whole_files import replacing
@@ -225,6 +225,9 @@ def _read_weights(path):
 
     def collect(name, item):
         if isinstance(item, h5py.Dataset):
+            fault = unreadable(item, item.file)
+            if fault:
+                raise ValueError(f"the weight {name} in {path} {fault}.")
             arrays[name] = item[()]
 
     with path.open("rb") as stream:

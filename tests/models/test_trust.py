@@ -3,6 +3,8 @@
 import json
 import sys
 
+import h5py
+import numpy as np
 import pytest
 
 import rcn_tf
@@ -131,3 +133,27 @@ def test_without_a_place_for_a_key_there_is_no_mark(tmp_path, monkeypatch):
 )
 def test_what_counts_as_foreign(base, foreign):
     assert trust.is_foreign(base) == foreign
+
+
+def _foreign_bytes(file, folder):
+    (folder / "secret").write_bytes(bytes(64))
+    file.create_dataset("w", (8,), np.float64, external=[(str(folder / "secret"), 0, 64)])
+
+
+def _enormous(file, _):
+    file.create_dataset("w", (1 << 20,) * 2, np.float64, chunks=(64, 64))
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (_foreign_bytes, "the weight w in .*weights.h5 has its values in another file"),
+        (_enormous, r"the weight w in .*weights.h5 claims 8\.19e\+03 GiB, more than memory"),
+    ],
+)
+def test_weights_are_read_from_the_folder_alone(tmp_path, attack, message):
+    (tmp_path / "config.json").write_text(json.dumps({"format": 1, "network": {"base": "vtn"}}))
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        attack(file, tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load_with_config(tmp_path)

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import scipy.io
 
+from rcn_tf.files.hdf5 import unreadable
 from rcn_tf.files.memory import physical_memory
 
 SUFFIXES = (".tfm", ".txt", ".h5", ".hdf5", ".mat", ".xfm")
@@ -127,19 +128,18 @@ def _hdf5_entry(file, group):
 
 
 def _inside(file, group, name):
-    """A member of a group. Raises: ValueError: it lies in another file."""
+    """A member of a group. Raises: ValueError: its values must not be read."""
     member = group[name]
-    elsewhere = member.file.filename != file.filename
     if isinstance(member, h5py.Dataset):
-        elsewhere |= bool(member.external) or member.is_virtual
-    if elsewhere:
-        raise ValueError("takes its numbers from another file")
+        fault = unreadable(member, file)
+    else:
+        fault = member.file.filename != file.filename and "is in another file"
+    if fault:
+        raise ValueError(f"holds an entry {name} that {fault}")
     return member
 
 
 def _numbers(dataset):
-    if 8 * dataset.size > physical_memory():
-        raise ValueError("needs more than this machine's memory by its header")
     return np.asarray(dataset[()], np.float64).ravel()
 
 
