@@ -63,8 +63,9 @@ def run(args):
     batch = -(-config.batch_size // replicas)
     estimate = memory.estimate(config, shape, batch)
     available = memory.available_memory()
-    auto = config.with_settings("recompute=auto")
-    recompute = memory.choose_recompute(auto, shape, batch, available)
+    recompute = False
+    if available is not None and memory.can_recompute(config):
+        recompute = memory.fills(estimate, available)
     console = Console(markup=False, highlight=False)
     sizes = " x ".join(map(str, shape))
     title = f"Memory of a training step in GiB: {sizes} voxels, batch {batch} per replica"

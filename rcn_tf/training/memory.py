@@ -110,7 +110,7 @@ def choose_recompute(config, volume_shape, replica_batch, available=None) -> boo
         80 % of what is available. False where that is not known, or the model cannot.
     Raises: ValueError: it is asked for and the model cannot.
     """
-    able = "recompute" in model_class(config.model).CALL_OPTIONS
+    able = can_recompute(config)
     if config.recompute is True and not able:
         raise ValueError(f"`recompute`: {config.model} cannot compute its activations again.")
     if isinstance(config.recompute, bool) or not able:
@@ -118,7 +118,17 @@ def choose_recompute(config, volume_shape, replica_batch, available=None) -> boo
     available = available_memory() if available is None else available
     if available is None:
         return False
-    return estimate(config, volume_shape, replica_batch).total() > USABLE * available
+    return fills(estimate(config, volume_shape, replica_batch), available)
+
+
+def can_recompute(config) -> bool:
+    """Whether the config's model offers to compute its activations again."""
+    return "recompute" in model_class(config.model).CALL_OPTIONS
+
+
+def fills(estimated: MemoryEstimate, available: int) -> bool:
+    """Whether a step that keeps its activations would take more than 80 % of `available` bytes."""
+    return estimated.total() > USABLE * available
 
 
 @dataclasses.dataclass(frozen=True)

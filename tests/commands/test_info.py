@@ -10,6 +10,8 @@ import rcn_tf
 from rcn_tf.commands.main import main
 from rcn_tf.models.folder import DEFAULT_MODEL, save_model
 
+SMALL = "{base: tests.known_networks:OneConvolution, affine: false, n_cascades: 1}"
+
 
 def test_versions(capsys):
     assert main(["info"]) == 0
@@ -43,7 +45,7 @@ def rows(printed):
 
 
 def test_memory_of_a_preset(capsys):
-    settings = ["--set", "network.channels=2", "--set", "batch_size=3"]
+    settings = ["--set", "network.base=voxelmorph", "--set", "batch_size=3"]
     options = ["--shape", "32", "33", "34", "--replicas", "2"]
     assert main(["info", "--memory", "vtn_2_liver", *settings, *options]) == 0
     printed = capsys.readouterr().out
@@ -56,6 +58,7 @@ def test_memory_of_a_preset(capsys):
     assert "recompute: auto keeps the activations" in printed
 
 
+@pytest.mark.slow
 def test_memory_of_the_defaults(capsys):
     assert main(["info", "--memory", "--set", "recompute=true"]) == 0
     printed = capsys.readouterr().out
@@ -68,10 +71,12 @@ def test_memory_of_a_config_has_the_datas_shape(tmp_path, capsys):
     data.update(image_type="brain", schemes={"1": {"train": 1.0}}, subsets={"train": ["a", "b"]})
     (tmp_path / "data.json").write_text(json.dumps(data))
     config = tmp_path / "train.yaml"
-    config.write_text("data: {config: data.json}\nnetwork: {base: voxelmorph, n_cascades: 1}\n")
+    config.write_text(f"data: {{config: data.json}}\nnetwork: {SMALL}\n")
     assert main(["info", "--memory", str(config)]) == 0
     assert "32 x 36 x 40 voxels, batch 4" in capsys.readouterr().out
-    assert main(["info", "--memory", "vtn_2_liver", "--data", str(tmp_path / "data.json")]) == 0
+    (tmp_path / "without.yaml").write_text(f"network: {SMALL}\n")
+    data = ["--data", str(tmp_path / "data.json")]
+    assert main(["info", "--memory", str(tmp_path / "without.yaml"), *data]) == 0
     assert "32 x 36 x 40 voxels, batch 4" in capsys.readouterr().out
     (tmp_path / "data.json").unlink()
     assert main(["info", "--memory", str(config)]) == 2
@@ -81,10 +86,16 @@ def test_memory_of_a_config_has_the_datas_shape(tmp_path, capsys):
 
 
 def test_memory_of_a_model_folder(tmp_path, capsys):
-    model = rcn_tf.RecursiveCascade("vtn", 1, (32, 33, 34), channels=2, precision="bfloat16")
+    model = rcn_tf.RecursiveCascade(
+        "voxelmorph", 1, (32, 33, 34), channels=2, precision="bfloat16", affine_channels=1
+    )
     save_model(model, tmp_path, training={"config": {"batch_size": 2}})
     assert main(["info", "--memory", str(tmp_path)]) == 0
     assert "32 x 33 x 34 voxels, batch 2" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_memory_of_the_model_that_comes_with_rcn():
     assert main(["info", "--memory", str(DEFAULT_MODEL)]) == 0
 
 
