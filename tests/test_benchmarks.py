@@ -83,7 +83,7 @@ def test_training_benchmark_says_what_died():
     assert re.search(rf"\| 1 \| float32, native warp \| {NUMBER} \| {NUMBER} \|", text)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_training_benchmark_measures_another_checkout(tmp_path):
     """Here one whose package cannot be imported, which shows that it is what was measured."""
     package = tmp_path / "rcn_tf"

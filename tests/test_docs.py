@@ -76,6 +76,7 @@ def planes(tmp_path, monkeypatch):
     sys.modules.pop("mymodel", None)
 
 
+@pytest.mark.slow
 def test_a_whole_model_is_trained_evaluated_registered_and_exported(planes):
     assert len(own_network_blocks("python")[0].splitlines()) <= 80
     assert main(["train", "mymodel.yaml", "--out", "run"]) == 0

@@ -13,7 +13,8 @@ from tests.conftest import GOLDEN
 from tests.golden import inputs
 
 NAMES = sorted(path.stem for path in GOLDEN.glob("*_s*.npz"))
-CASES = [pytest.param(name, marks=[pytest.mark.slow] if "_128_" in name else []) for name in NAMES]
+FAST = ("VTN_n1_r1_64_s11", "VoxelMorph_n1_r1_64_s41")
+CASES = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in NAMES]
 # Size -> tolerances of flows (voxels) and of the warped image (of 255).
 TOLERANCES = {64: (1e-4, 0.01), 128: (2e-3, 0.5)}
 

@@ -72,6 +72,7 @@ def test_it_holds_what_the_checkout_has(site):
     assert not (site / "tests").exists()
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler here"
 )

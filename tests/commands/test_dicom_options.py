@@ -100,6 +100,7 @@ def test_both_from_one_archive(inputs, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_multiframe_files(inputs, tmp_path, capsys):
     """Two files, one alone in a folder, are as the series of the same slices; --dicom works."""
     moving = read_image(inputs / "moving")
@@ -175,6 +176,7 @@ def test_foreign_files_in_the_place_of_the_series(inputs, tmp_path, capsys):
     assert [path.name for path in tmp_path.rglob("*")] == [SERIES, "notes.txt"]
 
 
+@pytest.mark.slow
 def test_failure_keeps_the_earlier_series(inputs, tmp_path, monkeypatch):
     assert main(arguments(inputs, tmp_path, "--dicom")) == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -188,6 +190,7 @@ def test_failure_keeps_the_earlier_series(inputs, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not DEFAULT_MODEL.is_dir(), reason="the default model is not built yet")
+@pytest.mark.slow
 def test_default_model(inputs, tmp_path):
     assert main(arguments(inputs, tmp_path, "--dicom", model=None)) == 0
     assert read_image(tmp_path / SERIES).GetSize() == read_image(inputs / "fixed").GetSize()

@@ -90,6 +90,7 @@ def test_table_and_files(model_folder, data, capsys):
     assert f"{final['dice']['mean']:.3f} ({final['dice']['std']:.3f})" in printed
 
 
+@pytest.mark.slow
 def test_scheme_repeats_limit_and_surfaces(model_folder, data, tmp_path, capsys):
     command = ["evaluate", model_folder, "--data", data, "--scheme", "2", "--out", tmp_path]
     options = ["--repeats", "2", "--limit", "1", "--hd95"]
@@ -116,6 +117,7 @@ def test_refinement_is_a_stage_of_its_own(model_folder, data, tmp_path):
     assert summary["diffeomorphic"] is True
 
 
+@pytest.mark.slow
 def test_a_limit_does_not_replace_a_whole_evaluation(model_folder, data, tmp_path, capsys):
     arguments = (model_folder, "--data", data, "--subset", "bare", "--out", tmp_path)
     command = ["evaluate", *map(str, arguments)]
@@ -190,6 +192,7 @@ def test_a_model_that_diverged_is_named(data, tmp_path, capsys):
     assert not (tmp_path / "model" / "evaluation").exists()
 
 
+@pytest.mark.slow
 def test_augmentation_deforms_the_moving_scans(model_folder, data, tmp_path):
     command = ["evaluate", model_folder, "--data", data, "--subset", "all", "--limit", "2"]
     frames = []
@@ -249,6 +252,7 @@ def _trained_on(folder, model_folder, data, record):
 
 
 @pytest.mark.parametrize("record", ["checksums", "config"])
+@pytest.mark.slow
 def test_training_pairs_are_named(model_folder, data, tmp_path, capsys, record):
     """a and b were trained on, also under other names; c, bare1 and bare2 were not."""
     _trained_on(tmp_path / "model", model_folder, data, record)

@@ -122,6 +122,7 @@ def test_native_that_cannot_be_had(models, tmp_path, capsys, monkeypatch):
     assert_one_line(arguments, "native warp op: no C++ compiler was found", capsys)
 
 
+@pytest.mark.slow
 def test_folder_that_cannot_be_written(models, tmp_path, capsys, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))

@@ -11,6 +11,8 @@ from rcn_tf.commands.main import main
 from rcn_tf.models.folder import load_with_config
 from tests.original.checkpoints import ARGS, SHAPE, small_weights, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 VOLUMES = ("--volume-shape", *map(str, SHAPE))
 OPTIONS = {"n_cascades": 2, "rep": 3, "net_args": "det_factor=0.2, augmentation='identity'"}
 

@@ -104,6 +104,7 @@ def test_in_the_c_locale(mode, inputs):
     assert b"ge\\xfcn" in run.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_run_s_folder_goes_with_the_next_run(inputs, tmp_path):
     (tmp_path / "out" / ".partial-999999999").mkdir(parents=True)
     (tmp_path / "out" / ".partial-999999999" / "warped.nii.gz").write_text("half")

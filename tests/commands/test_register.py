@@ -141,6 +141,7 @@ def test_fields_can_be_declined(inputs, tmp_path, capsys):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_refined_and_diffeomorphic(inputs, tmp_path, capsys):
     assert register(inputs, tmp_path / "plain", "--force") == 0
     assert register(inputs, tmp_path / "out", "--refine", 20, "--diffeomorphic", "--force") == 0
@@ -159,6 +160,7 @@ def test_refined_and_diffeomorphic(inputs, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_a_result_worse_than_its_start_is_not_written_without_force(inputs, tmp_path, capsys):
     """The model has random weights: of two different scans it makes a worse pair."""
     scans = []
@@ -190,6 +192,7 @@ def test_a_scan_to_itself_stays_where_it_is(inputs, tmp_path, capsys):
     assert np.abs(sitk.GetArrayViewFromImage(field)).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_where_to_start_can_be_said(inputs, tmp_path):
     for start in ("header", "boxes"):
         assert register(inputs, tmp_path / start, "--start", start, "--force") == 0
@@ -264,6 +267,7 @@ def test_bad_images_give_one_line_and_no_output(name, inputs, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_background_and_what_was_assumed_of_it(inputs, tmp_path, capsys):
     image = blob()
     image[12, 10, 9] = float("nan")

@@ -181,6 +181,7 @@ def test_demanding_the_native_op_says_why_it_is_not_there(cache, tmp_path):
     assert "ImportError: RCN_OPS asks for the native warp op: no C++ compiler was found" in err
 
 
+@pytest.mark.slow
 def test_python_backend_builds_nothing(cache, fake):
     out, err, code = run(WARP, RCN_OPS="python")
     assert code == 0, err
@@ -205,12 +206,14 @@ def test_command_builds_and_finds_what_it_built(cache, fake):
     assert "Building" not in err
 
 
+@pytest.mark.slow
 def test_command_shows_the_compilers_on_demand(cache, fake):
     _, err, code = command("build-ops", "--no-cuda", "--verbose")
     assert code == 0
     assert err.count("fakec++ ") == 6
 
 
+@pytest.mark.slow
 def test_command_fails_in_one_line(cache, tmp_path):
     out, err, code = command("build-ops", PATH=str(tmp_path), CXX="")
     assert (code, out) == (2, "")

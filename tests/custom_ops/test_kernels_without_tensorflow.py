@@ -190,7 +190,7 @@ def test_plain_kernels_need_no_tensorflow():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_cuda_library_compiles_for_every_gpu(compiler, tmp_path):
     nvcc = toolchain.find_nvcc()
     if nvcc is None:

@@ -12,6 +12,8 @@ from eval.baselines.physical import MissingExtraError
 from eval.command import main
 from tests.eval import study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -206,7 +208,7 @@ def test_mini_needs_scans(folders, capsys):
     assert "the mini study needs labelmap_01.nii.gz" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatch):
     import tensorflow as tf
 
@@ -247,7 +249,7 @@ def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatc
     assert json.loads((double / "config.json").read_text())["training"]["steps"] == 3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_training_that_fails_leaves_its_row_empty(folders, capsys):
     study.write_config(
         folders / "data",

@@ -10,6 +10,8 @@ from eval.row_methods import IDENTITY, Baseline, Trained
 from rcn_tf import metrics
 from tests.eval import study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data(tmp_path):

@@ -29,7 +29,7 @@ def run(*arguments):
     return result.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_demo_recovers_a_known_deformation(tmp_path):
     """MNI152 against a deformed copy of itself; needs nothing but pip."""
     pytest.importorskip("nilearn")
@@ -72,7 +72,7 @@ def test_default_model_aligns_and_does_no_harm_to_equal_images():
     assert folding_fraction(out.flow)[0] < 0.001
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_pipeline_benchmark_runs(tmp_path):
     _, labels = small_abdomen()
     sitk.WriteImage(labels, str(tmp_path / "map.nii.gz"))
@@ -104,7 +104,7 @@ def test_warp_benchmark_runs():
         assert re.search(rf"\| 1 \| forward \| {contestant} \| [\d.]+ \|", text)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_reference_flows_of_demons_reduce_the_difference(tmp_path):
     """Made for every pair, in voxels and axis order ij: warping by them aligns the scans."""
     import h5py

@@ -24,6 +24,8 @@ from rcn_tf.registration.pair import register_pair
 from tests.volumes.preparation.test_network_input import blob
 from tests.volumes.test_warping import turned_copy
 
+pytestmark = pytest.mark.slow
+
 for name in ("fastapi", "python_multipart"):
     pytest.importorskip(name)
 httpx, uvicorn = pytest.importorskip("httpx"), pytest.importorskip("uvicorn")

@@ -108,7 +108,7 @@ def smooth_images(rng, batch):
     return (0.5 + 0.4 * noise / abs(noise).max()).astype("float32")
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(scope="module", params=[pytest.param("vtn", marks=pytest.mark.slow), "voxelmorph"])
 def exported(request, tmp_path_factory):
     """(model, repeats, folder of its export, record, loaded signatures)."""
     arguments, repeats = NETWORKS[request.param]

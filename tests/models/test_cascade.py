@@ -127,6 +127,7 @@ def test_gradient_reaches_every_weight(images):
 
 
 @pytest.mark.parametrize("base", [pytest.param("vtn", marks=pytest.mark.slow), "voxelmorph"])
+@pytest.mark.slow
 def test_recomputed_activations_give_the_same_gradients(base, images):
     fixed, moving = images
     model = rcn_tf.RecursiveCascade(base, 2, fixed.shape[1:4], channels=2, affine_channels=2)

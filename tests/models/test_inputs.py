@@ -119,6 +119,7 @@ def test_keras_own_loops_name_what_to_use(model, image, name):
         model.save("model.keras")
 
 
+@pytest.mark.slow
 def test_an_export_names_the_shapes(model, tmp_path):
     export_model(model, tmp_path / "export", config={})
     register = tf.saved_model.load(str(tmp_path / "export")).signatures["register"]

@@ -164,6 +164,7 @@ def evaluate(project, study, out, *options):
     return frame[frame.stage == summary["stage"]].reset_index(drop=True), summary
 
 
+@pytest.mark.slow
 def test_the_originals_measures(project, study, expected, tmp_path):
     kind, _, pairs = study
     subset = "sliver-val" if kind == "liver" else "lpba-val"

@@ -77,7 +77,7 @@ def test_replicas_train_like_one_device(study, single, tmp_path, replicas):
     assert (facts["strategy"], facts["replicas"]) == ("MirroredStrategy", replicas)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_is_resumed_under_another_strategy(study, single, tmp_path):
     """Three steps on two replicas, with activations computed again, three on one device."""
     half = ("--set", "steps=3", "--set", "recompute=true", "--strategy", "mirrored")
@@ -87,7 +87,7 @@ def test_a_run_is_resumed_under_another_strategy(study, single, tmp_path):
     np.testing.assert_allclose(weights_of(tmp_path / "run"), weights_of(single), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_workers_train_like_one_device(study, single, tmp_path):
     """Two processes that only share the folder; the second writes nothing into it."""
     with started(study, tmp_path / "run", *BATCH) as workers:

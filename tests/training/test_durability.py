@@ -18,6 +18,8 @@ from rcn_tf.training.config import load_training_config
 from rcn_tf.training.loop import train
 from tests.training.study import losses_of, write_study
 
+pytestmark = pytest.mark.slow
+
 STEPS = {6: 90, 20: 300}  # of so many kills: more than the lives of the killed processes hold
 
 
@@ -79,7 +81,7 @@ def check_newest(out):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.nightly)])
 def test_kills_change_nothing(study, tmp_path, kills):
     """Losses and weights, bit for bit, of a run that was killed so many times."""
     steps = STEPS[kills]

@@ -132,6 +132,7 @@ def test_the_environment_is_written_down(finished, config):
     assert TrainingConfig.from_dict(json.loads((finished / "training.json").read_text())) == config
 
 
+@pytest.mark.slow
 def test_resumed_run_has_the_losses_of_an_uninterrupted_one(config, finished, tmp_path):
     steps = []
 
@@ -150,6 +151,7 @@ def test_resumed_run_has_the_losses_of_an_uninterrupted_one(config, finished, tm
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_learning_rate_schedule_survives_resuming(config, tmp_path):
     folder = tmp_path / "run"
     train(config.with_settings("steps=3"), folder)
@@ -333,6 +335,7 @@ def test_command_trains_and_reports(data, tmp_path, capsys):
     assert "already holds a training run" in error[0]
 
 
+@pytest.mark.slow
 def test_command_resumes_by_the_folder_alone(data, tmp_path, capsys):
     out = tmp_path / "run"
     (tmp_path / "train.yaml").write_text(f"network: {BASE}\nbatch_size: 1\nrecompute: false\n")

@@ -58,7 +58,7 @@ def test_a_network_counted_by_hand(precision):
     assert found.total(recompute=True) == parts + 2 * stage
 
 
-@pytest.mark.parametrize("base", ["vtn", "voxelmorph"])
+@pytest.mark.parametrize("base", [pytest.param("vtn", marks=pytest.mark.slow), "voxelmorph"])
 @pytest.mark.parametrize("affine", [True, False])
 def test_weights_are_the_models(base, affine):
     network = {"base": base, "channels": 2, "affine_channels": 2, "affine": affine}
@@ -69,6 +69,7 @@ def test_weights_are_the_models(base, affine):
     assert found.weights == 4 * model.count_params()
 
 
+@pytest.mark.slow
 def test_what_grows_with_what():
     one, batch = (estimate(config(*SMALL), SHAPE, n) for n in (1, 4))
     assert batch.weights == one.weights
@@ -91,6 +92,7 @@ def test_what_grows_with_what():
 
 
 @pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.slow
 def test_a_long_cascade_is_sized_by_two_short_ones(affine, monkeypatch):
     long = config(*SMALL, "network.n_cascades=4", "n_repeats=2", f"network.affine={affine}")
     long = long.with_settings("loss={dense: {smoothness: 1}, final: {similarity: 1}}")

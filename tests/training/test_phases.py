@@ -68,6 +68,7 @@ def changed(before, after):
     }
 
 
+@pytest.mark.slow
 def test_each_phase_trains_its_parts(config, tmp_path):
     one, two, three = (weights_after(config, n, tmp_path / str(n)) for n in (1, 2, 3))
     assert changed(one, two) == {"affine"}
@@ -85,6 +86,7 @@ def test_the_rate_begins_anew_and_halves_within_a_phase(config):
     assert rates == pytest.approx([1e-3, 1e-3, 4e-3, 2e-3, 2e-3, 2e-3])
 
 
+@pytest.mark.slow
 def test_a_run_resumed_in_its_second_phase_ends_with_the_same_weights(config, tmp_path):
     assert train(config, tmp_path / "whole") == 5
     train(config, tmp_path / "parts", should_stop=lambda: len(lines(tmp_path / "parts")) >= 3)

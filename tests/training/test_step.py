@@ -47,6 +47,7 @@ def test_one_pair_is_learnt(pair):
     np.testing.assert_allclose(inside, (2.0, -1.0, 3.0), atol=0.7)
 
 
+@pytest.mark.slow
 def test_invertibility_registers_the_reversed_pair_too(pair):
     """Its value is that of the two round trips, worked out by hand from both registrations."""
     weights = {**RCN_WEIGHTS, "final": {"similarity": 1.0, "invertibility": 1e-3}}
@@ -79,6 +80,7 @@ def test_gradient_is_the_mean_over_the_global_batch(pair):
         np.testing.assert_allclose(a, b, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_repeats_in_training_add_stages(pair):
     """The loss is that of the result of both repeats, and each repeat's smoothness counts."""
     model, step = make(RCN_WEIGHTS, base="vtn", n_repeats=2)

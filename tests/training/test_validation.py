@@ -16,6 +16,8 @@ from rcn_tf.training.loop import train
 from rcn_tf.training.validation import Validation, best_score, make_validation, score
 from tests.training.study import write_study
 
+pytestmark = pytest.mark.slow
+
 SCHEME = "validation.scheme=validation"
 
 
