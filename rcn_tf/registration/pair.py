@@ -1,7 +1,8 @@
 """Registers one pair of images from file geometry to file geometry.
 
-prepare both images -> choose a start -> network -> keep its result or the start -> transform in
-physical space -> warped image, labels and displacement fields at full resolution -> metrics.
+prepare both images -> choose a start -> network -> affine map -> optimisation from coarse to fine ->
+keep the result, or what it should have improved -> transform in physical space -> warped image,
+labels and displacement fields at full resolution -> metrics.
 Three stages are compared on the fixed image's full-resolution grid: "before" (the moving image
 where its header puts it), "initial" (its crop box laid over the fixed one's, zero flow) and
 "after" (registered). A result that fits worse than a start (`rcn_tf.registration.start`) is
@@ -21,6 +22,8 @@ from rcn_tf.models.output_check import check_finite, check_output
 from rcn_tf.registration import meant_for
 from rcn_tf.registration import pair_warnings as register_warnings
 from rcn_tf.registration.comparison import comparable_images
+from rcn_tf.registration.optimisation.optimise import Start
+from rcn_tf.registration.optimisation.search import search
 from rcn_tf.registration.orientation_check import better_orientation
 from rcn_tf.registration.outputs import results_folder
 from rcn_tf.registration.pair_metrics import registration_metrics
@@ -30,6 +33,7 @@ from rcn_tf.registration.plane import (
     network_image,
     spatial_affine,
     spatial_flow,
+    thin_axis,
 )
 from rcn_tf.registration.refinement import refine, training_weights
 from rcn_tf.registration.start import choose_start
@@ -39,7 +43,11 @@ from rcn_tf.volumes import Grid, GridTransform, PreparedVolume, prepare_volume, 
 from rcn_tf.volumes.preparation.network_input import DEFAULT_OPTIONS
 from rcn_tf.volumes.same_space import labels_beside, labels_on
 from rcn_tf.volumes.transforms.displacement import DisplacementField
+from rcn_tf.volumes.transforms.itk_transforms import affine_matrix
 from rcn_tf.volumes.warping import warp_labels
+
+PREPARED_SHAPE = (96, 96, 96)
+"""Grid on which images are prepared and compared where there is no model to say it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,6 +121,7 @@ def register_pair(
     fixed_mask=None,
     moving_mask=None,
     refine_steps=0,
+    optimisation=None,
     start=None,
     force=False,
     inverse=True,
@@ -125,7 +134,8 @@ def register_pair(
 
     Args:
         model: RegistrationModel, or another callable with a `volume_shape`, called as
-            (fixed, moving, training, **options) -> RegistrationOutput.
+            (fixed, moving, training, **options) -> RegistrationOutput; None registers by
+            optimisation alone.
         config: the model folder's config; its `preprocessing` section is used, and `meant_for`
             (`rcn_tf.registration.meant_for`) if it has one.
         fixed, moving: SimpleITK.Image, 3D, scalar, any geometry.
@@ -134,7 +144,10 @@ def register_pair(
             image's grid.
         fixed_mask, moving_mask: images in the same spaces whose non-zero voxels are the
             foreground, or None to find it from the intensities.
-        refine_steps: gradient steps of instance optimisation (`rcn_tf.registration.refinement`).
+        refine_steps: gradient steps of instance optimisation on the network's grid
+            (`rcn_tf.registration.refinement`).
+        optimisation: Settings of the optimisation from coarse to fine
+            (`rcn_tf.registration.optimisation`); None leaves it out.
         start: "header" or "boxes"; None takes the better one.
         force: return the network's result even if it fits worse than a start.
         inverse: whether to compute the inverse transform, which takes as long as the transform.
@@ -155,8 +168,7 @@ def register_pair(
             fixed_labels = labels_on(fixed, fixed_labels, "the fixed labels")
         if moving_labels is not None:
             moving_labels = labels_beside(moving, moving_labels, "the moving labels")
-        across = common_thin_axis(model.volume_shape, fixed, moving)
-        shape = grid_shape(model.volume_shape, across)
+        across, shape = _network_grid(model, fixed, moving)
         prepare = _preparation(shape, config, (fixed, fixed_mask), (moving, moving_mask))
         boxes = prepare("fixed"), prepare("moving")
         for name, volume in zip(("the fixed image", "the moving image"), boxes):
@@ -168,27 +180,22 @@ def register_pair(
         turned = None  # slices have no 48 orientations
         if across is None:
             turned = better_orientation(*boxes, begin.fits["header"])
-    shape = " x ".join(map(str, model.volume_shape))
-    with steps("network", f"running the network at {shape}"):
-        volumes = begin.fixed.array, begin.moving.array
-        inputs = [tf.constant(network_image(array, across)) for array in volumes]
-        output = model(*inputs, training=False, **options)
-        flow = _finite_flow(output, model)
-    gain = None
-    if refine_steps:
-        with steps("refine", f"refining with {refine_steps} gradient steps"):
-            output, gain = refine(
-                output,
-                *inputs,
-                refine_steps,
-                weights=training_weights(config),
-                diffeomorphic=options.get("diffeomorphic", False),
-            )
-            flow = _finite_flow(output, model)
-    with steps("transform", "computing the displacement at full resolution"):
-        flow = spatial_flow(flow, across)
+    output, gain, record = None, None, None
+    candidates = {begin.best: _start(begin.transform(begin.best))}
+    if model is not None and (optimisation is None or optimisation.uses_a_network):
+        output, gain = _run_network(model, config, begin, across, refine_steps, steps, options)
+        flow = spatial_flow(_finite_flow(output, model), across)
         found = GridTransform(begin.fixed.grid, begin.moving.grid, flow)
-        verdict = judge(begin, found, unlike=bool(unlike), force=force)
+        candidates["network"] = _start(found, *_affine_stages(output, across))
+    if optimisation is None:
+        results = [candidates["network"].transform]
+    else:
+        found = search(
+            *boxes, candidates, begin.comparison, optimisation, steps, planar=across is not None
+        )
+        results, record, output = found.transforms, found.record, None
+    with steps("transform", "computing the displacement at full resolution"):
+        verdict = judge(begin, results, unlike=bool(unlike), force=force)
         transform = verdict.transform
         displacement = transform.displacement_on(Grid.from_image(fixed))
     with steps("warp", "warping the moving image"):
@@ -227,6 +234,8 @@ def register_pair(
             *meant_for.warnings(config, unlike, verdict.failed),
             *register_warnings.about_the_result(metrics),
         ]
+    if record is not None:
+        metrics["optimisation"] = record
     if gain is not None:
         metrics["refinement"] = {k: v for k, v in gain._asdict().items() if k != "seconds"}
     return RegistrationResult(
@@ -258,6 +267,35 @@ def _preparation(shape, config, fixed, moving):
         return prepare_volume(image, shape, mask=mask, grid=grid, name=name, **options)
 
     return prepare
+
+
+def _network_grid(model, fixed, moving):
+    """(axis across single slices or None, shape of the grid on which images are prepared)."""
+    if model is not None:
+        across = common_thin_axis(model.volume_shape, fixed, moving)
+        return across, grid_shape(model.volume_shape, across)
+    across = thin_axis(fixed)
+    return across, grid_shape(PREPARED_SHAPE if across is None else PREPARED_SHAPE[1:], across)
+
+
+def _run_network(model, config, begin, across, refine_steps, steps, options):
+    """(RegistrationOutput, RefinementGain or None)."""
+    shape = " x ".join(map(str, model.volume_shape))
+    with steps("network", f"running the network at {shape}"):
+        volumes = begin.fixed.array, begin.moving.array
+        inputs = [tf.constant(network_image(array, across)) for array in volumes]
+        output = model(*inputs, training=False, **options)
+        _finite_flow(output, model)
+    if not refine_steps:
+        return output, None
+    with steps("refine", f"refining with {refine_steps} gradient steps"):
+        return refine(
+            output,
+            *inputs,
+            refine_steps,
+            weights=training_weights(config),
+            diffeomorphic=options.get("diffeomorphic", False),
+        )
 
 
 def _judgement(start, verdict):
@@ -292,9 +330,14 @@ def _finite_flow(output, model):
 
 def _affine_stages(output, across):
     """(A, b) of the affine stages that the registration begins with, if there are any."""
-    if output.affine is None:
+    if output is None or output.affine is None:
         return None, None
     return spatial_affine(*(part.numpy()[0] for part in output.affine), across)
+
+
+def _start(transform, matrix=None, offset=None):
+    """A candidate for the start of an optimisation, with its affine part."""
+    return Start(transform, affine_matrix(transform, matrix, offset))
 
 
 def _vector_image(displacement, like):

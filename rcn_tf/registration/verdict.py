@@ -8,6 +8,7 @@ from 0.70 to 0.22 and the voxels were 9 mm off instead of 2. If the images are o
 the model's, the result must also agree better than unrelated images do.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,22 +49,27 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    start: Start, result: GridTransform, *, unlike: bool = False, force: bool = False
+    start: Start, results: Sequence[GridTransform], *, unlike: bool = False, force: bool = False
 ) -> Verdict:
-    """Compares a result with the better start.
+    """The first of several results that is no worse than the better start.
 
     Args:
         start: Start.
-        result: GridTransform of the network.
+        results: GridTransforms, the most elaborate first: what the optimisation gave, then what
+            it started from.
         unlike: whether the images are of another kind than the model's
         (`rcn_tf.registration.meant_for`).
-        force: accept the result in any case.
+        force: accept the first result in any case.
     """
-    fit, best = start.comparison.of(result.transform_points), start.fits[start.best]
-    moved = _motion(result, start.transform(start.best), start.comparison.points)
-    reason = _fault(fit, best, start.best, unlike, moved)
-    if not reason:
-        return Verdict(result, fit, False, False, [])
+    best = start.fits[start.best]
+    faults = []
+    for result in results:
+        fit = start.comparison.of(result.transform_points)
+        moved = _motion(result, start.transform(start.best), start.comparison.points)
+        faults.append((result, fit, moved, _fault(fit, best, start.best, unlike, moved)))
+        if not faults[-1][3]:
+            return Verdict(result, fit, False, False, [])
+    result, fit, moved, reason = faults[0]
     if force:
         text = f"{reason}; it is written all the same, as --force says: look at it before using it"
         return Verdict(result, fit, False, False, [text])

@@ -31,7 +31,7 @@ from rcn_tf.volumes.preparation.foreground import (
 )
 from rcn_tf.volumes.preparation.standard_image import standard_image
 from rcn_tf.volumes.same_space import labels_on
-from rcn_tf.volumes.sampling import sample, slabs
+from rcn_tf.volumes.sampling import inside, sample, slabs
 
 REVISION = 2
 """Version of the results of `prepare_volume`; packs of another version are not continued."""
@@ -57,6 +57,9 @@ class PreparedVolume:
         standard: SimpleITK.Image, the image on its own grid with a background darker than the
             organ; the image itself if that is already so.
         background: Background of the image.
+        window: grey values (low, high) of the standard image that become 0 and 1.
+        mask: [D, H, W] bool on the standard image's grid turned to LPS, outside which the array
+            is 0; None if no mask is applied.
         remarks: sentences for the user about what had to be assumed.
     """
 
@@ -65,7 +68,26 @@ class PreparedVolume:
     box: np.ndarray
     standard: sitk.Image
     background: Background
+    window: tuple[float, float]
+    mask: np.ndarray | None = None
     remarks: tuple[str, ...] = ()
+
+    def array_on(self, grid: Grid) -> np.ndarray:
+        """The image in [0, 1] on another grid, float32; outside the image its border's value."""
+        canonical = sitk.DICOMOrient(self.standard, "LPS")
+        return _scaled_on(grid, canonical, self.window, self.mask)
+
+    def shown_on(self, grid: Grid) -> np.ndarray:
+        """Which voxels of a grid the image shows: bool, False outside it and on padding."""
+        whole = Grid.from_image(self.standard)
+        nothing = self.background.nothing
+        shown = np.empty(grid.shape, bool)
+        for slab in slabs(grid.shape):
+            index = whole.point_to_index(grid.points(slab))
+            shown[slab] = inside(whole.shape, index)
+            if nothing is not None:
+                shown[slab] &= sample(nothing.view(np.uint8), index, order=0) == 0
+        return shown
 
 
 def prepare_volume(
@@ -120,16 +142,9 @@ def prepare_volume(
     low, high = intensity_range(array, foreground) if window is None else map(float, window)
     if cut and window is None:
         low = -background.level if background.inverted else background.level
-    # Only what the grid depends on is turned into floats: scans can be large.
-    part, source = _cut_to(grid, array, whole)
-    scaled = part.astype(np.float32)
-    scaled -= np.float32(low)
-    scaled /= np.float32(high - low)
-    np.clip(scaled, 0, 1, out=scaled)
-    if apply_mask and mask is not None:
-        scaled *= _cut_to(grid, foreground, whole)[0]
-    volume = sample_array(scaled, source, grid, order=1, outside=None)
-    return PreparedVolume(volume.astype(np.float32), grid, box, standard, background, remarks)
+    kept = foreground if apply_mask and mask is not None else None
+    volume = _scaled_on(grid, canonical, (low, high), kept)
+    return PreparedVolume(volume, grid, box, standard, background, (low, high), kept, remarks)
 
 
 def prepare_labels(labels: sitk.Image, grid: Grid, name: str = "labels") -> np.ndarray:
@@ -169,6 +184,23 @@ def sample_array(
         index = source.point_to_index(target.points(slab))
         result[slab] = sample(array, index, order=order, outside=outside)
     return result
+
+
+def _scaled_on(grid, canonical, window, mask):
+    """An image on a grid, its window of grey values mapped to [0, 1] before it is sampled.
+
+    Only what the grid depends on is turned into floats: scans can be large.
+    """
+    low, high = window
+    whole = Grid.from_image(canonical)
+    part, source = _cut_to(grid, sitk.GetArrayViewFromImage(canonical), whole)
+    scaled = part.astype(np.float32)
+    scaled -= np.float32(low)
+    scaled /= np.float32(high - low)
+    np.clip(scaled, 0, 1, out=scaled)
+    if mask is not None:
+        scaled *= _cut_to(grid, mask, whole)[0]
+    return sample_array(scaled, source, grid, order=1, outside=None).astype(np.float32)
 
 
 def _cut_to(target, array, source):

@@ -33,6 +33,22 @@ MAX_VOXELS = 30_000_000
 _HEADER_BYTES = 1 << 16  # about the size of a transform file without its parameters
 
 
+def affine_matrix(
+    transform: GridTransform,
+    matrix: npt.ArrayLike | None = None,
+    offset: npt.ArrayLike | None = None,
+) -> np.ndarray:
+    """The affine part L as a matrix [4, 4] of points, LPS, mm.
+
+    Args: as of `affine_transform`.
+    """
+    linear, translation = _index_map(transform.fixed_grid.shape, matrix, offset)
+    to_index = np.linalg.inv(transform.fixed_grid.affine)
+    index_map = np.eye(4)
+    index_map[:3, :3], index_map[:3, 3] = linear, translation
+    return transform.moving_grid.affine @ index_map @ to_index
+
+
 def affine_transform(
     transform: GridTransform,
     matrix: npt.ArrayLike | None = None,
@@ -45,11 +61,7 @@ def affine_transform(
         matrix, offset: A [3, 3] and b [3] of the affine stage, voxels; None if there is none.
     Returns: SimpleITK.AffineTransform, fixed point -> moving point, centred on the fixed grid.
     """
-    linear, translation = _index_map(transform.fixed_grid.shape, matrix, offset)
-    to_index = np.linalg.inv(transform.fixed_grid.affine)
-    index_map = np.eye(4)
-    index_map[:3, :3], index_map[:3, 3] = linear, translation
-    physical = transform.moving_grid.affine @ index_map @ to_index
+    physical = affine_matrix(transform, matrix, offset)
     centre = transform.fixed_grid.index_to_point((np.array(transform.fixed_grid.shape) - 1) / 2)
     moved = physical[:3, :3] @ centre + physical[:3, 3]
     result = sitk.AffineTransform(3)

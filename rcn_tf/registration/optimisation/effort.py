@@ -1,0 +1,28 @@
+"""How much work an optimisation may do, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """Limits of an optimisation from coarse to fine.
+
+    Attributes:
+        voxels: number of voxels of the finest level, at most.
+        steps: gradient steps of the levels, the finest last; a level that no longer gains stops
+            earlier, and levels that would be too coarse are left out.
+    """
+
+    voxels: int
+    steps: tuple[int, ...]
+
+
+EFFORTS: Mapping[str, Effort] = {
+    "fast": Effort(300_000, (40, 40)),
+    "default": Effort(800_000, (60, 60, 60)),
+    "best": Effort(4_000_000, (80, 80, 80, 40)),
+}
+"""Efforts by the names of `rcn register --effort`."""

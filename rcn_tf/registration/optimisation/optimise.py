@@ -1,0 +1,126 @@
+"""Registration of a pair from coarse to fine, from any start.
+
+The affine part of the start becomes the map of the pyramid, and what the start does beyond it the
+first flow. Similarity and smoothness are measured on every level in its own voxels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rcn_tf import fields
+from rcn_tf.registration.optimisation import levels
+from rcn_tf.registration.optimisation.affine import align
+from rcn_tf.registration.optimisation.deformation import LevelRecord, deform
+from rcn_tf.registration.optimisation.effort import Effort
+from rcn_tf.registration.optimisation.similarities import SIMILARITIES
+from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.preparation.network_input import PreparedVolume
+from rcn_tf.volumes.transforms.grid_transform import GridTransform
+
+SMOOTHNESS = 1.0
+"""Weight of the mean squared differences of the flow beside the local NCC."""
+
+AFFINE_VOXELS, AFFINE_LEVELS = 60_000, 2
+"""Finest level and number of levels of the search for an affine map."""
+
+
+class Start(NamedTuple):
+    """Where an optimisation starts.
+
+    Attributes:
+        transform: GridTransform between any two grids in the images' spaces.
+        affine: [4, 4], its affine part: fixed points -> moving points, LPS, mm.
+    """
+
+    transform: GridTransform
+    affine: np.ndarray
+
+
+class Optimised(NamedTuple):
+    """Result of an optimisation.
+
+    Attributes:
+        transform: GridTransform.
+        levels: what was done on each level, the coarsest first.
+    """
+
+    transform: GridTransform
+    levels: list[LevelRecord]
+
+
+def optimise(
+    fixed: PreparedVolume,
+    moving: PreparedVolume,
+    start: Start,
+    effort: Effort,
+    *,
+    similarity: str = "local_ncc",
+    smoothness: float = SMOOTHNESS,
+) -> Optimised:
+    """Improves a transform by a dense displacement, from coarse to fine.
+
+    Args:
+        fixed, moving: PreparedVolume over each image's box.
+        start: Start.
+        effort: Effort.
+        similarity: one of SIMILARITIES.
+        smoothness: weight of the mean squared differences of the flow.
+    Returns: Optimised.
+    Raises: ValueError: the loss is not finite.
+    """
+    affine = start.affine
+    spacing = levels.image_spacing(fixed.standard)
+    grids = levels.level_grids(fixed.grid, spacing, effort.voxels, len(effort.steps))
+    pyramid = levels.Pyramid(fixed, moving, affine, grids)
+    flow = tf.constant(_flow_on(start.transform, grids[0], affine)[None])
+    records = []
+    for grid, steps in zip(grids, effort.steps[-len(grids) :]):
+        flow = fields.resize(flow, grid.shape)
+        flow, record = deform(
+            pyramid.level(grid), flow, SIMILARITIES[similarity], smoothness=smoothness, steps=steps
+        )
+        records.append(record)
+    finest = grids[-1]
+    transform = GridTransform(finest, levels.moved_grid(finest, affine), flow.numpy()[0])
+    return Optimised(transform, records)
+
+
+def align_images(
+    fixed: PreparedVolume,
+    moving: PreparedVolume,
+    start: np.ndarray,
+    *,
+    kind: str = "affine",
+    similarity: str = "local_ncc",
+) -> Start:
+    """A rigid or affine map.
+
+    Args: as in `optimise`; start: [4, 4], the map of points to begin with; kind: "rigid" or
+        "affine".
+    Returns: Start with zero flow.
+    """
+    spacing = levels.image_spacing(fixed.standard)
+    grids = levels.level_grids(fixed.grid, spacing, AFFINE_VOXELS, AFFINE_LEVELS)
+    pyramid = levels.Pyramid(fixed, moving, start, grids)
+    affine = align(pyramid, SIMILARITIES[similarity], kind=kind)
+    return linear_start(fixed.grid, affine)
+
+
+def linear_start(grid: Grid, affine: np.ndarray) -> Start:
+    """The start that is an affine map [4, 4], given on a grid."""
+    moved = levels.moved_grid(grid, affine)
+    return Start(GridTransform(grid, moved, np.zeros((*grid.shape, 3), np.float32)), affine)
+
+
+def _flow_on(start, grid, affine):
+    """The start's flow in the voxels of another grid [D, H, W, 3], by linear interpolation."""
+    if not start.flow.any():
+        return np.zeros((*grid.shape, 3), np.float32)
+    points = grid.points()
+    target = np.linalg.inv(affine @ grid.affine)
+    moved = start.transform_points(points) @ target[:3, :3].T + target[:3, 3]
+    return (moved - np.moveaxis(np.indices(grid.shape), 0, -1)).astype(np.float32)

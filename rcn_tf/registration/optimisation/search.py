@@ -1,0 +1,124 @@
+"""What an optimisation starts from, and what it does, for one pair.
+
+    start, network's result, affine map  ->  the one that fits best  ->  coarse to fine
+
+The network's result is a candidate like any other: where it does not know the images, the affine
+map fits better, and the optimisation starts from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rcn_tf.registration.agreement import Comparison
+from rcn_tf.registration.optimisation.effort import EFFORTS
+from rcn_tf.registration.optimisation.optimise import SMOOTHNESS, Start, align_images, optimise
+from rcn_tf.registration.steps import Steps
+from rcn_tf.volumes.preparation.network_input import PreparedVolume
+from rcn_tf.volumes.transforms.grid_transform import GridTransform
+
+TRANSFORM_TYPES = ("rigid", "affine", "deformable")
+"""Kinds of transforms, from the least to the most freedom."""
+
+ENOUGH = 0.1
+"""Gain in agreement over the start that makes a candidate good enough to skip the affine search."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a pair is optimised.
+
+    Args:
+        effort: "fast", "default" or "best" (`EFFORTS`).
+        similarity: one of SIMILARITIES.
+        smoothness: weight of the flow's mean squared differences.
+        transform_type: one of TRANSFORM_TYPES; "rigid" and "affine" leave out the network and the
+            dense levels.
+    """
+
+    effort: str = "default"
+    similarity: str = "local_ncc"
+    smoothness: float = SMOOTHNESS
+    transform_type: str = "deformable"
+
+    @property
+    def uses_a_network(self) -> bool:
+        """Whether a network's flow can be of use."""
+        return self.transform_type == "deformable"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+    """Result of a search.
+
+    Attributes:
+        transforms: GridTransforms, the best first; the later ones are what it started from.
+        record: JSON-serialisable; what was compared, and what each level did.
+    """
+
+    transforms: list[GridTransform]
+    record: dict[str, Any]
+
+
+def search(
+    fixed: PreparedVolume,
+    moving: PreparedVolume,
+    candidates: Mapping[str, Start],
+    comparison: Comparison,
+    settings: Settings,
+    steps: Steps,
+    *,
+    planar: bool = False,
+) -> Found:
+    """Registers a pair from the best of several starts.
+
+    Args:
+        fixed, moving: PreparedVolume over each image's box.
+        candidates: {name: Start}, at least one; the first is what the headers or the boxes give.
+        comparison: Comparison of the images.
+        settings: Settings.
+        steps: announces and times what is done.
+        planar: whether the images are single slices, for which no affine map is searched.
+    Returns: Found.
+    Raises: ValueError: the loss is not finite.
+    """
+    candidates = dict(candidates)
+    fits = {name: _agreement(comparison, start) for name, start in candidates.items()}
+    first = next(iter(candidates))
+    aligned_only = settings.transform_type != "deformable"
+    if not planar and (aligned_only or max(fits.values()) < fits[first] + ENOUGH):
+        kind = settings.transform_type if aligned_only else "affine"
+        with steps("align", f"searching for the best {kind} map"):
+            found = align_images(
+                fixed, moving, candidates[first].affine, kind=kind, similarity=settings.similarity
+            )
+        candidates[kind], fits[kind] = found, _agreement(comparison, found)
+    if aligned_only:
+        best = settings.transform_type
+    else:
+        best = max(fits, key=fits.__getitem__)
+    record = {
+        **dataclasses.asdict(settings),
+        "candidates": fits,
+        "start": best,
+        "levels": [],
+    }
+    if aligned_only:
+        return Found([candidates[best].transform], record)
+    with steps("optimise", f"optimising from coarse to fine ({settings.effort})"):
+        result, levels = optimise(
+            fixed,
+            moving,
+            candidates[best],
+            EFFORTS[settings.effort],
+            similarity=settings.similarity,
+            smoothness=settings.smoothness,
+        )
+    record["levels"] = [level._asdict() for level in levels]
+    return Found([result, candidates[best].transform], record)
+
+
+def _agreement(comparison, start):
+    return comparison.of(start.transform.transform_points).agreement
