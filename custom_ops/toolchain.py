@@ -23,6 +23,7 @@ KERNELS = (
     "warp_cpu.cc",
     "image_gradient_cpu.cc",
     "differences_cpu.cc",
+    "local_ncc_cpu.cc",
 )  # without TensorFlow's headers
 GLUE = ("ops.cc", "op_kernels.cc")
 CUDA = "warp_cuda.cu"
