@@ -194,13 +194,13 @@ class CudaLibrary:
         `mask` may be None; `scratch` has `local_ncc_scratch_bytes` bytes.
         """
         pointers = (fixed, warped, mask, scratch, *out)
-        self._check("rcn_cuda_local_ncc", ctypes.byref(call), 2, CUDA_TYPES[kind], *pointers, stream)
+        self._check(
+            "rcn_cuda_local_ncc", ctypes.byref(call), 2, CUDA_TYPES[kind], *pointers, stream
+        )
 
     def local_ncc_scratch_bytes(self, call, kind):
         """Bytes of device memory that `local_ncc` needs."""
-        return self._library.rcn_cuda_local_ncc_scratch_bytes(
-            ctypes.byref(call), CUDA_TYPES[kind]
-        )
+        return self._library.rcn_cuda_local_ncc_scratch_bytes(ctypes.byref(call), CUDA_TYPES[kind])
 
     def _call(self, name, geometry, padding, kind, *arguments):
         chosen = (PADDINGS[padding], CUDA_TYPES[kind])
