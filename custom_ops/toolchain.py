@@ -24,8 +24,9 @@ KERNELS = (
     "image_gradient_cpu.cc",
     "differences_cpu.cc",
     "local_ncc_cpu.cc",
+    "smoothing_cpu.cc",
 )  # without TensorFlow's headers
-GLUE = ("ops.cc", "op_kernels.cc", "local_ncc_op.cc")
+GLUE = ("ops.cc", "op_kernels.cc", "local_ncc_op.cc", "smoothing_op.cc")
 CUDA = ("warp_cuda.cu", "local_ncc_cuda.cu")
 OLDEST_GPU = 75
 

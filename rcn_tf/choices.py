@@ -9,6 +9,14 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 OVERLAPS = ("argmax", "original")
 """Rules for which voxels belong to a warped label (`rcn_tf.evaluation`)."""
 
-REFINE_STEPS = 50
-"""Default number of refinement steps of a registration. On images like those of the training they
-raise Dice by some hundredths."""
+EFFORTS = ("fast", "default", "best")
+"""How long a pair is optimised (`rcn_tf.registration.optimisation.effort`)."""
+
+SIMILARITIES = ("local_ncc", "pearson", "mse", "nmi", "mind_ssc")
+"""What an optimisation raises (`rcn_tf.registration.optimisation.similarities`)."""
+
+TRANSFORM_TYPES = ("rigid", "affine", "deformable")
+"""Kinds of transforms, from the least to the most freedom."""
+
+NO_MODEL = "none"
+"""Name that stands for no model: the pair is registered by optimisation alone."""

@@ -3,21 +3,24 @@
 import pathlib
 import sys
 
-from rcn_tf.choices import REFINE_STEPS
+from rcn_tf.choices import NO_MODEL
 from rcn_tf.commands import dicom_options
 from rcn_tf.commands.model_options import (
     add_model_options,
     check_model_options,
     model_options,
 )
+from rcn_tf.commands.optimisation_options import (
+    add_optimisation,
+    check_optimisation,
+    optimisation_settings,
+)
 from rcn_tf.commands.options import (
     add_background,
     add_geometry,
     add_label_type,
     add_precision,
-    add_refine,
     add_trust,
-    check_refine,
 )
 from rcn_tf.commands.register_summary import print_summary
 from rcn_tf.commands.shown_warnings import noting_warnings
@@ -49,7 +52,8 @@ def add_arguments(parser):
         "--model",
         type=pathlib.Path,
         metavar="DIR",
-        help="model folder of `rcn train` (default: the brain MRI model that comes with rcn)",
+        help="model folder of `rcn train`, or none to register by optimisation alone (default: "
+        "the brain MRI model that comes with rcn; none for single slices)",
     )
     add_precision(parser)
     add_trust(parser)
@@ -63,7 +67,7 @@ def add_arguments(parser):
     add_label_type(parser)
     add_background(parser)
     add_model_options(parser)
-    add_refine(parser, REFINE_STEPS)
+    add_optimisation(parser)
     parser.add_argument(
         "--start",
         choices=("header", "boxes"),
@@ -99,9 +103,11 @@ def run(args):
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out {args.out} is a file; expected a folder")
     check_model_options(args)
-    check_refine(args)
+    check_optimisation(args)
     if args.fixed_labels and not args.moving_labels:
         raise ValueError("--fixed-labels needs --moving-labels, to be compared with")
+    if str(args.model) == NO_MODEL and args.refine is not None:
+        raise ValueError("--refine goes on from a network's result, and --model none has none")
     _check_inputs_stay(args)
     dicom_options.check_series(args)
     dicom_options.check_dicom(args)
@@ -121,21 +127,19 @@ def _register(args, steps, noted):
         images = _read_images(args)
         headers = _read_headers(args) if args.dicom else None
     with results_folder(args.out) as partial:
-        with steps("load", f"loading the model {args.model or 'that comes with rcn'}"):
+        with steps("load", f"loading {_model_in_words(args, images)}"):
             load_tensorflow()
-            from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
             from rcn_tf.registration.pair import register_pair
             from rcn_tf.registration.result_files import write_result
 
-            model, config = load_with_config(
-                args.model or DEFAULT_MODEL, args.precision, trust_code=args.trust_code
-            )
-        options = model_options(model, args)
+            model, config = _load_model(args, images)
+        options = {} if model is None else model_options(model, args)
         result = register_pair(
             model,
             config,
             **images,
-            refine_steps=args.refine,
+            refine_steps=args.refine or 0,
+            optimisation=optimisation_settings(args),
             start=args.start,
             force=args.force,
             inverse=not args.no_inverse and args.fields == "all",
@@ -161,6 +165,31 @@ def _register(args, steps, noted):
     return {**metrics, "seconds": steps.seconds}
 
 
+def _without_model(args, images):
+    """Whether the pair is registered without a network."""
+    if args.model is None:
+        from rcn_tf.registration.plane import thin_axis
+
+        return args.refine is None and thin_axis(images["fixed"]) is not None
+    return str(args.model) == NO_MODEL
+
+
+def _model_in_words(args, images):
+    if _without_model(args, images):
+        return "TensorFlow"
+    return f"the model {args.model or 'that comes with rcn'}"
+
+
+def _load_model(args, images):
+    """(model, config) of what the options name; (None, {}) without a network."""
+    from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
+
+    if _without_model(args, images):
+        return None, {}
+    folder = args.model or DEFAULT_MODEL
+    return load_with_config(folder, args.precision, trust_code=args.trust_code)
+
+
 def _shown(args, name):
     """What is read of an image, in words."""
     path, frame = getattr(args, name), getattr(args, f"{name}_frame")
@@ -175,7 +204,6 @@ def _facts(args, result):
         "fixed image": args.fixed.name,
         "moving image": args.moving.name,
         "model": args.model.resolve().name if args.model else "default",
-        "refinement steps": args.refine,
         "network grid": " x ".join(map(str, result.fixed.grid.shape)),
         "rcn_tf": __version__,
     }

@@ -195,7 +195,8 @@ def register_pair(
         )
         results, record, output = found.transforms, found.record, None
     with steps("transform", "computing the displacement at full resolution"):
-        verdict = judge(begin, results, unlike=bool(unlike), force=force)
+        unknown = unlike if optimisation is None else []  # which needs to know nothing
+        verdict = judge(begin, results, unlike=bool(unknown), force=force)
         transform = verdict.transform
         displacement = transform.displacement_on(Grid.from_image(fixed))
     with steps("warp", "warping the moving image"):
@@ -231,7 +232,7 @@ def register_pair(
             *register_warnings.about_the_orientation(fixed, moving, turned),
             *register_warnings.about_the_start(begin),
             *verdict.warnings,
-            *meant_for.warnings(config, unlike, verdict.failed),
+            *meant_for.warnings(config, unknown, verdict.failed),
             *register_warnings.about_the_result(metrics),
         ]
     if record is not None:

@@ -4,7 +4,7 @@
 
 with c the centre of the fixed image's box and affine_0 the map from which the search starts. In
 the rigid phase A is a rotation exp([w]x); the affine phase goes on from its A with all nine
-entries. Parameters are scaled to mm: an entry of A counts by what it moves at a quarter of the
+entries, and the finer levels know this phase alone. Parameters are scaled to mm: an entry of A counts by what it moves at a quarter of the
 box's extent from c.
 """
 
@@ -25,7 +25,7 @@ STEP = 0.06
 """Length of the first steps, as a fraction of a voxel."""
 
 
-def align(pyramid: Pyramid, similarity, *, kind: str = "affine", steps: int = 60) -> np.ndarray:
+def align(pyramid: Pyramid, similarity, *, kind: str = "affine", steps: int = 40) -> np.ndarray:
     """The map of points from the fixed to the moving image that the coarse levels find.
 
     Args:
@@ -37,9 +37,10 @@ def align(pyramid: Pyramid, similarity, *, kind: str = "affine", steps: int = 60
     """
     centre, extent = _box(pyramid.grids[-1])
     matrix, shift = np.eye(3), np.zeros(3)
-    for grid in pyramid.grids:
+    for number, grid in enumerate(pyramid.grids):
         level = pyramid.level(grid)
-        for phase in KINDS[: KINDS.index(kind) + 1]:
+        phases = KINDS[: KINDS.index(kind) + 1] if number == 0 else (kind,)
+        for phase in phases:
             found = _Search(level, centre, extent, matrix, shift, phase)
             matrix, shift = found.run(similarity, steps)
     linear = np.eye(4)

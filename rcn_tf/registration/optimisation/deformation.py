@@ -1,14 +1,18 @@
 """A dense displacement on one level, found by gradient descent.
 
-    flow = argmin  similarity(fixed, moving(x + flow)) + weight * smoothness(flow)
+    d = -step * Adam(smooth(gradient of the similarity)),   flow <- smooth(flow o (x + d))
 
-The step is Adam's, whose length does not depend on the scale of the gradient. Its second moment
-has a floor relative to the gradient's size over the whole volume, so that voxels where the images
-say nothing (air, flat tissue) are moved by their neighbours alone.
+Each update is smooth and moves a voxel by a fraction of its size, and updates are composed, so that
+the map stays invertible; smoothing the gradient makes it behave like a viscous fluid, smoothing the
+flow like an elastic body (Vercauteren et al. 2009, where they are called so). The step is Adam's,
+whose length does not depend on the scale of the gradient (as in FireANTs, Jena et al. 2024). Its
+denominator has a floor relative to the gradient's size over the whole volume, so that voxels where
+the images say nothing (air, flat tissue) are moved by their neighbours alone.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -16,20 +20,30 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from custom_ops import warp
-from custom_ops.differences import squared_differences
+from custom_ops import compose, warp
+from custom_ops.smoothing import gaussian
 from rcn_tf.registration.optimisation.levels import Level
-
-STEP = 0.1
-"""Length of a step in voxels."""
-
-FLOOR = 0.1
-"""Floor of Adam's denominator, relative to the first gradient's root mean square."""
 
 PATIENCE, GAIN = 10, 2e-4
 """A level ends if `PATIENCE` steps have lowered the loss by less than this fraction of it."""
 
-_MOMENTS = 0.9, 0.999
+_MOMENTS = 0.9, 0.99
+
+
+@dataclasses.dataclass(frozen=True)
+class Descent:
+    """How a flow descends.
+
+    Attributes:
+        step: length of a step in voxels.
+        fluid, elastic: standard deviations in voxels by which gradient and flow are smoothed.
+        floor: floor of Adam's denominator, relative to the first gradient's root mean square.
+    """
+
+    step: float = 0.3
+    fluid: float = 1.0
+    elastic: float = 0.8
+    floor: float = 0.1
 
 
 class LevelRecord(NamedTuple):
@@ -54,9 +68,8 @@ def deform(
     flow: tf.Tensor,
     similarity: Callable[..., tf.Tensor],
     *,
-    smoothness: float,
     steps: int,
-    step: float = STEP,
+    descent: Descent,
 ) -> tuple[tf.Tensor, LevelRecord]:
     """Improves a flow on one level.
 
@@ -64,43 +77,57 @@ def deform(
         level: Level.
         flow: [1, D, H, W, 3] float32, voxels of the level's grid, the start.
         similarity: f(fixed, warped, weight) -> [1]; weight is that of the level.
-        smoothness: weight of the mean squared forward differences of the flow.
         steps: number of steps, at most.
-        step: length of a step in voxels.
+        descent: Descent.
 
     Returns: (flow with the lowest loss, LevelRecord).
     Raises: ValueError: the loss is not finite.
     """
     begin = time.perf_counter()
     shift = tf.constant(level.margin, tf.float32)
-    voxels = math.prod(level.grid.shape)
-    first_moment, second_moment = tf.zeros_like(flow), tf.zeros_like(flow)
-    best, lowest, history, floor, before = flow, math.inf, [], 0.0, math.nan
-    after = before
-    for number in range(1, steps + 2):
+    adam = _Adam(descent, flow)
+    best, history, before, after = flow, [], math.nan, math.inf
+    for number in range(steps + 1):
+        lookup = flow + shift
         with tf.GradientTape() as tape:
-            tape.watch(flow)
-            unlike = similarity(level.fixed, warp(level.moving, flow + shift), level.weight)[0]
-            loss = unlike + smoothness * squared_differences(flow)[0] / voxels
+            tape.watch(lookup)
+            loss = similarity(level.fixed, warp(level.moving, lookup), level.weight)[0]
         value = float(loss)
         if not math.isfinite(value):
             raise ValueError("the loss of the optimisation is not finite; check the images")
-        before = float(unlike) if number == 1 else before
-        if value < lowest:
-            best, lowest, after = flow, value, float(unlike)
-        history.append(lowest)
-        if number > steps or _has_settled(history):
+        before = value if number == 0 else before
+        if value < after:
+            best, after = flow, value
+        history.append(after)
+        if number == steps or _has_settled(history):
             break
-        gradient = tape.gradient(loss, flow)
-        if number == 1:
-            floor = FLOOR * float(tf.sqrt(tf.reduce_mean(tf.square(gradient))))
-        first_moment += (1 - _MOMENTS[0]) * (gradient - first_moment)
-        second_moment += (1 - _MOMENTS[1]) * (tf.square(gradient) - second_moment)
-        scale = tf.sqrt(second_moment / (1 - _MOMENTS[1] ** number)) + (floor + 1e-20)
-        flow -= step / (1 - _MOMENTS[0] ** number) * first_moment / scale
+        gradient = gaussian(tape.gradient(loss, lookup), descent.fluid)
+        flow = gaussian(compose(flow, adam.update(gradient)), descent.elastic)
     seconds = time.perf_counter() - begin
     spacing = tuple(round(float(mm), 3) for mm in level.grid.spacing)
-    return best, LevelRecord(spacing, number - 1, before, after, round(seconds, 3))
+    return best, LevelRecord(spacing, number, before, after, round(seconds, 3))
+
+
+class _Adam:
+    """Updates of at most about a step's length, from gradients of any scale."""
+
+    def __init__(self, descent: Descent, like: tf.Tensor):
+        self._descent = descent
+        self._first = self._second = tf.zeros_like(like)
+        self._number, self._floor = 0, 0.0
+
+    def update(self, gradient: tf.Tensor) -> tf.Tensor:
+        """Displacement in voxels, of the gradient's shape."""
+        self._number += 1
+        if self._number == 1:
+            size = float(tf.sqrt(tf.reduce_mean(tf.square(gradient))))
+            self._floor = self._descent.floor * size + 1e-20
+        old, older = _MOMENTS
+        self._first += (1 - old) * (gradient - self._first)
+        self._second += (1 - older) * (tf.square(gradient) - self._second)
+        mean = self._first / (1 - old**self._number)
+        size = tf.sqrt(self._second / (1 - older**self._number)) + self._floor
+        return -self._descent.step * mean / size
 
 
 def _has_settled(history):

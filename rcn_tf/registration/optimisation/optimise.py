@@ -14,15 +14,12 @@ import tensorflow as tf
 from rcn_tf import fields
 from rcn_tf.registration.optimisation import levels
 from rcn_tf.registration.optimisation.affine import align
-from rcn_tf.registration.optimisation.deformation import LevelRecord, deform
+from rcn_tf.registration.optimisation.deformation import Descent, LevelRecord, deform
 from rcn_tf.registration.optimisation.effort import Effort
 from rcn_tf.registration.optimisation.similarities import SIMILARITIES
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.transforms.grid_transform import GridTransform
-
-SMOOTHNESS = 1.0
-"""Weight of the mean squared differences of the flow beside the local NCC."""
 
 AFFINE_VOXELS, AFFINE_LEVELS = 60_000, 2
 """Finest level and number of levels of the search for an affine map."""
@@ -59,7 +56,7 @@ def optimise(
     effort: Effort,
     *,
     similarity: str = "local_ncc",
-    smoothness: float = SMOOTHNESS,
+    descent: Descent | None = None,
 ) -> Optimised:
     """Improves a transform by a dense displacement, from coarse to fine.
 
@@ -68,7 +65,7 @@ def optimise(
         start: Start.
         effort: Effort.
         similarity: one of SIMILARITIES.
-        smoothness: weight of the mean squared differences of the flow.
+        descent: Descent; None takes the defaults.
     Returns: Optimised.
     Raises: ValueError: the loss is not finite.
     """
@@ -81,7 +78,11 @@ def optimise(
     for grid, steps in zip(grids, effort.steps[-len(grids) :]):
         flow = fields.resize(flow, grid.shape)
         flow, record = deform(
-            pyramid.level(grid), flow, SIMILARITIES[similarity], smoothness=smoothness, steps=steps
+            pyramid.level(grid),
+            flow,
+            SIMILARITIES[similarity],
+            steps=steps,
+            descent=descent or Descent(),
         )
         records.append(record)
     finest = grids[-1]

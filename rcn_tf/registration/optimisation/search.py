@@ -14,13 +14,10 @@ from typing import Any
 
 from rcn_tf.registration.agreement import Comparison
 from rcn_tf.registration.optimisation.effort import EFFORTS
-from rcn_tf.registration.optimisation.optimise import SMOOTHNESS, Start, align_images, optimise
+from rcn_tf.registration.optimisation.optimise import Start, align_images, optimise
 from rcn_tf.registration.steps import Steps
 from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.transforms.grid_transform import GridTransform
-
-TRANSFORM_TYPES = ("rigid", "affine", "deformable")
-"""Kinds of transforms, from the least to the most freedom."""
 
 ENOUGH = 0.1
 """Gain in agreement over the start that makes a candidate good enough to skip the affine search."""
@@ -33,14 +30,12 @@ class Settings:
     Args:
         effort: "fast", "default" or "best" (`EFFORTS`).
         similarity: one of SIMILARITIES.
-        smoothness: weight of the flow's mean squared differences.
-        transform_type: one of TRANSFORM_TYPES; "rigid" and "affine" leave out the network and the
+        transform_type: "rigid", "affine" or "deformable"; "rigid" and "affine" leave out the network and the
             dense levels.
     """
 
     effort: str = "default"
     similarity: str = "local_ncc"
-    smoothness: float = SMOOTHNESS
     transform_type: str = "deformable"
 
     @property
@@ -114,7 +109,6 @@ def search(
             candidates[best],
             EFFORTS[settings.effort],
             similarity=settings.similarity,
-            smoothness=settings.smoothness,
         )
     record["levels"] = [level._asdict() for level in levels]
     return Found([result, candidates[best].transform], record)

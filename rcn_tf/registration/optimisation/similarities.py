@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from rcn_tf.losses import local_ncc, mind_ssc, mse, nmi, pearson
+from custom_ops import local_ncc
+from rcn_tf.losses import mind_ssc, mse, nmi, pearson
 
 WINDOW = 7
 """Side of the local NCC's window, voxels of the level."""
 
 
 def _local_ncc(fixed, warped, weight):
-    fixed, warped = _shown(fixed, warped, weight)
-    return local_ncc(fixed, warped, window=WINDOW)
+    return local_ncc(fixed, warped, weight, window=WINDOW)
 
 
 def _within(loss):

@@ -1,0 +1,58 @@
+"""Options of `rcn register` for the optimisation of a pair."""
+
+from __future__ import annotations
+
+import argparse
+
+from rcn_tf.choices import EFFORTS, SIMILARITIES, TRANSFORM_TYPES
+
+
+def add_optimisation(parser: argparse.ArgumentParser) -> None:
+    """`--effort`, `--similarity`, `--transform-type` and `--refine`."""
+    parser.add_argument(
+        "--effort",
+        choices=EFFORTS,
+        help="how long the pair is optimised from coarse to fine, after the network (default: "
+        "default)",
+    )
+    parser.add_argument(
+        "--similarity",
+        choices=SIMILARITIES,
+        help="what the optimisation raises: local_ncc (default) compares small windows whatever "
+        "their contrast; nmi and mind_ssc are for scans of very different contrast, mse and "
+        "pearson for equal ones",
+    )
+    parser.add_argument(
+        "--transform-type",
+        choices=TRANSFORM_TYPES,
+        help="rigid and affine search for such a map alone (default: deformable)",
+    )
+    parser.add_argument(
+        "--refine",
+        type=int,
+        metavar="N",
+        help="instead of that optimisation, N gradient steps on the network's own grid; 0 leaves "
+        "the network's result as it is",
+    )
+
+
+def check_optimisation(args: argparse.Namespace) -> None:
+    """Raises: ValueError: options that exclude each other, or --refine is negative."""
+    if args.refine is None:
+        return
+    if args.refine < 0:
+        raise ValueError(f"--refine must be at least 0; got {args.refine}")
+    for name in ("effort", "similarity", "transform_type"):
+        if getattr(args, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"--refine replaces the optimisation that {option} is for; give one")
+
+
+def optimisation_settings(args: argparse.Namespace):
+    """Settings of the optimisation that the options ask for; None with --refine."""
+    from rcn_tf.registration.optimisation.search import Settings
+
+    if args.refine is not None:
+        return None
+    given = {name: getattr(args, name) for name in ("effort", "similarity", "transform_type")}
+    return Settings(**{name: value for name, value in given.items() if value is not None})
