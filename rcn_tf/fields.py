@@ -25,7 +25,9 @@ __all__ = [
     "sample",
 ]
 
-_MOST_STEPS = 100
+_MOST_STEPS = 40
+_PROBE = 0.1  # voxels, of the differences that give a derivative
+_SINGULAR = 1e-3  # determinant below which a derivative is not inverted
 _TOLERANCE = 1e-4  # voxels
 _SWEEPS = 12  # at most, in `invert_on`
 _LEFT = 1e-3  # fraction of unsolved voxels at which `invert_on` stops
@@ -71,13 +73,15 @@ def sample(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
     Args: field: [B, *spatial, C] float. points: [B, N, R] float, voxels, axis order ij.
     Returns: [B, N, C], dtype of `field`.
     """
-    rank = points.shape[-1]
-    # The points are the voxels of a grid N x 1 x 1: voxel n looks the field up at n + (p - n).
-    number = tf.cast(tf.range(tf.shape(points)[1]), points.dtype)
-    lookup = points - number[:, tf.newaxis] * tf.one_hot(0, rank, dtype=points.dtype)
-    for _ in range(rank - 1):
-        lookup = tf.expand_dims(lookup, 2)
-    return tf.squeeze(warp(field, lookup), axis=list(range(2, rank + 1)))
+    rank, number = points.shape[-1], tf.shape(points)[1]
+    # A warp looks up x + flow(x). The points become the voxels x of a cube, whose small indices
+    # cost few digits.
+    side = tf.cast(tf.math.ceil(tf.cast(number, tf.float64) ** (1 / rank)), tf.int32)
+    points = tf.pad(points, [[0, 0], [0, side**rank - number], [0, 0]])
+    cube = tf.concat([tf.shape(points)[:1], tf.repeat(side, rank), [rank]], axis=0)
+    lookup = tf.reshape(points, cube) - identity_grid([side] * rank, points.dtype)
+    found = tf.reshape(warp(field, lookup), [tf.shape(points)[0], -1, field.shape[-1]])
+    return found[:, :number]
 
 
 def invert(flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -102,18 +106,27 @@ def invert(flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return _solved(lambda inverse: warp(flow, inverse), -flow)
 
 
-def invert_points(points: tf.Tensor, flow: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def invert_points(
+    points: tf.Tensor,
+    flow: tf.Tensor,
+    start: tf.Tensor | None = None,
+    steps: int = _MOST_STEPS,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Points q that a flow moves to the given points p: q + flow(q) = p, solved as in `invert`.
 
-    Args: points: [B, N, R] float, voxels. flow: [B, *spatial, R], same dtype.
+    Args:
+        points: [B, N, R] float, voxels.
+        flow: [B, *spatial, R], same dtype.
+        start: [B, N, R], first guess of q - p; by default -flow(p).
+        steps: of Newton's method, at most.
 
     Returns:
         origins: [B, N, R], same dtype, q.
         residual: [B, N], distance of q + flow(q) from p in voxels.
     """
     points, flow = tf.convert_to_tensor(points), tf.convert_to_tensor(flow)
-    start = -sample(flow, points)
-    found, residual = _solved(lambda moved: sample(flow, points + moved), start)
+    start = -sample(flow, points) if start is None else tf.convert_to_tensor(start)
+    found, residual = _solved(lambda moved: sample(flow, points + moved), start, steps)
     return points + found, residual
 
 
@@ -149,13 +162,13 @@ def invert_on(
     return targets + moved, residual
 
 
-def _solved(flow_at, start):
+def _solved(flow_at, start, steps=_MOST_STEPS):
     """Displacements g with g + flow_at(g) = 0, and the lengths of the remaining errors.
 
-    Each g moves by `s` times its error, g + s e with e = -(g + flow_at(g)). Every voxel has its own
-    step s, which begins at 1, is halved where the error would grow and grows again where it
-    falls. For an eigenvalue k > -1 of the flow's gradient some s makes the error fall, so this
-    converges wherever the flow does not fold.
+    Newton's method: g moves by s J^-1 e with e = -(g + flow_at(g)) and J the derivative of
+    g + flow_at(g), from forward differences. Every voxel has its own step s, which begins at 1, is
+    halved where the error would grow and grows again where it falls. Where the flow folds, J does
+    not help, and e itself is the direction.
     """
 
     def missed(found):
@@ -163,10 +176,10 @@ def _solved(flow_at, start):
         return error, tf.norm(error, axis=-1)
 
     def unfinished(number, _found, _error, residual, _step):
-        return tf.logical_and(number < _MOST_STEPS, tf.reduce_any(residual > _TOLERANCE))
+        return tf.logical_and(number < steps, tf.reduce_any(residual > _TOLERANCE))
 
     def improve(number, found, error, residual, step):
-        trial = found + step[..., tf.newaxis] * error
+        trial = found + step[..., tf.newaxis] * _newton(flow_at, found, error)
         trial_error, trial_residual = missed(trial)
         better = trial_residual < residual
         chosen = better[..., tf.newaxis]
@@ -175,13 +188,36 @@ def _solved(flow_at, start):
             tf.where(chosen, trial, found),
             tf.where(chosen, trial_error, error),
             tf.where(better, trial_residual, residual),
-            tf.where(better, tf.minimum(1.5 * step, 1.0), 0.5 * step),
+            tf.where(better, tf.minimum(2.0 * step, 1.0), 0.5 * step),
         )
 
     error, residual = missed(start)
     state = (0, start, error, residual, tf.ones_like(residual))
     _, found, _, residual, _ = tf.while_loop(unfinished, improve, state)
     return found, residual
+
+
+def _newton(flow_at, found, error):
+    """J^-1 error, or the error itself where J turns space inside out."""
+    rank = error.shape[-1]
+    here, unit = -error - found, tf.eye(rank, dtype=found.dtype)
+    columns = [unit[k] + (flow_at(found + _PROBE * unit[k]) - here) / _PROBE for k in range(rank)]
+    determinant = _determinant(columns)
+    # Cramer's rule: component k has the error in place of column k.
+    parts = [
+        _determinant([error if j == k else columns[j] for j in range(rank)]) for k in range(rank)
+    ]
+    solved = tf.stack(parts, axis=-1) / determinant[..., tf.newaxis]
+    return tf.where(determinant[..., tf.newaxis] > _SINGULAR, solved, error)
+
+
+def _determinant(columns):
+    """Determinant [...] of a matrix given by its two or three columns [..., R]."""
+    if len(columns) == 2:
+        (a, b), (c, d) = (tf.unstack(column, axis=-1) for column in columns)
+        return a * d - b * c
+    a, b, c = columns
+    return tf.reduce_sum(a * tf.linalg.cross(b, c), axis=-1)
 
 
 def integrate(velocity: tf.Tensor, steps: int = 7) -> tf.Tensor:
@@ -234,8 +270,4 @@ def jacobian_determinant(flow: tf.Tensor) -> tf.Tensor:
         ahead = [slice(1, None) if k == axis else slice(None, -1) for k in range(rank)]
         difference = flow[(slice(None), *ahead)] - corner
         columns.append(difference + tf.eye(rank, dtype=flow.dtype)[axis])
-    if rank == 2:
-        (a, b), (c, d) = (tf.unstack(column, axis=-1) for column in columns)
-        return a * d - b * c
-    a, b, c = columns
-    return tf.reduce_sum(a * tf.linalg.cross(b, c), axis=-1)
+    return _determinant(columns)

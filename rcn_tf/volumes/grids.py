@@ -99,9 +99,7 @@ class Grid:
         Args: slab: slice of the first axis; all of it by default.
         Returns: [d, H, W, 3] float64, mm.
         """
-        rows = range(*slab.indices(self.shape[0]))
-        axes = (np.asarray(rows), np.arange(self.shape[1]), np.arange(self.shape[2]))
-        return self.index_to_point(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
+        return affine_on(self.affine, self.shape, slab)
 
     def corners(self) -> np.ndarray:
         """Physical points [8, 3] of the corners, half a voxel beyond the outermost centres."""
@@ -140,6 +138,21 @@ class Grid:
         image.SetOrigin(attributes["origin"])
         image.SetDirection(attributes["direction"])
         return image
+
+
+def affine_on(affine: np.ndarray, shape: Sequence[int], slab: slice = slice(None)) -> np.ndarray:
+    """An affine map at the voxels of a slab along axis 0 of an array.
+
+    Args: affine: [4, 4], of array indices (d, h, w, 1). shape: of the array. slab: by default all.
+    Returns: [d, H, W, 3] float64.
+    """
+    rows = np.arange(*slab.indices(shape[0]))
+    result = np.empty((len(rows), *shape[1:], 3))
+    for k in range(3):
+        along_d, along_h, along_w, shift = affine[k]
+        plane = np.add.outer(along_h * np.arange(shape[1]), along_w * np.arange(shape[2]) + shift)
+        np.add(along_d * rows[:, None, None], plane, out=result[..., k])
+    return result
 
 
 def _affine(spacing, origin, direction):

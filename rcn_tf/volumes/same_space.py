@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from rcn_tf.errors import warn
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.label_ids import require_integers
-from rcn_tf.volumes.sampling import inside, sample_labels, slabs
+from rcn_tf.volumes.sampling import LabelSampler, inside, slabs
 
 SAME = 1e-3
 """Distance in voxels up to which two grids are the same."""
@@ -38,9 +38,9 @@ def labels_on(image: sitk.Image, labels: sitk.Image, name: str) -> sitk.Image:
     array = require_integers(labels, name)
     if _shift(image, labels) <= SAME:
         return _image(array, image)
-    result = np.empty(grid.shape, array.dtype)
+    sampler, result = LabelSampler(array), np.empty(grid.shape, array.dtype)
     for slab in slabs(grid.shape):
-        result[slab] = sample_labels(array, source.point_to_index(grid.points(slab)))
+        result[slab] = sampler(source.point_to_index(grid.points(slab)))
     return _image(result, image)
 
 

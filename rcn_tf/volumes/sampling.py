@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from rcn_tf.volumes.linear_sampling import sample_linear
+
 SLAB_VOXELS = 1 << 20
 
 
@@ -33,14 +35,15 @@ def sample(
         outside: value of samples outside the array; None repeats the border.
     Returns: [...] float64 where order is 1, the array's dtype where it is 0.
     """
-    output = np.float64 if order else array.dtype
-    points = index.reshape(-1, 3)
-    values = ndimage.map_coordinates(
-        array, points.T, output=output, order=order, mode="nearest", prefilter=False
-    )
+    if order:
+        values = sample_linear(array, index)
+    else:
+        values = ndimage.map_coordinates(
+            array, index.reshape(-1, 3).T, output=array.dtype, order=0, mode="nearest"
+        ).reshape(index.shape[:-1])
     if outside is not None:
-        values[~inside(array.shape, points)] = outside
-    return values.reshape(index.shape[:-1])
+        values[~inside(array.shape, index)] = outside
+    return values
 
 
 def inside(shape: Sequence[int], index: np.ndarray) -> np.ndarray:
@@ -51,29 +54,55 @@ def inside(shape: Sequence[int], index: np.ndarray) -> np.ndarray:
 def sample_labels(labels: np.ndarray, index: np.ndarray, outside: int = 0) -> np.ndarray:
     """Samples a label map: each label's mask linearly, then the strongest one.
 
-    A linear sample depends on the eight surrounding voxels only (four in the plane), so the argmax
-    over one-hot channels is a vote among their weights and needs no channel per label.
-
     Args:
         labels: [*spatial] integers, of two or three axes.
         index: [..., R] float64 array indices.
         outside: id of samples outside the array.
     Returns: [...], dtype of `labels`; on a tie the smallest id.
     """
-    last, rank = np.asarray(labels.shape) - 1, labels.ndim
-    sides = list(itertools.product((0, 1), repeat=rank))
-    position = np.clip(index.reshape(-1, rank), 0, last)
-    low = np.minimum(position.astype(np.intp), np.maximum(last - 1, 0))
-    high = np.minimum(low + 1, last)
-    corners = [labels[tuple(np.where(side, high, low).T)] for side in sides]
-    result = corners[0].copy()
-    mixed = np.flatnonzero(np.any([corner != result for corner in corners[1:]], axis=0))
-    if mixed.size:
-        fraction = (position - low)[mixed]
-        weights = [np.prod(np.where(side, fraction, 1 - fraction), axis=1) for side in sides]
-        result[mixed] = _vote([corner[mixed] for corner in corners], weights)
-    result[~inside(labels.shape, index.reshape(-1, rank))] = outside
-    return result.reshape(index.shape[:-1])
+    return LabelSampler(labels)(index, outside)
+
+
+class LabelSampler:
+    """`sample_labels` of one label map at many points.
+
+    A linear sample depends on the eight surrounding voxels only (four in the plane), so the argmax
+    over one-hot channels is a vote among their weights and needs no channel per label. Where the
+    eight are equal, as nearly everywhere, there is nothing to vote on.
+
+    Args: labels: as of `sample_labels`.
+    """
+
+    def __init__(self, labels: np.ndarray):
+        self._labels = labels
+        alike = np.ones(labels.shape, bool)  # the voxel and those after it, along every axis
+        for axis in range(labels.ndim):
+            first = [slice(None)] * labels.ndim
+            first[axis] = slice(0, -1)
+            after = [slice(None)] * labels.ndim
+            after[axis] = slice(1, None)
+            here, next_ = tuple(first), tuple(after)
+            alike[here] &= alike[next_] & (labels[here] == labels[next_])
+        self._alike = alike
+
+    def __call__(self, index: np.ndarray, outside: int = 0) -> np.ndarray:
+        """Labels [...] at array indices [..., R]."""
+        labels, rank = self._labels, self._labels.ndim
+        last = np.asarray(labels.shape) - 1
+        position = np.clip(index.reshape(-1, rank), 0, last)
+        low = np.minimum(position.astype(np.intp), np.maximum(last - 1, 0))
+        place = np.ravel_multi_index(tuple(low.T), labels.shape)
+        result = labels.ravel()[place]
+        mixed = np.flatnonzero(~self._alike.ravel()[place])
+        if mixed.size:
+            low, fraction = low[mixed], (position - low)[mixed]
+            high = np.minimum(low + 1, last)
+            sides = list(itertools.product((0, 1), repeat=rank))
+            corners = [labels[tuple(np.where(side, high, low).T)] for side in sides]
+            weights = [np.prod(np.where(side, fraction, 1 - fraction), axis=1) for side in sides]
+            result[mixed] = _vote(corners, weights)
+        result[~inside(labels.shape, index.reshape(-1, rank))] = outside
+        return result.reshape(index.shape[:-1])
 
 
 def _vote(corners, weights):

@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.grids import Grid, affine_on
 from rcn_tf.volumes.label_ids import require_integers, smallest_label_type
 from rcn_tf.volumes.preparation.background import find_background
 from rcn_tf.volumes.preparation.standard_image import declared_padding
-from rcn_tf.volumes.sampling import inside, sample, sample_labels, slabs
+from rcn_tf.volumes.sampling import LabelSampler, inside, sample, slabs
 from rcn_tf.volumes.transforms.point_map import PointMap
 
 
@@ -78,7 +78,12 @@ def warp_labels(
     array = require_integers(labels, name)
     own = sitk.GetArrayViewFromImage(labels).dtype
     dtype = own if keep_type else smallest_label_type(array, background)
-    return _warp(array, dtype, sample_labels, labels, transform, fixed, background)
+    sample_here = LabelSampler(array)
+
+    def sampler(_, index, outside):
+        return sample_here(index, outside)
+
+    return _warp(array, dtype, sampler, labels, transform, fixed, background)
 
 
 def visible(
@@ -119,12 +124,13 @@ def _sampled(array, dtype, sampler, moving, transform, fixed, background):
     grid = fixed if isinstance(fixed, Grid) else Grid.from_image(fixed)
     moving_grid = Grid.from_image(moving)
     result = np.empty(grid.shape, dtype)
+    to_index = np.linalg.inv(moving_grid.affine)
     for slab in slabs(grid.shape):
-        points = grid.points(slab)
         if isinstance(transform, np.ndarray):
             displacement = transform[slab]
         else:
-            displacement = (transform.transform_points(points) - points).astype(np.float32)
-        index = moving_grid.point_to_index(points + displacement)
+            displacement = transform.displacement_of(grid, slab).astype(np.float32)
+        index = affine_on(to_index @ grid.affine, grid.shape, slab)
+        index += displacement @ to_index[:3, :3].T
         result[slab] = sampler(array, index, outside=background)
     return result

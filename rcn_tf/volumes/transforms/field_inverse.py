@@ -26,6 +26,9 @@ MISSED = 0.1
 _CLOSE = 1e-3
 """Error in voxels up to which a point counts as inverted in single precision."""
 
+_ROUNDS = 4, 6, 10, 20
+"""Steps after which the points that are solved are left alone."""
+
 _FIT_POINTS = 20_000  # about how many points the affine approximation is fitted to
 _SEEDS = 500_000  # about how many voxels a second start is chosen from
 
@@ -74,13 +77,15 @@ class FieldInverse:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Inverse of a slab of targets, all at once (`rcn_tf.fields.invert_on`).
 
-        What that misses is found one by one.
+        What that misses is searched for with steps of each point's own (`invert_points`), and what
+        this misses, in full precision and from other starts.
 
         Args: targets: [d, h, w, 3] float64. guess: map that is close to the inverse, or None.
         Returns: (points [d, h, w, 3], status [d, h, w] uint8).
         Raises: ValueError: if the field maps the volume into a plane.
         """
-        from rcn_tf.fields import invert_on  # loads TensorFlow, which points alone do not need
+        # These load TensorFlow, which points alone do not need.
+        from rcn_tf.fields import invert_on, invert_points
 
         to_index = np.linalg.inv(self._grid.affine)[:3, :3]
         matrix, offset = self._inverse_affine()
@@ -88,9 +93,16 @@ class FieldInverse:
         near = targets @ matrix.T + offset if guess is None else guess.transform_points(targets)
         start = self._grid.point_to_index(near) - index
         linear = to_index @ matrix @ np.linalg.inv(to_index)
-        arrays = (index[None], self._flow, start[None], linear)
-        found, missed = invert_on(*(array.astype(np.float32) for array in arrays))
-        found, again = found.numpy()[0], missed.numpy()[0] > _CLOSE
+        index, start, linear = (x.astype(np.float32) for x in (index, start, linear))
+        found, missed = (x.numpy() for x in invert_on(index[None], self._flow, start[None], linear))
+        for steps in _ROUNDS:
+            again = missed > _CLOSE
+            if not again.any():
+                break
+            targets_left, guess_left = index[None][again][None], (found - index)[again][None]
+            more = invert_points(targets_left, self._flow, guess_left, steps)
+            found[again], missed[again] = (x.numpy()[0] for x in more)
+        found, again = found[0], missed[0] > _CLOSE
         points = self._grid.index_to_point(found)
         within = inside(self._grid.shape, found)
         status = np.where(within, Status.OK, Status.OUTSIDE).astype(np.uint8)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rcn_tf.fields import invert
-from rcn_tf.volumes.grids import Grid
+from rcn_tf.fields import invert, resize
+from rcn_tf.volumes.grids import Grid, affine_on
 from rcn_tf.volumes.transforms.point_map import PointMap, SampledVectors
 
 
@@ -50,6 +50,15 @@ class GridTransform(PointMap):
         index += self._vectors.at_index(index)
         return self.moving_grid.index_to_point(index)
 
+    def displacement_of(self, grid: Grid, slab: slice) -> np.ndarray:
+        """Displacement of a slab of a grid [d, H, W, 3] float64, mm, without its points."""
+        to_index = np.linalg.inv(self.fixed_grid.affine)
+        flow = self._vectors.at_index(affine_on(to_index @ grid.affine, grid.shape, slab))
+        displacement = flow @ self.moving_grid.affine[:3, :3].T
+        at_zero_flow = self.moving_grid.affine @ to_index - np.eye(4)
+        displacement += affine_on(at_zero_flow @ grid.affine, grid.shape, slab)
+        return displacement
+
     def inverse(self) -> GridTransform:
         """Transform from the moving image's space to the fixed one's.
 
@@ -59,3 +68,15 @@ class GridTransform(PointMap):
         """
         inverse_flow, _ = invert(self.flow[None])
         return GridTransform(self.moving_grid, self.fixed_grid, np.asarray(inverse_flow)[0])
+
+    def coarse(self, voxels: int = 50_000) -> GridTransform:
+        """The same transform on a coarser grid of about so many voxels; itself if it has fewer."""
+        factor = (self.flow[..., 0].size / voxels) ** (1 / 3)
+        if factor <= 1:
+            return self
+        shape = tuple(max(1, round(size / factor)) for size in self.fixed_grid.shape)
+        grids = [
+            grid.crop_resampled([(0, size) for size in grid.shape], shape)
+            for grid in (self.fixed_grid, self.moving_grid)
+        ]
+        return GridTransform(*grids, np.asarray(resize(self.flow[None], shape))[0])

@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.sampling import sample, slabs
+from rcn_tf.volumes.linear_sampling import sample_linear
+from rcn_tf.volumes.sampling import slabs
 
 
 class PointMap(abc.ABC):
@@ -35,9 +36,13 @@ class PointMap(abc.ABC):
         """
         displacement = np.empty((*grid.shape, 3), np.float32)
         for slab in slabs(grid.shape):
-            points = grid.points(slab)
-            displacement[slab] = self.transform_points(points) - points
+            displacement[slab] = self.displacement_of(grid, slab)
         return displacement
+
+    def displacement_of(self, grid: Grid, slab: slice) -> np.ndarray:
+        """The same of a slab along axis 0, [d, H, W, 3] float64, mm."""
+        points = grid.points(slab)
+        return self.transform_points(points) - points
 
 
 class InvertibleMap(Protocol):
@@ -60,18 +65,17 @@ class SampledVectors:
     """
 
     def __init__(self, vectors: np.ndarray):
-        # Sampling goes component by component, which is faster where each is contiguous.
-        self._components = [np.ascontiguousarray(vectors[..., axis]) for axis in range(3)]
+        self._vectors = vectors
 
     def at_index(self, index: np.ndarray) -> np.ndarray:
         """Vectors [..., 3] float64 at continuous array indices [..., 3] (d, h, w)."""
-        return np.stack([sample(part, index) for part in self._components], axis=-1)
+        return sample_linear(self._vectors, index)
 
     def at_voxels(self, index: np.ndarray) -> np.ndarray:
         """Stored vectors [..., 3] of voxels [..., 3], integer array indices (d, h, w)."""
         place = tuple(np.moveaxis(index, -1, 0))
-        return np.stack([part[place] for part in self._components], axis=-1)
+        return self._vectors[place]
 
     def of_planes(self, planes: slice = slice(None)) -> np.ndarray:
         """Stored vectors [d, H, W, 3] of some planes along axis 0, by default of all."""
-        return np.stack([part[planes] for part in self._components], axis=-1)
+        return self._vectors[planes]
