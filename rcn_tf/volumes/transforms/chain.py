@@ -92,8 +92,11 @@ class Chain:
             return rest._continued(start) if rest.links else start
         if not rest.links and not first.inverted and hasattr(first.transform, "displacement_on"):
             vectors = first.transform.displacement_on(grid)
-            nothing = np.zeros(grid.shape, np.float32)
-            return InverseField(grid, vectors, nothing, nothing.astype(np.uint8))
+            nothing, status = np.zeros(grid.shape, np.float32), np.empty(grid.shape, np.uint8)
+            for slab in slabs(grid.shape):
+                covered = first.transform.contains(grid.points(slab))
+                status[slab] = np.where(covered, Status.OK, Status.OUTSIDE)
+            return InverseField(grid, vectors, nothing, status)
         nothing = np.zeros(grid.shape, np.float32)
         still = np.zeros((*grid.shape, 3), np.float32)
         return self._continued(InverseField(grid, still, nothing, nothing.astype(np.uint8)))
