@@ -133,14 +133,15 @@ def _settings(args):
 
 def _learn2reg_names(pairs, args):
     """{pair's name: name of its displacement in a submission}; {} where none are written."""
-    from rcn_tf.volumes.learn2reg.dataset import case_names
+    from rcn_tf.volumes.learn2reg.dataset import case_name
     from rcn_tf.volumes.learn2reg.displacement import file_name
 
     if not args.learn2reg:
         return {}
     names, seen = {}, {}
     for pair in pairs:
-        name = file_name(case_names(pair.fixed, pair.moving)[1], args.learn2reg)
+        case = case_name(pair.fixed, pair.moving) or pair.name
+        name = file_name(f"disp_{case}", args.learn2reg)
         if name in seen:
             raise ValueError(
                 f"{pair.where}: its displacement for Learn2Reg would be {name}, as that of "

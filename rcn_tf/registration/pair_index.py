@@ -66,7 +66,7 @@ def summary_row(outcome: PairOutcome) -> dict[str, Any]:
         "status": outcome.status,
         "fixed": outcome.pair.fixed.name,
         "moving": outcome.pair.moving.name,
-        **{name: f"{value:.6g}" for name, value in _numbers(metrics).items()},
+        **{k: "" if v is None else f"{v:.6g}" for k, v in _numbers(metrics).items()},
         "seconds": round(sum(seconds.values()), 2) if seconds else "",
         "warnings": len(metrics["warnings"]) if "warnings" in metrics else "",
         "error": outcome.error,
@@ -120,15 +120,16 @@ def _counts(outcomes):
 
 
 def _numbers(metrics):
-    """{"dice_before": 0.5, ...} of the metrics of a pair."""
+    """{"dice_before": 0.5, ...} of the metrics of a pair; None where one is undefined."""
     numbers = {}
     for row in metrics_rows(metrics) if metrics else ():
         if row["structure"] not in ("", "mean"):
             continue
-        given = [stage for stage in STAGES if row[stage] not in ("", None)]
+        given = [stage for stage in STAGES if row[stage] != ""]
         for stage in given:
-            alone = given == ["after"] and row["before"] == ""
-            numbers[row["metric"] if alone else f"{row['metric']}_{stage}"] = row[stage]
+            numbers[row["metric"] if given == ["after"] else f"{row['metric']}_{stage}"] = row[
+                stage
+            ]
     return numbers
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from rcn_tf.errors import printable
 from rcn_tf.files.tables import read_table
-from rcn_tf.volumes.learn2reg.dataset import DEFAULT_SUBSET, case_names, is_dataset, read_dataset
+from rcn_tf.volumes.learn2reg.dataset import DEFAULT_SUBSET, case_name, is_dataset, read_dataset
 
 REQUIRED = ("fixed", "moving")
 OPTIONAL = ("fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
@@ -129,7 +129,7 @@ def _of_dataset(path, subset):
     dataset = read_dataset(path)
     pairs = []
     for number, (fixed, moving) in enumerate(dataset.pairs(subset), 1):
-        name, _ = case_names(fixed.image, moving.image)
+        name = case_name(fixed.image, moving.image)
         given = {"fixed": fixed.image, "moving": moving.image, NAME: name}
         if fixed.label and moving.label:
             given.update(fixed_labels=fixed.label, moving_labels=moving.label)

@@ -114,6 +114,18 @@ def is_dataset(path: str | pathlib.Path) -> bool:
     return pathlib.Path(path).suffix.lower() == ".json"
 
 
+def lists_pairs(path: str | pathlib.Path) -> bool:
+    """Whether a JSON file is such a dataset rather than a dataset config of this project.
+
+    Raises: FileNotFoundError, ValueError: it is no JSON file.
+    """
+    content = read_json(path)
+    return "subsets" not in content and any(
+        isinstance(value, list) and value and all(map(_is_pair, value))
+        for value in content.values()
+    )
+
+
 def read_dataset(path: str | pathlib.Path) -> Dataset:
     """Reads a dataset's JSON.
 
@@ -142,22 +154,20 @@ def read_dataset(path: str | pathlib.Path) -> Dataset:
     return Dataset(path, name, _structures(content.get("labels")), subsets, entries)
 
 
-def case_names(fixed: pathlib.Path, moving: pathlib.Path) -> tuple[str, str]:
-    """(name of a pair, name of its displacement without a suffix), as the evaluation wants it.
+def case_name(fixed: pathlib.Path, moving: pathlib.Path) -> str | None:
+    """How the evaluation calls a pair, after the numbers in the names of its files.
 
-    "0101_0102" and "disp_0101_0102" for subjects of the same modality, or of the modalities 0
-    (fixed) and 1; else the modalities are named too: "disp_0011_0001_0011_0000". Other names of
-    images give "MOVING_to_FIXED" and "disp_MOVING_to_FIXED".
+    Its displacement is called disp_NAME.nii.gz.
+
+    Returns: "0101_0102" for subjects of one modality, or of the modalities 0 (fixed) and 1; else
+        with the modalities, "0011_0001_0011_0000"; None for files with other names.
     """
     found = [_NUMBERS.search(path.name) for path in (fixed, moving)]
     if not (found[0] and found[1]):
-        stems = [re.sub(r"(\.nii)?\.\w{1,6}$", "", path.name) for path in (moving, fixed)]
-        name = "_to_".join(stems)
-    elif _is_short(found[0][2], found[1][2]):
-        name = f"{found[0][1]}_{found[1][1]}"
-    else:
-        name = "_".join(part for one in found for part in one.groups())
-    return name, f"disp_{name}"
+        return None
+    if _is_short(found[0][2], found[1][2]):
+        return f"{found[0][1]}_{found[1][1]}"
+    return "_".join(part for one in found for part in one.groups())
 
 
 def _is_short(fixed, moving):
