@@ -23,6 +23,7 @@ from rcn_tf.files.kinds import explain, require_file
 MAX_BYTES = 64 << 20
 """Size from which on a file is refused: a table of paths is never so large."""
 
+_SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _SEPARATORS = (",", ";", "\t")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -58,6 +59,8 @@ def read_table(path: str | pathlib.Path) -> Table:
     """
     path = pathlib.Path(path)
     require_file(path, "a table of text (.csv)")
+    if path.suffix.lower() in _SPREADSHEETS:
+        raise ValueError(f"{path} is a spreadsheet; save it as CSV and give that")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} has more than {MAX_BYTES >> 20} MB; expected a table of text")
     lines = _cells(path, _text(path))

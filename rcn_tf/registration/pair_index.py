@@ -31,7 +31,9 @@ _SHOWN = {"dice": "Dice", "correlation": "Correlation", "agreement": "Agreement"
 _STYLE = """<style>
 td img { width: 300px; display: block; } td { vertical-align: middle; }
 tr.failed td, tr.start td { background: #fff1d6; } tr.waiting td { color: #888; }
-td.text { text-align: left; max-width: 26em; overflow-wrap: anywhere; }
+td { white-space: nowrap; }
+td.text { text-align: left; max-width: 26em; overflow-wrap: anywhere; white-space: normal; }
+th:nth-child(3) { text-align: left; }
 </style>"""
 
 
@@ -81,8 +83,8 @@ def render_index(outcomes: Sequence[PairOutcome]) -> str:
     body = "".join(_row(outcome, row, shown) for outcome, row in zip(outcomes, rows))
     return page(
         "Registered pairs",
-        f'{_STYLE}<p class="note">{_counts(outcomes)}. The pictures show the fixed image, the '
-        "moving one before and after; they lead to the reports. Numbers are before &rarr; after; "
+        f'{_STYLE}<p class="note">{_counts(outcomes)}. A picture is the overview of a pair\'s '
+        "report and leads to it. Numbers are before &rarr; after; "
         f"all are in {SUMMARY}.</p><table><thead><tr><th>Pair</th><th>Name</th>"
         f"<th>What became of it</th>{head}<th>Folding (%)</th><th>Seconds</th></tr></thead>"
         f"<tbody>{body}</tbody></table>",

@@ -67,5 +67,8 @@ def test_faults_name_the_line(tmp_path, content, message):
 def test_no_such_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_table(tmp_path / "none.csv")
+    (tmp_path / "t.xlsx").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="is a spreadsheet; save it as CSV"):
+        read_table(tmp_path / "t.xlsx")
     with pytest.raises(ValueError, match="is a folder; expected a table"):
         read_table(tmp_path)

@@ -78,12 +78,10 @@ class Dataset:
     ) -> tuple[pathlib.Path, pathlib.Path] | None:
         """Files of corresponding points of a pair: landmarks, or else keypoints; or None."""
         kinds = ["landmarks", "keypoints"]
-        found = [_NUMBERS.search(path.name) for path in (fixed, moving)]
-        if all(found) and not _is_short(found[0][2], found[1][2]):
-            numbers = sorted(int(one[2]) for one in found)
-            kinds[1] = "keypoints" + "".join(map(str, numbers))
-            if numbers[0] == 0:  # ThoraxCBCT's folders: keypoints01Tr and keypoints02Tr
-                kinds.append(f"keypoints0{numbers[1]}")
+        numbers = _numbers(fixed), _numbers(moving)
+        if numbers[0] and numbers[1] and not _is_short(numbers[0][1], numbers[1][1]):
+            first, second = sorted(int(modality) for _, modality in numbers)
+            kinds = ["landmarks", f"keypoints{first}{second}"]
         for kind in kinds:
             files = [self._beside(image, kind, ".csv") for image in (fixed, moving)]
             if files[0] and files[1]:
@@ -162,12 +160,18 @@ def case_name(fixed: pathlib.Path, moving: pathlib.Path) -> str | None:
     Returns: "0101_0102" for subjects of one modality, or of the modalities 0 (fixed) and 1; else
         with the modalities, "0011_0001_0011_0000"; None for files with other names.
     """
-    found = [_NUMBERS.search(path.name) for path in (fixed, moving)]
-    if not (found[0] and found[1]):
+    first, second = _numbers(fixed), _numbers(moving)
+    if first is None or second is None:
         return None
-    if _is_short(found[0][2], found[1][2]):
-        return f"{found[0][1]}_{found[1][1]}"
-    return "_".join(part for one in found for part in one.groups())
+    if _is_short(first[1], second[1]):
+        return f"{first[0]}_{second[0]}"
+    return "_".join((*first, *second))
+
+
+def _numbers(path: pathlib.Path) -> tuple[str, str] | None:
+    """(subject, modality) in the name of an image, four digits each, or None."""
+    found = _NUMBERS.search(path.name)
+    return None if found is None else (found[1], found[2])
 
 
 def _is_short(fixed, moving):

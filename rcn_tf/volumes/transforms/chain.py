@@ -92,10 +92,8 @@ class Chain:
             return rest._continued(start) if rest.links else start
         if not rest.links and not first.inverted and hasattr(first.transform, "displacement_on"):
             vectors = first.transform.displacement_on(grid)
-            nothing, status = np.zeros(grid.shape, np.float32), np.empty(grid.shape, np.uint8)
-            for slab in slabs(grid.shape):
-                covered = first.transform.contains(grid.points(slab))
-                status[slab] = np.where(covered, Status.OK, Status.OUTSIDE)
+            nothing = np.zeros(grid.shape, np.float32)
+            status = _coverage(first.transform, grid)
             return InverseField(grid, vectors, nothing, status)
         nothing = np.zeros(grid.shape, np.float32)
         still = np.zeros((*grid.shape, 3), np.float32)
@@ -110,6 +108,16 @@ class Chain:
             start.residual[slab] = np.maximum(start.residual[slab], error)
             start.status[slab] = _worse(start.status[slab], state)
         return start
+
+
+def _coverage(transform, grid):
+    """Status [D, H, W] of a grid's voxels under a map that is not inverted: OK or OUTSIDE."""
+    status = np.full(grid.shape, Status.OK, np.uint8)
+    own = getattr(transform, "grid", None)
+    if own is None or own.shape != grid.shape or not np.array_equal(own.affine, grid.affine):
+        for slab in slabs(grid.shape):
+            status[slab][~transform.contains(grid.points(slab))] = Status.OUTSIDE
+    return status
 
 
 def _worse(first, second):
