@@ -80,7 +80,7 @@ class Dataset:
         kinds = ["landmarks", "keypoints"]
         numbers = _numbers(fixed), _numbers(moving)
         if numbers[0] and numbers[1] and not _is_short(numbers[0][1], numbers[1][1]):
-            first, second = sorted(int(modality) for _, modality in numbers)
+            first, second = sorted((int(numbers[0][1]), int(numbers[1][1])))
             kinds = ["landmarks", f"keypoints{first}{second}"]
         for kind in kinds:
             files = [self._beside(image, kind, ".csv") for image in (fixed, moving)]
