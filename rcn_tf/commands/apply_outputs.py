@@ -32,8 +32,9 @@ def jobs(args):
 
 
 def check_outputs(args, chosen):
-    """Raises: ValueError, FileNotFoundError: an output would replace what is read, or another one,
-    or cannot be written.
+    """Checks that every output can be written and replaces nothing that is read or written.
+
+    Raises: ValueError, FileNotFoundError: naming the output.
     """
     from rcn_tf.volumes.formats.image_writing import check_written_format
     from rcn_tf.volumes.transforms.files import FILES
@@ -45,10 +46,7 @@ def check_outputs(args, chosen):
     taken = {path.resolve() for path in read if path is not None}
     made = new_folder(args)
     for path in filter(None, (*(job.out for job in chosen), args.field, args.status)):
-        if made is not None and path.parent == made:
-            folder, name = made.parent, path.parent.parent / path.name
-        else:
-            folder, name = path.parent, path
+        folder = made.parent if made is not None and path.parent == made else path.parent
         if not folder.is_dir():
             raise FileNotFoundError(f"no such folder: {folder}")
         if path.is_dir():
@@ -57,7 +55,7 @@ def check_outputs(args, chosen):
             raise ValueError(f"{path} is read or written already; choose another name")
         taken.add(path.resolve())
         if not args.points:
-            check_written_format(name)
+            check_written_format(folder / path.name)
 
 
 def new_folder(args):

@@ -52,6 +52,8 @@ def run(args):
     }
     write_results(folder, frame, summary)
     print_results(f"{args.subset}: mean (std) across {counted(len(chosen), 'pair')}", stages)
+    if not args.refine:
+        print("Not refined, as `rcn register` does by default: --refine 50 measures that too.")
     print(f"Written: {folder / 'pairs.csv'}, {folder / 'summary.json'}")
 
 

@@ -1,4 +1,4 @@
-"""Align one image to another: warped image, displacement fields, report and metrics."""
+"""Align one image to another, or many pairs: warped image, displacement, report and metrics."""
 
 import pathlib
 import sys

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 import pathlib
 import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
-from rcn_tf.errors import ESCAPES
-from rcn_tf.files.whole_files import replacing, write_text
+from rcn_tf.files.whole_files import write_text
 from rcn_tf.registration.outputs import OVERVIEW, REPORT
 from rcn_tf.registration.pair_metrics import STAGES, metrics_rows
 from rcn_tf.registration.pair_runs import FAILED, REGISTERED, START, WAITING, PairOutcome
@@ -44,13 +44,11 @@ def write_overview(out: pathlib.Path, outcomes: Sequence[PairOutcome]) -> None:
     """
     rows = [summary_row(outcome) for outcome in outcomes]
     columns = [*_FIRST, *_metric_columns(rows), *_LAST]
-    with (
-        replacing(out / SUMMARY) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors=ESCAPES) as file,
-    ):
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(out / SUMMARY, text.getvalue())
     write_text(out / INDEX, render_index(outcomes))
 
 
