@@ -9,6 +9,9 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 OVERLAPS = ("argmax", "original")
 """Rules for which voxels belong to a warped label (`rcn_tf.evaluation`)."""
 
+LEARN2REG_FORMS = ("nii", "npz", "npz-half")
+"""Forms of a displacement for Learn2Reg (`rcn_tf.volumes.learn2reg.displacement`)."""
+
 REFINE_STEPS = 50
 """Default number of refinement steps of a registration. On images like those of the training they
 raise Dice by some hundredths."""
