@@ -30,6 +30,7 @@ _HOMES = {
     "load_result": "rcn_tf.registration.stored_result",
     "refine": "rcn_tf.registration.refinement",
     "register_images": "rcn_tf.registration.images",
+    "register_pairs": "rcn_tf.registration.many_pairs",
     "registration_losses": "rcn_tf.losses.objective",
     "save_model": "rcn_tf.models.folder",
     "unregistered": "rcn_tf.models.output",

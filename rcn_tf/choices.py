@@ -20,3 +20,6 @@ TRANSFORM_TYPES = ("rigid", "affine", "deformable")
 
 NO_MODEL = "none"
 """Name that stands for no model: the pair is registered by optimisation alone."""
+
+LEARN2REG_FORMS = ("nii", "npz", "npz-half")
+"""Forms of a displacement for Learn2Reg (`rcn_tf.volumes.learn2reg.displacement`)."""

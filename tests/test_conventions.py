@@ -48,7 +48,7 @@ CPP_NAMES = r"SetFileName|sitk\.(Read|Write)(Image|Transform)|GetImageIOFromFile
 PLAIN = r"plain_name|plain_folder|under_right_name"
 OWN_NAMES = {  # in temporary folders of their own, or from callers who made them plain
     *("stripping.py", "ants.py", "elastix.py", "frame_writer.py"),
-    *("checked_geometry.py", "decoding.py", "files.py", "itk_maps.py"),
+    *("checked_files.py", "checked_geometry.py", "decoding.py", "files.py", "itk_maps.py"),
 }
 
 

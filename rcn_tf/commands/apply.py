@@ -1,8 +1,8 @@
-"""Apply transforms to an image, a series of images, labels or points, forwards or inversely.
+"""Apply transforms to images, series of images, label maps or points, forwards or inversely.
 
-An image or labels of the moving scan are resampled onto the fixed image's grid at full resolution,
-a 4D image frame by frame. Points of the fixed image move to the moving one. --inverse swaps the
-two directions.
+Images and labels of the moving scan are resampled onto the fixed image's grid at full resolution,
+once, through all transforms; a 4D image frame by frame. Points of the fixed image move to the
+moving one. --inverse swaps the two directions.
 """
 
 import argparse
@@ -21,18 +21,28 @@ def add_arguments(parser):
         "--transform",
         dest="transforms",
         required=True,
-        action="append",
+        action="extend",
+        nargs="+",
         type=TransformArgument.parse,
         metavar="RESULT",
         help=HELP,
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--image", help="image to warp, linearly; all frames of a 4D one", **file)
-    what.add_argument("--labels", help="labels to warp, one-hot linearly with an argmax", **file)
-    what.add_argument(
+    several = {"nargs": "+", "default": [], **file}
+    parser.add_argument(
+        "--image", help="images to warp, linearly; all frames of a 4D one", **several
+    )
+    parser.add_argument(
+        "--labels", help="label maps to warp, one-hot linearly with an argmax", **several
+    )
+    parser.add_argument(
         "--points", help=".csv (x, y, z or l, p, s or r, a, s), .fcsv or .mrk.json to move", **file
     )
-    parser.add_argument("--out", help="the warped image or labels, or the moved points", **file)
+    parser.add_argument(
+        "--out",
+        help="the warped image or labels, or the moved points; for several a folder, in which "
+        "they keep their names, or a file for each, images first",
+        **several,
+    )
     parser.add_argument(
         "--inverse",
         action=_Inverse,
@@ -83,21 +93,29 @@ class _Inverse(argparse.Action):
 def run(args):
     """Checks the arguments, then moves points or warps."""
     from rcn_tf.commands import apply_images, apply_points
+    from rcn_tf.commands.apply_outputs import check_outputs, jobs
 
     _check(args)
-    (apply_points if args.points else apply_images).run(args)
+    chosen = jobs(args)
+    check_outputs(args, chosen)
+    if args.points:
+        apply_points.run(args, chosen[0].out)
+    else:
+        apply_images.run(args, chosen)
 
 
 def _check(args):
-    source = args.image or args.labels or args.points
+    sources = [*args.image, *args.labels, *filter(None, [args.points])]
     if args.inverse and 0 < args.transforms_before < len(args.transforms):
         raise ValueError(
             "--inverse turns all transforms around; give it behind them, or '[RESULT,1]' for one"
         )
-    if source is None and args.field is None and args.status is None:
+    if not sources and args.field is None and args.status is None:
         raise ValueError("nothing to do: give --image, --labels, --points or --field")
-    if (source is None) != (args.out is None):
+    if bool(sources) != bool(args.out):
         raise ValueError("--out goes with --image, --labels or --points")
+    if args.points and len(sources) > 1:
+        raise ValueError("--points go the other way than images do; move them by a call of its own")
     if args.background is not None and not args.image:
         raise ValueError("--background goes with --image; labels have 0 outside")
     if args.points and (args.reference or args.field or args.status):
@@ -107,26 +125,3 @@ def _check(args):
     inverted = args.inverse or any(one.inverted for one in args.transforms)
     if args.status and not inverted:
         raise ValueError("--status describes an inverse; add --inverse")
-    _check_outputs(args, source)
-
-
-def _check_outputs(args, source):
-    """No output may replace what is read, or another one."""
-    from rcn_tf.volumes.formats.image_writing import check_written_format
-    from rcn_tf.volumes.transforms.files import FILES
-
-    read = {source, args.reference}
-    for path in (one.path for one in args.transforms):
-        folder = path if path.is_dir() else path.parent
-        read |= {path, *(folder / name for name in FILES)}
-    taken = {path.resolve() for path in read if path is not None}
-    for path in filter(None, (args.out, args.field, args.status)):
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"no such folder: {path.parent}")
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder; expected a file to write")
-        if path.resolve() in taken:
-            raise ValueError(f"{path} is read or written already; choose another name")
-        taken.add(path.resolve())
-        if not args.points:
-            check_written_format(path)

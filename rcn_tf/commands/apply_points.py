@@ -7,8 +7,8 @@ from rcn_tf.wording import counted
 _LISTED = 10  # points that a warning names
 
 
-def run(args):
-    """Moves the points of a file and writes them in its layout."""
+def run(args, out):
+    """Moves the points of a file and writes them in its layout to `out`."""
     from rcn_tf.volumes.points.points import read_points, write_points
     from rcn_tf.volumes.transforms.inversion import Status
     from rcn_tf.volumes.transforms.parametric_maps import SplineMap
@@ -19,8 +19,8 @@ def run(args):
     chain, _ = read_chain(args.transforms, args.inverse)
     moved, residual, status = chain.move_points(file.points)
     notes = ["" if s == Status.OK else Status(s).name.lower() for s in status]
-    write_points(args.out, file, moved, notes)
-    print(f"written: {args.out} ({counted(len(moved), 'point')}, {_way(args)})")
+    write_points(out, file, moved, notes)
+    print(f"written: {out} ({counted(len(moved), 'point')}, {_way(args)})")
     if chain.has_inverses():
         sound = residual[status == Status.OK]
         if sound.size:

@@ -39,6 +39,7 @@ _HEADINGS = {  # metric: (heading, format)
     "surface_mm": ("Surface (mm)", ".2f"),
     "similarity": ("Similarity", ".3f"),
     "jacobian_std": ("Std. Jacobian", ".3f"),
+    "sdlogj": ("SDlogJ", ".3f"),
     "folding_percent": ("Folding (%)", ".2f"),
 }
 _WIDTH = 160  # columns, where the output is not a terminal
@@ -48,7 +49,11 @@ def add_arguments(parser):
     """Declares the arguments of `rcn evaluate`."""
     parser.add_argument("model", type=pathlib.Path, help="model folder")
     parser.add_argument(
-        "--data", type=pathlib.Path, required=True, metavar="CONFIG", help="dataset config (JSON)"
+        "--data",
+        type=pathlib.Path,
+        required=True,
+        metavar="CONFIG",
+        help="dataset config (JSON), or the JSON of a dataset of Learn2Reg",
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--subset", metavar="NAME", help="subset whose pairs are registered")
@@ -95,14 +100,19 @@ def add_arguments(parser):
 def run(args):
     """Evaluates the model; everything that can be wrong with the input is checked first."""
     load_tensorflow()
+    from rcn_tf.commands import evaluate_learn2reg
     from rcn_tf.data.dataset_config import load_dataset_config
     from rcn_tf.data.overlap import training_volumes
     from rcn_tf.data.pairs import subset_pairs
     from rcn_tf.data.scans import ScanStore
     from rcn_tf.models.folder import load_with_config
+    from rcn_tf.volumes.learn2reg.dataset import lists_pairs
 
-    check_positive(args, ["limit"])
     check_model_options(args)
+    if lists_pairs(args.data):
+        evaluate_learn2reg.run(args)
+        return
+    check_positive(args, ["limit"])
     check_refine(args)
     config = load_dataset_config(args.data)
     subsets = [args.subset] if args.subset else list(config.scheme(args.scheme))
@@ -237,7 +247,7 @@ def _evaluate_subset(model, model_config, store, subset, options, args):
         "versions": versions(),
     }
     write_results(subset.folder, frame, summary)
-    _print_results(subset.title, stages, args.hd95)
+    print_results(subset.title, stages, args.hd95)
     if not args.refine:
         print("Not refined, as `rcn register` does by default: --refine 50 measures that too.")
     print(f"Written: {subset.folder / 'pairs.csv'}, {subset.folder / 'summary.json'}")
@@ -279,7 +289,8 @@ def _refiner(args, model_config, options):
     return lambda *pair: refine(*pair, args.refine, **options)[0]
 
 
-def _print_results(title, stages, surfaces):
+def print_results(title, stages, surfaces=False):
+    """Prints the stages of an evaluation as a table (`rcn_tf.evaluation.summarise`)."""
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH

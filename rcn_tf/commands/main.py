@@ -3,9 +3,9 @@
 A command module has `add_arguments(parser)` and `run(args)`; with `WARNINGS_LAST = True` its
 warnings follow its results instead of standing between them.
 
-Exit codes: 0 success, 1 done but not with all scans (`rcn prepare`), 2 something is wrong with the
-input (named on standard error), 3 the registration failed and its start was written (`rcn
-register`), 130 interrupted.
+Exit codes: 0 success, 1 done but not with all scans (`rcn prepare`) or pairs (`rcn register
+--pairs`), 2 something is wrong with the input (named on standard error), 3 the registration failed
+and its start was written (`rcn register`), 130 interrupted.
 """
 
 import importlib

@@ -1,10 +1,11 @@
-"""Align one image to another: warped image, displacement fields, report and metrics."""
+"""Align one image to another, or many pairs: warped image, displacement, report and metrics."""
 
 import pathlib
 import sys
 
+from rcn_tf.choices import LEARN2REG_FORMS as FORMS
 from rcn_tf.choices import NO_MODEL
-from rcn_tf.commands import dicom_options
+from rcn_tf.commands import dicom_options, register_pairs
 from rcn_tf.commands.model_options import (
     add_model_options,
     check_model_options,
@@ -26,25 +27,30 @@ from rcn_tf.commands.register_summary import print_summary
 from rcn_tf.commands.shown_warnings import noting_warnings
 from rcn_tf.errors import printable, warn
 from rcn_tf.quiet_tensorflow import load_tensorflow
-from rcn_tf.registration.outputs import FIELD, INVERSE_FIELD, OUTPUTS, results_folder
+from rcn_tf.registration.outputs import (
+    FIELD,
+    INVERSE_FIELD,
+    LEARN2REG,
+    OUTPUTS,
+    results_folder,
+)
+from rcn_tf.registration.pairs_file import FILES
 from rcn_tf.registration.steps import Steps
 
 WARNINGS_LAST = True
 FAILED = 3
 """Exit code where the result fitted worse than its start."""
-INPUTS = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
+INPUTS = FILES
 
 
 def add_arguments(parser):
     """Declares the arguments of `rcn register`."""
     image = {"type": pathlib.Path, "metavar": "IMAGE"}
     parser.add_argument(
-        "--fixed",
-        required=True,
-        help="image to align to (3D or a single slice, any format)",
-        **image,
+        "--fixed", help="image to align to (3D or a single slice, any format)", **image
     )
-    parser.add_argument("--moving", required=True, help="image to be aligned", **image)
+    parser.add_argument("--moving", help="image to be aligned", **image)
+    register_pairs.add_arguments(parser)
     parser.add_argument(
         "--out", required=True, type=pathlib.Path, metavar="DIR", help="folder for the results"
     )
@@ -91,6 +97,15 @@ def add_arguments(parser):
         help=f"none leaves out {FIELD} and {INVERSE_FIELD}, the largest files; transform.h5 holds "
         "the transform too (default: all)",
     )
+    parser.add_argument(
+        "--learn2reg",
+        nargs="?",
+        choices=FORMS,
+        const=FORMS[0],
+        metavar="FORM",
+        help="also write the displacement in voxels, as the Learn2Reg challenges take it: nii "
+        "(default), npz (float16) or npz-half (float16 at half resolution, 2020 and 2021)",
+    )
     dicom_options.add_series(parser)
     dicom_options.add_dicom(parser)
 
@@ -100,6 +115,22 @@ def run(args):
 
     Returns: exit code, 0, or FAILED where the start is written instead of a worse result.
     """
+    if args.pairs is not None:
+        return register_pairs.run(args, check, register)
+    register_pairs.check_one_pair(args)
+    check(args)
+    replaced = any((args.out / name).exists() for name in OUTPUTS)
+    steps = Steps(_say)
+    with noting_warnings() as noted:
+        metrics = register(args, steps, noted, load_model)
+    print_summary(metrics, args.out, replaced)
+    for text in metrics["warnings"]:
+        warn(text)
+    return FAILED if metrics["failed"] else 0
+
+
+def check(args):
+    """Checks the arguments of one pair before anything is read. Raises: ValueError."""
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out {args.out} is a file; expected a folder")
     check_model_options(args)
@@ -111,28 +142,33 @@ def run(args):
     _check_inputs_stay(args)
     dicom_options.check_series(args)
     dicom_options.check_dicom(args)
-    replaced = any((args.out / name).exists() for name in OUTPUTS)
-    steps = Steps(_say)
-    with noting_warnings() as noted:
-        metrics = _register(args, steps, noted)
-    print_summary(metrics, args.out, replaced)
-    for text in metrics["warnings"]:
-        warn(text)
-    return FAILED if metrics["failed"] else 0
 
 
-def _register(args, steps, noted):
-    """Metrics of the registration, whose files are in place. noted: the warnings so far."""
+def load_model(args):
+    """(RegistrationModel or None, config) that the arguments choose; loads TensorFlow."""
+    load_tensorflow()
+    if str(args.model) == NO_MODEL:
+        return None, {}
+    from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
+
+    return load_with_config(args.model or DEFAULT_MODEL, args.precision, trust_code=args.trust_code)
+
+
+def register(args, steps, noted, load):
+    """Registers one pair and puts its files into place.
+
+    Args: steps: Steps. noted: the warnings so far. load: function of `args`, as `load_model`.
+    Returns: dict, the metrics.
+    """
     with steps("read", f"reading {_shown(args, 'fixed')} and {_shown(args, 'moving')}"):
         images = _read_images(args)
         headers = _read_headers(args) if args.dicom else None
     with results_folder(args.out) as partial:
         with steps("load", f"loading {_model_in_words(args, images)}"):
-            load_tensorflow()
+            model, config = _load_for(images, args, load)
             from rcn_tf.registration.pair import register_pair
             from rcn_tf.registration.result_files import write_result
 
-            model, config = _load_model(args, images)
         options = {} if model is None else model_options(model, args)
         result = register_pair(
             model,
@@ -153,6 +189,9 @@ def _register(args, steps, noted):
             with steps("write", "writing the DICOM series"):
                 error = dicom_options.write_dicom(result.warped, partial, headers, args)
             metrics["dicom_rounding"] = error
+        if args.learn2reg:
+            with steps("write", "writing the displacement for Learn2Reg"):
+                _write_learn2reg(result, images["moving"], partial, args.learn2reg)
         metrics["peak_memory_mb"] = _peak_memory_mb()
         write_result(
             result,
@@ -166,12 +205,12 @@ def _register(args, steps, noted):
 
 
 def _without_model(args, images):
-    """Whether the pair is registered without a network."""
-    if args.model is None:
-        from rcn_tf.registration.plane import thin_axis
+    """Whether a pair is registered by optimisation alone."""
+    if args.model is not None:
+        return str(args.model) == NO_MODEL
+    from rcn_tf.registration.plane import thin_axis
 
-        return args.refine is None and thin_axis(images["fixed"]) is not None
-    return str(args.model) == NO_MODEL
+    return args.refine is None and thin_axis(images["fixed"]) is not None
 
 
 def _model_in_words(args, images):
@@ -180,14 +219,20 @@ def _model_in_words(args, images):
     return f"the model {args.model or 'that comes with rcn'}"
 
 
-def _load_model(args, images):
-    """(model, config) of what the options name; (None, {}) without a network."""
-    from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
+def _load_for(images, args, load):
+    """(model, config) for a pair; single slices have no model unless one is named."""
+    if not _without_model(args, images):
+        return load(args)
+    load_tensorflow()
+    return None, {}
 
-    if _without_model(args, images):
-        return None, {}
-    folder = args.model or DEFAULT_MODEL
-    return load_with_config(folder, args.precision, trust_code=args.trust_code)
+
+def _write_learn2reg(result, moving, folder, form):
+    from rcn_tf.volumes import Grid
+    from rcn_tf.volumes.learn2reg.displacement import file_name, write_displacement
+
+    path = folder / file_name(LEARN2REG, form)
+    write_displacement(result.displacement, Grid.from_image(moving), path, form)
 
 
 def _shown(args, name):

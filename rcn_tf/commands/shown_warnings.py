@@ -62,3 +62,12 @@ def noting_warnings():
     with warnings.catch_warnings():
         warnings.showwarning = note
         yield noted
+
+
+@contextlib.contextmanager
+def silencing_warnings():
+    """Leaves out what is warned of in the block; `noting_warnings` within it notes it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        warnings.showwarning = lambda *_, **__: None
+        yield

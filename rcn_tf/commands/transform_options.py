@@ -1,6 +1,7 @@
 """`--transform` of `rcn apply`: one or several, each as it is or inverted, in ANTs' order.
 
---transform A --transform B      points go through A, then B
+--transform A B                  points go through A, then B
+--transform A --transform B      the same
 --transform [A,1]                points go through A backwards (ANTs' spelling)
 ... --inverse                    the whole the other way round
 """
@@ -11,9 +12,9 @@ import re
 
 HELP = (
     "folder of `rcn register`, a displacement field (mm, LPS), or an ITK transform (.tfm, .txt, "
-    ".h5, .mat, .xfm); '[RESULT,1]' is its inverse. Given several times, they compose in ANTs' "
-    "order: points go through the first, then the second; images are warped by the last first. "
-    "Example: --transform to_mean --transform '[subject,1]'"
+    ".h5, .mat, .xfm); '[RESULT,1]' is its inverse. Several compose in ANTs' order: points go "
+    "through the first, then the second; images are warped by the last first. "
+    "Example: --transform to_mean '[subject,1]'"
 )
 
 

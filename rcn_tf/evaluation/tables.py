@@ -18,6 +18,7 @@ METRICS = (
     "surface_mm",
     "similarity",
     "jacobian_std",
+    "sdlogj",
     "folding_percent",
     "folded_volume_percent",
     "seconds",

@@ -16,7 +16,11 @@ FIELD, INVERSE_FIELD = "displacement.nii.gz", "inverse_displacement.nii.gz"
 COMPOSITE, AFFINE = "transform.h5", "affine.tfm"
 WARPED, WARPED_LABELS = "warped.nii.gz", "warped_labels.nii.gz"
 METRICS = "metrics.json"
+REPORT, OVERVIEW = "report.html", "overview.png"
 DICOM_FOLDER = "warped_dicom"
+LEARN2REG = "learn2reg"
+"""Beginning of the name of a displacement in Learn2Reg's form."""
+RECORD = "pair.json"
 
 OUTPUTS = {
     WARPED: "moving image on the fixed image's grid",
@@ -26,10 +30,13 @@ OUTPUTS = {
     INVERSE_FIELD: "its inverse, on the moving image's grid",
     AFFINE: "the affine part, an ITK transform",
     COMPOSITE: "affine part and deformation, an ITK composite transform",
-    "report.html": "pictures and metrics; open it in a browser",
-    "overview.png": "before and after in one picture",
+    f"{LEARN2REG}.nii.gz": "displacement in voxels, as Learn2Reg wants it",
+    f"{LEARN2REG}.npz": "displacement in voxels, as Learn2Reg wants it",
+    REPORT: "pictures and metrics; open it in a browser",
+    OVERVIEW: "before and after in one picture",
     METRICS: "metrics, with settings",
     "metrics.csv": "the same metrics as a table",
+    RECORD: "what a pair of many was made from",
 }
 """The files that `rcn register` may write, in the order in which it lists them."""
 

@@ -1,6 +1,6 @@
 """Registers one pair of images from file geometry to file geometry.
 
-prepare both images -> choose a start -> network -> affine map -> optimisation from coarse to fine ->
+prepare both images -> choose a start -> network -> affine map -> descent from coarse to fine ->
 keep the result, or what it should have improved -> transform in physical space -> warped image,
 labels and displacement fields at full resolution -> metrics.
 Three stages are compared on the fixed image's full-resolution grid: "before" (the moving image

@@ -53,7 +53,7 @@ def test_gradient_equals_numerical_one(rng, backend, shape):
     field = tf.constant(rng.standard_normal(shape))
     weights = tf.constant(rng.uniform(1, 2, shape[0]))
     ours, numerical = tf.test.compute_gradient(
-        lambda x: tf.reduce_sum(weights * squared_differences(x, backend)), [field]
+        tf.function(lambda x: tf.reduce_sum(weights * squared_differences(x, backend))), [field]
     )
     np.testing.assert_allclose(ours, numerical, atol=1e-6)
 

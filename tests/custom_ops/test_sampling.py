@@ -129,7 +129,8 @@ def test_gradients_are_the_numeric_ones(backend, rng, padding):
     lattice = abs(position - np.round(position)) < 0.05
     flow[lattice] += 0.1  # off the lattice, where the derivative is defined
     theoretical, numeric = tf.test.compute_gradient(
-        lambda i, f: custom_ops.warp(i, f, padding=padding, backend=backend), [image, flow]
+        tf.function(lambda i, f: custom_ops.warp(i, f, padding=padding, backend=backend)),
+        [image, flow],
     )
     for a, b in zip(theoretical, numeric):
         assert abs(b).max() > 0.1

@@ -49,6 +49,7 @@ ITK = (
     "tests/volumes/transforms/test_itk_maps.py",
     "tests/volumes/transforms/test_itk_transforms.py",
 )
+LEARN2REG = ("tests/volumes/learn2reg/test_displacement.py",)
 PAIR = ("tests/registration/test_pair.py",)
 TRAINING = ("tests/training/test_optimizers.py", "tests/training/test_step.py")
 
@@ -577,6 +578,48 @@ FAULTS = (
         "return np.expand_dims(np.insert(flow, axis, 0, axis=-1), axis)",
         "return np.expand_dims(np.insert(flow[..., ::-1], axis, 0, axis=-1), axis)",
         ("tests/contract/test_files.py",),
+    ),
+    Fault(
+        "Learn2Reg: components in the order of the arrays",
+        "rcn_tf/volumes/learn2reg/displacement.py",
+        "result[:, :, slab] = moved[..., ::-1].transpose(2, 1, 0, 3)",
+        "result[:, :, slab] = moved.transpose(2, 1, 0, 3)",
+        LEARN2REG,
+    ),
+    Fault(
+        "Learn2Reg: half resolution begins at the same voxel, but ends elsewhere",
+        "rcn_tf/volumes/learn2reg/displacement.py",
+        "axes = [np.linspace(0, n - 1, n // 2) for n in shape]",
+        "axes = [np.arange(0.0, n, 2) for n in shape]",
+        LEARN2REG,
+    ),
+    Fault(
+        "Learn2Reg: logarithm of the determinant without the shift",
+        "rcn_tf/evaluation/learn2reg.py",
+        "np.log((determinant + _SHIFT).clip(_LEAST, _MOST))",
+        "np.log(determinant.clip(_LEAST, _MOST))",
+        ("tests/evaluation/test_learn2reg.py",),
+    ),
+    Fault(
+        "Learn2Reg: landmarks measured by the fixed image's spacing",
+        "rcn_tf/evaluation/learn2reg.py",
+        "np.linalg.norm(error * spacing[1], axis=1)",
+        "np.linalg.norm(error * spacing[0], axis=1)",
+        ("tests/evaluation/test_learn2reg.py",),
+    ),
+    Fault(
+        "many pairs: a result with a file missing counts as complete",
+        "rcn_tf/registration/pair_record.py",
+        "return source if all(found.get(name) == n for name, n in files.items()) else None",
+        "return source if found else None",
+        ("tests/registration/test_pair_runs.py",),
+    ),
+    Fault(
+        "chains: a field covers what it does not reach",
+        "rcn_tf/volumes/transforms/chain.py",
+        "status[slab][~transform.contains(grid.points(slab))] = Status.OUTSIDE",
+        "status[slab] = Status.OK",
+        ("tests/commands/test_apply_several.py",),
     ),
     # The native op, which is built anew for each
     Fault(

@@ -41,7 +41,7 @@ def write_images(images: Iterable[tuple[sitk.Image, str | pathlib.Path]]) -> Non
         check_written_format(path)
     with contextlib.ExitStack() as stack:
         for image, path in images:
-            _write(image, pathlib.Path(path), stack.enter_context(replacing(path)))
+            write_into(stack, image, path)
 
 
 def check_written_format(path: str | pathlib.Path) -> None:
@@ -53,8 +53,15 @@ def check_written_format(path: str | pathlib.Path) -> None:
         raise FileNotFoundError(f"no such folder: {path.parent}")
 
 
-def _write(image, path, temporary):
-    with naming_failed_writes(path), plain_name(temporary) as name:
+def write_into(stack: contextlib.ExitStack, image: sitk.Image, path: str | pathlib.Path) -> None:
+    """Writes an image under a temporary name beside `path`; it is renamed when `stack` ends.
+
+    Args: stack: of all files that are to appear together. image, path: as of `write_image`.
+    Raises: as `write_image`.
+    """
+    check_written_format(path)
+    temporary = stack.enter_context(replacing(path))
+    with naming_failed_writes(pathlib.Path(path)), plain_name(temporary) as name:
         sitk.WriteImage(image, str(name), useCompression=True)
 
 

@@ -93,7 +93,8 @@ class Chain:
         if not rest.links and not first.inverted and hasattr(first.transform, "displacement_on"):
             vectors = first.transform.displacement_on(grid)
             nothing = np.zeros(grid.shape, np.float32)
-            return InverseField(grid, vectors, nothing, nothing.astype(np.uint8))
+            status = _coverage(first.transform, grid)
+            return InverseField(grid, vectors, nothing, status)
         nothing = np.zeros(grid.shape, np.float32)
         still = np.zeros((*grid.shape, 3), np.float32)
         return self._continued(InverseField(grid, still, nothing, nothing.astype(np.uint8)))
@@ -107,6 +108,16 @@ class Chain:
             start.residual[slab] = np.maximum(start.residual[slab], error)
             start.status[slab] = _worse(start.status[slab], state)
         return start
+
+
+def _coverage(transform, grid):
+    """Status [D, H, W] of a grid's voxels under a map that is not inverted: OK or OUTSIDE."""
+    status = np.full(grid.shape, Status.OK, np.uint8)
+    own = getattr(transform, "grid", None)
+    if own is None or own.shape != grid.shape or not np.array_equal(own.affine, grid.affine):
+        for slab in slabs(grid.shape):
+            status[slab][~transform.contains(grid.points(slab))] = Status.OUTSIDE
+    return status
 
 
 def _worse(first, second):

@@ -1,0 +1,1 @@
+"""The conventions of the Learn2Reg challenges: displacements in voxels, datasets, scores."""
