@@ -42,7 +42,7 @@ def test_a_worse_result_is_not():
 def test_force_gives_out_a_worse_result_with_a_warning():
     start, result = start_of(IMAGE, textured(1)), None
     result = result_of(start, 4)
-    verdict = judge(start, result, force=True)
+    verdict = judge(start, [result], force=True)
     assert verdict.transform is result
     assert not verdict.failed
     assert "written all the same, as --force says" in verdict.warnings[0]
@@ -97,7 +97,7 @@ def test_unlike_images_that_do_not_come_to_agree_fall_back():
         start, "comparison", FixedFit(Fit(0.45, 0.27, 1, None), start.comparison.points)
     )
     result = result_of(start, 1)
-    assert judge(start, result).transform is result
-    verdict = judge(start, result, unlike=True)
+    assert judge(start, [result]).transform is result
+    verdict = judge(start, [result], unlike=True)
     assert verdict.failed
     assert "hardly better than unrelated ones (agreement 0.45)" in verdict.warnings[0]

@@ -4,8 +4,8 @@
 
 with c the centre of the fixed image's box and affine_0 the map from which the search starts. In
 the rigid phase A is a rotation exp([w]x); the affine phase goes on from its A with all nine
-entries, and the finer levels know this phase alone. Parameters are scaled to mm: an entry of A counts by what it moves at a quarter of the
-box's extent from c.
+entries, and the finer levels know this phase alone. Parameters are scaled to mm: an entry of A
+counts by what it moves at a quarter of the box's extent from c.
 """
 
 from __future__ import annotations

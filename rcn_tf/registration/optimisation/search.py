@@ -30,8 +30,8 @@ class Settings:
     Args:
         effort: "fast", "default" or "best" (`EFFORTS`).
         similarity: one of SIMILARITIES.
-        transform_type: "rigid", "affine" or "deformable"; "rigid" and "affine" leave out the network and the
-            dense levels.
+        transform_type: "rigid", "affine" or "deformable"; the first two leave out the network and
+            the dense levels.
     """
 
     effort: str = "default"
