@@ -23,7 +23,7 @@ def test_a_better_result_is_given_out():
     start = start_of(IMAGE, moved(IMAGE, [0, 0, 7]), "header")
     step = start.fixed.grid.spacing[0]
     start.fits["boxes"] = start.fits["header"]  # as if the boxes were no better
-    verdict = judge(start, result_of(start, 7 / step))
+    verdict = judge(start, [result_of(start, 7 / step)])
     assert verdict.fit.agreement > start.fits["header"].agreement + 0.1
     assert (verdict.fallback, verdict.failed, verdict.warnings) == (False, False, [])
     np.testing.assert_allclose(verdict.transform.transform_points([[0, 0, 0]]), [[0, 0, 7]])
@@ -31,7 +31,7 @@ def test_a_better_result_is_given_out():
 
 def test_a_worse_result_is_not():
     start = start_of(IMAGE, textured(1))
-    verdict = judge(start, result_of(start, 4))
+    verdict = judge(start, [result_of(start, 4)])
     assert (verdict.fallback, verdict.failed) == (True, True)
     assert not verdict.transform.flow.any()
     assert verdict.fit is start.fits[start.best]
@@ -50,7 +50,7 @@ def test_force_gives_out_a_worse_result_with_a_warning():
 
 def test_a_scan_to_itself_stays_and_is_no_failure():
     start = start_of(IMAGE, IMAGE)
-    verdict = judge(start, result_of(start, 0.7))
+    verdict = judge(start, [result_of(start, 0.7)])
     assert (verdict.fallback, verdict.failed) == (True, False)
     np.testing.assert_allclose(verdict.transform.transform_points([[3, 4, 5]]), [[3, 4, 5]])
     millimetres = 0.7 * start.moving.grid.spacing[0]
@@ -84,7 +84,7 @@ def test_inside_and_outside_have_to_hold(agreement, inside, unlike, message):
     object.__setattr__(
         start, "comparison", FixedFit(Fit(agreement, inside, 1, None), start.comparison.points)
     )
-    verdict = judge(start, result_of(start, 1), unlike=unlike)
+    verdict = judge(start, [result_of(start, 1)], unlike=unlike)
     assert verdict.fallback == (message is not None)
     if message:
         assert message in verdict.warnings[0]
