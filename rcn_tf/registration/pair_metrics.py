@@ -13,7 +13,6 @@ from rcn_tf.metrics import correlation, dice, jaccard, structures
 from rcn_tf.registration.plane import planar_flow
 from rcn_tf.volumes import Grid
 from rcn_tf.volumes.label_ids import require_integers
-from rcn_tf.volumes.sampling import inside
 
 STAGES = ("before", "initial", "after")
 
@@ -122,14 +121,13 @@ def _overlap(fixed_labels, labels):
 def _round_trip_error(transform, inverse):
     """Error of fixed -> moving -> fixed, [N, 3] mm, on every other network voxel.
 
-    Only points that land within the moving network grid count: beyond it the inverse flow
-    is a border value.
+    Only points that land within the moving image count: beyond it the inverse is a border value.
     """
     shape = transform.fixed_grid.shape
     index = np.stack(np.meshgrid(*[np.arange(0, n, 2) for n in shape], indexing="ij"), axis=-1)
     points = transform.fixed_grid.index_to_point(index)
     moved = transform.transform_points(points)
-    landed = inside(shape, transform.moving_grid.point_to_index(moved))
+    landed = inverse.contains(moved)
     return inverse.transform_points(moved[landed]) - points[landed]
 
 

@@ -21,7 +21,7 @@ from rcn_tf.registration.optimisation.levels import Level, Pyramid
 KINDS = ("rigid", "affine")
 """Kinds of maps, from the least to the most freedom."""
 
-STEP = 0.06
+STEP = 0.15
 """Length of the first steps, as a fraction of a voxel."""
 
 
@@ -49,6 +49,16 @@ def align(pyramid: Pyramid, similarity, *, kind: str = "affine", steps: int = 40
     return pyramid.affine @ linear
 
 
+def rigid_part(affine: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """The rigid map closest to an affine one that moves `centre` to the same point, [4, 4]."""
+    left, _, right = np.linalg.svd(affine[:3, :3])
+    result = np.eye(4)
+    result[:3, :3] = left @ right
+    moved = affine[:3, :3] @ centre + affine[:3, 3]
+    result[:3, 3] = moved - result[:3, :3] @ centre
+    return result
+
+
 class _Search:
     """Parameters of a map on one level, and the flow that they mean."""
 
@@ -68,7 +78,7 @@ class _Search:
     def run(self, similarity, steps):
         """(A, t) after the steps with the lowest loss."""
         length = STEP * float(self.level.grid.spacing.max())
-        rate = keras.optimizers.schedules.CosineDecay(length, steps, alpha=0.1)
+        rate = keras.optimizers.schedules.CosineDecay(length, steps, alpha=0.02)
         optimiser = keras.optimizers.Adam(rate)
         optimiser.build([self.parameters])
         best, lowest = self.parameters.numpy(), np.inf

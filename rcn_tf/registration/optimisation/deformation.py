@@ -35,12 +35,12 @@ class Descent:
     """How a flow descends.
 
     Attributes:
-        step: length of a step in voxels.
+        step: length of the first step in voxels; the last is a tenth of it.
         fluid, elastic: standard deviations in voxels by which gradient and flow are smoothed.
         floor: floor of Adam's denominator, relative to the first gradient's root mean square.
     """
 
-    step: float = 0.3
+    step: float = 0.4
     fluid: float = 1.0
     elastic: float = 0.8
     floor: float = 0.1
@@ -85,7 +85,7 @@ def deform(
     """
     begin = time.perf_counter()
     shift = tf.constant(level.margin, tf.float32)
-    adam = _Adam(descent, flow)
+    adam = _Adam(descent.floor, flow)
     best, history, before, after = flow, [], math.nan, math.inf
     for number in range(steps + 1):
         lookup = flow + shift
@@ -102,32 +102,33 @@ def deform(
         if number == steps or _has_settled(history):
             break
         gradient = gaussian(tape.gradient(loss, lookup), descent.fluid)
-        flow = gaussian(compose(flow, adam.update(gradient)), descent.elastic)
+        length = descent.step * (1 - 0.9 * number / steps)
+        flow = gaussian(compose(flow, adam.update(gradient, length)), descent.elastic)
     seconds = time.perf_counter() - begin
     spacing = tuple(round(float(mm), 3) for mm in level.grid.spacing)
     return best, LevelRecord(spacing, number, before, after, round(seconds, 3))
 
 
 class _Adam:
-    """Updates of at most about a step's length, from gradients of any scale."""
+    """Updates of at most about a given length, from gradients of any scale."""
 
-    def __init__(self, descent: Descent, like: tf.Tensor):
-        self._descent = descent
+    def __init__(self, floor: float, like: tf.Tensor):
+        self._relative_floor = floor
         self._first = self._second = tf.zeros_like(like)
         self._number, self._floor = 0, 0.0
 
-    def update(self, gradient: tf.Tensor) -> tf.Tensor:
+    def update(self, gradient: tf.Tensor, length: float) -> tf.Tensor:
         """Displacement in voxels, of the gradient's shape."""
         self._number += 1
         if self._number == 1:
             size = float(tf.sqrt(tf.reduce_mean(tf.square(gradient))))
-            self._floor = self._descent.floor * size + 1e-20
+            self._floor = self._relative_floor * size + 1e-20
         old, older = _MOMENTS
         self._first += (1 - old) * (gradient - self._first)
         self._second += (1 - older) * (tf.square(gradient) - self._second)
         mean = self._first / (1 - old**self._number)
         size = tf.sqrt(self._second / (1 - older**self._number)) + self._floor
-        return -self._descent.step * mean / size
+        return -length * mean / size
 
 
 def _has_settled(history):
@@ -135,4 +136,4 @@ def _has_settled(history):
     if len(history) <= PATIENCE:
         return False
     earlier, now = history[-1 - PATIENCE], history[-1]
-    return earlier - now < GAIN * abs(earlier)
+    return earlier - now <= GAIN * abs(earlier)

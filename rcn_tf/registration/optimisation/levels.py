@@ -17,7 +17,7 @@ import tensorflow as tf
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.preparation.network_input import PreparedVolume, sample_array
 
-SMALLEST = 20
+SMALLEST = 16
 """Voxels along the longest axis of the coarsest level, at least."""
 
 MARGIN = 0.1

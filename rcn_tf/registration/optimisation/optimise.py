@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from rcn_tf import fields
 from rcn_tf.registration.optimisation import levels
-from rcn_tf.registration.optimisation.affine import align
+from rcn_tf.registration.optimisation.affine import align, rigid_part
 from rcn_tf.registration.optimisation.deformation import Descent, LevelRecord, deform
 from rcn_tf.registration.optimisation.effort import Effort
 from rcn_tf.registration.optimisation.similarities import SIMILARITIES
@@ -106,6 +106,8 @@ def align_images(
     """
     spacing = levels.image_spacing(fixed.standard)
     grids = levels.level_grids(fixed.grid, spacing, AFFINE_VOXELS, AFFINE_LEVELS)
+    if kind == "rigid":
+        start = rigid_part(start, fixed.grid.corners().mean(axis=0))
     pyramid = levels.Pyramid(fixed, moving, start, grids)
     affine = align(pyramid, SIMILARITIES[similarity], kind=kind)
     return linear_start(fixed.grid, affine)

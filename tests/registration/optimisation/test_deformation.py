@@ -1,0 +1,103 @@
+"""Descent on one level and from coarse to fine, on deformations that are known."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rcn_tf.fields import jacobian_determinant
+from rcn_tf.registration.optimisation.deformation import Descent, deform
+from rcn_tf.registration.optimisation.effort import Effort
+from rcn_tf.registration.optimisation.levels import Level
+from rcn_tf.registration.optimisation.optimise import linear_start, optimise
+from rcn_tf.registration.optimisation.similarities import SIMILARITIES
+from rcn_tf.volumes import Grid, prepare_volume
+from tests.registration.optimisation.scenes import inner_points, pair
+
+QUICK = Effort(40_000, (40, 60))
+
+
+def bulge(points):
+    """Fixed points to moving points: up to 6 mm, in another direction at each place."""
+    wave = np.sin(points / 14.0 + np.array([0.3, 1.1, 2.0]))
+    return points + 6 * wave[..., [1, 2, 0]] * np.exp(-(points**2).sum(-1, keepdims=True) / 3000)
+
+
+def optimised(effort=QUICK, **options):
+    volumes = [prepare_volume(image, (32, 32, 32)) for image in pair(bulge)]
+    start = linear_start(volumes[0].grid, np.eye(4))
+    return optimise(*volumes, start, effort, **options)
+
+
+def missed(transform):
+    points = inner_points()
+    return np.linalg.norm(transform.transform_points(points) - bulge(points), axis=1).mean()
+
+
+def test_a_smooth_deformation_is_found_without_folds():
+    found = optimised()
+    points = inner_points()
+    assert np.linalg.norm(bulge(points) - points, axis=1).mean() > 2.5
+    assert missed(found.transform) < 1.2
+    assert float(tf.reduce_min(jacobian_determinant(found.transform.flow[None]))) > 0.05
+    coarse, fine = found.levels
+    assert all(level.after < level.before for level in found.levels)
+    assert np.allclose(coarse.spacing_mm, 2 * np.array(fine.spacing_mm), rtol=0.2)
+
+
+@pytest.mark.parametrize(
+    "similarity", ["mse", "pearson", "nmi", pytest.param("mind_ssc", marks=pytest.mark.slow)]
+)
+def test_every_similarity_reduces_the_distance(similarity):
+    start = np.linalg.norm(bulge(inner_points()) - inner_points(), axis=1).mean()
+    assert similarity in SIMILARITIES
+    found = optimised(Effort(20_000, (25,)), similarity=similarity)
+    assert missed(found.transform) < 0.75 * start
+
+
+def level_of(fixed, moving, weight=None):
+    grid = Grid(fixed.shape, np.eye(4))
+    arrays = (
+        None if a is None else tf.constant(a[None, ..., None]) for a in (fixed, moving, weight)
+    )
+    fixed, moving, weight = arrays
+    return Level(grid, np.zeros(3, int), fixed, moving, weight)
+
+
+def test_equal_images_do_not_move(rng):
+    image = rng.uniform(size=(14, 15, 16)).astype("float32")
+    zero = tf.zeros((1, *image.shape, 3))
+    flow, record = deform(
+        level_of(image, image), zero, SIMILARITIES["local_ncc"], steps=20, descent=Descent()
+    )
+    assert np.abs(flow).max() == 0
+    assert record.after == record.before
+
+
+def test_voxels_without_weight_have_no_say(rng):
+    """Where the images must not be compared, another content gives the same flow."""
+    fixed, moving = (rng.uniform(size=(14, 15, 16)).astype("float32") for _ in range(2))
+    weight = np.ones_like(fixed)
+    weight[:, :, 10:] = 0
+    flows = []
+    for value in (0.0, 1.0):
+        fixed[:, :, 10:] = value
+        level, zero = level_of(fixed, moving, weight), tf.zeros((1, *fixed.shape, 3))
+        flow, _ = deform(level, zero, SIMILARITIES["local_ncc"], steps=5, descent=Descent())
+        flows.append(flow.numpy())
+    np.testing.assert_array_equal(*flows)
+    assert np.abs(flows[0]).max() > 0.1
+
+
+def test_a_level_ends_where_nothing_is_gained(rng):
+    image = np.zeros((12, 12, 12), "float32")
+    image[4:8, 4:8, 4:8] = 1
+    level, zero = level_of(image, image), tf.zeros((1, *image.shape, 3))
+    _, record = deform(level, zero, SIMILARITIES["mse"], steps=100, descent=Descent())
+    assert record.steps < 30
+
+
+def test_a_loss_that_is_not_finite_is_named():
+    image = np.full((12, 12, 12), np.nan, "float32")
+    level, zero = level_of(image, image), tf.zeros((1, *image.shape, 3))
+    with pytest.raises(ValueError, match="the loss of the optimisation is not finite"):
+        deform(level, zero, SIMILARITIES["mse"], steps=2, descent=Descent())

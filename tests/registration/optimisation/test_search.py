@@ -1,0 +1,74 @@
+"""Which start an optimisation goes on from, and what it records."""
+
+import json
+
+import numpy as np
+import pytest
+
+from rcn_tf.registration.agreement import Comparison
+from rcn_tf.registration.optimisation.effort import EFFORTS, Effort
+from rcn_tf.registration.optimisation.optimise import linear_start
+from rcn_tf.registration.optimisation.search import Settings, search
+from rcn_tf.registration.steps import Steps
+from rcn_tf.volumes import Grid, prepare_volume
+from tests.registration.optimisation.scenes import inner_points, pair
+
+SHIFT = np.array([6.0, -4.0, 3.0])
+
+
+@pytest.fixture
+def volumes(monkeypatch):
+    monkeypatch.setitem(EFFORTS, "fast", Effort(15_000, (5,)))
+    images = pair(lambda points: points + SHIFT)
+    return [prepare_volume(image, (32, 32, 32)) for image in images]
+
+
+def shifted(volumes, shift):
+    affine = np.eye(4)
+    affine[:3, 3] = shift
+    return linear_start(volumes[0].grid, affine)
+
+
+def found(volumes, candidates, **settings):
+    comparison = Comparison(*volumes, Grid.from_image(volumes[1].standard))
+    steps = Steps()
+    result = search(*volumes, candidates, comparison, Settings("fast", **settings), steps)
+    return result, steps.seconds
+
+
+def mean_error(transform):
+    points = inner_points()
+    return np.linalg.norm(transform.transform_points(points) - points - SHIFT, axis=1).mean()
+
+
+def test_a_good_network_spares_the_search_for_an_affine_map(volumes):
+    candidates = {"header": shifted(volumes, 0), "network": shifted(volumes, SHIFT)}
+    result, seconds = found(volumes, candidates)
+    assert result.record["start"] == "network"
+    assert set(seconds) == {"optimise"}
+    assert mean_error(result.transforms[0]) < 0.5
+    assert result.transforms[1] is candidates["network"].transform
+
+
+def test_a_bad_network_does_no_harm(volumes):
+    candidates = {"header": shifted(volumes, 0), "network": shifted(volumes, -2 * SHIFT)}
+    result, seconds = found(volumes, candidates)
+    assert result.record["start"] == "affine"
+    assert set(seconds) == {"align", "optimise"}
+    assert mean_error(result.transforms[0]) < 1.5
+    fits = result.record["candidates"]
+    assert fits["network"] < fits["header"] < fits["affine"]
+    json.dumps(result.record)
+
+
+def test_a_rigid_transform_is_one(volumes):
+    candidates = {"header": shifted(volumes, 0)}
+    result, seconds = found(volumes, candidates, transform_type="rigid")
+    assert set(seconds) == {"align"}
+    (transform,) = result.transforms
+    assert not transform.flow.any()
+    linear = transform.moving_grid.affine[:3, :3] @ np.linalg.inv(
+        transform.fixed_grid.affine[:3, :3]
+    )
+    np.testing.assert_allclose(linear @ linear.T, np.eye(3), atol=1e-4)
+    assert mean_error(transform) < 0.5
