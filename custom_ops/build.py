@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 
 def build(plan, *, force=False):
-    """Path of the library for a plan, built unless the cache holds it intact.
+    """Path of the library for a plan; it is built unless the cache holds it intact.
 
     Args:
-        plan: what `toolchain.plan` found.
+        plan: from `toolchain.plan`.
         force: build even if the cache holds it.
 
     Raises: BuildError: if the compiler fails or the cache cannot be written.
@@ -52,7 +52,7 @@ def build(plan, *, force=False):
 def cache_folder():
     """Folder of all builds.
 
-    Raises: BuildError: if neither a variable names it nor the user has a home.
+    Raises: BuildError: if no variable names it and the user has no home folder.
     """
     named = os.environ.get("RCN_CACHE")
     if named:
@@ -92,12 +92,12 @@ def _build(plan, folder):
 
 
 def run(command):
-    """Runs a compiler; BuildError names the first error that it reports."""
+    """Runs a compiler. Raises: BuildError: naming the first error that it reports."""
     logger.info("%s", " ".join(command))
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise BuildError(f"{command[0]} does not run: {error}") from error
+        raise BuildError(f"{command[0]} cannot be run: {error}") from error
     output = done.stdout + done.stderr
     if output.strip():
         logger.info("%s", output.rstrip())

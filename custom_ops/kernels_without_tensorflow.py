@@ -1,7 +1,7 @@
-"""The kernels without TensorFlow: plain shared libraries, called through ctypes.
+"""The kernels as plain shared libraries without TensorFlow, called through ctypes.
 
-They serve tests and benchmarks on machines that have a compiler or a GPU but no TensorFlow, and
-runs under memory checkers. No registration uses them.
+They are for tests and benchmarks on machines with a compiler or a GPU but without TensorFlow, and
+for runs under memory checkers. Registration does not use them.
 """
 
 import ctypes
@@ -48,7 +48,7 @@ def build_host_library(path, flags=()):
 def build_cuda_library(path, gpus=None):
     """Builds the CUDA kernels as a shared library; see `cc/warp_cuda.h`.
 
-    Args: gpus: compute capabilities, e.g. (90,); by default all that nvcc knows.
+    Args: gpus: compute capabilities, e.g. (90,). Default: all that nvcc knows.
 
     Raises: BuildError: if nvcc or a C++ compiler is missing or fails.
     """
@@ -58,7 +58,7 @@ def build_cuda_library(path, gpus=None):
     gpus = gpus or toolchain.known_gpus(nvcc)
     kernels = pathlib.Path(path).with_suffix(".o")
     build.run([*toolchain.cuda_command(nvcc, compiler, gpus), "-c", "-o", str(kernels)])
-    # Linked by itself: nvcc's threads, one per GPU, can disturb one another while linking.
+    # Linked in a step of its own: nvcc's threads, one per GPU, can disturb one another in linking.
     build.run([nvcc, "-ccbin", compiler, "-shared", str(kernels), "-o", str(path)])
     kernels.unlink()
 
@@ -69,7 +69,7 @@ class HostLibrary:
     Args:
         path: made by `build_host_library`.
         kernels: "cpu" for the kernels of TensorFlow's CPU op, "voxel" for those of CUDA threads.
-        threads: number of threads of "cpu".
+        threads: number of threads for "cpu".
     """
 
     def __init__(self, path, kernels="cpu", threads=1):
@@ -77,19 +77,19 @@ class HostLibrary:
         self._kernels, self._threads = kernels, threads
 
     def warp(self, image, flow, padding="border", add_flow=False):
-        """[B, D', H', W', C]."""
+        """The warped image [B, D', H', W', C]."""
         out = np.empty((*flow.shape[:4], image.shape[4]), image.dtype)
         self._call("warp", image.shape, padding, [image, flow], add_flow, out)
         return out
 
     def flow_gradient(self, image, flow, upstream, padding="border", add_flow=False):
-        """[B, D', H', W', 3]."""
+        """Gradient by the flow, [B, D', H', W', 3]."""
         out = np.empty_like(flow)
         self._call("flow_gradient", image.shape, padding, [image, flow, upstream], add_flow, out)
         return out
 
     def image_gradient(self, image_shape, flow, upstream, padding="border"):
-        """[B, D, H, W, C]."""
+        """Gradient by the image, [B, D, H, W, C]."""
         out = np.empty(image_shape, flow.dtype)
         self._call("image_gradient", image_shape, padding, [flow, upstream], None, out)
         return out
@@ -117,8 +117,8 @@ class CudaLibrary:
 
     Args: path: made by `build_cuda_library`.
 
-    `kind` is the type of image and result: "float32", "float16", "bfloat16" or "float64".
-    Pointers are ctypes.c_void_p. Calls return when the work is queued.
+    In its methods `kind` is the type of image and result: "float32", "float16", "bfloat16" or
+    "float64". Pointers are ctypes.c_void_p. Calls return when the work is queued.
 
     Raises: RuntimeError: if CUDA reports an error.
     """

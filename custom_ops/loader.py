@@ -1,4 +1,4 @@
-"""The native ops in this process: built at first use, loaded once.
+"""Loads the native ops into this process, once; they are built at first use.
 
 If they cannot be built or loaded, one warning names the reason and the Python backend runs.
 """
@@ -16,7 +16,7 @@ _lock = threading.Lock()  # replicas of a distribution strategy trace in threads
 
 
 def library():
-    """Module with the raw ops (`rcn_warp` ...).
+    """Module with the raw ops (`rcn_warp`, ...).
 
     Raises: ImportError: if they cannot be built or loaded here.
     """
@@ -27,7 +27,7 @@ def library():
 
 
 def missing_because():
-    """One line that says why the ops are not available here; None if they are."""
+    """One line that says why the ops are not available here; None if they are available."""
     return _load_once()[2]
 
 
@@ -48,7 +48,7 @@ def _load_once():
 
 @functools.lru_cache(maxsize=1)
 def _load():
-    """(module or None, whether it has CUDA kernels, why there is none or None)."""
+    """(module or None, whether it has CUDA kernels, why it is missing or None)."""
     try:
         plan = toolchain.plan()
         module = _loaded(plan)

@@ -11,7 +11,7 @@ from custom_ops.loader import library
 def warp(image, flow, padding):
     """Image [B, D, H, W, C] sampled at x + flow(x); see `custom_ops.warp`."""
     dtype = image.dtype
-    if tf.float64 in (dtype, flow.dtype):  # the op's images are as wide as its flow, or less
+    if tf.float64 in (dtype, flow.dtype):  # the op's image must not be wider than its flow
         image = tf.cast(image, flow.dtype)
     return tf.cast(library().rcn_warp(image, flow, padding=padding), dtype)
 
@@ -63,5 +63,5 @@ def _no_second_derivative(op, *_):
 
 
 def _is_needed(op, index):
-    """Whether the tape asks for the gradient of an input; unknown (graphs) counts as yes."""
+    """Whether the tape needs the gradient of an input; True if unknown, as in graphs."""
     return index not in (getattr(op, "skip_input_indices", None) or ())

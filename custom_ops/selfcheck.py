@@ -1,4 +1,4 @@
-"""Checks freshly loaded native ops before they are used, since compilers have faults too."""
+"""Checks freshly loaded native ops before they are used, since compilers have bugs too."""
 
 import concurrent.futures
 
@@ -18,7 +18,7 @@ def check(module):
     Raises: BuildError: if a result or a gradient differs.
     """
     problems = [(dtype, channels) for dtype in (tf.float32, tf.float64) for channels in (1, 3)]
-    # The first use may be inside a traced function, which a thread of its own is not.
+    # The first use may be inside a traced function; a thread of its own runs eagerly.
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         for dtype, channels in problems:
             thread.submit(_check_one, module, dtype, channels).result()
@@ -51,6 +51,6 @@ def _check_one(module, dtype, channels):
     ):
         if not float(tf.reduce_max(abs(found - expected))) <= _TOLERANCE:
             raise BuildError(
-                f"{name} ({dtype.name}, {channels} channels) comes out wrong: the compiler "
-                "made an error; another one can be named by CXX"
+                f"{name} ({dtype.name}, {channels} channels) is wrong, probably through an error "
+                "of the compiler; set CXX to use another compiler"
             )

@@ -56,9 +56,10 @@ def report_config(path):
     _warn_of_no_pairs(config)
     if min(config.image_size) < MIN_SIZE:
         size = " x ".join(map(str, config.image_size))
+        images = "planes" if len(config.image_size) == 2 else "volumes"
         warn(
             f"{path}: networks take at least {MIN_SIZE} voxels along each axis, so `rcn train` "
-            f"will refuse volumes of {size}; give another --shape"
+            f"will refuse {images} of {size}; give another --shape"
         )
 
 

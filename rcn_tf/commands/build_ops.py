@@ -1,6 +1,6 @@
-"""Build the native warp op, which otherwise happens at first use.
+"""Build the native warp op, which is otherwise built at its first use.
 
-The library lies in a cache and is built again when TensorFlow, the compiler, its flags,
+The library is kept in a cache and rebuilt when TensorFlow, the compiler, its flags,
 the processor or the sources change.
 """
 
@@ -16,7 +16,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--cuda",
         action=argparse.BooleanOptionalAction,
-        help="build with or without the CUDA kernels (default: with them, if TensorFlow sees a GPU "
+        help="build with or without the CUDA kernels (default: with them if TensorFlow sees a GPU "
         "and nvcc is found)",
     )
     parser.add_argument(
@@ -25,7 +25,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    """Builds unless the cache holds it, and says what there is."""
+    """Builds the library unless the cache holds it, and prints what it is for."""
     load_tensorflow()
     from custom_ops import build, toolchain
 

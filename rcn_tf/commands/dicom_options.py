@@ -1,4 +1,4 @@
-"""Options for DICOM images that the commands which warp share: series to read, series to write."""
+"""DICOM options of the commands that warp images: which series to read and what to write."""
 
 import re
 
@@ -7,13 +7,13 @@ from rcn_tf.registration.outputs import DICOM_FOLDER
 
 
 def add_series(parser, names=("fixed", "moving")):
-    """Declares `--fixed-series` and `--moving-series`, or those of other images."""
+    """Declares `--fixed-series` and `--moving-series`, or `--NAME-series` for other names."""
     for name in names:
         parser.add_argument(
             f"--{name}-series",
             metavar="N|UID",
-            help=f"which series, if --{name} is a DICOM file, folder or ZIP archive with several "
-            "(`rcn prepare series` lists them)",
+            help=f"which series to read if --{name} is a DICOM file, folder or ZIP archive with "
+            "several (`rcn prepare series` lists them)",
         )
 
 
@@ -33,7 +33,7 @@ def add_dicom(parser):
 
 
 def check_series(args, names=("fixed", "moving")):
-    """Raises: ValueError: a series chosen from something that has none."""
+    """Raises: ValueError: a series is chosen for an image that is not DICOM."""
     from rcn_tf.volumes.dicom.series import is_dicom
 
     for name in names:
@@ -45,16 +45,16 @@ def check_series(args, names=("fixed", "moving")):
 
 
 def check_dicom(args, name="moving"):
-    """Checks what is known before anything is read.
+    """Checks the options before anything is read.
 
-    Args: args: with dicom, no_anonymize and out, the results' folder; name: the image's.
+    Args: args: has dicom, no_anonymize and out, the results' folder. name: option of the image.
     Raises: ValueError: naming the option.
     """
     from rcn_tf.volumes.dicom.series import is_dicom
 
     path = getattr(args, name)
     if args.no_anonymize and not args.dicom:
-        raise ValueError("--no-anonymize says how --dicom writes; give both")
+        raise ValueError("--no-anonymize only changes what --dicom writes; give both")
     if args.dicom and path.exists() and not is_dicom(path):
         raise ValueError(
             f"--dicom needs --{name} to be a DICOM file, folder or ZIP archive; got {path}"
@@ -63,21 +63,19 @@ def check_dicom(args, name="moving"):
 
 
 def check_replaceable(folder):
-    """Raises: ValueError: a folder with anything but what an earlier run wrote."""
+    """Raises: ValueError: the folder holds files that no earlier run wrote."""
     if not folder.exists():
         return
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
     others = sorted(name for name in names if not re.fullmatch(r"[0-9]{4,}\.dcm", name))
     if others:
-        raise ValueError(
-            f"{folder} holds {others[0]}, which is not of an earlier run; move it away"
-        )
+        raise ValueError(f"{folder} holds {others[0]}, which no earlier run wrote; move it away")
 
 
 def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, anonymize=True):
-    """Headers that a written series is made from, after a check that it can be.
+    """Headers from which a series is written, after a check that this is possible.
 
-    Args: moving: DICOM; fixed: any image, or None; which series of them.
+    Args: moving: DICOM. fixed: any image, or None. moving_series, fixed_series: which series.
     Returns: (source, reference) as `rcn_tf.volumes.dicom.output.write_series` takes them.
     Raises: ImportError: pydicom is not installed. ValueError: what is wrong with the headers.
     """
@@ -91,15 +89,15 @@ def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, 
     try:
         series_header(source, reference, anonymize=anonymize)
     except ValueError as error:
-        raise ValueError(f"--dicom cannot be done: {one_line(error)}") from error
+        raise ValueError(f"--dicom is not possible: {one_line(error)}") from error
     return source, reference
 
 
 def write_dicom(image, folder, headers, args):
-    """Writes the warped image as a series below a folder.
+    """Writes the warped image as a series into a subfolder of `folder`.
 
-    Args: headers: of `read_dicom_headers`; args: with no_anonymize.
-    Returns: float, as of `rcn_tf.volumes.dicom.output.write_series`.
+    Args: headers: from `read_dicom_headers`. args: has no_anonymize.
+    Returns: float, the largest rounding error, see `rcn_tf.volumes.dicom.output.write_series`.
     """
     from rcn_tf.volumes.dicom.output import write_series
 

@@ -27,7 +27,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    """Prints the software in use and, for a model folder, the network's make-up."""
+    """Prints the software in use and, for a model folder, the network's parts and options."""
     info_memory.check_arguments(args)
     load_tensorflow()
     if args.memory:

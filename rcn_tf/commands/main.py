@@ -1,11 +1,11 @@
 """Entry point of the `rcn` command: picks the subcommand and turns errors into one line.
 
-A command module has `add_arguments(parser)` and `run(args)`; with `WARNINGS_LAST = True` its
+A command module has `add_arguments(parser)` and `run(args)`. If it sets `WARNINGS_LAST = True`, its
 warnings follow its results instead of standing between them.
 
-Exit codes: 0 success, 1 done but not with all scans (`rcn prepare`), 2 something is wrong with the
-input (named on standard error), 3 the registration failed and its start was written (`rcn
-register`), 130 interrupted.
+Exit codes: 0 success; 1 done, but some scans failed (`rcn prepare`); 2 the input is wrong (standard
+error says how); 3 the registration failed and its start was written (`rcn register`); 130
+interrupted.
 """
 
 import importlib
@@ -60,7 +60,7 @@ def make_parser():
 
 
 def _module(command):
-    """A command's module; packs are made by `data_prep`, which stands above this package."""
+    """A command's module; `rcn prepare` is in `data_prep`, which this package must not import."""
     home = "data_prep.commands" if command == "prepare" else "rcn_tf.commands"
     name = "" if command == "prepare" else f".{command.replace('-', '_')}"
     return importlib.import_module(home + name)

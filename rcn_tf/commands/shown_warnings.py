@@ -1,4 +1,4 @@
-"""Warnings as the commands show them: one line each, on standard error, never twice."""
+"""How commands show warnings: one line each on standard error, never twice."""
 
 import contextlib
 import sys
@@ -8,7 +8,7 @@ from rcn_tf.errors import ESCAPES, InputWarning, one_line
 
 
 def escape_in_output():
-    """File names that the terminal's encoding does not have are printed as escapes."""
+    """Makes prints escape characters that the terminal's encoding lacks, as in file names."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=ESCAPES)
@@ -19,14 +19,14 @@ def printing_warnings(command, *, last):
     """Prints every warning of the block once, as one line on standard error.
 
     Args:
-        command: its name, for the beginning of the line.
+        command: its name, with which the line begins.
         last: whether to wait for the end of the block, so that warnings do not stand between
-            a command's results; long-running commands print them at once.
+            a command's results. Long-running commands print them at once.
     """
     seen, held = set(), []
 
     def show(message, category, filename, lineno, file=None, line=None):
-        del category, filename, lineno, file, line  # of no use to who runs a command
+        del category, filename, lineno, file, line  # useless to the user of a command
         text = f"rcn {command}: warning: {one_line(message)}"
         if text in seen:
             return
@@ -48,7 +48,7 @@ def printing_warnings(command, *, last):
 
 @contextlib.contextmanager
 def noting_warnings():
-    """Notes what is warned of in the block, and lets it be shown as well.
+    """Collects the warnings of the block, which are shown as well.
 
     Yields: list that fills with the texts of the InputWarnings.
     """

@@ -1,8 +1,8 @@
 """How a running training is shown: a bar on a terminal, else a line for every line of the log.
 
-The bar, the step, the total and the time left always fit; what follows them is cut off where a
-terminal is narrow, the least important last. The numbers of a line, and those beside the bar, are
-the ones that `metrics.jsonl` has for that step: means over the steps since the line before.
+The bar, the step, the total and the time left always fit. What follows them, the least important
+last, is cut off on a narrow terminal. The numbers of a line, and those beside the bar, are those of
+`metrics.jsonl` for that step: means over the steps since the previous line.
 """
 
 import datetime
@@ -18,9 +18,9 @@ from rcn_tf.files.memory import resident_memory
 
 
 class TrainingProgress:
-    """Shows a training; what it logs (warnings, validation) is printed above the bar.
+    """Shows a training; its log records (warnings, validation) are printed above the bar.
 
-    Use it as a context manager around the training, as its `on_step`, and `log` as its `on_log`.
+    Use it as a context manager around the training and as its `on_step`; `log` is its `on_log`.
 
     Args:
         config: TrainingConfig.
@@ -54,7 +54,7 @@ class TrainingProgress:
 
     def __call__(self, step, terms):
         """Counts a step. Args: terms: {name: value} of this step."""
-        if self._bar is None:  # nothing is drawn over an error that comes before any step
+        if self._bar is None:  # an error before the first step is shown without a bar
             self._start = time.monotonic()
             self._bar = self._progress.add_task("", total=self._config.steps, left="", terms="")
             if self._shows:
@@ -64,7 +64,7 @@ class TrainingProgress:
         self._progress.update(self._bar, completed=step, left=self._left(step), terms=shown)
 
     def log(self, step, values):
-        """Shows a line of `metrics.jsonl`. Args: values: what it says besides the step."""
+        """Shows a line of `metrics.jsonl`. Args: values: its entries without the step."""
         self._logged = _summary(values)
         if self._shows and not self._console.is_terminal:
             total = self._config.steps
@@ -72,7 +72,7 @@ class TrainingProgress:
             print(line, file=sys.stderr, flush=True)
 
     def _left(self, step):
-        """Time left in words, by the steps of this process but the first, which compiles."""
+        """Time left in words, estimated without the first step, which compiles."""
         if self.steps_seen < 2:
             return "time left unknown"
         per_step = (time.monotonic() - self._start) / (self.steps_seen - 1)
@@ -110,7 +110,7 @@ def _progress(console):
 
 
 def _memory():
-    """Memory that this process holds, on the GPU where there is one."""
+    """Memory that this process uses, on the GPU if there is one."""
     import tensorflow as tf
 
     if tf.config.list_logical_devices("GPU"):

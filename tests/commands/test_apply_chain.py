@@ -179,7 +179,7 @@ def test_whose_grid_it_is(study, tmp_path, capsys):
     ):
         assert apply(study, transforms, *command) == 2
         error = capsys.readouterr().err
-        assert "needs --reference" in error and f"does not say the {scan} image's" in error
+        assert "needs --reference" in error and f"does not state the {scan} image's" in error
 
 
 FAULTS = [

@@ -137,7 +137,7 @@ def test_fixed_image_of_another_format(inputs, tmp_path):
             {"moving": "fixed.nii.gz"},
             "--dicom needs --moving to be a DICOM file, folder or ZIP archive; got",
         ),
-        (["--no-anonymize"], {}, "--no-anonymize says how --dicom writes; give both"),
+        (["--no-anonymize"], {}, "--no-anonymize only changes what --dicom writes; give both"),
         (
             ["--fixed-series", "1"],
             {"fixed": "fixed.nii.gz"},
@@ -148,7 +148,7 @@ def test_fixed_image_of_another_format(inputs, tmp_path):
         (
             ["--dicom", "--no-anonymize"],
             {"fixed": "stranger"},
-            "--dicom cannot be done: the fixed and the moving series are of different patients",
+            "--dicom is not possible: the fixed and the moving series are of different patients",
         ),
         (["--dicom"], {"moving": "gone.zip"}, "no such file"),
     ],
@@ -170,7 +170,7 @@ def test_foreign_files_in_the_place_of_the_series(inputs, tmp_path, capsys):
     (tmp_path / SERIES).mkdir()
     (tmp_path / SERIES / "notes.txt").write_text("mine")
     for options in (["--dicom"], []):
-        message = "holds notes.txt, which is not of an earlier run"
+        message = "holds notes.txt, which no earlier run wrote"
         assert_one_line(arguments(inputs, tmp_path, *options), message, capsys)
     assert [path.name for path in tmp_path.rglob("*")] == [SERIES, "notes.txt"]
 

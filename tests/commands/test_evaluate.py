@@ -129,7 +129,7 @@ def test_a_limit_does_not_replace_a_whole_evaluation(model_folder, data, tmp_pat
     summary = json.loads((tmp_path / "bare" / "summary.json").read_text())
     assert (summary["pairs"], summary["pairs_available"]) == (1, 2)
     assert main([*command, "--limit", "2"]) == 0  # no pair is lost
-    assert "Not refined, as `rcn register` does by default" in capsys.readouterr().out
+    assert "Without refinement. `rcn register` refines by default" in capsys.readouterr().out
 
 
 class ThreeAffine(RegistrationModel):

@@ -83,7 +83,7 @@ def test_every_command_refuses(capsys, run, arguments):
         ("apply --transform a --imgae b", "there is no option --imgae; did you mean --image?"),
         ("apply --transform a --imgae=b", "there is no option --imgae; did you mean --image?"),
         ("register --fixed a --moving b --out c --qqq", "there is no option --qqq; see rcn"),
-        ("apply --transform a surplus", "'surplus' is one argument too many"),
+        ("apply --transform a surplus", "unexpected argument 'surplus'"),
         ("apply --transform a --system XYZ", "invalid choice: 'XYZ'"),
         ("prepare lpba --data a --out b --mode c", "there is no option --mode"),
         ("prepare nothing", "rcn prepare: error: "),

@@ -1,4 +1,4 @@
-"""Figures of one registration; matplotlib's object interface, nothing global.
+"""Figures of one registration, drawn with matplotlib's object interface (no global state).
 
 Every function takes prepared `Views` and returns a `matplotlib.figure.Figure`.
 """
@@ -29,9 +29,9 @@ CAPTIONS = {
     "before": "moving, by header",
     "initial": "moving, boxes aligned",
 }
-MARGIN = 0.06  # of the box, shown around it
+MARGIN = 0.06  # shown around the box, as a fraction of its size
 GRID_LINES = 24  # along the longest side
-TILES = 6  # of the checkerboard, along the shorter side
+TILES = 6  # tiles of the checkerboard along the shorter side
 LABEL_OPACITY = 0.5
 FOLDING_COLOUR = (0.85, 0.0, 0.85)
 
@@ -43,11 +43,11 @@ class Views:
     Args:
         images: dict of fixed, before, initial, after -> View, windowed to [0, 1], on the
             fixed image's voxels around its foreground box.
-        labels: dict of what there is of fixed (the fixed labels) and after (the warped
-            moving ones) -> View of ids, on the same voxels.
+        labels: dict of fixed (the fixed labels) and after (the warped moving labels), as far
+            as they are given -> View of ids, on the same voxels.
         flow: View of the flow [D, H, W, 3] on the network grid, voxels.
         moving_spacing: mm per array axis of the moving network grid.
-        after: what the image after registration is called.
+        after: name of the image after registration.
     """
 
     images: dict
@@ -73,7 +73,7 @@ def make_views(result):
     }
     views = {name: view_of_image(image, shown) for name, image in images.items()}
     moving = np.concatenate([views[stage].array.ravel() for stage in _STAGES])
-    limits = dict.fromkeys(_STAGES, window_range(moving))  # one image, whichever way it lies
+    limits = dict.fromkeys(_STAGES, window_range(moving))  # all stages show the same image
     limits["fixed"] = window_range(views["fixed"].array)
     transform = result.transform
     labels = {"fixed": result.fixed_labels, "after": result.warped_labels}
@@ -87,7 +87,7 @@ def make_views(result):
 
 
 def slices_figure(views):
-    """Fixed image and the moving one before and after, in three planes."""
+    """The fixed image and the moving one before and after registration, in three planes."""
     return _panels(
         views.images["fixed"],
         [(views.caption(name), _grey(view)) for name, view in views.images.items()],
@@ -109,9 +109,9 @@ def checkerboard_figure(views):
 
 
 def difference_figure(views):
-    """Moving minus fixed, each brought to the fixed image's mean and spread of intensities.
+    """Moving minus fixed, after each moving image got the fixed one's mean and spread.
 
-    White is no difference, blue where the moving image is darker, red where it is brighter.
+    White means no difference; the moving image is darker where it is blue, brighter where red.
     """
     return _panels(
         views.images["fixed"], [(views.caption(k), _difference(views, k)) for k in _STAGES]
@@ -119,7 +119,7 @@ def difference_figure(views):
 
 
 def labels_figure(views):
-    """Structures in colour on the fixed image: the fixed labels, the warped moving labels."""
+    """The fixed labels and the warped moving labels, in colour on the fixed image."""
     fixed = views.images["fixed"]
     titles = {"fixed": "fixed labels", "after": f"moving labels, {views.after}"}
 
@@ -157,7 +157,8 @@ def deformation_figure(views):
                 lambda axes, plane: _grid_lines(axes, flow, plane),
             ),
             (
-                f"|x|, |y|, |z| taken off red, green, blue\n(white: none; {scale:.1f} mm: all)",
+                f"|x|, |y|, |z| taken from red, green, blue\n(white: 0 mm; no colour left: "
+                f"{scale:.1f} mm)",
                 lambda axes, plane: _show(axes, colours.slice(plane), colours, plane),
             ),
             ("Jacobian determinant\n(folding in magenta)", jacobian),
@@ -174,7 +175,7 @@ def overview_figure(views):
 
 
 def flow_colours(flow, scale):
-    """RGB of displacements [..., 3] (z, y, x): |x|, |y|, |z| / scale taken off R, G, B."""
+    """RGB of displacements [..., 3] (z, y, x): 1 - |x|, |y|, |z| / scale as R, G, B."""
     return np.clip(1 - np.abs(flow[..., ::-1]) / scale, 0, 1)
 
 
@@ -236,14 +237,14 @@ def _show(axes, picture, view, plane, **options):
 
 
 def _colour_bar(axes, drawn):
-    """What the colours mean, below the last picture of a column."""
+    """Draws the colour scale below the last picture of a column."""
     if axes.get_subplotspec().is_last_row():
         bar = axes.inset_axes([0.05, -0.065, 0.9, 0.035])
         axes.figure.colorbar(drawn, cax=bar, orientation="horizontal").ax.tick_params(labelsize=7)
 
 
 def _determinant(flow):
-    """det J of a flow [D, H, W, 3], of a single slice within its plane."""
+    """det J of a flow [D, H, W, 3]; for a single slice it is that of the plane."""
     found = np.asarray(jacobian_determinant(planar_flow(flow)[None]))[0]
     thin = [axis for axis in range(3) if flow.shape[axis] == 1]
     return np.expand_dims(found, thin[0]) if thin else found
@@ -266,9 +267,9 @@ def _difference(views, name):
 
 
 def _label_colours(labels):
-    """RGBA picture of a label picture: an id has one colour everywhere, 0 is transparent."""
+    """RGBA picture of a label picture: an id has the same colour everywhere, 0 is transparent."""
     palette = colormaps["tab20"]
-    colours = palette((labels.astype(np.int64) * 7) % palette.N)  # near ids, unlike colours
+    colours = palette((labels.astype(np.int64) * 7) % palette.N)  # neighbouring ids differ
     colours[..., 3] = np.where(labels > 0, LABEL_OPACITY, 0)
     return colours
 
@@ -276,7 +277,7 @@ def _label_colours(labels):
 def _intensity_fit(fixed, moving):
     """Slope and level that give the moving image the fixed one's mean and spread of intensities.
 
-    Least squares would lower the contrast of an image the more, the worse it is aligned.
+    A least-squares fit would lower the contrast of badly aligned images.
     """
     fixed, moving = (part[::2, ::2, ::2].astype(np.float64) for part in (fixed, moving))
     if not moving.std():
@@ -297,7 +298,7 @@ def _tiles(view, plane):
 
 
 def _grid_lines(axes, view, plane):
-    """Lines of equal moving index: where the moving image's regular grid comes to lie."""
+    """Draws lines of equal moving index: the moving image's regular grid, deformed."""
     width, height = view.extent(plane)
     shifts = view.slice(plane)
     row_axis, column_axis = (axis for axis in range(3) if axis != plane.axis)

@@ -28,6 +28,6 @@ def page(title, body):
 
 
 def image(png, title):
-    """An embedded picture. Args: png: bytes. title: plain text, for those who see no pictures."""
+    """An embedded picture. Args: png: bytes. title: plain text, the alternative to the picture."""
     data = base64.b64encode(png).decode("ascii")
     return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'

@@ -1,4 +1,4 @@
-"""Axial, coronal and sagittal slices of a volume, displayed as radiologists do.
+"""Axial, coronal and sagittal slices of a volume in radiological display.
 
 Volumes are first brought to LPS axes, where array axis 0 runs to the head, axis 1 to the
 back and axis 2 to the patient's left. Axial and coronal slices then show the patient's right
@@ -13,12 +13,12 @@ import SimpleITK as sitk
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """One way of slicing: the axis cut, and what the picture's sides are called."""
+    """One direction of slicing: the axis that is cut, and the names of the picture's sides."""
 
     name: str
-    axis: int  # cut; the remaining two are the rows and the columns
-    flip_rows: bool  # rows run to the head, pictures downwards
-    sides: tuple  # left, right, top, bottom
+    axis: int  # the axis that is cut; the remaining two are the rows and the columns
+    flip_rows: bool  # whether rows run to the head, so that the picture must be flipped
+    sides: tuple[str, str, str, str]  # left, right, top, bottom
 
 
 PLANES = (
@@ -29,14 +29,14 @@ PLANES = (
 
 
 def planes_of(shape):
-    """The planes worth showing of an array [D, H, W, ...]: of a single slice its own alone."""
+    """The planes to show of an array [D, H, W, ...]; for a single slice only its own plane."""
     thin = [plane for plane in PLANES if shape[plane.axis] == 1]
     return tuple(thin[:1]) or PLANES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class View:
-    """A volume on LPS axes, cut to the part worth showing.
+    """A volume on LPS axes, cropped to the part that is shown.
 
     Args: array: [D, H, W] or [D, H, W, C]; spacing: mm per array axis.
     """
@@ -68,7 +68,7 @@ def view_of_image(image, box=None):
 
 
 def window_range(array):
-    """Darkest and brightest intensity worth showing: the percentiles 0.5 and 99.5.
+    """Darkest and brightest intensity to show: the percentiles 0.5 and 99.5.
 
     Args: array: real, any shape. Returns: (low, high), low < high.
     """
