@@ -1,7 +1,7 @@
 """SimpleITK's diffeomorphic demons over three resolutions, after an affine stage.
 
-The baseline of VR-Net (its section on compared methods); iterations and smoothing are this
-project's, as the paper states none.
+VR-Net uses this baseline (see its section on compared methods). Iterations and smoothing are this
+project's choice, as the paper states none.
 """
 
 import SimpleITK as sitk
@@ -11,11 +11,11 @@ from eval.baselines.physical import flow_of_transform, image
 LEVELS = (4, 2, 1)  # shrink factors
 ITERATIONS = 50  # per level
 SMOOTHING = 1.5  # voxels, of the field
-_SAMPLED = 0.2  # of the voxels, by the affine stage
+_SAMPLED = 0.2  # fraction of the voxels that the affine stage samples
 
 
 def affine(fixed, moving):
-    """Affine stage alone. Returns: flow, see `eval.baselines`."""
+    """Only the affine stage. Returns: flow, see `eval.baselines`."""
     return flow_of_transform(_affine(image(fixed), image(moving)), fixed.shape)
 
 
@@ -35,7 +35,7 @@ def demons(fixed, moving):
 
 
 def _affine(fixed, moving):
-    """Affine transform by mutual information, from the centres of mass."""
+    """Affine transform by mutual information, starting from the centres of mass."""
     start = sitk.CenteredTransformInitializer(
         fixed, moving, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.MOMENTS
     )

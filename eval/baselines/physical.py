@@ -1,4 +1,4 @@
-"""Between the packs' volumes and the images, transforms and fields of ITK.
+"""Converts between the packs' volumes and the images, transforms and fields of ITK.
 
 Volumes get unit spacing, so that a millimetre is a voxel; ITK's points and vectors are (x, y, z)
 where arrays are (z, y, x).
@@ -24,18 +24,18 @@ def require(module, extra):
 
 
 def how_to_install(package, extra):
-    """What to say where an optional package is missing."""
+    """Message for a missing optional package."""
     return f"{package} is not installed: pip install '.[{extra}]'"
 
 
 def threads():
-    """Threads that ITK's methods work with here."""
+    """Number of threads that ITK's methods use here."""
     limit = os.environ.get("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
     return int(limit) if limit else cores()
 
 
 def cores():
-    """Processor cores that this process may use."""
+    """Number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()

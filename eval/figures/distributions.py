@@ -1,4 +1,4 @@
-"""How scores and deformations are distributed: boxplots per structure, Jacobian histogram."""
+"""Distributions of scores and deformations: boxplots per structure, Jacobian histogram."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -14,8 +14,8 @@ _STRUCTURES_PER_LINE = 20
 def boxplots_figure(result, task):
     """Dice of every structure across pairs, one box per row of the table.
 
-    Args: result: TableResult. task: whose pairs.
-    Returns: Figure; None where there are no segmentations.
+    Args: result: TableResult. task: the pairs that are shown.
+    Returns: Figure; None if there are no segmentations.
     """
     rows = [row for row in result.rows if row.values("dice", task)]
     structures = _structures(rows, task)
@@ -55,7 +55,7 @@ def jacobian_figure(flows):
         )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yscale("log")
-    axes.set_xlabel("det J (0 and below: folding; what lies beyond is in the last bins)")
+    axes.set_xlabel("det J (0 and below: folding; values beyond the axis are in the last bins)")
     axes.set_ylabel("share of voxels")
     axes.legend(fontsize=7)
     return figure

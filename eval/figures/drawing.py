@@ -1,4 +1,4 @@
-"""Draws a table's figures from its results and the kept flows, and writes them as PNG."""
+"""Draws a table's figures from its results and the stored flows, and writes them as PNG."""
 
 from eval.figures.distributions import boxplots_figure, jacobian_figure
 from eval.figures.examples import examples_figure, stages_figure
@@ -11,7 +11,7 @@ from rcn_tf.files.whole_files import replacing
 from rcn_tf.models.folder import load_with_config
 from rcn_tf.registration.report.figures import png
 
-_SHOWN_SERIES = "VTN"  # of networks, whose stages are drawn
+_SHOWN_SERIES = "VTN"  # series of networks whose stages are drawn
 
 
 def draw(result, examples, models, folder):
@@ -20,7 +20,7 @@ def draw(result, examples, models, folder):
     Args:
         result: TableResult. folder: of the PNG files. models: folder of the trained models.
         examples: {task: (fixed, moving, {label: flow})}, the first pair of every task.
-    They are called `<table>_trends_VTN.png`, `<table>_boxplots_brain_lpba-val.png` and so on.
+    The files are named `<table>_trends_VTN.png`, `<table>_boxplots_brain_lpba-val.png` and so on.
     """
     figures = {}
     for base in result.table.curves:
@@ -43,7 +43,7 @@ def draw(result, examples, models, folder):
 
 
 def _deepest_stages(table, task, models, fixed, moving):
-    """Stages of the table's deepest network of a series: (name, flow, total flow, warped)."""
+    """(name, flow, total flow, warped) of the stages of the table's deepest network of a series."""
     depths = {}
     for method in table.rows.values():
         if isinstance(method, Trained) and method.series == _SHOWN_SERIES:

@@ -1,11 +1,11 @@
 """One pair under every method, after RCN's Figure 4 and its supplement.
 
-A row per method: the warped image, the flow as colours (the absolute values of its x, y, z taken
-off red, green, blue: white is no displacement), the deformed grid (deeper colour is lower), the
-segmentations (fixed blue, moving red, both purple) and the landmarks (fixed: black plusses;
-moving: red crosses, brought back by the flow). Images and flow are axial slices through the
-middle, as are liver masks; of many structures five are projected, as are landmarks. The Dice
-score is that of the structures shown.
+Each method has a row: the warped image, the flow as colours (the absolute values of its x, y, z are
+subtracted from red, green, blue, so white is no displacement), the deformed grid (deeper colour is
+lower), the segmentations (fixed blue, moving red, both purple) and the landmarks (fixed: black
+plusses; moving: red crosses, mapped back by the flow). Images, flows and liver masks are axial
+slices through the middle; if there are many structures, five of them are projected, as are
+landmarks. The Dice score is that of the structures shown.
 """
 
 import numpy as np
@@ -90,7 +90,7 @@ def stages_figure(fixed, moving, stages):
 
 
 def mapped_back(points: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Landmarks of the moving image in the fixed one, by the flow's inverse.
+    """Landmarks of the moving image, mapped to the fixed one by the flow's inverse.
 
     Args: points: [n, 3] voxels. flow: [D, H, W, 3]. Returns: [n, 3].
     """
@@ -99,7 +99,7 @@ def mapped_back(points: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def _grid(axes, flow, middle):
-    """Lines of the fixed grid's middle slice where the flow takes them, darker where lower."""
+    """Lines of the fixed grid's middle slice, moved by the flow; deeper colour is lower."""
     rows, columns = flow.shape[1:3]
     step = max(rows, columns) / _GRID_LINES
     y, x = np.indices((rows, columns))
@@ -143,7 +143,7 @@ def _landmarks(axes, fixed, moving, flow):
 
 
 def _chosen(labels):
-    """Structures to show: the only one, or five of middling size."""
+    """Structures to show: the only one, or five of medium size."""
     ids, sizes = np.unique(labels[labels > 0], return_counts=True)
     if len(ids) <= _STRUCTURES:
         return ids
@@ -152,6 +152,6 @@ def _chosen(labels):
 
 
 def _flat(labels, structures, middle):
-    """Mask of the structures in the plane: one is sliced, several are projected."""
+    """Mask of the structures in the plane: a slice of a single one, a projection of several."""
     mask = np.isin(labels, structures)
     return mask[middle] if len(structures) == 1 else mask.any(axis=0)

@@ -216,7 +216,7 @@ def test_command_fails_in_one_line(cache, tmp_path):
     assert (code, out) == (2, "")
     assert err.splitlines()[-1] == (
         "rcn build-ops: error: the native warp op cannot be built: no C++ compiler was found "
-        "(g++, clang++ or the one named by CXX)"
+        "(g++, clang++ or the one that CXX names)"
     )
     assert "Traceback" not in err
     _, err, code = command("build-ops", "--cuda", NVCC="/nowhere/nvcc")
