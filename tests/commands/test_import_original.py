@@ -1,4 +1,4 @@
-"""`rcn import-original`: what it writes and says, and what it refuses without writing."""
+"""`rcn import-original`: what it writes and prints, and what it refuses without writing."""
 
 import json
 import shutil
@@ -119,8 +119,8 @@ def test_the_dataset_config_tells_size_and_kind(run, tmp_path, capsys):
     assert f"--data {named} --subset" in printed
     model, config = load_with_config(tmp_path / "a")
     assert model.volume_shape == SHAPE
-    assert config["preprocessing"]["apply_mask"] is True  # brains were stripped
-    own = dataset_config(run / "datasets", image_type="liver")  # as args.json has it
+    assert config["preprocessing"]["apply_mask"] is True  # the brains were skull-stripped
+    own = dataset_config(run / "datasets", image_type="liver")  # as args.json states
     assert str(own) in imported(capsys, run, "--out", tmp_path / "b")
     assert load_with_config(tmp_path / "b")[1]["preprocessing"]["apply_mask"] is False
     own.write_text("{")

@@ -43,7 +43,7 @@ def test_given_twice_is_one_line(capsys, arguments, named):
 def test_what_may_be_repeated():
     made = parser()
     arguments = ["x", "--set", "a", "--set", "b", "--force", "--force", "--out", "c", "--native"]
-    for _ in range(2):  # a parser is used again
+    for _ in range(2):  # a parser may be used twice
         args = made.parse_args(arguments)
         assert (args.set, args.force, args.out, args.native) == (["a", "b"], True, "c", True)
         assert args.rest == ["x"]

@@ -23,7 +23,7 @@ def write_ball(path, radius):
 
 @pytest.fixture
 def study(tmp_path):
-    """Three subjects with two sessions each, as BIDS has them."""
+    """Three subjects with two sessions each, in BIDS' layout."""
     paths = []
     for number, (subject, session) in enumerate((s, k) for s in (1, 2, 3) for k in "ab"):
         name = f"sub-{subject}_ses-{session}_T1w.nii.gz"

@@ -121,7 +121,7 @@ def test_a_table_is_complete_when_all_cells_are():
     table.rows.pop()
     assert table.is_complete()
     table.rows[0].pairs[TASK][0]["dice"] = None
-    assert table.is_complete()  # of one pair there is no Dice
+    assert table.is_complete()  # one pair has no Dice
     for pair in table.rows[0].pairs[TASK]:
         pair["dice"] = None
     assert not table.is_complete()

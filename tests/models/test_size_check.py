@@ -1,4 +1,4 @@
-"""Grids and widths that no machine can hold are refused before anything is made of them."""
+"""Grids and widths that fit no machine's memory are refused before anything is allocated."""
 
 import json
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_made_is_named(change, words):
 
 
 def test_what_looks_large_is_traced_without_being_made(monkeypatch):
-    """Two cascades need twice the weights of one, and the flows of two stages."""
+    """Two cascades need twice the weights of one cascade and the flows of two stages."""
     monkeypatch.setattr(size_check, "physical_memory", lambda: 2**20)
     needed = rcn_tf.RecursiveCascade.traced_bytes(GOOD)
     model = rcn_tf.RecursiveCascade(**GOOD)

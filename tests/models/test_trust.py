@@ -1,4 +1,4 @@
-"""Code that a folder names is imported with permission only, or where this account saved it."""
+"""Code that a folder names is imported only with permission or if this account saved it."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ def network(**arguments):
 
 @pytest.fixture
 def strangers(tmp_path, monkeypatch):
-    """A model folder of a stranger: its network is code that lies on the path."""
+    """A model folder of another account, whose network is code on the import path."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "strange_code.py").write_text(STRANGER)

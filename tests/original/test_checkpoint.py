@@ -1,4 +1,4 @@
-"""Which checkpoint is meant, what is used of it, and the errors for damaged ones."""
+"""Which checkpoint is chosen, which parts are used, and the errors for damaged ones."""
 
 import shutil
 

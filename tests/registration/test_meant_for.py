@@ -1,4 +1,4 @@
-"""What a model was trained for: Hounsfield units, extents, skulls."""
+"""Images that a model is not meant for: Hounsfield units, extents, skulls."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ CONFIG = {
 
 
 def head(scalp=0.0, bone=0.0, scale=1.0):
-    """An ellipsoid of brain; with scalp and bone as thick as is said, mm. 4 mm voxels."""
+    """An ellipsoid of brain in voxels of 4 mm, with scalp and bone of the given thickness in mm."""
     image = sitk.Image(64, 72, 64, sitk.sitkFloat32)
     image.SetSpacing([4.0 * scale] * 3)
     image.SetOrigin([-2 * scale * (n - 1) for n in image.GetSize()])

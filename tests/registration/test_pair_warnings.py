@@ -1,4 +1,4 @@
-"""The sentences about a result's numbers: each is there for its reason and for no other."""
+"""The warnings about a result's numbers: each is given for its reason and for no other."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Resuming a run that was moved, by what its data hold: paths and names play no part."""
+"""Resuming a run that was moved: its data are recognised by content, not by path or name."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture
 def moved(project, tmp_path):
-    """A copy of the project elsewhere, while the first one is not there."""
+    """A copy of the project at another place, while the first one is absent."""
     copy = shutil.copytree(project, tmp_path / "elsewhere")
     away = project.rename(project.with_name("away"))
     yield copy
@@ -84,7 +84,7 @@ def rename(config, pack):
 
 
 def add_others(config, pack):
-    """A scan that no subset has, and a subset that the scheme has not."""
+    """Adds a scan that is in no subset, and a subset that is in no scheme."""
     pack["s9/volume"] = pack["s0/volume"][...] // 2
     config["subsets"]["other"] = ["s9"]
 
@@ -193,7 +193,7 @@ def test_a_damaged_record_is_named(moved, capsys):
 
 
 def test_two_trainings_in_one_folder_are_refused(moved, capsys):
-    """The second, with and without --resume, while the first is at its first step; then it may."""
+    """The second is refused, with and without --resume, until the first one ends."""
     config = load_training_config(moved / "data" / "train.json", SETTINGS)
     out, refusals = moved / "runs" / "two", []
 

@@ -1,4 +1,4 @@
-"""Formats other than NIfTI: each voxel where the file's own text or bytes put it, or a word.
+"""Formats other than NIfTI: each voxel is where the file's bytes put it, or there is a message.
 
 Headers are written by hand, so that no library's reading is compared with its own writing.
 """

@@ -72,7 +72,7 @@ def test_csv_without_a_header_in_ras(tmp_path):
 
 
 def test_a_second_pass_renews_the_status(tmp_path):
-    """Rows that are shorter than the header keep their columns, too."""
+    """Rows that are shorter than the header also keep their columns."""
     text = "name,x,y,z,comment\na,1,2,3\nb,4,5,6,far\n"
     first = read_points(write(tmp_path / "p.csv", text))
     write_points(tmp_path / "q.csv", first, first.points, ["", "outside"])
