@@ -7,6 +7,8 @@ A build is made in a temporary folder and renamed into place when complete; a lo
 process wait for the first one instead of compiling again.
 """
 
+from __future__ import annotations
+
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -18,8 +20,9 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 
-from custom_ops.toolchain import BuildError
+from custom_ops.toolchain import BuildError, Plan
 
 LIBRARY = "librcn_ops.so"
 _RECORD = "build.json"
@@ -27,7 +30,7 @@ _RECORD = "build.json"
 logger = logging.getLogger(__name__)
 
 
-def build(plan, *, force=False):
+def build(plan: Plan, *, force: bool = False) -> pathlib.Path:
     """Path of the library for a plan; it is built unless the cache holds it intact.
 
     Args:
@@ -49,7 +52,7 @@ def build(plan, *, force=False):
     return folder / LIBRARY
 
 
-def cache_folder():
+def cache_folder() -> pathlib.Path:
     """Folder of all builds.
 
     Raises: BuildError: if no variable names it and the user has no home folder.
@@ -64,7 +67,7 @@ def cache_folder():
     return pathlib.Path(home) / "rcn-tf" / "ops"
 
 
-def is_intact(folder):
+def is_intact(folder: pathlib.Path) -> bool:
     """Whether a build folder is complete and its library unchanged."""
     try:
         record = json.loads((folder / _RECORD).read_text())
@@ -91,7 +94,7 @@ def _build(plan, folder):
         result.rename(folder)
 
 
-def run(command):
+def run(command: Sequence[str]) -> None:
     """Runs a compiler. Raises: BuildError: naming the first error that it reports."""
     logger.info("%s", " ".join(command))
     try:

@@ -3,9 +3,12 @@
 If they cannot be built or loaded, one warning names the reason and the Python backend runs.
 """
 
+from __future__ import annotations
+
 import functools
 import threading
 import warnings
+from typing import Any
 
 import tensorflow as tf
 
@@ -15,7 +18,7 @@ from custom_ops.toolchain import BuildError
 _lock = threading.Lock()  # replicas of a distribution strategy trace in threads
 
 
-def library():
+def library() -> Any:
     """Module with the raw ops (`rcn_warp`, ...).
 
     Raises: ImportError: if they cannot be built or loaded here.
@@ -26,12 +29,12 @@ def library():
     return module
 
 
-def missing_because():
+def missing_because() -> str | None:
     """One line that says why the ops are not available here; None if they are available."""
     return _load_once()[2]
 
 
-def serves_all_devices():
+def serves_all_devices() -> bool:
     """Whether the ops run on every device here; if not, a warning says so once."""
     module, has_cuda, reason = _load_once()
     if module is not None and toolchain.visible_gpus() and not has_cuda:

@@ -3,12 +3,14 @@
 Each gradient is a separate op, so that it is computed only if it is needed.
 """
 
+from __future__ import annotations
+
 import tensorflow as tf
 
 from custom_ops.loader import library
 
 
-def warp(image, flow, padding):
+def warp(image: tf.Tensor, flow: tf.Tensor, padding: str) -> tf.Tensor:
     """Image [B, D, H, W, C] sampled at x + flow(x); see `custom_ops.warp`."""
     dtype = image.dtype
     if tf.float64 in (dtype, flow.dtype):  # the op's image must not be wider than its flow
@@ -16,7 +18,7 @@ def warp(image, flow, padding):
     return tf.cast(library().rcn_warp(image, flow, padding=padding), dtype)
 
 
-def compose(previous, update):
+def compose(previous: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
     """update(x) + previous(x + update(x)), in one pass; see `custom_ops.compose`."""
     return library().rcn_compose(previous, update)
 

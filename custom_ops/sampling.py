@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import importlib
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -117,7 +118,7 @@ def available_backends() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def using_backend(backend: str):
+def using_backend(backend: str) -> Iterator[None]:
     """In this block, and in graphs traced in it, "auto" stands for `backend`.
 
     Other threads are not affected.

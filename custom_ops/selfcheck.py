@@ -1,6 +1,9 @@
 """Checks freshly loaded native ops before they are used, since compilers have bugs too."""
 
+from __future__ import annotations
+
 import concurrent.futures
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,7 +13,7 @@ from custom_ops.toolchain import BuildError
 _TOLERANCE = 1e-4
 
 
-def check(module):
+def check(module: Any) -> None:
     """Compares the ops of a small problem with the Python backend, on the device in use.
 
     Args: module: what `tf.load_op_library` returned.

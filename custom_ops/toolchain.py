@@ -17,6 +17,7 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 
 SOURCES = pathlib.Path(__file__).parent / "cc"
 KERNELS = (
@@ -64,14 +65,14 @@ class Plan:
     sources: str
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Folder name: TensorFlow's version, the devices and a digest of the whole plan."""
         flags = [*kernel_flags(self.compiler_version), *_GLUE_FLAGS]
         content = json.dumps([dataclasses.asdict(self), flags], sort_keys=True)
         kind = "cuda" if self.nvcc else "cpu"
         return f"tf{self.tensorflow}-{kind}-{_digest(content.encode())}"
 
-    def compile_commands(self, folder):
+    def compile_commands(self, folder: pathlib.Path) -> tuple[list[list[str]], list[str]]:
         """One command (list of strings) per object file, and the objects they make."""
         headers = [flag for flag in self.compile_flags if not flag.startswith("-std=")]
         commands = []
@@ -91,13 +92,13 @@ class Plan:
         objects = [str(folder / f"{k}.o") for k in range(len(commands))]
         return [[*c, "-o", o] for c, o in zip(commands, objects)], objects
 
-    def link_command(self, objects, library):
+    def link_command(self, objects: Sequence[str], library: pathlib.Path) -> list[str]:
         """Command that links the object files to a shared library."""
         driver = [self.nvcc, "-ccbin", self.compiler] if self.nvcc else [self.compiler]
         return [*driver, "-shared", *objects, *self.link_flags, "-o", str(library)]
 
 
-def plan(cuda=None):
+def plan(cuda: bool | None = None) -> Plan:
     """Plan for this machine.
 
     Args: cuda: True demands the CUDA kernels, False leaves them out, None builds them if there
@@ -134,13 +135,13 @@ def plan(cuda=None):
     )
 
 
-def find_compiler():
+def find_compiler() -> str | None:
     """Path of the C++ compiler: `CXX`, else c++, g++ or clang++; None if none is found."""
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
     return next(filter(None, map(shutil.which, names)), None)
 
 
-def find_nvcc():
+def find_nvcc() -> str | None:
     """Path of nvcc: `NVCC`, else on PATH or in CUDA_HOME; None if none is found."""
     if os.environ.get("NVCC"):
         return shutil.which(os.environ["NVCC"])
@@ -149,7 +150,7 @@ def find_nvcc():
     return next(filter(None, map(shutil.which, ["nvcc", *places])), None)
 
 
-def kernel_flags(compiler_version):
+def kernel_flags(compiler_version: str) -> tuple[str, ...]:
     """Flags of the CPU kernels, which use all instructions of this machine's processor."""
     flags = (*_COMMON, *_KERNEL_FLAGS, *_native_flags())
     gcc = re.search(r"\b(\d+)\.\d+\.\d+", compiler_version)
@@ -160,7 +161,7 @@ def kernel_flags(compiler_version):
     return flags
 
 
-def cuda_command(nvcc, compiler, gpus):
+def cuda_command(nvcc: str, compiler: str, gpus: Sequence[int]) -> list[str]:
     """nvcc's command for the CUDA kernels, without its output."""
     code = [f"-gencode=arch=compute_{gpu},code=sm_{gpu}" for gpu in gpus]
     code.append(f"-gencode=arch=compute_{gpus[-1]},code=compute_{gpus[-1]}")  # for newer GPUs
@@ -168,12 +169,12 @@ def cuda_command(nvcc, compiler, gpus):
     return [nvcc, "-ccbin", compiler, *flags, *code, str(SOURCES / CUDA)]
 
 
-def gpus_to_build_for(nvcc):
+def gpus_to_build_for(nvcc: str) -> tuple[int, ...]:
     """Compute capabilities of the GPUs here; without a GPU, all from 7.5 that nvcc knows."""
     return visible_gpus() or known_gpus(nvcc)
 
 
-def known_gpus(nvcc):
+def known_gpus(nvcc: str) -> tuple[int, ...]:
     """Compute capabilities from 7.5 on for which this nvcc compiles, ascending."""
     listing = _run([nvcc, "--list-gpu-code"])
     known = {int(number) for number in re.findall(r"^sm_(\d+)$", listing, re.MULTILINE)}
@@ -181,7 +182,7 @@ def known_gpus(nvcc):
 
 
 @functools.lru_cache(maxsize=1)
-def visible_gpus():
+def visible_gpus() -> tuple[int, ...]:
     """Compute capabilities of the GPUs that TensorFlow sees, e.g. (90,)."""
     import tensorflow as tf
 
@@ -193,7 +194,7 @@ def visible_gpus():
     return tuple(sorted(found))
 
 
-def tool_version(tool):
+def tool_version(tool: str) -> str:
     """The line with a compiler's version."""
     lines = _run([tool, "--version"]).strip().splitlines()
     return " ".join(line for line in lines if "elease" in line) or lines[0]

@@ -72,8 +72,8 @@ def check_config(path, *, quick=False, progress=None):
                 packs[alias] = str(error)
         look = _Looker(config, readers, quick, progress)
         subsets = [_check_subset(config, name, look) for name in config.subsets]
-        for name, error in config.unavailable.items():
-            subsets.append(SubsetReport(name, config.expected.get(name), problem=str(error)))
+        for name, reason in config.unavailable.items():
+            subsets.append(SubsetReport(name, config.expected.get(name), problem=str(reason)))
         atlas = None
         if config.atlas is not None:
             _, atlas = look(config.atlas)

@@ -24,7 +24,7 @@ class DataFolder:
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
             raise FileNotFoundError(f"folder of dataset configs {self.path} does not exist.")
-        self._stores = {}
+        self._stores: dict[str, ScanStore] = {}
 
     def __enter__(self):
         return self
@@ -90,4 +90,5 @@ class DataFolder:
     def scans(self, task: Task, pair: tuple[str, str]) -> tuple[Scan, Scan]:
         """(fixed, moving) Scan of a pair, with ids "alias/id"."""
         store = self.store(task.study)
-        return tuple(dataclasses.replace(store.read(scan), id=scan) for scan in pair)
+        fixed, moving = (dataclasses.replace(store.read(scan), id=scan) for scan in pair)
+        return fixed, moving

@@ -87,7 +87,7 @@ def measure_pairs(
     Raises: ValueError: the model has another volume shape. MissingExtraError. OSError.
     """
     config = data.store(task.study).config
-    options = {"masks": config.masks, "overlap": _OVERLAP, "surfaces": True}
+    options: dict[str, Any] = {"masks": config.masks, "overlap": _OVERLAP, "surfaces": True}
     register = None
     for number, pair in enumerate(data.pairs(task, limit)):
         fixed, moving = data.scans(task, pair)

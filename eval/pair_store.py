@@ -44,7 +44,8 @@ class PairStore:
         self.path = pathlib.Path(folder, "pairs", task.study, task.subset, f"{name}.jsonl")
         self.example = pathlib.Path(folder, "examples", task.study, task.subset, f"{name}.npz")
         self._method, self._settings = fingerprint, settings
-        self._rows, self._hashes = {}, {}
+        self._rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self._hashes: dict[str, str] = {}
         for row in _read(self.path):
             if row.pop("method") == fingerprint:
                 self._rows[row["fixed"], row["moving"], row.pop("data")] = row

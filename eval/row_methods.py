@@ -46,7 +46,7 @@ class Trained:
 
     def capped(self, cascades: int) -> Trained:
         """The same with at most `cascades` cascades, if the network belongs to a series."""
-        if not self.series or self.n_cascades <= cascades:
+        if self.n_cascades is None or not self.series or self.n_cascades <= cascades:
             return self
         networks = {p.n_cascades: p.network for p in PRESETS.values() if p.series == self.series}
         return dataclasses.replace(self, network=networks[cascades])

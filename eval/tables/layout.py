@@ -122,7 +122,7 @@ def needed_models(tables: Iterable[Table], is_tested: Callable[[Task], bool]) ->
 
     Args: is_tested: returns whether there are data for a task.
     """
-    specs = {}
+    specs: dict[ModelSpec, None] = {}
     for table in tables:
         for method in table.rows.values():
             for task in table.tasks():

@@ -5,10 +5,22 @@ content in the same order, with the same shares, pairing, atlas and reference fl
 names of files and subsets, and what training does not read (labels, landmarks) play no part.
 """
 
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from rcn_tf.data.dataset_config import DatasetConfig
 from rcn_tf.files.checksums import file_checksum
 
 
-def training_identity(config, scheme, checksums, reference_flows=None):
+def training_identity(
+    config: DatasetConfig,
+    scheme: str,
+    checksums: Mapping[str, str],
+    reference_flows: str | pathlib.Path | None = None,
+) -> dict[str, Any]:
     """What a scheme of a dataset config gives to train on.
 
     Args:
@@ -33,7 +45,7 @@ def training_identity(config, scheme, checksums, reference_flows=None):
     }
 
 
-def difference(before, now):
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """How two identities differ, in words for people; None where they do not.
 
     Args: before, now: as `training_identity` returns them, or as JSON gave them back.

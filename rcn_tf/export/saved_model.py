@@ -22,6 +22,7 @@ import pathlib
 import platform
 import shutil
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -32,7 +33,7 @@ from rcn_tf.files.json_files import write_json
 from rcn_tf.files.plain_names import is_plain
 from rcn_tf.files.whole_files import replacing_folder
 from rcn_tf.models.folder import describe, versions
-from rcn_tf.models.model import checked_options
+from rcn_tf.models.model import RegistrationModel, checked_options
 
 FORMAT_VERSION = 1
 RECORD = "rcn_export.json"
@@ -69,13 +70,13 @@ def check_target(folder: str | pathlib.Path, overwrite: bool = False) -> None:
 
 
 def export_model(
-    model,
+    model: RegistrationModel,
     folder: str | pathlib.Path,
     *,
     config: Mapping | None = None,
     native: bool = False,
     overwrite: bool = False,
-    **options,
+    **options: Any,
 ) -> dict:
     """Writes a SavedModel, compares it with the model, and puts it in place if they agree.
 

@@ -5,6 +5,8 @@ that looks large is then traced in a graph, which allocates no weights and runs 
 size is compared with the available memory.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -76,7 +78,7 @@ def traced_bytes(cls: Any, network: Mapping) -> int:
     return sum(map(tensor_bytes, model.variables)) + 2 * max(sizes)
 
 
-def tensor_bytes(tensor) -> int:
+def tensor_bytes(tensor: Any) -> int:
     """Bytes of a tensor or variable; 0 if its shape is not known."""
     return (tensor.shape.num_elements() or 0) * tensor.dtype.size
 

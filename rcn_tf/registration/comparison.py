@@ -6,10 +6,25 @@ Whatever value it has in the file, it is set to one darker than the organ, so th
 of a pair does not depend on how its grey values were normalised.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.warping import visible, warp_image
 
 
-def comparable_images(fixed, moving, prepared, stages, images):
+def comparable_images(
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    prepared: Sequence[PreparedVolume],
+    stages: Mapping[str, Any],
+    images: Mapping[str, sitk.Image],
+) -> tuple[sitk.Image, Mapping[str, sitk.Image], dict[str, np.ndarray]]:
     """Images and voxels on which the similarity of each stage is measured.
 
     Args:

@@ -5,6 +5,11 @@ overlap of structures, each "before", "initial" and "after" (see `rcn_tf.registr
 regularity of the flow on the network grid; how well the inverse field inverts.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -14,11 +19,20 @@ from rcn_tf.registration.plane import planar_flow
 from rcn_tf.volumes import Grid
 from rcn_tf.volumes.label_ids import require_integers
 from rcn_tf.volumes.sampling import inside
+from rcn_tf.volumes.transforms.grid_transform import GridTransform
 
 STAGES = ("before", "initial", "after")
 
 
-def registration_metrics(transform, inverse, fixed, images, shown, fixed_labels=None, labels=None):
+def registration_metrics(
+    transform: GridTransform,
+    inverse: GridTransform | None,
+    fixed: sitk.Image,
+    images: Mapping[str, sitk.Image],
+    shown: Mapping[str, np.ndarray],
+    fixed_labels: sitk.Image | None = None,
+    labels: Mapping[str, sitk.Image] | None = None,
+) -> dict[str, Any]:
     """Metrics of one registered pair.
 
     Args:
@@ -56,7 +70,7 @@ def registration_metrics(transform, inverse, fixed, images, shown, fixed_labels=
     return metrics
 
 
-def metrics_rows(metrics):
+def metrics_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The metrics as a flat table.
 
     Returns: list of dicts metric, structure, before, initial, after; "" where none applies.
@@ -77,7 +91,7 @@ def metrics_rows(metrics):
     return rows
 
 
-def box_slices(network_grid, grid):
+def box_slices(network_grid: Grid, grid: Grid) -> tuple[slice, ...]:
     """Slices of `grid`'s array that hold the network grid's box.
 
     Args: network_grid, grid: Grid, in the same physical space.

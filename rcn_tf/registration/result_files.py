@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
+from typing import TYPE_CHECKING
 
 import SimpleITK as sitk
 
@@ -35,11 +36,14 @@ from rcn_tf.volumes.transforms.itk_transforms import (
     write_transform,
 )
 
+if TYPE_CHECKING:
+    from rcn_tf.registration.pair import RegistrationResult
+
 _MEGABYTES = 100  # larger files take seconds to write, so their size is announced
 
 
 def write_result(
-    result,
+    result: RegistrationResult,
     folder: pathlib.Path,
     *,
     facts: dict,

@@ -3,8 +3,11 @@
 Every function takes prepared `Views` and returns a `matplotlib.figure.Figure`.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,6 +26,9 @@ from rcn_tf.registration.report.planes import (
     window_range,
 )
 from rcn_tf.volumes import Grid
+
+if TYPE_CHECKING:
+    from rcn_tf.registration.pair import RegistrationResult
 
 CAPTIONS = {
     "fixed": "fixed",
@@ -56,12 +62,12 @@ class Views:
     moving_spacing: np.ndarray
     after: str = "registered"
 
-    def caption(self, name):
+    def caption(self, name: str) -> str:
         """Title of one of the images."""
         return f"moving, {self.after}" if name == "after" else CAPTIONS[name]
 
 
-def make_views(result):
+def make_views(result: RegistrationResult) -> Views:
     """Views of a RegistrationResult."""
     fixed = result.image
     shown = _box_with_margin(result, fixed)
@@ -86,7 +92,7 @@ def make_views(result):
     )
 
 
-def slices_figure(views):
+def slices_figure(views: Views) -> Figure:
     """The fixed image and the moving one before and after registration, in three planes."""
     return _panels(
         views.images["fixed"],
@@ -94,7 +100,7 @@ def slices_figure(views):
     )
 
 
-def checkerboard_figure(views):
+def checkerboard_figure(views: Views) -> Figure:
     """Tiles of the fixed image alternating with tiles of the moving one."""
     fixed = views.images["fixed"]
 
@@ -108,7 +114,7 @@ def checkerboard_figure(views):
     return _panels(fixed, [(views.caption(k), board(views.images[k])) for k in _STAGES])
 
 
-def difference_figure(views):
+def difference_figure(views: Views) -> Figure:
     """Moving minus fixed, after each moving image got the fixed one's mean and spread.
 
     White means no difference; the moving image is darker where it is blue, brighter where red.
@@ -118,7 +124,7 @@ def difference_figure(views):
     )
 
 
-def labels_figure(views):
+def labels_figure(views: Views) -> Figure:
     """The fixed labels and the warped moving labels, in colour on the fixed image."""
     fixed = views.images["fixed"]
     titles = {"fixed": "fixed labels", "after": f"moving labels, {views.after}"}
@@ -133,7 +139,7 @@ def labels_figure(views):
     return _panels(fixed, [(titles[k], overlay(view)) for k, view in views.labels.items()])
 
 
-def deformation_figure(views):
+def deformation_figure(views: Views) -> Figure:
     """Deformed grid, flow as colours and Jacobian determinant, on the network grid."""
     flow = views.flow
     millimetres = flow.array * views.moving_spacing
@@ -166,7 +172,7 @@ def deformation_figure(views):
     )
 
 
-def overview_figure(views):
+def overview_figure(views: Views) -> Figure:
     """Everything in one picture: slices, and the difference before and after."""
     columns = [(views.caption(name), _grey(view)) for name, view in views.images.items()]
     columns.append(("difference, boxes aligned", _difference(views, "initial")))
@@ -174,12 +180,12 @@ def overview_figure(views):
     return _panels(views.images["fixed"], columns)
 
 
-def flow_colours(flow, scale):
+def flow_colours(flow: np.ndarray, scale: float) -> np.ndarray:
     """RGB of displacements [..., 3] (z, y, x): 1 - |x|, |y|, |z| / scale as R, G, B."""
     return np.clip(1 - np.abs(flow[..., ::-1]) / scale, 0, 1)
 
 
-def png(figure, dpi=110):
+def png(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as PNG bytes."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)

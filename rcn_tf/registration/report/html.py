@@ -1,6 +1,11 @@
 """`report.html`: one self-contained page, images embedded, nothing fetched from a network."""
 
+from __future__ import annotations
+
 import html
+import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from rcn_tf.files.whole_files import replacing, write_text
 from rcn_tf.registration.pair_metrics import STAGES, metrics_rows
@@ -58,7 +63,9 @@ _NAMES = {
 }
 
 
-def render_report(views, metrics, facts):
+def render_report(
+    views: figures.Views, metrics: Mapping[str, Any], facts: Mapping[str, Any]
+) -> str:
     """The page as text.
 
     Args:
@@ -85,7 +92,9 @@ def render_report(views, metrics, facts):
     )
 
 
-def write_report(views, metrics, facts, folder):
+def write_report(
+    views: figures.Views, metrics: Mapping[str, Any], facts: Mapping[str, Any], folder: pathlib.Path
+) -> None:
     """Writes `report.html` and `overview.png` into an existing folder."""
     with replacing(folder / "overview.png") as path:
         path.write_bytes(figures.png(figures.overview_figure(views), dpi=120))

@@ -5,7 +5,10 @@ back and axis 2 to the patient's left. Axial and coronal slices then show the pa
 on the picture's left; sagittal slices show the front on the left; the head is up.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -28,7 +31,7 @@ PLANES = (
 )
 
 
-def planes_of(shape):
+def planes_of(shape: Sequence[int]) -> tuple[Plane, ...]:
     """The planes to show of an array [D, H, W, ...]; for a single slice only its own plane."""
     thin = [plane for plane in PLANES if shape[plane.axis] == 1]
     return tuple(thin[:1]) or PLANES
@@ -44,20 +47,20 @@ class View:
     array: np.ndarray
     spacing: tuple
 
-    def slice(self, plane, position=0.5):
+    def slice(self, plane: Plane, position: float = 0.5) -> np.ndarray:
         """Picture [rows, columns(, C)] through `position` (0 to 1 along the cut axis)."""
         size = self.array.shape[plane.axis]
         picture = np.take(self.array, min(int(position * size), size - 1), axis=plane.axis)
         return picture[::-1] if plane.flip_rows else picture
 
-    def extent(self, plane):
+    def extent(self, plane: Plane) -> tuple[float, float]:
         """(width, height) of the plane's pictures in mm."""
         rows, columns = (axis for axis in range(3) if axis != plane.axis)
         lengths = np.multiply(self.array.shape[:3], self.spacing)
         return float(lengths[columns]), float(lengths[rows])
 
 
-def view_of_image(image, box=None):
+def view_of_image(image: sitk.Image, box: tuple[slice, ...] | None = None) -> View:
     """View of a SimpleITK image.
 
     Args: image: 3D; box: three slices of the LPS-oriented array, or None for all.
@@ -67,7 +70,7 @@ def view_of_image(image, box=None):
     return View(array if box is None else array[box], canonical.GetSpacing()[::-1])
 
 
-def window_range(array):
+def window_range(array: np.ndarray) -> tuple[float, float]:
     """Darkest and brightest intensity to show: the percentiles 0.5 and 99.5.
 
     Args: array: real, any shape. Returns: (low, high), low < high.
@@ -78,7 +81,7 @@ def window_range(array):
     return (low, high) if low < high else (low, low + 1)
 
 
-def window(array, limits):
+def window(array: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     """Intensities scaled from `limits` to [0, 1] and clipped, float32."""
     low, high = limits
     return np.clip((np.asarray(array, np.float32) - low) / (high - low), 0, 1)
