@@ -55,7 +55,7 @@ class ConfigChecker:
     def image_size(self, value: Any) -> tuple[int, ...]:
         sizes = (value,) * 3 if isinstance(value, int) else value
         if len(sizes) not in (2, 3) or not all(type(n) is int and n > 0 for n in sizes):
-            rule = "must be a positive integer or a list of three, for planes of two"
+            rule = "must be a positive integer, or a list of three (for planes of two)"
             self._fail("image_size", rule, value)
         return tuple(sizes)
 

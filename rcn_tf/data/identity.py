@@ -54,17 +54,17 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         return None
     if before["image_size"] != now["image_size"]:
         sizes = [" x ".join(map(str, one["image_size"])) for one in (now, before)]
-        return "its volumes are {} voxels, before {}".format(*sizes)
+        return "its volumes have {} voxels instead of {}".format(*sizes)
     old, new = before["volumes"], now["volumes"]
     changed = [scan for scan in new if scan in old and old[scan] != new[scan]]
     if changed:
-        return f"the volume of {changed[0]!r} is another one ({len(changed)} of {len(new)})"
+        return f"the volume of {changed[0]!r} has changed ({len(changed)} of {len(new)})"
     for scans, others, what in ((old, new, "missing"), (new, old, "new")):
         only = [scan for scan in scans if scan not in others]
         if only:
             return f"scan {only[0]!r} is {what} ({len(only)} of {len(scans)})"
     if before["reference_flows"] != now["reference_flows"]:
-        return "the file of the reference flows is another one"
+        return "the file of reference flows has changed"
     return "its scheme has other subsets, shares, pairs, atlas or order of scans"
 
 

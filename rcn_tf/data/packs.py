@@ -201,7 +201,9 @@ class PackReader:
         if array.file.filename != group.file.filename or array.external or array.is_virtual:
             raise ValueError(f"{where} has its values in another file.")
         if array.nbytes > physical_memory():
-            raise ValueError(f"{where} claims {array.nbytes / 2**30:.3g} GiB, more than memory.")
+            raise ValueError(
+                f"{where} claims {array.nbytes / 2**30:.3g} GiB, more than this machine has."
+            )
 
     @contextlib.contextmanager
     def _damage_named(self, scan_id):

@@ -106,7 +106,7 @@ class RecursiveCascade(RegistrationModel):
                     for k in range(n_cascades)
                 ]
             except TypeError as error:
-                raise ValueError(f"`base` {base!r} makes no networks: {error}.") from error
+                raise ValueError(f"`base` {base!r} cannot make networks: {error}.") from error
             blank = tf.zeros((1, *self.volume_shape, 1))
             for network in self.networks:  # creates the weights
                 network(blank, blank)

@@ -38,7 +38,9 @@ def original_names(networks: Any) -> dict:
         for path, variable in _variables(network):
             name = f"{SCOPE}/{network.name}/{path}"
             if name in names:
-                raise ValueError(f"two weights are called {name!r}: name the layers apart.")
+                raise ValueError(
+                    f"two weights are called {name!r}: give the layers different names."
+                )
             names[name] = variable
     return names
 
@@ -162,7 +164,9 @@ class _Checkpoint(Mapping):
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
             index = pathlib.Path(f"{prefix}.index")
             reason = because(index, getattr(error, "message", error))
-            raise ValueError(f"{index} is no index of a TensorFlow checkpoint: {reason}") from error
+            raise ValueError(
+                f"{index} is not an index of a TensorFlow checkpoint: {reason}"
+            ) from error
         self._names = self._reader.get_variable_to_shape_map()
 
     def __getitem__(self, name):

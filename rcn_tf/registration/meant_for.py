@@ -70,7 +70,7 @@ def warnings(config: Mapping, found: Sequence[str], failed: bool) -> list:
     default = "default " if config["meant_for"].get("default") else ""
     return [
         f"the {default}model is for {config['meant_for']['images']}{reasons}: for other images, "
-        "give --model a model that was trained on such"
+        "use --model with a model that was trained on them"
     ]
 
 
@@ -85,7 +85,7 @@ def _difference(meant, image, volume):
     ranges = np.array(meant.get("extent_mm", [[0, np.inf]] * 3), float)
     if ((extent < ranges[:, 0]) | (extent > ranges[:, 1])).any():
         sides = " x ".join(f"{side:.0f}" for side in extent)
-        return f"shows something of {sides} mm"
+        return f"shows an object of {sides} mm"
     if meant.get("skull") is False and has_skull(volume):
         return "seems to show the skull"
     return ""

@@ -34,12 +34,12 @@ def common_thin_axis(model_shape: tuple, fixed: sitk.Image, moving: sitk.Image) 
         if len(model_shape) == 2 and axis is None:
             raise ValueError(
                 f"the {name} image is a volume, but the model registers single slices of {shape}: "
-                "give single slices, or choose a model of volumes"
+                "give single slices, or choose a model for volumes"
             )
         if len(model_shape) == 3 and axis is not None:
             raise ValueError(
                 f"the {name} image is a single slice, but the model registers volumes of {shape}: "
-                "choose a model of two sizes"
+                "choose a model for planes, with two sizes"
             )
     if axes["fixed"] != axes["moving"]:
         across = [_NAMES[axis] for axis in axes.values() if axis is not None]

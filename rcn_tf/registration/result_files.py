@@ -100,7 +100,7 @@ def _write_transforms(result, fixed_grid, folder, steps):
         return
     write_transform(composite, folder / COMPOSITE)
     if deformation_grid(result.transform, fixed_grid) is fixed_grid:
-        steps.say("transform.h5 samples the flow at the fixed image's voxels, coarser than it is")
+        steps.say("transform.h5 samples the flow more coarsely, at the fixed image's voxels")
 
 
 def _megabytes(image):

@@ -32,10 +32,12 @@ def read_settings_file(path: str | pathlib.Path) -> dict[str, Any]:
     """
     path = pathlib.Path(path)
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: a training config ends in {', '.join(SUFFIXES)}.")
+        raise ValueError(
+            f"{path}: the name of a training config must end in {', '.join(SUFFIXES)}."
+        )
     require_file(path, "a training config", absent=f"{path} does not exist.")
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} has more than {MAX_BYTES} bytes: that is no training config.")
+        raise ValueError(f"{path} has more than {MAX_BYTES} bytes: that is not a training config.")
     language, parse = ("JSON", _parse_json) if path.suffix == ".json" else ("YAML", _parse_yaml)
     try:
         value = parse(path.read_text(encoding="utf-8-sig"))

@@ -19,5 +19,5 @@ def make_model(config: TrainingConfig, volume_shape: tuple) -> RegistrationModel
     if "precision" in inspect.signature(made).parameters:
         arguments["precision"] = config.precision
     elif config.precision != "float32":
-        raise ValueError(f"`precision`: {config.model} computes in float32 alone.")
+        raise ValueError(f"`precision`: {config.model} computes only in float32.")
     return made(volume_shape=volume_shape, **arguments)

@@ -21,7 +21,7 @@ FOLDING_LIMIT = 0.05
 SETTLING = 20_000  # steps in which folds most likely still come from the start `init: original`
 SHORT = 5000  # steps; fewer are too few for that start
 WHY_NOT_FINITE = (
-    "A lower `optimizer.learning_rate`, or `optimizer.clip_norm=1`, mostly helps: go on with "
+    "A lower `optimizer.learning_rate`, or `optimizer.clip_norm=1`, usually helps; continue with "
     "--resume"
 )
 _COMPARED, _WATCHED = 5, 20  # log lines: the last five of twenty against the first five
@@ -132,7 +132,8 @@ class FlatLoss:
         self._said = True
         return (
             f"the loss has stayed within {100 * _FLAT_CHANGE:g} % of {mean:.4f} over the last "
-            f"{_FLAT_WINDOWS} log lines: is the learning rate too small, or nothing left to learn?"
+            f"{_FLAT_WINDOWS} log lines: is the learning rate too small, or "
+            "is nothing left to learn?"
         )
 
 

@@ -194,4 +194,4 @@ def _difference(key, old, new):
     if isinstance(old, dict) and isinstance(new, dict):
         parts = [_difference(f"{key}.{k}", old.get(k), new.get(k)) for k in {**old, **new}]
         return next(filter(None, parts), None)
-    return None if old == new else f"`{key}` was {old!r}, is {new!r}"
+    return None if old == new else f"`{key}` was {old!r} and is now {new!r}"

@@ -63,8 +63,8 @@ def make_validation(config: TrainingConfig, store: ScanStore | None = None) -> V
         validation.title = "validation on training pairs"
         validation.warning = (
             f"the validation's scheme {scheme!r} has scans that are trained on ({len(seen)}, "
-            f"such as {seen[0]!r}): its numbers do not say how new scans are registered; hold "
-            "scans out with `rcn prepare ... --hold-out`, or list them in a subset of their own"
+            f"such as {seen[0]!r}): its numbers do not show how well new scans are registered; "
+            "hold scans out with `rcn prepare ... --hold-out`, or list them in a separate subset"
         )
     return validation
 

@@ -108,8 +108,8 @@ def test_bad_arguments(models, tmp_path, capsys):
         ([model, "--out", str(tmp_path / "no" / "such")], "no such folder"),
         ([model, "--out", str(file)], "file is a file; expected a folder"),
         ([model, "--out", str(file / "below")], "no such folder"),
-        ([model, "--out", str(full)], "holds other things than an export, first 'thesis.tex'"),
-        ([model, "--out", str(full), "--force"], "holds other things than an export"),
+        ([model, "--out", str(full)], "holds more than an export, for example 'thesis.tex'"),
+        ([model, "--out", str(full), "--force"], "holds more than an export"),
     ]:
         assert_one_line(["export", *arguments], message, capsys)
     assert {path.name for path in tmp_path.iterdir()} == {"file", "full"}

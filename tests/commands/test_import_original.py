@@ -78,7 +78,7 @@ def test_model_folder_and_what_is_said(run, weights, tmp_path, capsys):
         "in training only: det_factor, augmentation",
         f"ignored {2 * len(weights) + 2} variables of the optimiser",
         "(global_step, is_training)",
-        "datasets/liver.json of args.json is not here",
+        "datasets/liver.json of args.json was not found",
         f"rcn evaluate {out} --data DATASET.json --subset NAME --repeats 3",
     ):
         assert part in printed
@@ -138,7 +138,7 @@ def test_an_existing_folder_is_not_overwritten(run, tmp_path, capsys):
     assert "already holds a model" in refused(capsys, run, *VOLUMES)
     assert load_with_config(out)[1]["original"]["step"] == 5000
     (out / "saved_model").mkdir()
-    assert "is of the model before" in imported(capsys, run, "--force", *VOLUMES)
+    assert "is an export of the previous model" in imported(capsys, run, "--force", *VOLUMES)
     assert load_with_config(out)[1]["original"]["step"] == 10000
     (out / "training.json").write_text("{}")
     assert "holds a training run" in refused(capsys, run, "--force", *VOLUMES)
@@ -165,8 +165,8 @@ def test_arguments_that_do_not_fit(run, options, message, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("ending", "change", "message"),
     [
-        ("index", lambda path: path.write_bytes(b""), "is no index of a TensorFlow checkpoint"),
-        ("index", lambda path: path.write_bytes(b"x" * 300), "is no index of a TensorFlow"),
+        ("index", lambda path: path.write_bytes(b""), "is not an index of a TensorFlow checkpoint"),
+        ("index", lambda path: path.write_bytes(b"x" * 300), "is not an index of a TensorFlow"),
         ("data-00000-of-00001", lambda path: path.write_bytes(b""), "is cut short: 0 bytes"),
         ("data-00000-of-00001", lambda path: path.unlink(), "is missing"),
     ],
@@ -187,7 +187,9 @@ def test_checkpoints_of_other_networks(tmp_path, capsys):
         return message
 
     kernel = "gaffdfrm/deform_stem_0/conv2/W"
-    assert "is no checkpoint of the original" in line({"dense/kernel": np.zeros((3, 3))}, "other")
+    assert "is not a checkpoint of the original" in line(
+        {"dense/kernel": np.zeros((3, 3))}, "other"
+    )
     without = {name: value for name, value in weights.items() if name != kernel}
     assert f"weights 1 missing ({kernel})" in line(without, "missing")
     extra = {**weights, "gaffdfrm/deform_stem_0/conv9/W": np.zeros(3, "float32")}

@@ -88,7 +88,7 @@ def test_prepare(inputs, tmp_path, capsys):
 def test_an_export_that_tensorflow_could_not_open_is_refused(inputs, tmp_path, capsys):
     out = tmp_path / ODD
     assert main(["export", f"{inputs / ODD}model", "--out", str(out)]) == 2
-    assert "TensorFlow opens no folder whose name is not UTF-8" in capsys.readouterr().err
+    assert "TensorFlow cannot open a folder whose name is not UTF-8" in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -44,9 +44,9 @@ def test_an_ordinary_network_passes():
         ({"volume_shape": "abc"}, "`volume_shape` must be two or three whole numbers; got 'abc'"),
         ({"volume_shape": 64}, "`volume_shape` must be two or three whole numbers; got 64"),
         ({"volume_shape": None}, "`volume_shape` must be two or three whole numbers"),
-        ({"channels": "4"}, "`channels` must be a whole number from 0 on; got 4"),
-        ({"channels": 1e9}, "`channels` must be a whole number from 0 on"),
-        ({"n_cascades": -1}, "`n_cascades` must be a whole number from 0 on; got -1"),
+        ({"channels": "4"}, "`channels` must be a whole number of at least 0; got 4"),
+        ({"channels": 1e9}, "`channels` must be a whole number of at least 0"),
+        ({"n_cascades": -1}, "`n_cascades` must be a whole number of at least 0; got -1"),
         ({"affine": "no"}, "`affine` must be true or false; got 'no'"),
     ],
 )

@@ -52,8 +52,8 @@ def test_a_skull_is_seen():
 
 def test_small_and_large_things_are_no_brain():
     small, large = differences(head(scale=0.4), head(scale=1.6))
-    assert small.startswith("the fixed image shows something of 5")
-    assert large.startswith("the moving image shows something of 2")
+    assert small.startswith("the fixed image shows an object of 5")
+    assert large.startswith("the moving image shows an object of 2")
 
 
 @pytest.mark.parametrize("pixel_type", [sitk.sitkInt16, sitk.sitkFloat32])
@@ -93,8 +93,8 @@ def test_the_default_model_says_so():
         ("brain/subject_a_t1.nii.gz", None),
         ("brain/fsf_t1_brain.nii.gz", None),
         ("liver/abdomen_ct.nii.gz", "is a CT"),
-        ("cardiac/sa_ED.nii.gz", "shows something of 90 x 29"),
-        ("hippocampus/hippocampus_001.nii.gz", "shows something of 35 x 35 x 51 mm"),
+        ("cardiac/sa_ED.nii.gz", "shows an object of 90 x 29"),
+        ("hippocampus/hippocampus_001.nii.gz", "shows an object of 35 x 35 x 51 mm"),
     ],
 )
 def test_real_scans(shared_data, scan, found):

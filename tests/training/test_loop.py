@@ -304,7 +304,7 @@ def test_folder_mistakes_are_named(config, finished, tmp_path):
         train(config, finished)
     with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
         train(config, tmp_path / "new", resume=True)
-    with pytest.raises(ValueError, match="cannot resume .* `network.channels` was 2, is 4"):
+    with pytest.raises(ValueError, match="cannot resume .* `network.channels` was 2 and is now 4"):
         train(config.with_settings("network.channels=4"), finished, resume=True)
 
 
@@ -346,7 +346,7 @@ def test_command_resumes_by_the_folder_alone(data, tmp_path, capsys):
     assert json.loads((out / "training.json").read_text()) == {**written, "steps": 2}
     capsys.readouterr()
     assert rcn(["train", "--resume", "--out", str(out), "--set", "seed=4"]) == 2
-    assert "`seed` was 3, is 4" in capsys.readouterr().err
+    assert "`seed` was 3 and is now 4" in capsys.readouterr().err
 
 
 def test_command_lists_the_presets(capsys):

@@ -138,13 +138,13 @@ def resize(config, pack):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (edit_voxel, "the volume of 's2' is another one (1 of 4)"),
+        (edit_voxel, "the volume of 's2' has changed (1 of 4)"),
         (drop, "scan 's2' is missing (1 of 4)"),
         (add, "scan 's4' is new (1 of 5)"),
         (reorder, "its scheme has other subsets, shares, pairs, atlas or order"),
         (pair, "its scheme has other subsets, shares, pairs, atlas or order"),
         (take_atlas, "its scheme has other subsets, shares, pairs, atlas or order"),
-        (resize, "its volumes are 33 x 36 x 34 voxels, before 32 x 36 x 34"),
+        (resize, "its volumes have 33 x 36 x 34 voxels instead of 32 x 36 x 34"),
     ],
 )
 def test_other_data_are_refused_with_what_differs(moved, change, words, capsys):
@@ -163,7 +163,7 @@ def test_data_that_changed_where_they_were_are_refused_too(moved, capsys):
     changed = other_study(moved, edit_voxel).with_name("scans.h5")
     changed.replace(moved / "data" / "scans.h5")
     assert resume(moved / "runs" / "one") == 2
-    assert "the volume of 's2' is another one" in capsys.readouterr().err
+    assert "the volume of 's2' has changed" in capsys.readouterr().err
 
 
 def test_data_that_are_nowhere_are_asked_for(moved, capsys):

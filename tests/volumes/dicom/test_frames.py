@@ -83,7 +83,7 @@ def test_nothing_of_the_patient_stays(tmp_path, scan):
     ("order", "message"),
     [
         ([0, 1, 2, 4, 5, 6], r"slices are missing .* \(2.5 to 5 mm; .* behind slice 3 of 6\)"),
-        ([3] * 7, "all 7 slices lie in the same place, as of one slice over time"),
+        ([3] * 7, "all 7 slices lie in the same place, like one slice over time"),
         ([0, 1, 2, 2, 3, 4, 5, 6], "slices lie on one another and nothing .* tells the volumes"),
     ],
 )

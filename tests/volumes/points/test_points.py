@@ -177,5 +177,5 @@ def test_binary_missing_and_other_format(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_points(tmp_path / "none.csv")
     file = read_points(write(tmp_path / "p.fcsv", FCSV.format(*LPS, system="LPS")))
-    with pytest.raises(ValueError, match="keep their file's format, .fcsv"):
+    with pytest.raises(ValueError, match="written in the format of their file, .fcsv"):
         write_points(tmp_path / "q.csv", file, MOVED)
