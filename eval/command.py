@@ -7,8 +7,12 @@ Exit codes: 0 success; 1 done, but some cells could not be measured; 2 the input
 error says how); 130 interrupted (what was measured is kept).
 """
 
+from __future__ import annotations
+
+import argparse
 import os
 import pathlib
+from collections.abc import Sequence
 
 from eval.tables import TABLES
 from rcn_tf.commands.parser import CommandParser
@@ -17,14 +21,14 @@ from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.running import run_command
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m eval ARGV...` and returns the exit code."""
     escape_in_output()
     args = make_parser().parse_args(argv)
     return run_command("python -m eval", lambda: run(args))
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     """Trains if asked, measures, and writes tables, figures and the report."""
     for option in ("limit", "limit_baselines"):
         value = getattr(args, option)
@@ -84,7 +88,7 @@ def _build_mini(scans, data, workers):
         print(f"no aligned scans: {error}", flush=True)
 
 
-def make_parser():
+def make_parser() -> CommandParser:
     """The command's CommandParser."""
     parser = CommandParser(
         prog="python -m eval",

@@ -15,9 +15,13 @@ are the centroids of six structures.
 RCN's liver columns have no replacement. The aligned scans need `pip install '.[ants]'`.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import center_of_mass
@@ -81,12 +85,12 @@ class MiniRecipe(StudyRecipe):
 
     landmarks: tuple = LANDMARK_STRUCTURES
 
-    def cuts(self, subject, number):
+    def cuts(self, subject: str, number: int) -> bool:
         """Always true: here test subjects have random renderings too."""
         del subject, number
         return True
 
-    def __call__(self, files, timer):
+    def __call__(self, files: ScanFiles, timer: Any) -> Any:
         """Prepares one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         scan = super().__call__(files, timer)
         if scan.segmentation is None:
@@ -96,7 +100,13 @@ class MiniRecipe(StudyRecipe):
         return dataclasses.replace(scan, points=points)
 
 
-def build(scans, out, *, workers=1, progress=None):
+def build(
+    scans: str | pathlib.Path,
+    out: str | pathlib.Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[Any], Any] | None = None,
+) -> None:
     """Builds packs and dataset configs, except those that are already finished.
 
     Args: scans: folder with the seven brains. out: folder, created if absent.
@@ -113,14 +123,15 @@ def build(scans, out, *, workers=1, progress=None):
         _write_if_new(out / f"{name}.json", _dataset_config(atlas, subset))
 
 
-def build_aligned(out, *, workers=1, progress=None):
+def build_aligned(
+    out: pathlib.Path, *, workers: int = 1, progress: Callable[[Any], Any] | None = None
+) -> None:
     """Adds the aligned packs and their configs to the output of `build`.
 
     Args: as for `build`. Raises: MissingExtraError: ANTs is not installed.
     """
-    reference = _scan("test", _TEST[0], 0)
-    options = {"workers": workers, "progress": progress}
-    align(out / "brain.json", reference, out / f"{_ALIGNED}.json", **options)
+    reference, aligned_config = _scan("test", _TEST[0], 0), out / f"{_ALIGNED}.json"
+    align(out / "brain.json", reference, aligned_config, workers=workers, progress=progress)
     aligned = _dataset_config(None, "lpba-val", prefix=f"{_ALIGNED}_")
     _write_if_new(out / f"vtn_{_ALIGNED}.json", aligned)
 

@@ -9,14 +9,19 @@ part of the map from its voxels to those of the original (axis order ij). With i
 measured in the original scan (`rcn_tf.evaluation.PairScores`).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import multiprocessing
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
 from data_prep import batch
@@ -46,7 +51,7 @@ class AlignmentRecipe:
     reference: str
     checksum: str
 
-    def __call__(self, files, timer):
+    def __call__(self, files: ScanFiles, timer: Any) -> PreparedScan:
         """Aligns one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         if multiprocessing.parent_process():  # this is one of several workers
             os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
@@ -60,7 +65,14 @@ class AlignmentRecipe:
             return _aligned(scan, transform)
 
 
-def align(config, reference, out, *, workers=1, progress=None):
+def align(
+    config: str | pathlib.Path,
+    reference: str,
+    out: str | pathlib.Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[Any], Any] | None = None,
+) -> pathlib.Path:
     """Writes aligned packs and a dataset config with the same subsets.
 
     Args:
@@ -97,7 +109,7 @@ def _aligned(scan, transform):
     return PreparedScan(np.rint(volume).astype(np.uint8), segmentation, points, attributes)
 
 
-def linear_part(transform):
+def linear_part(transform: sitk.Transform) -> np.ndarray:
     """[3, 3] matrix of a linear SimpleITK transform, for displacements in axis order ij."""
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     columns = [np.array(transform.TransformPoint(axis)) - origin for axis in np.eye(3)]
@@ -120,7 +132,7 @@ def _read(path, scan_id):
     return _reader(path).read(scan_id)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code (`rcn_tf.running`)."""
     parser = CommandParser(prog="python -m eval.prealign", description=__doc__)
     parser.add_argument("config", help="dataset config")

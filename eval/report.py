@@ -1,5 +1,7 @@
 """`report.html`: all tables and figures of a run in one self-contained page."""
 
+from __future__ import annotations
+
 import html
 import pathlib
 import platform
@@ -25,7 +27,7 @@ _CAPTIONS = {
 }
 
 
-def write_report(out, note):
+def write_report(out: pathlib.Path, note: str) -> pathlib.Path:
     """Writes `report.html` into the folder `out`, from the tables and figures in it.
 
     Args: out: folder. note: one sentence on what was measured, shown at the top.

@@ -1,8 +1,11 @@
 """Reproduces tables: from data and models to files; finished parts are kept."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -37,12 +40,23 @@ class Reproduction:
     Raises: FileNotFoundError: there is no data for any of the tables.
     """
 
-    def __init__(self, names, data, models, out, *, mini, limit, limit_baselines, say):
+    def __init__(
+        self,
+        names: Iterable[str],
+        data: str | pathlib.Path,
+        models: str | pathlib.Path,
+        out: pathlib.Path,
+        *,
+        mini: bool,
+        limit: int | None,
+        limit_baselines: int | None,
+        say: Callable[[str], None],
+    ):
         self._data, self._models, self.out = DataFolder(data), pathlib.Path(models), out
         self._mini, self._say = mini, say
         self._limits = limit, limit_baselines or limit
         self._complete = True
-        self.results = []
+        self.results: list[TableResult] = []
         tables = (TABLES[name] for name in names)
         if mini:
             tables = (table.reduced(mini_study.CASCADES) for table in tables)
@@ -54,7 +68,7 @@ class Reproduction:
     def __exit__(self, *exc_info):
         self._data.close()
 
-    def train(self):
+    def train(self) -> None:
         """Trains the models that are missing or unfinished, in the order of the tables' rows.
 
         A model that cannot be trained is reported and skipped; its rows stay empty.
@@ -66,7 +80,7 @@ class Reproduction:
             if reason:
                 self._say(f"not trained: {spec.name}, {reason}")
 
-    def measure(self):
+    def measure(self) -> bool:
         """Measures every row; a table's files are rewritten after each row.
 
         Returns: whether every cell for which there are data was measured on all pairs.
@@ -81,14 +95,14 @@ class Reproduction:
             self._say(summary(result))
         return self._complete and all(result.is_complete() for result in self.results)
 
-    def draw(self):
+    def draw(self) -> None:
         """Draws the figures of all measured tables, into `figures/`."""
         for result in self.results:
             examples = {task: self._example(result, task) for task in result.tasks()}
             draw(result, examples, self._models, self.out / "figures")
             self._say(f"{result.table.name}  figures drawn")
 
-    def write_report(self):
+    def write_report(self) -> pathlib.Path:
         """Writes `report.html` from this run's tables and earlier ones. Returns: its path."""
         return write_report(self.out, self._note())
 

@@ -6,9 +6,13 @@ fixed seed, which the footnote lacks, draws the same sample points each time, wh
 clock by default. Needs `pip install '.[ants]'`.
 """
 
+from __future__ import annotations
+
 import pathlib
 import tempfile
+from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 
 from eval.baselines.physical import flow_of_transform, image, require
@@ -26,12 +30,12 @@ _SYN = (
 )
 
 
-def syn(fixed, moving):
+def syn(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Rigid, affine and SyN stages. Returns: flow, see `eval.baselines`."""
     return flow_of_transform(register(fixed, moving), fixed.shape)
 
 
-def preset(fixed, moving, **options):
+def preset(fixed: np.ndarray, moving: np.ndarray, **options: Any) -> np.ndarray:
     """A registration by one of antspyx's presets, which are coarser and faster than `syn`.
 
     Args: fixed, moving: [D, H, W]. options: of `ants.registration`, such as `type_of_transform`.
@@ -47,7 +51,14 @@ def preset(fixed, moving, **options):
         return flow_of_transform(sitk.CompositeTransform(transforms), fixed.shape)
 
 
-def arguments(fixed, moving, prefix, *, deformable=True, schedule=FOOTNOTE_SCHEDULE):
+def arguments(
+    fixed: str,
+    moving: str,
+    prefix: str,
+    *,
+    deformable: bool = True,
+    schedule: str = FOOTNOTE_SCHEDULE,
+) -> list[str]:
     """Command line of `antsRegistration`.
 
     Args: fixed, moving: paths. prefix: of the output files. deformable, schedule: see `register`.
@@ -57,7 +68,13 @@ def arguments(fixed, moving, prefix, *, deformable=True, schedule=FOOTNOTE_SCHED
     return [word.format(**values) for word in " ".join(parts).split()]
 
 
-def register(fixed, moving, *, deformable=True, schedule=FOOTNOTE_SCHEDULE):
+def register(
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    *,
+    deformable: bool = True,
+    schedule: str = FOOTNOTE_SCHEDULE,
+) -> sitk.Transform:
     """Transform from fixed to moving points, mm at unit spacing.
 
     Args:
@@ -68,11 +85,11 @@ def register(fixed, moving, *, deformable=True, schedule=FOOTNOTE_SCHEDULE):
     """
     ants = require("ants", "ants")
     with tempfile.TemporaryDirectory() as folder:
-        paths = _written(folder, fixed, moving)
+        target, source = _written(folder, fixed, moving)
         prefix = str(pathlib.Path(folder, "out"))
         program = ants.internal.get_lib_fn("antsRegistration")
-        options = {"deformable": deformable, "schedule": schedule}
-        status = program(arguments(*paths, prefix, **options))
+        words = arguments(target, source, prefix, deformable=deformable, schedule=schedule)
+        status = program(words)
         if status != 0:
             raise RuntimeError(f"antsRegistration failed with exit status {status}.")
         linear = _read(f"{prefix}0GenericAffine.mat")

@@ -5,6 +5,8 @@ used, the latter with 1000 iterations per resolution as its name says.
 Needs `pip install '.[elastix]'`.
 """
 
+from __future__ import annotations
+
 import tempfile
 
 import numpy as np
@@ -19,7 +21,7 @@ from eval.baselines.physical import (
 ITERATIONS = 1000
 
 
-def bspline(fixed, moving):
+def bspline(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Affine and B-spline stages. Returns: flow, see `eval.baselines`.
 
     Raises: MissingExtraError: itk-elastix is not installed. RuntimeError: elastix failed.

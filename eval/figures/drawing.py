@@ -1,10 +1,17 @@
 """Draws a table's figures from its results and the stored flows, and writes them as PNG."""
 
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
 from eval.figures.distributions import boxplots_figure, jacobian_figure
 from eval.figures.examples import examples_figure, stages_figure
 from eval.figures.sections import sections_figure
 from eval.figures.trends import trends_figure
 from eval.models import state
+from eval.results import TableResult
 from eval.row_methods import Trained
 from rcn_tf.data.grey_values import to_intensities
 from rcn_tf.files.whole_files import replacing
@@ -14,7 +21,9 @@ from rcn_tf.registration.report.figures import png
 _SHOWN_SERIES = "VTN"  # series of networks whose stages are drawn
 
 
-def draw(result, examples, models, folder):
+def draw(
+    result: TableResult, examples: Mapping[Any, Any], models: pathlib.Path, folder: pathlib.Path
+) -> None:
     """Writes all figures of a table as PNG.
 
     Args:

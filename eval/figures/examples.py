@@ -8,6 +8,11 @@ slices through the middle; if there are many structures, five of them are projec
 landmarks. The Dice score is that of the structures shown.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.collections import LineCollection
@@ -15,6 +20,7 @@ from matplotlib.figure import Figure
 
 from eval.volume_warp import warp_volume
 from rcn_tf.data.label_warp import warp_labels
+from rcn_tf.data.packs import Scan
 from rcn_tf.fields import invert_points
 from rcn_tf.metrics import dice, landmark_distance
 from rcn_tf.metrics.landmarks import is_missing
@@ -25,7 +31,7 @@ _STRUCTURES = 5
 _SIZE = 2.1  # inches per panel
 
 
-def examples_figure(fixed, moving, flows):
+def examples_figure(fixed: Scan, moving: Scan, flows: Mapping[str, np.ndarray]) -> Figure:
     """The pair under every method.
 
     Args: fixed, moving: Scan. flows: {label: [D, H, W, 3]}.
@@ -62,7 +68,7 @@ def examples_figure(fixed, moving, flows):
     return figure
 
 
-def stages_figure(fixed, moving, stages):
+def stages_figure(fixed: Scan, moving: Scan, stages: Sequence[tuple[str, Any, Any, Any]]) -> Figure:
     """What every stage of a cascade adds (RCN, Figures 1 and 2).
 
     Args: fixed, moving: Scan. stages: list of (name, flow of the stage, total flow, warped).

@@ -8,11 +8,16 @@ coincide may still differ in height. The distance is the mean over all landmarks
 the whole volume.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from eval.figures.examples import mapped_back
 from eval.volume_warp import warp_volume
+from rcn_tf.data.packs import Scan
 from rcn_tf.metrics import landmark_distance, mask_overlap
 from rcn_tf.metrics.landmarks import is_missing
 
@@ -20,14 +25,15 @@ _SECTIONS = 3
 _SIZE = 1.7  # inches per panel
 
 
-def sections_figure(fixed, moving, flows):
+def sections_figure(fixed: Scan, moving: Scan, flows: Mapping[str, np.ndarray]) -> Figure | None:
     """The pair under every method.
 
     Args: fixed, moving: Scan. flows: {label: [D, H, W, 3]}, voxels, from fixed to moving.
     Returns: Figure; None if the scans have no common landmarks or no segmentations.
     """
-    scans = fixed, moving
-    if any(scan.points is None or scan.segmentation is None for scan in scans):
+    if fixed.points is None or moving.points is None:
+        return None
+    if fixed.segmentation is None or moving.segmentation is None:
         return None
     known = np.flatnonzero(~(is_missing(fixed.points) | is_missing(moving.points)))
     if not known.size:

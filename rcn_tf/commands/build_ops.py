@@ -4,6 +4,8 @@ The library is kept in a cache and rebuilt when TensorFlow, the compiler, its fl
 the processor or the sources change.
 """
 
+from __future__ import annotations
+
 import argparse
 import logging
 import time
@@ -11,7 +13,7 @@ import time
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn build-ops`."""
     parser.add_argument(
         "--cuda",
@@ -24,7 +26,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Builds the library unless the cache holds it, and prints what it is for."""
     load_tensorflow()
     from custom_ops import build, toolchain

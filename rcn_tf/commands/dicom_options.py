@@ -1,12 +1,21 @@
 """DICOM options of the commands that warp images: which series to read and what to write."""
 
+from __future__ import annotations
+
+import argparse
+import pathlib
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rcn_tf.errors import one_line
 from rcn_tf.registration.outputs import DICOM_FOLDER
 
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
-def add_series(parser, names=("fixed", "moving")):
+
+def add_series(parser: argparse.ArgumentParser, names: Sequence[str] = ("fixed", "moving")) -> None:
     """Declares `--fixed-series` and `--moving-series`, or `--NAME-series` for other names."""
     for name in names:
         parser.add_argument(
@@ -17,7 +26,7 @@ def add_series(parser, names=("fixed", "moving")):
         )
 
 
-def add_dicom(parser):
+def add_dicom(parser: argparse.ArgumentParser) -> None:
     """Declares `--dicom` and `--no-anonymize`."""
     parser.add_argument(
         "--dicom",
@@ -32,7 +41,7 @@ def add_dicom(parser):
     )
 
 
-def check_series(args, names=("fixed", "moving")):
+def check_series(args: argparse.Namespace, names: Sequence[str] = ("fixed", "moving")) -> None:
     """Raises: ValueError: a series is chosen for an image that is not DICOM."""
     from rcn_tf.volumes.dicom.series import is_dicom
 
@@ -44,7 +53,7 @@ def check_series(args, names=("fixed", "moving")):
             )
 
 
-def check_dicom(args, name="moving"):
+def check_dicom(args: argparse.Namespace, name: str = "moving") -> None:
     """Checks the options before anything is read.
 
     Args: args: has dicom, no_anonymize and out, the results' folder. name: option of the image.
@@ -62,7 +71,7 @@ def check_dicom(args, name="moving"):
     check_replaceable(args.out / DICOM_FOLDER)
 
 
-def check_replaceable(folder):
+def check_replaceable(folder: pathlib.Path) -> None:
     """Raises: ValueError: the folder holds files that no earlier run wrote."""
     if not folder.exists():
         return
@@ -72,7 +81,14 @@ def check_replaceable(folder):
         raise ValueError(f"{folder} holds {others[0]}, which no earlier run wrote; move it away")
 
 
-def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, anonymize=True):
+def read_dicom_headers(
+    moving: pathlib.Path,
+    fixed: pathlib.Path | None,
+    *,
+    moving_series: str | None = None,
+    fixed_series: str | None = None,
+    anonymize: bool = True,
+) -> tuple[Any, Any]:
     """Headers from which a series is written, after a check that this is possible.
 
     Args: moving: DICOM. fixed: any image, or None. moving_series, fixed_series: which series.
@@ -93,7 +109,9 @@ def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, 
     return source, reference
 
 
-def write_dicom(image, folder, headers, args):
+def write_dicom(
+    image: sitk.Image, folder: pathlib.Path, headers: tuple[Any, Any], args: argparse.Namespace
+) -> float:
     """Writes the warped image as a series into a subfolder of `folder`.
 
     Args: headers: from `read_dicom_headers`. args: has no_anonymize.

@@ -5,6 +5,9 @@ writes every pair to `pairs.csv` and the means to `summary.json`. An evaluation 
 alone (`--limit`) replaces one of more pairs only with `--force`.
 """
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import pathlib
 
@@ -44,7 +47,7 @@ _HEADINGS = {  # metric: (heading, format)
 _WIDTH = 160  # columns, if the output is not a terminal
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn evaluate`."""
     parser.add_argument("model", type=pathlib.Path, help="model folder")
     parser.add_argument(
@@ -92,7 +95,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Evaluates the model after checking all of the input."""
     load_tensorflow()
     from rcn_tf.data.dataset_config import load_dataset_config
@@ -140,7 +143,7 @@ class _Subset:
     name: str
     pairs: list
     available: int
-    seen: "int | None"
+    seen: int | None
     folder: pathlib.Path
 
     @property

@@ -4,6 +4,9 @@ It has the signatures `register`, `warp` and `warp_labels` (`rcn_tf.export.saved
 is run and compared with the model before it is put in place.
 """
 
+from __future__ import annotations
+
+import argparse
 import pathlib
 
 from rcn_tf.commands.model_options import (
@@ -15,7 +18,7 @@ from rcn_tf.commands.options import add_precision, add_trust
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn export`."""
     parser.add_argument(
         "model",
@@ -42,7 +45,7 @@ def add_arguments(parser):
     parser.add_argument("--force", action="store_true", help="replace an earlier export")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Exports the model after checking the folders."""
     if args.model is None and args.out is None:
         raise ValueError("--out DIR is needed to export the model that comes with rcn")

@@ -1,11 +1,14 @@
 """Make a model folder from a checkpoint of the original TensorFlow 1 project."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
 
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn import-original`."""
     parser.add_argument(
         "path",
@@ -41,7 +44,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Imports the checkpoint and prints what it is and what to do next."""
     load_tensorflow()
     from rcn_tf.original import import_checkpoint

@@ -1,5 +1,8 @@
 """`rcn info --memory`: estimates the memory of a training step before it runs."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
 
 from rich.console import Console
@@ -10,7 +13,7 @@ from rcn_tf.commands.options import add_settings
 DEFAULT_SHAPE = (128, 128, 128)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments that go with `--memory`."""
     parser.add_argument(
         "--memory", action="store_true", help="estimate the memory of a training step"
@@ -37,7 +40,7 @@ def add_arguments(parser):
     )
 
 
-def check_arguments(args):
+def check_arguments(args: argparse.Namespace) -> None:
     """Raises: ValueError: an option needs `--memory`, or has a wrong value."""
     given = {
         "--data": args.data,
@@ -54,7 +57,7 @@ def check_arguments(args):
         raise ValueError(f"--replicas must be at least 1; got {args.replicas}.")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Prints the estimate for a training config, a preset or a model folder."""
     from rcn_tf.training import memory
 

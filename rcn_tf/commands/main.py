@@ -8,8 +8,11 @@ error says how); 3 the registration failed and its start was written (`rcn regis
 interrupted.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
+from collections.abc import Sequence
 
 from rcn_tf import __version__
 from rcn_tf.commands.parser import CommandParser
@@ -29,7 +32,7 @@ COMMANDS = (
 )
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs `rcn ARGV...` and returns the exit code."""
     escape_in_output()
     args = make_parser().parse_args(argv)
@@ -43,7 +46,7 @@ def main(argv=None):
     return run_command(f"rcn {args.command}", command)
 
 
-def make_parser():
+def make_parser() -> CommandParser:
     """The CommandParser of `rcn` with all its commands."""
     parser = CommandParser(
         prog="rcn",

@@ -4,12 +4,17 @@ The model declares its options, so they are known once it is loaded. An option t
 declare is refused then, with a list of those that it has.
 """
 
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
 from rcn_tf.commands.options import SetOnce, check_positive
 
 _FLAGS = {"n_repeats": "repeats", "diffeomorphic": "diffeomorphic"}
 
 
-def add_model_options(parser, diffeomorphic=True):
+def add_model_options(parser: argparse.ArgumentParser, diffeomorphic: bool = True) -> None:
     """Declares `--option`, `--repeats` (RCN, section 3.3) and, if wanted, `--diffeomorphic`."""
     parser.add_argument(
         "--option",
@@ -34,7 +39,7 @@ def add_model_options(parser, diffeomorphic=True):
         )
 
 
-def check_model_options(args):
+def check_model_options(args: argparse.Namespace) -> None:
     """Checks the arguments before the model is loaded. Raises: ValueError."""
     check_positive(args, ["repeats"])
     for setting in args.model_options:
@@ -46,7 +51,7 @@ def check_model_options(args):
             raise ValueError(f"--{flag} and --option {name} set the same option; give one")
 
 
-def model_options(model, args):
+def model_options(model: Any, args: argparse.Namespace) -> dict[str, Any]:
     """{name: value} of the call options that the arguments set.
 
     Raises: ValueError: the model does not declare one, or its value is wrong.

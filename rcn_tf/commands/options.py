@@ -1,12 +1,16 @@
 """Options that several commands share."""
 
+from __future__ import annotations
+
 import argparse
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rcn_tf.choices import PRECISIONS
 
 
-def add_settings(parser, help_text):
+def add_settings(parser: argparse.ArgumentParser, help_text: str) -> None:
     """Declares `--set KEY=VALUE`, which overrides a training config; collected as `settings`."""
     parser.add_argument(
         "--set",
@@ -18,7 +22,9 @@ def add_settings(parser, help_text):
     )
 
 
-def add_geometry(parser, names=("fixed", "moving")):
+def add_geometry(
+    parser: argparse.ArgumentParser, names: Sequence[str] = ("fixed", "moving")
+) -> None:
     """Declares `--fixed-orientation`, `--fixed-frame` and the same for the moving image."""
     for name in names:
         parser.add_argument(
@@ -38,7 +44,13 @@ def add_geometry(parser, names=("fixed", "moving")):
 class SetOnce(argparse.Action):
     """Collects settings KEY=VALUE; each key may be set once."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         del parser
         key, earlier = values.partition("=")[0], getattr(namespace, self.dest)
         if key in [setting.partition("=")[0] for setting in earlier]:
@@ -46,7 +58,7 @@ class SetOnce(argparse.Action):
         setattr(namespace, self.dest, [*earlier, values])
 
 
-def add_background(parser):
+def add_background(parser: argparse.ArgumentParser) -> None:
     """Declares `--background`, the value outside a warped image."""
     parser.add_argument(
         "--background",
@@ -67,7 +79,7 @@ def _finite(text):
     return value
 
 
-def add_refine(parser, refine=0):
+def add_refine(parser: argparse.ArgumentParser, refine: int = 0) -> None:
     """Declares `--refine`, which improves the flow at the cost of time.
 
     Args: refine: default number of steps.
@@ -82,7 +94,7 @@ def add_refine(parser, refine=0):
     )
 
 
-def add_label_type(parser):
+def add_label_type(parser: argparse.ArgumentParser) -> None:
     """Declares `--keep-label-type`, for label maps that are written."""
     parser.add_argument(
         "--keep-label-type",
@@ -92,7 +104,7 @@ def add_label_type(parser):
     )
 
 
-def check_positive(args, names):
+def check_positive(args: argparse.Namespace, names: Iterable[str]) -> None:
     """Raises: ValueError: a number that was given is below 1."""
     for name in names:
         value = getattr(args, name)
@@ -100,13 +112,13 @@ def check_positive(args, names):
             raise ValueError(f"--{name} must be at least 1; got {value}")
 
 
-def check_refine(args):
+def check_refine(args: argparse.Namespace) -> None:
     """Raises: ValueError: --refine is negative; 0 leaves the refinement out."""
     if args.refine < 0:
         raise ValueError(f"--refine must be at least 0; got {args.refine}")
 
 
-def add_precision(parser):
+def add_precision(parser: argparse.ArgumentParser) -> None:
     """Declares `--precision`, the number format of a model (`rcn_tf.networks.precision`)."""
     parser.add_argument(
         "--precision",
@@ -115,7 +127,7 @@ def add_precision(parser):
     )
 
 
-def add_trust(parser):
+def add_trust(parser: argparse.ArgumentParser) -> None:
     """Declares `--trust-code`, for networks outside this package (`rcn_tf.models.trust`)."""
     parser.add_argument(
         "--trust-code",

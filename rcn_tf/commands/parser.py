@@ -10,21 +10,24 @@ An error is one line, printed in the name of the command that got the arguments.
     parser.parse_args(["--out", "a", "--out", "b"])  # error: --out is given twice
 """
 
+from __future__ import annotations
+
 import argparse
 import difflib
 import sys
+from typing import Any, NoReturn
 
 
 class CommandParser(argparse.ArgumentParser):
     """An ArgumentParser that takes each option once, as do the parsers of its subcommands."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._given = set()
+        self._given: set[str] = set()
         for action in (None, "store", argparse.BooleanOptionalAction):
             self.register("action", action, _once(self._registry_get("action", action, action)))
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Like ArgumentParser's, but an unknown argument ends the program."""
         self._given.clear()
         for argument in self._mistyped(sys.argv[1:] if args is None else list(args)):
@@ -34,12 +37,12 @@ class CommandParser(argparse.ArgumentParser):
             self.error(self._unknown(rest[0]))
         return namespace, rest
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         """Ends the program with exit code 2 and one line."""
         line = " ".join(f"{message}; see {self.prog} --help".replace("?;", "?").split())
         self.exit(2, f"{self.prog}: error: {line}\n")
 
-    def note(self, action):
+    def note(self, action: argparse.Action) -> None:
         """Remembers that an option was given.
 
         Raises: argparse.ArgumentError: it was given before.

@@ -1,13 +1,16 @@
 """How commands show warnings: one line each on standard error, never twice."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
 import warnings
+from collections.abc import Iterator
 
 from rcn_tf.errors import ESCAPES, InputWarning, one_line
 
 
-def escape_in_output():
+def escape_in_output() -> None:
     """Makes prints escape characters that the terminal's encoding lacks, as in file names."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -15,7 +18,7 @@ def escape_in_output():
 
 
 @contextlib.contextmanager
-def printing_warnings(command, *, last):
+def printing_warnings(command: str, *, last: bool) -> Iterator[None]:
     """Prints every warning of the block once, as one line on standard error.
 
     Args:
@@ -47,7 +50,7 @@ def printing_warnings(command, *, last):
 
 
 @contextlib.contextmanager
-def noting_warnings():
+def noting_warnings() -> Iterator[list[str]]:
     """Collects the warnings of the block, which are shown as well.
 
     Yields: list that fills with the texts of the InputWarnings.

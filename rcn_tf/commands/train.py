@@ -1,5 +1,8 @@
 """Train a registration network on packs of scans."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
 import signal
 import sys
@@ -20,7 +23,7 @@ _ABOUT_PRESETS = (
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn train`."""
     parser.add_argument(
         "config",
@@ -55,7 +58,7 @@ def add_arguments(parser):
     parser.add_argument("--presets", action="store_true", help="list the presets and exit")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     """Trains as the arguments say and returns the exit code."""
     if args.presets:
         return _print_presets()

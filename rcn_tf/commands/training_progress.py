@@ -5,16 +5,23 @@ last, is cut off on a narrow terminal. The numbers of a line, and those beside t
 `metrics.jsonl` for that step: means over the steps since the previous line.
 """
 
+from __future__ import annotations
+
 import datetime
 import logging
 import sys
 import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from rcn_tf.files.memory import resident_memory
+
+if TYPE_CHECKING:
+    from rcn_tf.training.config import TrainingConfig
 
 
 class TrainingProgress:
@@ -28,7 +35,7 @@ class TrainingProgress:
         console: rich Console to write to; by default standard error.
     """
 
-    def __init__(self, config, shows=True, console=None):
+    def __init__(self, config: TrainingConfig, shows: bool = True, console: Console | None = None):
         self.steps_seen = 0
         self._config = config
         self._shows = shows
@@ -37,7 +44,7 @@ class TrainingProgress:
         self._logging = _LogAbove(self._console)
         self._logger = logging.getLogger("rcn_tf")
         self._bar = None
-        self._start = None
+        self._start = 0.0
         self._logged = ""
 
     def __enter__(self):
@@ -52,7 +59,7 @@ class TrainingProgress:
         self._logger.removeHandler(self._logging)
         self._logger.setLevel(self._level)
 
-    def __call__(self, step, terms):
+    def __call__(self, step: int, terms: Mapping[str, float]) -> None:
         """Counts a step. Args: terms: {name: value} of this step."""
         if self._bar is None:  # an error before the first step is shown without a bar
             self._start = time.monotonic()
@@ -63,7 +70,7 @@ class TrainingProgress:
         shown = self._logged or f"loss {terms['total']:.4f}"
         self._progress.update(self._bar, completed=step, left=self._left(step), terms=shown)
 
-    def log(self, step, values):
+    def log(self, step: int, values: Mapping[str, float]) -> None:
         """Shows a line of `metrics.jsonl`. Args: values: its entries without the step."""
         self._logged = _summary(values)
         if self._shows and not self._console.is_terminal:

@@ -5,6 +5,8 @@
 ... --inverse                    the inverse of the whole chain
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
 import re
@@ -28,7 +30,7 @@ class TransformArgument:
     inverted: bool = False
 
     @classmethod
-    def parse(cls, text):
+    def parse(cls, text: str) -> TransformArgument:
         """Parses "RESULT", "[RESULT,0]" or "[RESULT,1]"; an existing path is used unchanged."""
         found = re.fullmatch(r"\[\s*(.+?)\s*,\s*([01])\s*\]", text)
         if found is None or pathlib.Path(text).exists():
