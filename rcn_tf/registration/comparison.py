@@ -32,7 +32,7 @@ def comparable_images(
         stages: dict stage -> transform, as of `warp_image`.
         images: dict stage -> SimpleITK.Image, moving image on the fixed grid.
     Returns: tuple: fixed image in standard form; dict stage -> the moving image in standard form
-        on its grid (`images` where it has that form already); dict stage -> [D, H, W] bool.
+        on its grid (`images` if they already have that form); dict stage -> [D, H, W] bool.
     """
     fixed_standard, moving_standard = (volume.standard for volume in prepared)
     if moving_standard is not moving:

@@ -1,8 +1,9 @@
 """Numbers that say whether a registration of one pair worked.
 
-Correlation within the fixed image's foreground box, where the moving image shows something, and
-overlap of structures, each "before", "initial" and "after" (see `rcn_tf.registration.pair`);
-regularity of the flow on the network grid; how well the inverse field inverts.
+They are the correlation within the fixed image's foreground box, where the moving image shows
+something, and the overlap of structures, each "before", "initial" and "after" (see
+`rcn_tf.registration.pair`); the regularity of the flow on the network grid; and the error of the
+inverse field.
 """
 
 from __future__ import annotations
@@ -45,11 +46,10 @@ def registration_metrics(
         labels: dict stage -> SimpleITK.Image, moving labels on the fixed grid, or empty.
     Returns:
         dict, JSON-serialisable (None where a value is undefined): correlation {stage: r}, None
-        also where the images do not meet;
-        folding_percent; jacobian_std; displacement_mm {mean, max}, of the flow beyond the
-        alignment of the boxes; inverse_error_mm {mean, max} of a round trip, if there is an
-        inverse; dice and
-        jaccard {mean: {stage: x}, structures: {id: {stage: x}}} if there are fixed labels.
+        if the images do not overlap; folding_percent; jacobian_std; displacement_mm {mean, max}
+        of the flow without the alignment of the boxes; inverse_error_mm {mean, max} of a round
+        trip, if there is an inverse; dice and jaccard {mean: {stage: x}, structures: {id:
+        {stage: x}}}, if there are fixed labels.
     """
     region = box_slices(transform.fixed_grid, Grid.from_image(fixed))
     similarity = {
@@ -106,7 +106,7 @@ def box_slices(network_grid: Grid, grid: Grid) -> tuple[slice, ...]:
 
 
 def _correlation(fixed, moving, shown, region):
-    """Correlation of two images of one grid over the voxels shown of a region, or None."""
+    """Correlation of two images on one grid over the shown voxels of a region, or None."""
     shown = shown[region]
     if not shown.any():
         return None

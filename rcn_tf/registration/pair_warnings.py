@@ -31,7 +31,7 @@ UNRELATED = 0.3
 
 
 def about_the_start(start: Start) -> list:
-    """Warns if the start is not two boxes that show the same thing."""
+    """Warns unless the start is two boxes that show the same part of the body."""
     header, boxes = start.fits["header"], start.fits["boxes"]
     found = []
     if start.name == "header":

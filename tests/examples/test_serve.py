@@ -246,7 +246,7 @@ def begin_upload(server):
 
 
 def test_senders_that_stall_take_no_place(server):
-    """Five idle senders do not block the server; a sixth may send, a seventh must wait."""
+    """Five idle senders do not block the server; a sixth may send, a seventh is refused."""
     good = nifti(blob())
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(begin_upload(server)) for _ in range(5)]
