@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests, and settings that must precede TensorFlow's import."""
+"""Fixtures shared by all tests, and what must be set before TensorFlow is imported."""
 
 import os
 import pathlib
