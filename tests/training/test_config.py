@@ -277,7 +277,7 @@ def test_sources_that_are_not_there_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="--presets` lists"):
         load_training_config("zzz")
     (tmp_path / "train.cfg").write_text("")
-    with pytest.raises(ValueError, match=r"ends in .json, .yaml, .yml"):
+    with pytest.raises(ValueError, match=r"must end in .json, .yaml, .yml"):
         load_training_config(tmp_path / "train.cfg")
 
 
