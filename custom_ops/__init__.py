@@ -1,4 +1,4 @@
-"""Linear warping of images in 2D and 3D, where registration networks spend their time.
+"""Linear warping of images in 2D and 3D, the costliest step between a registration's networks.
 
     warp(image, flow)           image looked up at x + flow(x)
     compose(previous, update)   flow that applies `update`, then looks up `previous`
@@ -25,7 +25,7 @@ __all__ = list(_MODULES)
 
 
 def __getattr__(name):
-    """Imports TensorFlow only once a function is used: some modules work without it."""
+    """Imports TensorFlow when a function is first used, since some modules work without it."""
     if name not in _MODULES:
         raise AttributeError(f"module 'custom_ops' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"custom_ops.{_MODULES[name]}"), name)

@@ -4,10 +4,12 @@ The eight neighbours are gathered from the flattened volume and merged by three 
 linear interpolation (W, then H, then D); gradients are TensorFlow's own.
 """
 
+from __future__ import annotations
+
 import tensorflow as tf
 
 
-def warp(image, flow, padding):
+def warp(image: tf.Tensor, flow: tf.Tensor, padding: str) -> tf.Tensor:
     """Image [B, D, H, W, C] sampled at x + flow(x); see `custom_ops.warp`."""
     dtype = image.dtype
     image = tf.cast(image, flow.dtype)
@@ -44,7 +46,7 @@ def warp(image, flow, padding):
     return tf.cast(sampled, dtype)
 
 
-def compose(previous, update):
+def compose(previous: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
     """update(x) + previous(x + update(x)); see `custom_ops.compose`."""
     return update + warp(previous, update, "border")
 

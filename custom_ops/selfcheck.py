@@ -1,6 +1,9 @@
-"""Checks freshly loaded native ops before they are used, since compilers have faults too."""
+"""Checks freshly loaded native ops before they are used, since compilers have bugs too."""
+
+from __future__ import annotations
 
 import concurrent.futures
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,7 +13,7 @@ from custom_ops.toolchain import BuildError
 _TOLERANCE = 1e-4
 
 
-def check(module):
+def check(module: Any) -> None:
     """Compares the ops of a small problem with the Python backend, on the device in use.
 
     Args: module: what `tf.load_op_library` returned.
@@ -18,7 +21,7 @@ def check(module):
     Raises: BuildError: if a result or a gradient differs.
     """
     problems = [(dtype, channels) for dtype in (tf.float32, tf.float64) for channels in (1, 3)]
-    # The first use may be inside a traced function, which a thread of its own is not.
+    # The first use may be inside a traced function; a thread of its own runs eagerly.
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         for dtype, channels in problems:
             thread.submit(_check_one, module, dtype, channels).result()
@@ -51,6 +54,6 @@ def _check_one(module, dtype, channels):
     ):
         if not float(tf.reduce_max(abs(found - expected))) <= _TOLERANCE:
             raise BuildError(
-                f"{name} ({dtype.name}, {channels} channels) comes out wrong: the compiler "
-                "made an error; another one can be named by CXX"
+                f"{name} ({dtype.name}, {channels} channels) is wrong, probably through an error "
+                "of the compiler; set CXX to use another compiler"
             )

@@ -18,7 +18,7 @@ def register_images(
     model: Any = None,
     *,
     refine_steps: int = REFINE_STEPS,
-    **options,
+    **options: Any,
 ) -> RegistrationResult:
     """Registers the moving image to the fixed one, as `rcn register` does.
 

@@ -1,4 +1,4 @@
-"""The kernels without TensorFlow: what CUDA threads do, and the CPU's under a memory checker."""
+"""The kernels without TensorFlow: a CUDA thread's code, and the CPU's with a memory checker."""
 
 import ctypes
 import os
@@ -70,7 +70,7 @@ def pointer(array):
 def image_gradient(library, kind, shape, flow, upstream, padding, deterministic):
     geometry = plain.Geometry(shape, flow.shape)
     scratch = np.empty(library.scratch_bytes(geometry, kind, deterministic), "uint8")
-    gradient = np.full(shape, 7, upstream.dtype)  # what was there must not count
+    gradient = np.full(shape, 7, upstream.dtype)  # previous content must not matter
     arrays = map(pointer, (flow, upstream, scratch, gradient))
     library.image_gradient(geometry, padding, kind, *arrays, deterministic=deterministic)
     return gradient
@@ -124,7 +124,7 @@ def test_fixed_point_sums_of_what_is_not_finite_or_zero(cuda_on_host, rng):
 
 @pytest.mark.parametrize("kernels", ["cpu", "voxel"])
 def test_volumes_beyond_32_bit_indices(host_library, kernels):
-    """2.2e9 voxels; the pages that are never touched take no memory."""
+    """The volume has 2.2e9 voxels; pages that are never touched take no memory."""
     size, flow = 1300, np.zeros((1, 1, 1, 3, 3), "float32")
     image = np.zeros((1, size, size, size, 1), "float32")
     image[0, -1, -1, -2:, 0] = 3.0, 5.0
@@ -164,7 +164,7 @@ print("checked")
 
 @pytest.mark.slow
 def test_no_read_or_write_out_of_bounds(compiler, tmp_path):
-    """AddressSanitizer watches every array, UndefinedBehaviorSanitizer the arithmetic."""
+    """AddressSanitizer checks every array, UndefinedBehaviorSanitizer the arithmetic."""
     runtime = subprocess.run(
         [compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
     ).stdout.strip()

@@ -1,4 +1,4 @@
-"""What files are by their first bytes; the bytes come from other programs wherever possible."""
+"""Kinds of files by their first bytes, which other programs wrote wherever possible."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""`args.json` and the Python text in it, which is never run."""
+"""`args.json` and the Python text in it, which is never executed."""
 
 import json
 
