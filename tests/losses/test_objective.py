@@ -314,7 +314,7 @@ def test_objectives_that_do_not_fit_the_stages(objective, message):
         ({"final": {"mse": True}}, "final.mse must be a number"),
         ({"final": [{"mse": 1}]}, "'final' must map terms"),
         ({"reversed": [{}]}, "'reversed' must map parts"),
-        ({"reversed": {"final": {"invertibility": 1}}}, "'invertibility' has no place"),
+        ({"reversed": {"final": {"invertibility": 1}}}, "'invertibility' is not allowed"),
         ({"affine": {"smoothness": 1}}, "unknown term 'smoothness' in 'affine'"),
         (5, "must map parts to terms"),
     ],
