@@ -1,8 +1,9 @@
-"""Linear warping of images in 2D and 3D, the costliest step between a registration's networks.
+"""Ops in 2D and 3D in which registration spends its time, above all the linear warp of images.
 
     warp(image, flow)           image looked up at x + flow(x)
     compose(previous, update)   flow that applies `update`, then looks up `previous`
     squared_differences(field)  sum for the smoothness of a flow
+    local_ncc(fixed, warped)    correlation within a box around each voxel
 
 Backends share one interface and one set of checks (`sampling.py`): `native_backend.py`
 calls the ops in `cc/`, built at first use; `python_backend.py` is the reference in plain
@@ -16,6 +17,7 @@ import importlib
 _MODULES = {
     "available_backends": "sampling",
     "compose": "sampling",
+    "local_ncc": "local_correlation",
     "resolve_backend": "sampling",
     "squared_differences": "differences",
     "using_backend": "sampling",

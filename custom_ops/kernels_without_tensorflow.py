@@ -35,6 +35,28 @@ class Geometry(ctypes.Structure):
         )
 
 
+class NccCall(ctypes.Structure):
+    """`rcn::NccCall` of images [B, D, H, W, C]."""
+
+    _fields_ = [
+        ("batch", ctypes.c_int64),
+        ("shape", ctypes.c_int64 * 3),
+        ("channels", ctypes.c_int64),
+        ("window", ctypes.c_int64),
+        ("squared", ctypes.c_int64),
+        ("floor", ctypes.c_double),
+    ]
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        window: int = 9,
+        squared: bool = True,
+        floor: float = 1e-5,
+    ):
+        super().__init__(shape[0], tuple(shape[1:4]), shape[4], window, squared, floor)
+
+
 def build_host_library(path: str | pathlib.Path, flags: Sequence[str] = ()) -> None:
     """Builds the CPU kernels as a shared library; see `cc/host_checks.cc`.
 
@@ -50,7 +72,7 @@ def build_host_library(path: str | pathlib.Path, flags: Sequence[str] = ()) -> N
 
 
 def build_cuda_library(path: str | pathlib.Path, gpus: Sequence[int] | None = None) -> None:
-    """Builds the CUDA kernels as a shared library; see `cc/warp_cuda.h`.
+    """Builds the CUDA kernels as a shared library; see `cc/warp_cuda.h`, `cc/local_ncc_cuda.h`.
 
     Args: gpus: compute capabilities, e.g. (90,). Default: all that nvcc knows.
 
@@ -60,11 +82,15 @@ def build_cuda_library(path: str | pathlib.Path, gpus: Sequence[int] | None = No
     if nvcc is None or compiler is None:
         raise toolchain.BuildError("the CUDA library needs nvcc and a C++ compiler")
     gpus = gpus or toolchain.known_gpus(nvcc)
-    kernels = pathlib.Path(path).with_suffix(".o")
-    build.run([*toolchain.cuda_command(nvcc, compiler, gpus), "-c", "-o", str(kernels)])
+    path = pathlib.Path(path)
+    objects = [path.with_name(f"{path.stem}-{source}.o") for source in toolchain.CUDA]
+    for source, kernels in zip(toolchain.CUDA, objects):
+        command = toolchain.cuda_command(nvcc, compiler, gpus, source)
+        build.run([*command, "-c", "-o", str(kernels)])
     # Linked in a step of its own: nvcc's threads, one per GPU, can disturb one another in linking.
-    build.run([nvcc, "-ccbin", compiler, "-shared", str(kernels), "-o", str(path)])
-    kernels.unlink()
+    build.run([nvcc, "-ccbin", compiler, "-shared", *map(str, objects), "-o", str(path)])
+    for kernels in objects:
+        kernels.unlink()
 
 
 class HostLibrary:
@@ -113,11 +139,20 @@ class HostLibrary:
         self._call("image_gradient", image_shape, padding, [flow, upstream], None, out)
         return out
 
+    def local_ncc(self, call, fixed, warped, mask=None):
+        """Values [B], and the gradients by the warped and by the fixed image."""
+        kind = {"float32": "float", "float64": "double"}[fixed.dtype.name]
+        out = [np.empty(call.batch, fixed.dtype), np.empty_like(fixed), np.empty_like(fixed)]
+        function = getattr(self._library, f"rcn_{self._kernels}_local_ncc_{kind}")
+        function.restype = None
+        function(ctypes.byref(call), 2, self._threads, *map(_pointer, [fixed, warped, mask, *out]))
+        return out
+
     def _call(self, name, image_shape, padding, inputs, add_flow, out):
         kind = {"float32": "float", "float64": "double"}[out.dtype.name]
         flow = inputs[-1] if name == "warp" else inputs[-2]
         arrays = [np.ascontiguousarray(a, out.dtype) for a in inputs]
-        arguments = [a.ctypes.data_as(ctypes.c_void_p) for a in arrays]
+        arguments = [_pointer(a) for a in arrays]
         if add_flow is not None:
             arguments.append(int(add_flow))
         function = getattr(self._library, f"rcn_{self._kernels}_{name}_{kind}")
@@ -127,8 +162,12 @@ class HostLibrary:
             PADDINGS[padding],
             self._threads,
             *arguments,
-            out.ctypes.data_as(ctypes.c_void_p),
+            _pointer(out),
         )
+
+
+def _pointer(array):
+    return None if array is None else array.ctypes.data_as(ctypes.c_void_p)
 
 
 class CudaLibrary:
@@ -145,6 +184,7 @@ class CudaLibrary:
     def __init__(self, path: str | pathlib.Path):
         self._library = ctypes.CDLL(str(path))
         self._library.rcn_cuda_scratch_bytes.restype = ctypes.c_int64
+        self._library.rcn_cuda_local_ncc_scratch_bytes.restype = ctypes.c_int64
         self._library.rcn_cuda_error.restype = ctypes.c_char_p
 
     def warp(
@@ -203,9 +243,25 @@ class CudaLibrary:
             ctypes.byref(geometry), CUDA_TYPES[kind], int(deterministic)
         )
 
-    def _call(self, name, geometry, padding, kind, *arguments):
-        code = getattr(self._library, name)(
-            ctypes.byref(geometry), PADDINGS[padding], CUDA_TYPES[kind], *arguments
+    def local_ncc(self, call, kind, fixed, warped, mask, scratch, *out, stream=None):
+        """Writes [values, gradient by the warped image, by the fixed one] to `out`.
+
+        `mask` may be None; `scratch` has `local_ncc_scratch_bytes` bytes.
+        """
+        pointers = (fixed, warped, mask, scratch, *out)
+        self._check(
+            "rcn_cuda_local_ncc", ctypes.byref(call), 2, CUDA_TYPES[kind], *pointers, stream
         )
+
+    def local_ncc_scratch_bytes(self, call, kind):
+        """Bytes of device memory that `local_ncc` needs."""
+        return self._library.rcn_cuda_local_ncc_scratch_bytes(ctypes.byref(call), CUDA_TYPES[kind])
+
+    def _call(self, name, geometry, padding, kind, *arguments):
+        chosen = (PADDINGS[padding], CUDA_TYPES[kind])
+        self._check(name, ctypes.byref(geometry), *chosen, *arguments)
+
+    def _check(self, name, *arguments):
+        code = getattr(self._library, name)(*arguments)
         if code:
             raise RuntimeError(f"{name}: {self._library.rcn_cuda_error(code).decode()}")

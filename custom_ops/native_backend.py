@@ -1,6 +1,7 @@
-"""Trilinear warp in C++ and CUDA (`cc/`), and its gradients.
+"""The ops in C++ and CUDA (`cc/`), and their gradients.
 
-Each gradient is a separate op, so that it is computed only if it is needed.
+Each gradient is a separate op, so that it is computed only if it is needed; but the local NCC
+computes its own along with the value.
 """
 
 from __future__ import annotations
@@ -8,6 +9,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 from custom_ops.loader import library
+
+_ONCE = (
+    "has no derivative: the native ops are differentiable once. For second derivatives use "
+    "backend='python' or RCN_OPS=python."
+)
 
 
 def warp(image: tf.Tensor, flow: tf.Tensor, padding: str) -> tf.Tensor:
@@ -21,6 +27,13 @@ def warp(image: tf.Tensor, flow: tf.Tensor, padding: str) -> tf.Tensor:
 def compose(previous: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
     """update(x) + previous(x + update(x)), in one pass; see `custom_ops.compose`."""
     return library().rcn_compose(previous, update)
+
+
+def local_ncc(fixed, warped, masks, window, squared, variance_floor, gradients):
+    """Values [B] for volumes and a list of one mask or none; see `custom_ops.local_ncc`."""
+    floor = tf.cast(variance_floor, tf.float64)
+    options = {"window": window, "squared": squared, "gradients": gradients}
+    return library().rcn_local_ncc(floor, fixed, warped, masks, **options).values
 
 
 @tf.RegisterGradient("RcnWarp")
@@ -53,15 +66,39 @@ def _squared_differences_gradient(op, upstream):
     return library().rcn_squared_differences_grad(op.inputs[0], upstream)
 
 
+@tf.RegisterGradient("RcnLocalNcc")
+def _local_ncc_gradient(op, upstream, *_):
+    floor, fixed, warped, *masks = op.inputs
+
+    def gradient(index, output, by, other):
+        if not _is_needed(op, index):
+            return None
+        if op.outputs[output].shape.rank == 1:  # it was not computed: the images change places
+            options = {key: op.get_attr(key) for key in ("window", "squared")}
+            slope = library().rcn_local_ncc(floor, other, by, masks, **options).warped_gradient
+        else:
+            slope = op.outputs[output]
+        return tf.reshape(upstream, [-1, 1, 1, 1, 1]) * _without_derivative(slope)
+
+    by_warped = gradient(2, 1, warped, fixed)
+    by_fixed = gradient(1, 2, fixed, warped)
+    return [None, by_fixed, by_warped, *[None] * len(masks)]
+
+
+@tf.custom_gradient
+def _without_derivative(slope):
+    def refuse(_):
+        raise NotImplementedError("RcnLocalNcc " + _ONCE)
+
+    return tf.identity(slope), refuse
+
+
 @tf.RegisterGradient("RcnWarpImageGrad")
 @tf.RegisterGradient("RcnWarpFlowGrad")
 @tf.RegisterGradient("RcnComposeUpdateGrad")
 @tf.RegisterGradient("RcnSquaredDifferencesGrad")
 def _no_second_derivative(op, *_):
-    raise NotImplementedError(
-        f"{op.type} has no derivative: the native warp is differentiable once. For second "
-        "derivatives use backend='python' or RCN_OPS=python."
-    )
+    raise NotImplementedError(f"{op.type} {_ONCE}")
 
 
 def _is_needed(op, index):

@@ -20,6 +20,14 @@ def lift_flow(flow: tf.Tensor) -> tf.Tensor:
     return tf.pad(tf.expand_dims(flow, 1), [[0, 0]] * 4 + [[1, 0]])
 
 
+def lift_rows(image: tf.Tensor) -> tf.Tensor:
+    """[B, H, W, C] as a volume whose planes are the rows, [B, H, 1, W, C].
+
+    Kernels that give each thread a slab of planes then have some to divide.
+    """
+    return tf.expand_dims(image, 2)
+
+
 def lower_image(volume: tf.Tensor) -> tf.Tensor:
     """The inverse of `lift_image`."""
     return tf.squeeze(volume, axis=1)

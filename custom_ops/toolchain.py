@@ -24,9 +24,10 @@ KERNELS = (
     "warp_cpu.cc",
     "image_gradient_cpu.cc",
     "differences_cpu.cc",
+    "local_ncc_cpu.cc",
 )  # without TensorFlow's headers
-GLUE = ("ops.cc", "op_kernels.cc")
-CUDA = "warp_cuda.cu"
+GLUE = ("ops.cc", "op_kernels.cc", "local_ncc_op.cc")
+CUDA = ("warp_cuda.cu", "local_ncc_cuda.cu")
 OLDEST_GPU = 75
 
 _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden")
@@ -88,7 +89,8 @@ class Plan:
                 start = [self.compiler, *_COMMON]
             commands.append([*start, *_GLUE_FLAGS, *headers, "-c", str(SOURCES / source)])
         if self.nvcc:
-            commands.append([*cuda_command(self.nvcc, self.compiler, self.gpus), "-c"])
+            for source in CUDA:
+                commands.append([*cuda_command(self.nvcc, self.compiler, self.gpus, source), "-c"])
         objects = [str(folder / f"{k}.o") for k in range(len(commands))]
         return [[*c, "-o", o] for c, o in zip(commands, objects)], objects
 
@@ -161,12 +163,12 @@ def kernel_flags(compiler_version: str) -> tuple[str, ...]:
     return flags
 
 
-def cuda_command(nvcc: str, compiler: str, gpus: Sequence[int]) -> list[str]:
-    """nvcc's command for the CUDA kernels, without its output."""
+def cuda_command(nvcc: str, compiler: str, gpus: Sequence[int], source: str) -> list[str]:
+    """nvcc's command for one of the CUDA sources, without its output."""
     code = [f"-gencode=arch=compute_{gpu},code=sm_{gpu}" for gpu in gpus]
     code.append(f"-gencode=arch=compute_{gpus[-1]},code=compute_{gpus[-1]}")  # for newer GPUs
     flags = ["-std=c++17", "-O3", "--threads=0", "-Xcompiler=-fPIC"]
-    return [nvcc, "-ccbin", compiler, *flags, *code, str(SOURCES / CUDA)]
+    return [nvcc, "-ccbin", compiler, *flags, *code, str(SOURCES / source)]
 
 
 def gpus_to_build_for(nvcc: str) -> tuple[int, ...]:

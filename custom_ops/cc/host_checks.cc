@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "local_ncc_cpu.h"
 #include "voxel.h"
 #include "warp_cpu.h"
 
@@ -83,6 +84,13 @@ void for_each_voxel(const Geometry& geometry, int padding, const Visit& visit) {
           *geometry, flow, upstream, voxel,                                                    \
           [&](int64_t offset, REAL value) { gradient[offset] += value; });                     \
     });                                                                                        \
+  }                                                                                            \
+  extern "C" void rcn_cpu_local_ncc_##SUFFIX(                                                  \
+      const rcn::NccCall* call, int gradients, int threads, const REAL* fixed,                 \
+      const REAL* warped, const REAL* mask, REAL* values, REAL* warped_gradient,               \
+      REAL* fixed_gradient) {                                                                  \
+    rcn::local_ncc(*call, static_cast<rcn::NccGradients>(gradients), fixed, warped, mask,      \
+                   values, warped_gradient, fixed_gradient, workers(threads));                 \
   }
 
 RCN_HOST_CHECKS(float, float)

@@ -4,37 +4,19 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <cuda_runtime.h>
 
 #include <type_traits>
 
+#include "cuda_launch.h"
 #include "voxel.h"
 #include "warp_cuda.h"
 
 namespace rcn {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int64_t kMaxBlocks = 1 << 16;
-
 // Below this many elements 32-bit indices suffice, with room for the sums of `absent` offsets
 // and for the last step of a grid-stride loop.
 constexpr int64_t kNarrow = int64_t{1} << 29;
-
-int blocks_for(int64_t units) {
-  const int64_t blocks = (units + kThreads - 1) / kThreads;
-  return static_cast<int>(blocks < kMaxBlocks ? blocks : kMaxBlocks);
-}
-
-template <typename Index>
-__device__ Index first_unit() {
-  return static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-
-template <typename Index>
-__device__ Index unit_step() {
-  return static_cast<Index>(gridDim.x) * blockDim.x;
-}
 
 // --- kernels -------------------------------------------------------------------------
 
@@ -211,15 +193,6 @@ cudaError_t dispatch(const Geometry& geometry, int padding, int type, const Run&
     return with_type<Padding::kBorder>(geometry, type, run);
   }
   return with_type<Padding::kZeros>(geometry, type, run);
-}
-
-// Queues kernel<<<...>>>(arguments...) for `units` units of work; 0 units queue nothing.
-template <typename... Parameters, typename... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), int64_t units, cudaStream_t stream,
-                   Arguments... arguments) {
-  if (units == 0) return cudaSuccess;
-  kernel<<<blocks_for(units), kThreads, 0, stream>>>(static_cast<Parameters>(arguments)...);
-  return cudaGetLastError();
 }
 
 bool widens(int type) { return type == RCN_HALF || type == RCN_BFLOAT16; }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from custom_ops.boxes import spatial_axes
 from rcn_tf.fields import compose
-from rcn_tf.losses.windows import along, spatial_axes
+from rcn_tf.losses.windows import along
 
 
 def invertibility(forward: tf.Tensor, backward: tf.Tensor) -> tf.Tensor:

@@ -12,12 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rcn_tf.losses.windows import box_counts, box_sums, spatial_axes
+import custom_ops
+from custom_ops.boxes import spatial_axes
 
 
 def local_ncc(
     fixed: tf.Tensor,
     warped: tf.Tensor,
+    mask: tf.Tensor | None = None,
     *,
     window: int = 9,
     squared: bool = True,
@@ -27,11 +29,12 @@ def local_ncc(
 
         r^2(x) = cov^2 / ((var f + floor) (var w + floor)),  r(x) its signed root
 
-    Means, variances and the covariance are taken over the box's voxels that lie inside the volume.
-    Where an image is flat, the floor makes r vanish and keeps its gradient bounded.
+    `custom_ops.local_ncc` is the definition, with the meaning of the mask; where the native op is
+    available, value and gradient come from one pass.
 
     Args:
         fixed, warped: [B, *spatial, C] float; each channel counts as a separate image.
+        mask: [B, *spatial, 1], where both images have data; nothing outside it counts.
         window: side of the box in voxels, odd.
         squared: True for r^2, which rates an inverted contrast equally; False for r.
         variance_floor: squared units of intensity; the default is for images in [0, 1].
@@ -39,23 +42,8 @@ def local_ncc(
     Returns: [B], in [0, 1], or in [0, 2] for r.
     Raises: ValueError: the window is even or not positive.
     """
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"the window of the local NCC must be odd and positive; got {window}.")
-    fixed, warped = _centred(fixed), _centred(warped)
-    counts = box_counts(tuple(fixed.shape[1:-1]), window, fixed.dtype)
-
-    def mean(image):
-        return box_sums(image, window, "same") / counts
-
-    mean_fixed, mean_warped = mean(fixed), mean(warped)
-    covariance = mean(fixed * warped) - mean_fixed * mean_warped
-    variances = [
-        tf.maximum(mean(tf.square(image)) - tf.square(centre), 0.0) + variance_floor
-        for image, centre in ((fixed, mean_fixed), (warped, mean_warped))
-    ]
-    product = variances[0] * variances[1]
-    ratio = tf.square(covariance) / product if squared else covariance * tf.math.rsqrt(product)
-    return 1.0 - tf.reduce_mean(ratio, axis=[*spatial_axes(fixed), -1])
+    options = {"window": window, "squared": squared, "variance_floor": variance_floor}
+    return custom_ops.local_ncc(fixed, warped, mask, **options)
 
 
 class Kernel(NamedTuple):

@@ -9,7 +9,8 @@ import itertools
 
 import tensorflow as tf
 
-from rcn_tf.losses.windows import along, box_sums, replicated, spatial_axes
+from custom_ops.boxes import box_sums, spatial_axes
+from rcn_tf.losses.windows import along, replicated
 
 _PROBABILITY_FLOOR = 1e-12
 _VARIANCE_FLOOR = 1e-6  # squared intensity, for images in [0, 1]

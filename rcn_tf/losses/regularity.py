@@ -9,8 +9,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from custom_ops import squared_differences
+from custom_ops.boxes import spatial_axes
 from rcn_tf import fields
-from rcn_tf.losses.windows import along, replicated, spatial_axes
+from rcn_tf.losses.windows import along, replicated
 
 
 def smoothness(flow: tf.Tensor) -> tf.Tensor:

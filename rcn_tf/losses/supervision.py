@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from custom_ops import warp
-from rcn_tf.losses.windows import spatial_axes
+from custom_ops.boxes import spatial_axes
 
 _LARGEST_LABEL = 255  # packs hold uint8
 

@@ -62,7 +62,7 @@ def run(code, **environment):
 def test_second_build_comes_from_the_cache(cache, fake):
     first = build.build(toolchain.plan(cuda=False))
     once = calls(fake)
-    assert once == 6  # five sources and the link
+    assert once == 8  # seven sources and the link
     assert first.parent.parent == cache / "ops"
     assert build.build(toolchain.plan(cuda=False)) == first
     assert calls(fake) == once
@@ -112,7 +112,7 @@ def test_two_processes_build_once(cache, fake):
         for _ in range(2)
     ]
     assert [process.wait() for process in processes] == [0, 0]
-    assert calls(fake) == 6
+    assert calls(fake) == 8
     assert build.is_intact(next(p for p in (cache / "ops").iterdir() if p.is_dir()))
 
 
@@ -210,7 +210,7 @@ def test_command_builds_and_finds_what_it_built(cache, fake):
 def test_command_shows_the_compilers_on_demand(cache, fake):
     _, err, code = command("build-ops", "--no-cuda", "--verbose")
     assert code == 0
-    assert err.count("fakec++ ") == 6
+    assert err.count("fakec++ ") == 8
 
 
 @pytest.mark.slow
@@ -241,9 +241,11 @@ def test_cuda_commands_cover_the_gpus_that_nvcc_knows(cache, fake, tmp_path, mon
     plan = toolchain.plan(cuda=True)
     assert plan.gpus == (toolchain.visible_gpus() or (75, 86, 90, 120))
     commands, objects = plan.compile_commands(tmp_path)
-    assert len(commands) == len(objects) == 6
-    kernels = " ".join(commands[-1])
-    for gpu in plan.gpus:
-        assert f"arch=compute_{gpu},code=sm_{gpu}" in kernels
-    assert f"code=compute_{plan.gpus[-1]}" in kernels
+    assert len(commands) == len(objects) == 9
+    for source, command in zip(toolchain.CUDA, commands[-2:]):
+        kernels = " ".join(command)
+        assert source in kernels
+        for gpu in plan.gpus:
+            assert f"arch=compute_{gpu},code=sm_{gpu}" in kernels
+        assert f"code=compute_{plan.gpus[-1]}" in kernels
     assert all("-DRCN_CUDA" in c for c in commands if "op_kernels.cc" in " ".join(c))

@@ -124,7 +124,9 @@ def test_what_is_there_instead_of_a_file(tmp_path):
     with pytest.raises(ValueError, match="pipe is neither a file nor a folder"):
         require_file(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/nowhere/scan.nii")
-    with pytest.raises(FileNotFoundError, match="link is a link to /nowhere/scan.nii, which does not exist"):
+    with pytest.raises(
+        FileNotFoundError, match="link is a link to /nowhere/scan.nii, which does not exist"
+    ):
         require_file(tmp_path / "link")
     (tmp_path / "key").symlink_to("../.git/annex/objects/0a/1b/MD5E-s1--0a/MD5E-s1--0a")
     with pytest.raises(FileNotFoundError, match="key is a git-annex pointer.*git annex get"):
