@@ -1,11 +1,11 @@
-"""ANTs affine and SyN on the pairs of a dataset subset: same grid and metrics as `rcn evaluate`.
+"""ANTs affine and SyN on the pairs of a subset, with the grid and metrics of `rcn evaluate`.
 
     pip install antspyx
     python benchmarks/ants_reference.py --data brain_study.json --subset test
 
-Images are the packs' volumes with unit spacing (`eval.baselines.ants`). Transforms: antspyx's
-"Affine", then "SyN" (its defaults: mutual information for both), and SyN with cross-correlation,
-radius 4 ("SyNCC" metric of VTN's footnote 2).
+Images are the packs' volumes with unit spacing (`eval.baselines.ants`). The transforms are
+antspyx's "Affine", then "SyN" (by default both use mutual information), and SyN with
+cross-correlation of radius 4 (the metric of VTN's footnote 2).
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python benchmarks/golden.py
 
-Flows in voxels, the warped image in grey levels of 255, losses and gradient norms relative.
-`tests/test_golden.py` holds the tolerances; this prints what they leave.
+Deviations of flows are in voxels, of the warped image in grey levels of 255, of losses and gradient
+norms relative. `tests/test_golden.py` holds the tolerances; this prints the actual deviations.
 """
 
 import pathlib

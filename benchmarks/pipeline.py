@@ -4,14 +4,14 @@
         --out work/study.h5 --config work/study.json
     python benchmarks/pipeline.py --config work/study.json [--passes 3] [--cascades 3]
 
-1. The same scans written with other chunks and compression: bytes, and milliseconds to read a
-   volume with plain h5py, cold (the system's page cache dropped) and warm.
+1. The same scans with other chunks and compression: bytes, and milliseconds to read a volume
+   with plain h5py, cold (the system's page cache is dropped) and warm.
 2. The tf.data pipeline: pairs of float32 volumes per second, batch 1, with and without the
    B-spline augmentation; cold (page cache dropped, no scan cached) and warm (scans in memory).
-3. Steps of a VTN training fed by the pipeline: share of the time spent waiting for a batch, and
-   the whole step against one that is fed the same batch again and again.
+3. Steps of a VTN training fed by the pipeline: fraction of the time spent waiting for a batch,
+   and the whole step compared with one that gets the same batch each time.
 
-Medians over the passes; RCN_OPS chooses the warp of the augmentation.
+Numbers are medians over the passes; RCN_OPS chooses the warp of the augmentation.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def scan_ids(config):
 
 
 def drop_page_cache(*files):
-    """Makes the system forget what it read of these files, so that the disk is read."""
+    """Drops these files from the system's page cache, so that they are read from the disk."""
     for file in files:
         with pathlib.Path(file).open("rb") as stream:
             os.fsync(stream.fileno())
@@ -121,7 +121,7 @@ def plain_volumes(config):
 
 
 def plain_pairs(config):
-    """Both volumes of each pair, straight from the pack, without end."""
+    """Both volumes of each pair, directly from the pack, endlessly."""
     rng = np.random.default_rng(0)
     scans = scan_ids(config)
     files = {alias: h5py.File(path, "r") for alias, path in config.files.items()}
@@ -132,7 +132,7 @@ def plain_pairs(config):
 
 
 def pipeline_pairs(config, augment, cached):
-    """Batches of one pair from the training pipeline, without end."""
+    """Batches of one pair from the training pipeline, endlessly."""
     from rcn_tf.data.dataset_config import load_dataset_config
     from rcn_tf.data.pipeline import training_dataset
     from rcn_tf.data.scans import ScanStore
@@ -145,8 +145,8 @@ def pipeline_pairs(config, augment, cached):
 def pairs_per_second(reader, config, args, *, warm):
     """Median over passes. The first pairs, which trace and fill queues, are not counted.
 
-    A warm pass goes on with the pairs of the one before; a cold one starts anew, with nothing
-    of the packs in memory.
+    A warm pass continues with the pairs of the previous one; a cold pass starts anew, with no
+    part of the packs in memory.
     """
     rates, pairs = [], reader(cached=warm)
     for _ in range(args.passes):
@@ -164,7 +164,7 @@ def pairs_per_second(reader, config, args, *, warm):
 
 
 def waiting(args, config):
-    """Trains for some steps and says what part of them was spent waiting for data."""
+    """Trains for some steps and prints which fraction of the time was spent waiting for data."""
     import tensorflow as tf
 
     import rcn_tf

@@ -3,9 +3,9 @@
     python benchmarks/preparation.py --data SCANS [--copies 12] [--workers 1 2]
 
 SCANS holds liver/abdomen_ct.nii.gz and brain/*_t1*.nii.gz. Each kind is prepared to 128^3 from
-`copies` links to its files; "CT, 0.72 mm" is the abdomen interpolated to 512 x 424 x 224 voxels,
-the size that scanners deliver. "Peak" is the largest resident size of a process (of a worker
-where there are several).
+`copies` links to its files; "CT, 0.72 mm" is the abdomen interpolated to 512 x 424 x 224 voxels, a
+usual size of CT scans. "Peak" is the largest resident memory of a process (of a worker if there
+are several).
 """
 
 import argparse
@@ -74,7 +74,7 @@ def write_large_ct(source, path):
 
 
 def measure(args):
-    """Prepares links to the files; rate, peak memory and shares of the steps."""
+    """Prepares links to the files. Returns: rate, peak memory and shares of the steps."""
     is_ct = "large" in args.measure[0].name or "ct" in args.measure[0].name
     recipe = LiverRecipe() if is_ct else ImageRecipe((128, 128, 128))
     files = itertools.islice(itertools.cycle(args.measure), args.copies)

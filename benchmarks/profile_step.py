@@ -3,20 +3,20 @@
     python benchmarks/training.py --only profile [--cascades 3] [--size 128]
 
 One step runs under TensorFlow's profiler; the trace is read and deleted. It has an event for
-every op that the executor ran on the CPU, called "name/of/the/node:Op" (with oneDNN the ops are
-`_MklNativeConv3D` and the like); the profiler's other events, which wrap these or lie within
-them, are left out. What most ops are for follows from the op; `Mul` or `Sum` can serve any
-purpose, and there the node's name scope tells:
+every op that the executor ran on the CPU, named "name/of/the/node:Op" (with oneDNN the ops are
+`_MklNativeConv3D` and the like). The profiler's other events, which contain these or are parts of
+them, are ignored. The type of most ops says what they are for. Ops such as `Mul` or `Sum` have
+many uses, and there the name scope of the node decides:
 
     recursive_cascade/deform_stem_0/...    a network
     recursive_cascade/...                  between the networks: warps, composition
     Adam/...                               the optimiser
-    elsewhere                              the loss, but for AddN, which sums gradients
+    elsewhere                              the loss, except AddN, which sums gradients
 
 The backward pass has the same names after "gradient_tape/". Convolutions include the bias and
-activation that TensorFlow fuses with them, and the matrix products that stand in for them in
-tiny layers. An op's time is that of the thread that called it: ops that ran side by side, or
-waited for each other's threads, make the sum exceed the step's.
+activation that TensorFlow fuses with them, and the matrix products that replace them in tiny
+layers. An op's time is that of the thread that called it; if ops run in parallel or wait for each
+other's threads, the sum is larger than the time of the step.
 """
 
 import importlib
@@ -34,7 +34,7 @@ KINDS = (
     "casts",
     "rest",
 )
-_BY_OP = {  # what an op's type contains
+_BY_OP = {  # kind: parts of the names of its op types
     "convolution": "Conv3D",
     "activation and bias": "LeakyRelu|BiasAdd",
     "warp and composition": "Rcn(?!SquaredDifferences)",
@@ -46,8 +46,8 @@ _IN_NETWORKS = {
     "convolution": "MatMul",
     "concatenation, slices, layout": "Concat|Slice|Split|Pack|Pad|Reverse|Transpose",
 }
-_WRAPPERS = ("PartitionedCall", "StatefulPartitionedCall", "While", "If")  # of other ops
-_PROTOCOLS = (  # where releases of TensorFlow and its profiler keep the trace's format
+_WRAPPERS = ("PartitionedCall", "StatefulPartitionedCall", "While", "If")  # contain other ops
+_PROTOCOLS = (  # modules in which releases of TensorFlow and its profiler define the trace's format
     "tensorflow.tsl.profiler.protobuf.xplane_pb2",
     "tensorflow.core.profiler.protobuf.xplane_pb2",
     "xprof.protobuf.xplane_pb2",
@@ -56,9 +56,9 @@ _PROTOCOLS = (  # where releases of TensorFlow and its profiler keep the trace's
 
 
 def seconds_by_kind(function):
-    """{kind: seconds of its ops} of a call of `function`, which has run before.
+    """{kind: seconds of its ops} in a call of `function`, which must have run before.
 
-    Raises: ImportError: nothing here can read a trace.
+    Raises: ImportError: no installed package can read a trace.
     """
     seconds = dict.fromkeys(KINDS, 0.0)
     for name, op, duration in traced_ops(function):
@@ -67,7 +67,7 @@ def seconds_by_kind(function):
 
 
 def traced_ops(function):
-    """(node's name, op, seconds) of every op that ran on the CPU in a call of `function`."""
+    """(node name, op, seconds) of every op that ran on the CPU in a call of `function`."""
     import tensorflow as tf
 
     space = _protocol().XSpace()
@@ -81,7 +81,7 @@ def traced_ops(function):
 
 
 def kind_of(name, op):
-    """Which of `KINDS` an op is in a training step of a RecursiveCascade."""
+    """The kind (of `KINDS`) of an op in a training step of a RecursiveCascade."""
     kind = _containing(_BY_OP, op)
     if kind:
         return kind
@@ -99,7 +99,7 @@ def _containing(patterns, op):
 
 
 def _ops(plane):
-    """The executor's events alone carry an op as display name, the end of their name."""
+    """The executor's events, the only ones whose display name is the op that ends their name."""
     for line in plane.lines:
         for event in line.events:
             meta = plane.event_metadata[event.metadata_id]

@@ -4,24 +4,24 @@
         [--cascades 1 3 5 10 20] [--size 128] [--precisions float32 bfloat16] [--repeats 5]
         [--turns 2] [--baseline-tree ../before]
 
-    steps      a step by cascades, precision and recompute; "over kept" is the time with
-               activations computed again over that with activations kept
-    baseline   steps of 10 cascades with the Python warp, and with the native one by precision
-    inference  the same contest for the forward pass, from images to the warped image
+    steps      a step for each number of cascades, precision and recompute; "over kept" is the
+               time with recomputed activations divided by that with kept activations
+    baseline   steps of 10 cascades with the Python warp, and with the native one per precision
+    inference  the same comparison for the forward pass, from images to the warped image
     replicas   a batch of 4 pairs at 64^3 on 1, 2 and 4 virtual CPU devices; they share the same
                cores, so anything above 1.0 is the cost of distribution: gradients are summed
                across replicas, and each updates weights of its own
     profile    one traced step of 3 cascades, by kind of op (`profile_step.py`)
 
 VTN, batch 1, random weights and images, the native warp unless the row says otherwise;
-`--cascades` and `--size` hold for every table that is printed. A training step is the one of
-`rcn train`: forward, losses, backward, Adam. Every cell is measured in a process of its own, so
-that its peak memory (resident set) is its own; a cell whose process died, as for want of memory,
-says so. Seconds are medians of warm repeats. "Over weights, Adam" is the peak less the weights
-and Adam's two moments, which no step can do without; inference has no moments.
+`--cascades` and `--size` apply to every table that is printed. A training step is that of
+`rcn train`: forward, losses, backward, Adam. Every cell is measured in a process of its own,
+whose peak memory (resident set) it reports; if the process died, for example for lack of memory,
+the cell says so. Seconds are medians of warm repeats. "Over weights, Adam" is the peak minus the
+weights and Adam's two moments, which every step needs; inference has no moments.
 
 In `baseline` and `inference` the contestants take turns. `--baseline-tree` adds another checkout
-of the project, such as that before an optimisation, as the first of them.
+of the project, for example from before an optimisation, as the first contestant.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def print_profile(args, numbers, size):
 
 
 def contestants(cell, args):
-    """{name: Cell}; the first is what the others are compared with."""
+    """{name: Cell}; the others are compared with the first."""
     python = dataclasses.replace(cell, backend="python")
     cells = {"float32, Python warp": python}
     if args.baseline_tree:
@@ -166,7 +166,7 @@ def contestants(cell, args):
 
 
 def take_turns(cells, turns):
-    """{name: result}: medians of all turns' seconds, the largest peak; None for what died."""
+    """{name: result}: median seconds over all turns, the largest peak; None if a process died."""
     results = {name: [] for name in cells}
     for _ in range(turns):
         for name, cell in cells.items():
@@ -175,7 +175,7 @@ def take_turns(cells, turns):
 
 
 def run(cell):
-    """Measures in a process of its own; None where it dies, as for want of memory."""
+    """Measures in a process of its own; None if it dies, for example for lack of memory."""
     command = [sys.executable, __file__, "--measure", json.dumps(dataclasses.asdict(cell))]
     environment = {**os.environ, "RCN_OPS": cell.backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if cell.tree:
@@ -188,7 +188,7 @@ def run(cell):
 
 
 def pooled(results):
-    """One result of a contestant's several: the median of all samples, the largest peak."""
+    """Merges a contestant's results: the median of all samples and the largest peak."""
     seconds = statistics.median(itertools.chain(*(result["samples"] for result in results)))
     return {**max(results, key=lambda result: result["peak"]), "seconds": seconds}
 
@@ -203,7 +203,7 @@ def row(*cells):
 
 
 def seconds_over(result, reference=None):
-    """The cells "seconds" and what they are times those of a reference."""
+    """The cells "seconds" and their ratio to those of a reference."""
     if result is None:
         return "died", ""
     ratio = f"{result['seconds'] / reference['seconds']:.2f}" if reference else ""
@@ -223,10 +223,11 @@ def share(seconds, total):
 
 
 def measure(cell):
-    """What a cell's process finds.
+    """Measures a cell, in the cell's process.
 
-    samples, seconds: of the warm runs, and their median. peak: bytes of the process. state:
-    bytes of the weights, in training with Adam's moments. kinds: seconds of a "profile"'s ops.
+    Returns a dict. samples, seconds: the warm runs and their median. peak: bytes of the process.
+    state: bytes of the weights, in training with Adam's moments. kinds: seconds of a "profile"'s
+    ops.
     """
     import tensorflow as tf
 
@@ -239,7 +240,7 @@ def measure(cell):
         function = tf.function(lambda f, m: model(f, m).warped)
     else:
         state *= 3  # with Adam's two moments
-        # Checkouts that cannot recompute do not know the word.
+        # Checkouts that cannot recompute do not have this argument.
         options = {"recompute": True} if cell.recompute else {}
         function = training_step(strategy, model, batch_size=cell.batch, **options)
     samples = [timed(function, fixed, moving) for _ in range(cell.repeats + 1)][1:]
@@ -252,7 +253,7 @@ def measure(cell):
 
 
 def make_strategy(replicas):
-    """One CPU device, or so many virtual ones, mirrored."""
+    """Strategy of one CPU device, or of several mirrored virtual ones."""
     import tensorflow as tf
 
     if not replicas:
@@ -268,7 +269,7 @@ def make_strategy(replicas):
 def make_model(cell):
     import rcn_tf
 
-    # Checkouts that compute in float32 only do not know the word either.
+    # Checkouts that compute in float32 only do not have this argument.
     options = {} if cell.precision == "float32" else {"precision": cell.precision}
     shape = (cell.size,) * 3
     return rcn_tf.RecursiveCascade("vtn", cell.cascades, shape, init="original", **options)
@@ -285,7 +286,7 @@ def random_images(strategy, cell):
 
 
 def training_step(strategy, model, *, batch_size=1, **options):
-    """The compiled step of `rcn train`, with Adam's moments made as there."""
+    """The compiled step of `rcn train`, in which Adam's moments are created as there."""
     from rcn_tf.losses.objective import RCN_WEIGHTS
     from rcn_tf.training.step import make_train_step
 
@@ -297,10 +298,10 @@ def training_step(strategy, model, *, batch_size=1, **options):
 
 
 def make_adam(variables):
-    """Adam as the measured checkout trains with it."""
+    """Adam as the measured checkout uses it."""
     try:
         from rcn_tf.training.optimizers import create_slots, make_optimizer
-    except ImportError:  # a checkout from before the moments were made ahead
+    except ImportError:  # an older checkout, which does not create the moments in advance
         from rcn_tf.keras_api import keras
 
         return keras.optimizers.Adam(1e-4)

@@ -1,15 +1,15 @@
-"""Seconds of one trilinear warp: the native op beside the Python backend and other libraries.
+"""Time of one trilinear warp: the native op compared with the Python backend and other libraries.
 
     python benchmarks/warp.py [--shapes 128,128,128 160,192,224] [--channels 1 3] [--repeats 9]
         [--threads 2] [--warm]
 
-Float32, batch 1, a smooth flow of a few voxels, coordinates clamped to the border. Every
-round runs each contestant once, so that each finds the caches as the others left them, as
-in a network; --warm runs each contestant's repeats in a row. Medians. "copy" is a memory
-copy, by as many threads, that reads and writes together as many bytes as the warp (image
+All run in float32 with batch 1, a smooth flow of a few voxels and coordinates clamped to the
+border. Every round runs each contestant once, so that each finds the caches as the others left
+them, as in a network; --warm runs each contestant's repeats in a row. Times are medians. "copy" is
+a memory copy with as many threads, which reads and writes in total as many bytes as the warp (image
 and flow in, result out): no warp can be faster. torch is `grid_sample` with border padding
 and align_corners; its grid is made from the flow beforehand. SciPy's map_coordinates runs
-on one thread; SimpleITK's resampling runs forward only. What is not installed is left out.
+on one thread; SimpleITK's resampling has no backward pass. Missing packages are left out.
 """
 
 import argparse
@@ -172,7 +172,7 @@ def medians(functions, repeats, warm):
     times = {name: [] for name in functions}
     for previous, name in zip([None, *names], names):
         if name != previous:
-            time.sleep(0.03)  # until the last one's threads no longer wait for more work
+            time.sleep(0.03)  # until the previous contestant's threads stop waiting for work
         start = time.perf_counter()
         functions[name]()
         times[name].append(time.perf_counter() - start)

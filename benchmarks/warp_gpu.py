@@ -1,11 +1,11 @@
-"""Checks and times the CUDA kernels alone, beside PyTorch; needs nvcc, a GPU and PyTorch.
+"""Checks the CUDA kernels and compares their speed with PyTorch; needs nvcc, a GPU and PyTorch.
 
     python benchmarks/warp_gpu.py [--sanitize] [--repeats 50]
 
-One command on a machine with a GPU, without TensorFlow: builds the kernels and the CPU's as
-plain libraries, compares all results of both (float32, float16, bfloat16, float64; both
-paddings; sums by atomics and in fixed point; NaN, infinite and huge flows), times them
-beside `torch.nn.functional.grid_sample` (border, align_corners) and a device copy, and with
+It runs on a machine with a GPU, without TensorFlow. It builds the CUDA and the CPU kernels as
+plain libraries and compares all their results (float32, float16, bfloat16, float64; both
+paddings; sums by atomics and in fixed point; NaN, infinite and huge flows). It compares their
+time with `torch.nn.functional.grid_sample` (border, align_corners) and a device copy, and with
 --sanitize repeats the comparison under compute-sanitizer's memcheck and racecheck.
 """
 
@@ -75,7 +75,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sanitize", action="store_true")
     parser.add_argument("--repeats", type=int, default=50)
-    parser.add_argument("--libraries", help=argparse.SUPPRESS)  # only compare
+    parser.add_argument("--libraries", help=argparse.SUPPRESS)  # internal: only compare
     args = parser.parse_args()
     if args.libraries:
         compare(*load(pathlib.Path(args.libraries)))
@@ -97,7 +97,7 @@ def load(folder):
 
 
 def compare(cuda, host):
-    """Every result of the CUDA kernels against the CPU's; raises where they differ."""
+    """Compares every result of the CUDA kernels with the CPU's; raises if they differ."""
     rng = np.random.default_rng(0)
     worst = {}
     for dtype in TOLERANCES:
@@ -219,7 +219,7 @@ def milliseconds(function, repeats):
 
 
 def sanitize(folder):
-    """The comparison again under compute-sanitizer; raises where it finds an error."""
+    """Repeats the comparison under compute-sanitizer; raises if that finds an error."""
     tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     for check in ("memcheck", "racecheck"):
         command = [tool, "--tool", check, "--error-exitcode", "9", sys.executable, __file__]

@@ -27,7 +27,7 @@ __all__ = list(_MODULES)
 
 
 def __getattr__(name):
-    """Imports TensorFlow only once a function is used: some modules work without it."""
+    """Imports TensorFlow when a function is first used, since some modules work without it."""
     if name not in _MODULES:
         raise AttributeError(f"module 'custom_ops' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"custom_ops.{_MODULES[name]}"), name)

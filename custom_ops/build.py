@@ -7,6 +7,8 @@ A build is made in a temporary folder and renamed into place when complete; a lo
 process wait for the first one instead of compiling again.
 """
 
+from __future__ import annotations
+
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -18,8 +20,9 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 
-from custom_ops.toolchain import BuildError
+from custom_ops.toolchain import BuildError, Plan
 
 LIBRARY = "librcn_ops.so"
 _RECORD = "build.json"
@@ -27,11 +30,11 @@ _RECORD = "build.json"
 logger = logging.getLogger(__name__)
 
 
-def build(plan, *, force=False):
-    """Path of the library for a plan, built unless the cache holds it intact.
+def build(plan: Plan, *, force: bool = False) -> pathlib.Path:
+    """Path of the library for a plan; it is built unless the cache holds it intact.
 
     Args:
-        plan: what `toolchain.plan` found.
+        plan: from `toolchain.plan`.
         force: build even if the cache holds it.
 
     Raises: BuildError: if the compiler fails or the cache cannot be written.
@@ -49,10 +52,10 @@ def build(plan, *, force=False):
     return folder / LIBRARY
 
 
-def cache_folder():
+def cache_folder() -> pathlib.Path:
     """Folder of all builds.
 
-    Raises: BuildError: if neither a variable names it nor the user has a home.
+    Raises: BuildError: if no variable names it and the user has no home folder.
     """
     named = os.environ.get("RCN_CACHE")
     if named:
@@ -64,7 +67,7 @@ def cache_folder():
     return pathlib.Path(home) / "rcn-tf" / "ops"
 
 
-def is_intact(folder):
+def is_intact(folder: pathlib.Path) -> bool:
     """Whether a build folder is complete and its library unchanged."""
     try:
         record = json.loads((folder / _RECORD).read_text())
@@ -91,13 +94,13 @@ def _build(plan, folder):
         result.rename(folder)
 
 
-def run(command):
-    """Runs a compiler; BuildError names the first error that it reports."""
+def run(command: Sequence[str]) -> None:
+    """Runs a compiler. Raises: BuildError: naming the first error that it reports."""
     logger.info("%s", " ".join(command))
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise BuildError(f"{command[0]} does not run: {error}") from error
+        raise BuildError(f"{command[0]} cannot be run: {error}") from error
     output = done.stdout + done.stderr
     if output.strip():
         logger.info("%s", output.rstrip())

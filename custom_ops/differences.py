@@ -1,4 +1,4 @@
-"""Squared differences between neighbours, which the smoothness of a flow sums up."""
+"""Sums of squared differences between neighbours, for the smoothness of a flow."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def squared_differences(field: tf.Tensor, backend: str = "auto") -> tf.Tensor:
     """Sum of the squared forward differences along all spatial axes.
 
     Args:
-        field: [B, D, H, W, C] or [B, H, W, C] float32 or float64, no axis empty but B.
-        backend: as in `warp`. The native op is for CPUs alone; with a GPU, TensorFlow's own
-            ops run. It is differentiable once.
+        field: [B, D, H, W, C] or [B, H, W, C] float32 or float64; only B may be 0.
+        backend: as in `warp`. The native op runs on CPUs only and is differentiable once; if there
+            is a GPU, TensorFlow's own ops run.
 
     Returns: [B], same dtype.
 
@@ -39,7 +39,7 @@ def squared_differences(field: tf.Tensor, backend: str = "auto") -> tf.Tensor:
 
 @tf.custom_gradient
 def _in_tensorflow(field):
-    """The sums with their gradient, computed for one stage of a cascade after the other.
+    """The sums, whose gradient is computed in the forward pass, one stage of a cascade at a time.
 
     Otherwise the executor would start the backward pass with the gradients of all stages at once
     and hold several temporary fields for each.
@@ -57,9 +57,9 @@ def _in_tensorflow(field):
 
 
 def _along(field, axis):
-    """Forward differences along an axis, with the axes before and after it merged.
+    """Forward differences along an axis, [outer, size - 1, inner].
 
-    [outer, size - 1, inner]; slices of five axes are many times slower than of three.
+    The axes before and after it are merged: slicing five axes is many times slower than three.
     """
     shape = tf.shape(field)
     size = shape[axis]

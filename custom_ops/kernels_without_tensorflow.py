@@ -1,11 +1,15 @@
-"""The kernels without TensorFlow: plain shared libraries, called through ctypes.
+"""The kernels as plain shared libraries without TensorFlow, called through ctypes.
 
-They serve tests and benchmarks on machines that have a compiler or a GPU but no TensorFlow, and
-runs under memory checkers. No registration uses them.
+They are for tests and benchmarks on machines with a compiler or a GPU but without TensorFlow, and
+for runs under memory checkers. Registration does not use them.
 """
+
+from __future__ import annotations
 
 import ctypes
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +29,7 @@ class Geometry(ctypes.Structure):
         ("channels", ctypes.c_int64),
     ]
 
-    def __init__(self, image_shape, flow_shape):
+    def __init__(self, image_shape: Sequence[int], flow_shape: Sequence[int]):
         super().__init__(
             image_shape[0], tuple(image_shape[1:4]), tuple(flow_shape[1:4]), image_shape[4]
         )
@@ -43,11 +47,17 @@ class NccCall(ctypes.Structure):
         ("floor", ctypes.c_double),
     ]
 
-    def __init__(self, shape, window=9, squared=True, floor=1e-5):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        window: int = 9,
+        squared: bool = True,
+        floor: float = 1e-5,
+    ):
         super().__init__(shape[0], tuple(shape[1:4]), shape[4], window, squared, floor)
 
 
-def build_host_library(path, flags=()):
+def build_host_library(path: str | pathlib.Path, flags: Sequence[str] = ()) -> None:
     """Builds the CPU kernels as a shared library; see `cc/host_checks.cc`.
 
     Raises: BuildError: if there is no C++ compiler or it fails.
@@ -61,10 +71,10 @@ def build_host_library(path, flags=()):
     build.run([*command, "-fvisibility=default", "-shared", "-pthread", "-o", str(path)])
 
 
-def build_cuda_library(path, gpus=None):
+def build_cuda_library(path: str | pathlib.Path, gpus: Sequence[int] | None = None) -> None:
     """Builds the CUDA kernels as a shared library; see `cc/warp_cuda.h`, `cc/local_ncc_cuda.h`.
 
-    Args: gpus: compute capabilities, e.g. (90,); by default all that nvcc knows.
+    Args: gpus: compute capabilities, e.g. (90,). Default: all that nvcc knows.
 
     Raises: BuildError: if nvcc or a C++ compiler is missing or fails.
     """
@@ -77,7 +87,7 @@ def build_cuda_library(path, gpus=None):
     for source, kernels in zip(toolchain.CUDA, objects):
         command = toolchain.cuda_command(nvcc, compiler, gpus, source)
         build.run([*command, "-c", "-o", str(kernels)])
-    # Linked by itself: nvcc's threads, one per GPU, can disturb one another while linking.
+    # Linked in a step of its own: nvcc's threads, one per GPU, can disturb one another in linking.
     build.run([nvcc, "-ccbin", compiler, "-shared", *map(str, objects), "-o", str(path)])
     for kernels in objects:
         kernels.unlink()
@@ -89,27 +99,42 @@ class HostLibrary:
     Args:
         path: made by `build_host_library`.
         kernels: "cpu" for the kernels of TensorFlow's CPU op, "voxel" for those of CUDA threads.
-        threads: number of threads of "cpu".
+        threads: number of threads for "cpu".
     """
 
-    def __init__(self, path, kernels="cpu", threads=1):
+    def __init__(self, path: str | pathlib.Path, kernels: str = "cpu", threads: int = 1):
         self._library = ctypes.CDLL(str(path))
         self._kernels, self._threads = kernels, threads
 
-    def warp(self, image, flow, padding="border", add_flow=False):
-        """[B, D', H', W', C]."""
+    def warp(
+        self, image: np.ndarray, flow: np.ndarray, padding: str = "border", add_flow: bool = False
+    ) -> np.ndarray:
+        """The warped image [B, D', H', W', C]."""
         out = np.empty((*flow.shape[:4], image.shape[4]), image.dtype)
         self._call("warp", image.shape, padding, [image, flow], add_flow, out)
         return out
 
-    def flow_gradient(self, image, flow, upstream, padding="border", add_flow=False):
-        """[B, D', H', W', 3]."""
+    def flow_gradient(
+        self,
+        image: np.ndarray,
+        flow: np.ndarray,
+        upstream: np.ndarray,
+        padding: str = "border",
+        add_flow: bool = False,
+    ) -> np.ndarray:
+        """Gradient by the flow, [B, D', H', W', 3]."""
         out = np.empty_like(flow)
         self._call("flow_gradient", image.shape, padding, [image, flow, upstream], add_flow, out)
         return out
 
-    def image_gradient(self, image_shape, flow, upstream, padding="border"):
-        """[B, D, H, W, C]."""
+    def image_gradient(
+        self,
+        image_shape: Sequence[int],
+        flow: np.ndarray,
+        upstream: np.ndarray,
+        padding: str = "border",
+    ) -> np.ndarray:
+        """Gradient by the image, [B, D, H, W, C]."""
         out = np.empty(image_shape, flow.dtype)
         self._call("image_gradient", image_shape, padding, [flow, upstream], None, out)
         return out
@@ -150,39 +175,69 @@ class CudaLibrary:
 
     Args: path: made by `build_cuda_library`.
 
-    `kind` is the type of image and result: "float32", "float16", "bfloat16" or "float64".
-    Pointers are ctypes.c_void_p. Calls return when the work is queued.
+    In its methods `kind` is the type of image and result: "float32", "float16", "bfloat16" or
+    "float64". Pointers are ctypes.c_void_p. Calls return when the work is queued.
 
     Raises: RuntimeError: if CUDA reports an error.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | pathlib.Path):
         self._library = ctypes.CDLL(str(path))
         self._library.rcn_cuda_scratch_bytes.restype = ctypes.c_int64
         self._library.rcn_cuda_local_ncc_scratch_bytes.restype = ctypes.c_int64
         self._library.rcn_cuda_error.restype = ctypes.c_char_p
 
-    def warp(self, geometry, padding, kind, image, flow, out, *, add_flow=False, stream=None):
+    def warp(
+        self,
+        geometry: Geometry,
+        padding: str,
+        kind: str,
+        image: Any,
+        flow: Any,
+        out: Any,
+        *,
+        add_flow: bool = False,
+        stream: Any = None,
+    ) -> None:
         """Writes [B, D', H', W', C] to `out`."""
         pointers = (image, flow, int(add_flow), out)
         self._call("rcn_cuda_warp", geometry, padding, kind, *pointers, stream)
 
     def flow_gradient(
-        self, geometry, padding, kind, image, flow, upstream, out, *, add_flow=False, stream=None
-    ):
+        self,
+        geometry: Geometry,
+        padding: str,
+        kind: str,
+        image: Any,
+        flow: Any,
+        upstream: Any,
+        out: Any,
+        *,
+        add_flow: bool = False,
+        stream: Any = None,
+    ) -> None:
         """Writes [B, D', H', W', 3] to `out`."""
         pointers = (image, flow, upstream, int(add_flow), out)
         self._call("rcn_cuda_warp_flow_gradient", geometry, padding, kind, *pointers, stream)
 
     def image_gradient(
-        self, geometry, padding, kind, flow, upstream, scratch, out, *, deterministic=False,
-        stream=None,
-    ):  # fmt: skip
+        self,
+        geometry: Geometry,
+        padding: str,
+        kind: str,
+        flow: Any,
+        upstream: Any,
+        scratch: Any,
+        out: Any,
+        *,
+        deterministic: bool = False,
+        stream: Any = None,
+    ) -> None:
         """Writes [B, D, H, W, C] to `out`; `scratch` has `scratch_bytes` bytes."""
         pointers = (flow, upstream, int(deterministic), scratch, out)
         self._call("rcn_cuda_warp_image_gradient", geometry, padding, kind, *pointers, stream)
 
-    def scratch_bytes(self, geometry, kind, deterministic):
+    def scratch_bytes(self, geometry: Geometry, kind: str, deterministic: bool) -> int:
         """Bytes of device memory that `image_gradient` needs."""
         return self._library.rcn_cuda_scratch_bytes(
             ctypes.byref(geometry), CUDA_TYPES[kind], int(deterministic)

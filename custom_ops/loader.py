@@ -1,11 +1,14 @@
-"""The native ops in this process: built at first use, loaded once.
+"""Loads the native ops into this process, once; they are built at first use.
 
 If they cannot be built or loaded, one warning names the reason and the Python backend runs.
 """
 
+from __future__ import annotations
+
 import functools
 import threading
 import warnings
+from typing import Any
 
 import tensorflow as tf
 
@@ -15,8 +18,8 @@ from custom_ops.toolchain import BuildError
 _lock = threading.Lock()  # replicas of a distribution strategy trace in threads
 
 
-def library():
-    """Module with the raw ops (`rcn_warp` ...).
+def library() -> Any:
+    """Module with the raw ops (`rcn_warp`, ...).
 
     Raises: ImportError: if they cannot be built or loaded here.
     """
@@ -26,12 +29,12 @@ def library():
     return module
 
 
-def missing_because():
-    """One line that says why the ops are not available here; None if they are."""
+def missing_because() -> str | None:
+    """One line that says why the ops are not available here; None if they are available."""
     return _load_once()[2]
 
 
-def serves_all_devices():
+def serves_all_devices() -> bool:
     """Whether the ops run on every device here; if not, a warning says so once."""
     module, has_cuda, reason = _load_once()
     if module is not None and toolchain.visible_gpus() and not has_cuda:
@@ -48,7 +51,7 @@ def _load_once():
 
 @functools.lru_cache(maxsize=1)
 def _load():
-    """(module or None, whether it has CUDA kernels, why there is none or None)."""
+    """(module or None, whether it has CUDA kernels, why it is missing or None)."""
     try:
         plan = toolchain.plan()
         module = _loaded(plan)

@@ -1,15 +1,14 @@
 """Correlation of two images within a box around each voxel (local NCC), and its gradient.
 
 The native op (`cc/local_ncc.h`) computes the value and the gradients in one pass of sliding sums;
-`in_tensorflow` below is the definition, and the fallback.
+`python_backend.local_ncc` is the definition, and the fallback.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from custom_ops import planes
-from custom_ops.boxes import box_sums, spatial_axes
+from custom_ops import planes, python_backend
 from custom_ops.sampling import resolve_backend
 
 _GRADIENTS = ("none", "warped", "both")
@@ -79,58 +78,16 @@ def local_ncc(
             raise ValueError(f"`mask` must have shape {wanted} to match `fixed`; got {mask.shape}.")
         mask = tf.stop_gradient(tf.cast(mask, fixed.dtype))
     if resolve_backend(backend) == "python" or fixed.shape.rank not in (4, 5):
-        return in_tensorflow(fixed, warped, mask, window, squared, variance_floor)
+        return python_backend.local_ncc(fixed, warped, mask, window, squared, variance_floor)
 
     from custom_ops import native_backend
 
-    images = [fixed, warped] if mask is None else [fixed, warped, mask]
+    masks = [] if mask is None else [mask]
     if fixed.shape.rank == 4:
-        images = [planes.lift_rows(image) for image in images]
+        fixed, warped, *masks = (planes.lift_rows(image) for image in (fixed, warped, *masks))
     return native_backend.local_ncc(
-        *images[:2], images[2:], window, squared, variance_floor, gradients
+        fixed, warped, masks, window, squared, variance_floor, gradients
     )
-
-
-def in_tensorflow(
-    fixed: tf.Tensor,
-    warped: tf.Tensor,
-    mask: tf.Tensor | None,
-    window: int,
-    squared: bool,
-    variance_floor: float,
-) -> tf.Tensor:
-    """`local_ncc` in plain TensorFlow for images of one type, float32 or float64.
-
-    Variances are differences of sums of squares, which lose their digits if the mean is large. So
-    every image is centred first, and adding a constant to it changes nothing.
-    """
-    axes = spatial_axes(fixed)
-    if mask is None:
-        weight = tf.ones(tf.concat([[1], tf.shape(fixed)[1:-1], [1]], axis=0), fixed.dtype)
-    else:
-        weight = tf.where(mask > 0, mask, tf.zeros_like(mask))
-        fixed, warped = (tf.where(weight > 0, x, tf.zeros_like(x)) for x in (fixed, warped))
-    share = tf.math.divide_no_nan(tf.ones_like(weight), box_sums(weight, window, "same"))
-
-    def box_mean(image):
-        return box_sums(image if mask is None else weight * image, window, "same") * share
-
-    def mean(image):
-        if mask is None:
-            return tf.reduce_mean(image, axis=axes, keepdims=True)
-        weights, sums = (tf.reduce_sum(x, axes, keepdims=True) for x in (weight, weight * image))
-        return tf.math.divide_no_nan(sums, weights)
-
-    fixed, warped = fixed - mean(fixed), warped - mean(warped)
-    mean_fixed, mean_warped = box_mean(fixed), box_mean(warped)
-    covariance = box_mean(fixed * warped) - mean_fixed * mean_warped
-    variances = [
-        tf.maximum(box_mean(tf.square(image)) - tf.square(centre), 0.0) + variance_floor
-        for image, centre in ((fixed, mean_fixed), (warped, mean_warped))
-    ]
-    product = variances[0] * variances[1]
-    ratio = tf.square(covariance) / product if squared else covariance * tf.math.rsqrt(product)
-    return 1.0 - tf.reduce_mean(mean(ratio), axis=[*axes, -1])
 
 
 def _check(fixed, warped):

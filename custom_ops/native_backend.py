@@ -4,6 +4,8 @@ Each gradient is a separate op, so that it is computed only if it is needed; but
 computes its own along with the value.
 """
 
+from __future__ import annotations
+
 import tensorflow as tf
 
 from custom_ops.loader import library
@@ -14,15 +16,15 @@ _ONCE = (
 )
 
 
-def warp(image, flow, padding):
+def warp(image: tf.Tensor, flow: tf.Tensor, padding: str) -> tf.Tensor:
     """Image [B, D, H, W, C] sampled at x + flow(x); see `custom_ops.warp`."""
     dtype = image.dtype
-    if tf.float64 in (dtype, flow.dtype):  # the op's images are as wide as its flow, or less
+    if tf.float64 in (dtype, flow.dtype):  # the op's image must not be wider than its flow
         image = tf.cast(image, flow.dtype)
     return tf.cast(library().rcn_warp(image, flow, padding=padding), dtype)
 
 
-def compose(previous, update):
+def compose(previous: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
     """update(x) + previous(x + update(x)), in one pass; see `custom_ops.compose`."""
     return library().rcn_compose(previous, update)
 
@@ -100,5 +102,5 @@ def _no_second_derivative(op, *_):
 
 
 def _is_needed(op, index):
-    """Whether the tape asks for the gradient of an input; unknown (graphs) counts as yes."""
+    """Whether the tape needs the gradient of an input; True if unknown, as in graphs."""
     return index not in (getattr(op, "skip_input_indices", None) or ())

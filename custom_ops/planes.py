@@ -1,7 +1,7 @@
-"""Two dimensions as three: an image [B, H, W, C] is a volume [B, 1, H, W, C] of one plane.
+"""Turns 2D into 3D: an image [B, H, W, C] becomes a volume [B, 1, H, W, C] of one plane.
 
 The kernels handle volumes only. A flow within the plane gets a displacement of zero along the new
-axis: it stays in the plane under either padding, and since that channel is constant, it gets no
+axis, so that it stays in the plane under either padding. That channel is constant and gets no
 gradient.
 """
 
@@ -16,7 +16,7 @@ def lift_image(image: tf.Tensor) -> tf.Tensor:
 
 
 def lift_flow(flow: tf.Tensor) -> tf.Tensor:
-    """[B, H, W, 2] as a flow of one plane, [B, 1, H, W, 3], which stays in the plane."""
+    """[B, H, W, 2] as a flow [B, 1, H, W, 3] of one plane, which stays in the plane."""
     return tf.pad(tf.expand_dims(flow, 1), [[0, 0]] * 4 + [[1, 0]])
 
 

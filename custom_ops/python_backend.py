@@ -1,13 +1,17 @@
-"""Trilinear warp in plain TensorFlow: the reference, and the fallback of the native op.
+"""Trilinear warp and local NCC in plain TensorFlow: the reference, and the native ops' fallback.
 
 The eight neighbours are gathered from the flattened volume and merged by three levels of
 linear interpolation (W, then H, then D); gradients are TensorFlow's own.
 """
 
+from __future__ import annotations
+
 import tensorflow as tf
 
+from custom_ops.boxes import box_sums, spatial_axes
 
-def warp(image, flow, padding):
+
+def warp(image: tf.Tensor, flow: tf.Tensor, padding: str) -> tf.Tensor:
     """Image [B, D, H, W, C] sampled at x + flow(x); see `custom_ops.warp`."""
     dtype = image.dtype
     image = tf.cast(image, flow.dtype)
@@ -44,9 +48,44 @@ def warp(image, flow, padding):
     return tf.cast(sampled, dtype)
 
 
-def compose(previous, update):
+def compose(previous: tf.Tensor, update: tf.Tensor) -> tf.Tensor:
     """update(x) + previous(x + update(x)); see `custom_ops.compose`."""
     return update + warp(previous, update, "border")
+
+
+def local_ncc(fixed, warped, mask, window, squared, variance_floor):
+    """Values [B] for images [B, *spatial, C]; see `custom_ops.local_ncc`.
+
+    Variances are differences of sums of squares, which lose their digits if the mean is large. So
+    every image is centred first, and adding a constant to it changes nothing.
+    """
+    axes = spatial_axes(fixed)
+    if mask is None:
+        weight = tf.ones(tf.concat([[1], tf.shape(fixed)[1:-1], [1]], axis=0), fixed.dtype)
+    else:
+        weight = tf.where(mask > 0, mask, tf.zeros_like(mask))
+        fixed, warped = (tf.where(weight > 0, x, tf.zeros_like(x)) for x in (fixed, warped))
+    share = tf.math.divide_no_nan(tf.ones_like(weight), box_sums(weight, window, "same"))
+
+    def box_mean(image):
+        return box_sums(image if mask is None else weight * image, window, "same") * share
+
+    def mean(image):
+        if mask is None:
+            return tf.reduce_mean(image, axis=axes, keepdims=True)
+        weights, sums = (tf.reduce_sum(x, axes, keepdims=True) for x in (weight, weight * image))
+        return tf.math.divide_no_nan(sums, weights)
+
+    fixed, warped = fixed - mean(fixed), warped - mean(warped)
+    mean_fixed, mean_warped = box_mean(fixed), box_mean(warped)
+    covariance = box_mean(fixed * warped) - mean_fixed * mean_warped
+    variances = [
+        tf.maximum(box_mean(tf.square(image)) - tf.square(centre), 0.0) + variance_floor
+        for image, centre in ((fixed, mean_fixed), (warped, mean_warped))
+    ]
+    product = variances[0] * variances[1]
+    ratio = tf.square(covariance) / product if squared else covariance * tf.math.rsqrt(product)
+    return 1.0 - tf.reduce_mean(mean(ratio), axis=[*axes, -1])
 
 
 def _neighbours(flow, shape, shift):

@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import importlib
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -48,8 +49,8 @@ def warp(
             zero, to which the border falls off linearly within one voxel. In either case a
             coordinate outside that range gives no gradient to its flow component.
         backend: "auto", "native" or "python". "auto" follows `using_backend`, else the environment
-            variable `RCN_OPS`, and otherwise takes the fastest that runs on the devices here. The
-            native op is differentiable once, the Python one any number of times.
+            variable `RCN_OPS`, and otherwise is the fastest backend that runs on the devices here.
+            The native op is differentiable once, the Python one any number of times.
 
     Returns: [B, D', H', W', C] or [B, H', W', C], the image's dtype; coordinates and weights
         are computed in the flow's dtype. A NaN in the flow gives NaN at that voxel.
@@ -117,10 +118,10 @@ def available_backends() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def using_backend(backend: str):
+def using_backend(backend: str) -> Iterator[None]:
     """In this block, and in graphs traced in it, "auto" stands for `backend`.
 
-    It holds for this thread alone.
+    Other threads are not affected.
 
     Args: backend: "native" or "python".
 
@@ -136,8 +137,8 @@ def using_backend(backend: str):
 def resolve_backend(backend: str = "auto") -> str:
     """Name of the backend that a call with `backend` runs on.
 
-    Args: backend: "auto" (what `using_backend` says, else the environment variable
-        `RCN_OPS`, else the fastest), "native" or "python".
+    Args: backend: "auto" (as `using_backend` says, else the environment variable `RCN_OPS`, else
+        the fastest), "native" or "python".
 
     Raises: ValueError: unknown name. ImportError: demanded but not available here.
     """

@@ -1,6 +1,9 @@
-"""Checks freshly loaded native ops before they are used, since compilers have faults too."""
+"""Checks freshly loaded native ops before they are used, since compilers have bugs too."""
+
+from __future__ import annotations
 
 import concurrent.futures
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,7 +13,7 @@ from custom_ops.toolchain import BuildError
 _TOLERANCE = 1e-4
 
 
-def check(module):
+def check(module: Any) -> None:
     """Compares the ops of a small problem with the Python backend, on the device in use.
 
     Args: module: what `tf.load_op_library` returned.
@@ -18,10 +21,11 @@ def check(module):
     Raises: BuildError: if a result or a gradient differs.
     """
     problems = [(dtype, channels) for dtype in (tf.float32, tf.float64) for channels in (1, 3)]
-    # The first use may be inside a traced function, which a thread of its own is not.
+    # The first use may be inside a traced function; a thread of its own runs eagerly.
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         for dtype, channels in problems:
             thread.submit(_check_one, module, dtype, channels).result()
+            thread.submit(_check_local_ncc, module, dtype, channels).result()
 
 
 def _check_one(module, dtype, channels):
@@ -36,21 +40,34 @@ def _check_one(module, dtype, channels):
         out = python_backend.warp(image, flow, "border")
     image_gradient, flow_gradient = tape.gradient(out, [image, flow], upstream)
     shape = tf.shape(image)
-    for name, found, expected in (
-        ("warp", module.rcn_warp(image, flow), out),
-        (
-            "its gradient by the flow",
-            module.rcn_warp_flow_grad(image, flow, upstream),
-            flow_gradient,
-        ),
-        (
-            "its gradient by the image",
-            module.rcn_warp_image_grad(shape, flow, upstream),
-            image_gradient,
-        ),
-    ):
-        if not float(tf.reduce_max(abs(found - expected))) <= _TOLERANCE:
-            raise BuildError(
-                f"{name} ({dtype.name}, {channels} channels) comes out wrong: the compiler "
-                "made an error; another one can be named by CXX"
-            )
+    by_flow = module.rcn_warp_flow_grad(image, flow, upstream)
+    by_image = module.rcn_warp_image_grad(shape, flow, upstream)
+    problem = f"({dtype.name}, {channels} channels)"
+    _compare(f"warp {problem}", module.rcn_warp(image, flow), out)
+    _compare(f"its gradient by the flow {problem}", by_flow, flow_gradient)
+    _compare(f"its gradient by the image {problem}", by_image, image_gradient)
+
+
+def _check_local_ncc(module, dtype, channels):
+    shape = (2, 3, 4, 17, channels)
+    fixed, warped, mask = (
+        tf.random.stateless_uniform(shape, (k, 9), dtype=dtype) for k in range(3)
+    )
+    mask = tf.round(mask[..., :1])
+    with tf.GradientTape() as tape:
+        tape.watch(warped)
+        values = python_backend.local_ncc(fixed, warped, mask, 3, True, 1e-3)
+    slope = tape.gradient(values, warped)
+    floor = tf.constant(1e-3, tf.float64)
+    found = module.rcn_local_ncc(floor, fixed, warped, [mask], window=3)
+    problem = f"({dtype.name}, {channels} channels)"
+    _compare(f"local NCC {problem}", found.values, values)
+    _compare(f"its gradient {problem}", found.warped_gradient, slope)
+
+
+def _compare(name, found, expected):
+    if not float(tf.reduce_max(abs(found - expected))) <= _TOLERANCE:
+        raise BuildError(
+            f"{name} is wrong, probably through an error of the compiler; set CXX to use another "
+            "compiler"
+        )

@@ -7,20 +7,26 @@ therefore continues where it stopped. A scan that fails is reported and left out
 run if `strict`.
 """
 
+from __future__ import annotations
+
 import concurrent.futures
 import contextlib
 import errno
 import multiprocessing
 import os
+import pathlib
 import signal
 import threading
 import time
 import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import SimpleITK as sitk
 
 from data_prep.finished_scans import Parts, fingerprint, label_ids, recipe_hash
 from data_prep.packs import PackWriter, check_new_id
+from data_prep.scan_files import ScanFiles
 from data_prep.scan_outcomes import Outcome, Summary
 from data_prep.step_timer import StepTimer
 from rcn_tf.errors import InputWarning, one_line, warn
@@ -31,17 +37,17 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def build_pack(
-    scans,
-    recipe,
-    out,
+    scans: Sequence[ScanFiles],
+    recipe: Any,
+    out: str | pathlib.Path,
     *,
-    workers=1,
-    strict=False,
-    required=(),
-    keep_others=False,
-    attributes=None,
-    progress=None,
-):
+    workers: int = 1,
+    strict: bool = False,
+    required: Any = (),
+    keep_others: bool = False,
+    attributes: Mapping[str, Any] | None = None,
+    progress: Callable[[Outcome], Any] | None = None,
+) -> Summary:
     """Prepares scans and writes them to a pack.
 
     Args:
@@ -63,7 +69,7 @@ def build_pack(
     _check_ids(scans)
     required = {scan.id for scan in scans} if strict or keep_others else set(required)
     start = time.perf_counter()
-    with Parts(out) as parts:
+    with Parts(pathlib.Path(out)) as parts:
         outcomes = {}
         others = parts.others({scan.id for scan in scans}, recipe) if keep_others else []
         with contextlib.closing(_outcomes(scans, recipe, parts, workers)) as coming:

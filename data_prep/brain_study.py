@@ -13,13 +13,16 @@ Writes train.h5, test.h5 and brain_study.json (scheme "1": train, "2": test; all
 Segmentations hold `freesurfer.EVALUATED`; scans without comparable labels have none.
 """
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 import functools
 import pathlib
 import sys
 import time
-from typing import Optional
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -43,8 +46,8 @@ class Subject:
 
     name: str
     train: bool
-    image: Optional[str] = None
-    labels: Optional[str] = None
+    image: str | None = None
+    labels: str | None = None
 
 
 SUBJECTS = (
@@ -68,18 +71,19 @@ class StudyRecipe:
     shape: tuple
     seed: int
 
-    def cuts(self, subject, number):
+    def cuts(self, subject: Any, number: int) -> bool:
         """Whether an image is first cut to the brain's box, so that random maps centre on it."""
         del number
         return subject.train
 
-    def __call__(self, files, timer):
+    def __call__(self, files: ScanFiles, timer: Any) -> PreparedScan:
         """Prepares one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         name, _, number = files.id.rpartition("_")
         subject = next(subject for subject in SUBJECTS if subject.name == name)
         rng = np.random.default_rng([self.seed, SUBJECTS.index(subject), int(number)])
         with timer.step("read"):
-            folder = (files.image or files.labels).parent
+            first: Any = files.image or files.labels
+            folder = first.parent
             cut = self.cuts(subject, int(number))
             image, labels = _load(subject, folder, cut, files.fingerprint())
         with timer.step("render"):
@@ -101,7 +105,16 @@ class StudyRecipe:
         return PreparedScan(to_grey(prepared.array), segmentation, None, attributes)
 
 
-def build(data, out, *, shape, renderings, seed=0, workers=2, progress=None):
+def build(
+    data: str | pathlib.Path,
+    out: str | pathlib.Path,
+    *,
+    shape: Sequence[int],
+    renderings: int,
+    seed: int = 0,
+    workers: int = 2,
+    progress: Callable[[Any], Any] | None = None,
+) -> pathlib.Path:
     """Builds the study.
 
     Args:
@@ -180,7 +193,7 @@ def _on_zero(image):
     return standard if level == 0 else sitk.Cast(standard, sitk.sitkFloat32) - level
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m data_prep.brain_study", description=__doc__)
     parser.add_argument("--data", required=True, help="folder with the scans and label maps")

@@ -1,8 +1,12 @@
 """Compares a dataset config with its packs: counts, missing scans, damaged scans."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
-from typing import Optional
+import pathlib
+from collections.abc import Callable
+from typing import Any
 
 from rcn_tf.data.dataset_config import load_dataset_config
 from rcn_tf.data.packs import PackReader, checksums_match
@@ -17,7 +21,7 @@ class SubsetReport:
     """
 
     name: str
-    expected: Optional[int] = None
+    expected: int | None = None
     listed: int = 0
     excluded: int = 0
     present: int = 0
@@ -25,10 +29,10 @@ class SubsetReport:
     landmarks: int = 0
     missing: tuple = ()
     damaged: dict = dataclasses.field(default_factory=dict)
-    problem: Optional[str] = None
+    problem: str | None = None
 
     @property
-    def complete(self):
+    def complete(self) -> bool:
         """Whether every scan is there and undamaged."""
         enough = self.expected is None or self.listed + self.excluded >= self.expected
         return enough and not (self.problem or self.missing or self.damaged)
@@ -43,15 +47,17 @@ class ConfigReport:
     packs: dict
     subsets: tuple
     excluded: tuple
-    atlas: Optional[Exception] = None
+    atlas: Exception | None = None
 
     @property
-    def complete(self):
+    def complete(self) -> bool:
         """Whether training and evaluation will find all the data they need."""
         return all(subset.complete for subset in self.subsets) and self.atlas is None
 
 
-def check_config(path, *, quick=False, progress=None):
+def check_config(
+    path: str | pathlib.Path, *, quick: bool = False, progress: Callable[..., Any] | None = None
+) -> ConfigReport:
     """Compares a dataset config with its packs.
 
     Args:
@@ -63,7 +69,8 @@ def check_config(path, *, quick=False, progress=None):
     """
     config = load_dataset_config(path)
     with contextlib.ExitStack() as stack:
-        readers, packs = {}, {}
+        readers: dict[str, PackReader] = {}
+        packs: dict[str, int | str] = {}
         for alias, file in config.files.items():
             try:
                 readers[alias] = stack.enter_context(PackReader(file))
@@ -72,8 +79,8 @@ def check_config(path, *, quick=False, progress=None):
                 packs[alias] = str(error)
         look = _Looker(config, readers, quick, progress)
         subsets = [_check_subset(config, name, look) for name in config.subsets]
-        for name, error in config.unavailable.items():
-            subsets.append(SubsetReport(name, config.expected.get(name), problem=str(error)))
+        for name, reason in config.unavailable.items():
+            subsets.append(SubsetReport(name, config.expected.get(name), problem=str(reason)))
         atlas = None
         if config.atlas is not None:
             _, atlas = look(config.atlas)

@@ -1,7 +1,10 @@
 """Checks of the files that a preparation writes: its pack and its dataset config."""
 
+from __future__ import annotations
+
 import os
 import pathlib
+from collections.abc import Iterable
 
 from data_prep.scan_files import PATTERN_CHARACTERS
 from rcn_tf.files.json_files import read_json
@@ -10,12 +13,12 @@ MASK = 255
 """The only label of a segmentation in the form of the original's livers."""
 
 
-def relative(file, folder):
+def relative(file: str | pathlib.Path, folder: str | pathlib.Path) -> str:
     """Path of `file` as seen from `folder`."""
     return os.path.relpath(pathlib.Path(file).resolve(), pathlib.Path(folder).resolve())
 
 
-def make_folder(path):
+def make_folder(path: pathlib.Path) -> None:
     """Makes a folder for results, and those above it, if it does not exist.
 
     Raises: ValueError: there is a file of that name. OSError: it cannot be made.
@@ -25,7 +28,9 @@ def make_folder(path):
     path.mkdir(parents=True, exist_ok=True)
 
 
-def check_outputs(out, config, inputs=()):
+def check_outputs(
+    out: pathlib.Path, config: pathlib.Path, inputs: Iterable[pathlib.Path] = ()
+) -> None:
     """Checks, before any work, that a pack and its config can be written there.
 
     Args: out, config: pathlib.Path. inputs: paths that must not be overwritten.
@@ -50,7 +55,7 @@ def check_outputs(out, config, inputs=()):
         )
 
 
-def is_dataset_config(path):
+def is_dataset_config(path: pathlib.Path) -> bool:
     """Whether a file looks like one."""
     try:
         return {"files", "subsets"} <= set(read_json(path))

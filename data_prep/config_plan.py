@@ -5,9 +5,12 @@ pack is done. Subsets and schemes are the user's: an older config of the same
 pack is brought up to date (`data_prep.config_update`), never replaced.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-from typing import Optional, Union
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from data_prep.config_files import MASK, is_dataset_config, relative
 from data_prep.config_update import held_out_name, update_config
@@ -31,14 +34,24 @@ class ConfigPlan:
     path: pathlib.Path
     pack: pathlib.Path
     alias: str
-    older: Optional[dict]
+    older: dict | None
     known: tuple
     subjects: dict
-    hold_out: Union[int, float, tuple, None]
+    hold_out: int | float | tuple | None
     held_out: tuple
-    atlas: Optional[str]
+    atlas: str | None
 
-    def write(self, ids, *, shape, labels, subset, image_type=None, paired=False, expected=None):
+    def write(
+        self,
+        ids: Sequence[str],
+        *,
+        shape: Sequence[int],
+        labels: Sequence[int],
+        subset: str,
+        image_type: str | None = None,
+        paired: bool = False,
+        expected: int | None = None,
+    ) -> list[str]:
         """Writes the config.
 
         Args:
@@ -84,7 +97,7 @@ class ConfigPlan:
             self._write_json(config)
         return [f"{self.path}: {remark}" for remark in remarks]
 
-    def has_subset(self, name):
+    def has_subset(self, name: str) -> bool:
         """Whether the config has a subset of that name, or is a new one."""
         return self.older is None or name in self.older["subsets"]
 
@@ -125,8 +138,15 @@ class ConfigPlan:
 
 
 def plan_config(
-    path, pack, subjects, *, hold_out=None, atlas=None, usual_atlas=None, keep_others=False
-):
+    path: pathlib.Path,
+    pack: pathlib.Path,
+    subjects: Mapping[str, str],
+    *,
+    hold_out: Any = None,
+    atlas: str | None = None,
+    usual_atlas: str | None = None,
+    keep_others: bool = False,
+) -> ConfigPlan:
     """Reads an older config, if there is one, and checks the arguments against it.
 
     Args:
@@ -150,7 +170,7 @@ def plan_config(
     if isinstance(hold_out, tuple):  # as the config calls them, or as the pack does
         hold_out = tuple(name.removeprefix(f"{alias}/") for name in hold_out)
     held = () if hold_out is None else tuple(choose_held_out(hold_out, subjects, atlas))
-    return ConfigPlan(path, pack, alias, older, tuple(known), subjects, hold_out, held, atlas)
+    return ConfigPlan(path, pack, alias, older, tuple(known), dict(subjects), hold_out, held, atlas)
 
 
 def _usual_type(labels):
@@ -183,7 +203,7 @@ def _older_atlas(older, alias, subjects):
     return scan if scan in subjects else None
 
 
-def ids_of(pack):
+def ids_of(pack: pathlib.Path) -> list[str]:
     """Ids of a pack; none where there is no pack."""
     try:
         with PackReader(pack) as reader:

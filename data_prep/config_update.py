@@ -7,8 +7,12 @@ the subset that has its subject, or else the one that scheme 1 trains on. A scan
 before and no subset lists was taken out by hand and stays out. Every change is reported.
 """
 
+from __future__ import annotations
+
 import copy
 import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from data_prep.scan_files import PATTERN_CHARACTERS
 from data_prep.splits import forms_pairs
@@ -19,7 +23,16 @@ _SHOWN = 5  # scans that a sentence names
 _EVERYTHING = "all"  # the subset to train on where an older config has none left
 
 
-def update_config(older, alias, entries, facts, *, known, subjects, held_out=None):
+def update_config(
+    older: Mapping[str, Any],
+    alias: str,
+    entries: Sequence[str],
+    facts: Mapping[str, Any],
+    *,
+    known: Any,
+    subjects: Mapping[str, str],
+    held_out: Any = None,
+) -> tuple[dict[str, Any], list[str]]:
     """A config for the pack as it is now.
 
     Args:
@@ -31,7 +44,8 @@ def update_config(older, alias, entries, facts, *, known, subjects, held_out=Non
             asked for.
     Returns: tuple: config, list of sentences on what changed.
     """
-    config, remarks = copy.deepcopy(older), []
+    config: dict[str, Any] = copy.deepcopy(dict(older))
+    remarks: list[str] = []
     _remove_gone(config, alias, set(entries), remarks)
     if "1" in older["schemes"] and "1" not in config["schemes"]:
         _train_on_new(config)
@@ -149,7 +163,7 @@ def _hold_out(config, entries, held_out, remarks):
     remarks.append(f"subset {subset!r} has what is held out now: {_named(moved)}")
 
 
-def held_out_name(subset):
+def held_out_name(subset: str) -> str:
     """Name of the subset of held-out scans beside the one that is trained on."""
     return "validation" if subset == "train" else f"{subset}-validation"
 

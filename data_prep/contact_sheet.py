@@ -6,6 +6,8 @@ network, a click on a tile marks the scan, and the marked ones can be saved as a
 named in a dataset config (`"exclude": "exclude.txt"`) it keeps them out of every subset.
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import io
@@ -18,6 +20,8 @@ from matplotlib.figure import Figure
 
 from data_prep.config_files import make_folder
 from data_prep.quality import flag_scans, measure
+from rcn_tf.data.dataset_config import DatasetConfig
+from rcn_tf.data.packs import Scan
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.errors import one_line
 from rcn_tf.files.whole_files import replacing, write_text
@@ -28,7 +32,9 @@ OUTLINE = np.array([254, 40, 40], np.uint8)
 _BLANK = np.zeros((32, 96, 3), np.uint8)
 
 
-def write_contact_sheets(config, out):
+def write_contact_sheets(
+    config: DatasetConfig, out: str | pathlib.Path
+) -> dict[str, dict[str, str]]:
     """Writes contact_sheet_NN.png, contact_sheet.html and flagged.txt.
 
     Args:
@@ -62,7 +68,7 @@ def write_contact_sheets(config, out):
     return flags
 
 
-def tile(scan):
+def tile(scan: Scan) -> np.ndarray:
     """Median slices side by side; a plane alone.
 
     Args: scan: rcn_tf.data.packs.Scan, array axes inferior-superior, anterior-posterior,

@@ -1,15 +1,19 @@
 """Crop boxes that a person gives for scans whose organ is not found: mm, LPS."""
 
+from __future__ import annotations
+
 import csv
 import math
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 from rcn_tf.files.kinds import TEXTS, because, require_text
 
 COLUMNS = ("x0", "x1", "y0", "y1", "z0", "z1")
 
 
-def parse_box(numbers, where):
+def parse_box(numbers: Sequence[Any], where: str) -> tuple:
     """Box ((x0, x1), (y0, y1), (z0, z1)) from six numbers or their texts.
 
     Raises: ValueError: naming `where`, if the numbers form no box.
@@ -24,7 +28,7 @@ def parse_box(numbers, where):
     return box
 
 
-def read_boxes(path):
+def read_boxes(path: pathlib.Path) -> dict[str, tuple]:
     """Boxes of a CSV file with the columns id, x0, x1, y0, y1, z0, z1.
 
     Returns: {scan id: box}.

@@ -1,16 +1,21 @@
 """One dataset of the papers: from the folder of its download to a pack and a config."""
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-from typing import Optional
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from data_prep import batch
 from data_prep.config_files import check_outputs, make_folder
 from data_prep.config_plan import ids_of, plan_config
 from data_prep.crop_boxes import read_boxes
+from data_prep.datasets.layout import Dataset
 from data_prep.image_files import ImageRecipe
 from data_prep.liver import LiverRecipe, reference_quantiles
-from data_prep.scan_files import HASH_LENGTH, content_hash
+from data_prep.scan_files import HASH_LENGTH, ScanFiles, content_hash
+from data_prep.scan_outcomes import Summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +29,12 @@ class Overrides:
 
     boxes: dict = dataclasses.field(default_factory=dict)
     masks: dict = dataclasses.field(default_factory=dict)
-    series: Optional[str] = None
-    only: Optional[list] = None
+    series: str | None = None
+    only: list | None = None
     hash_ids: bool = False
 
 
-def default_recipe(dataset):
+def default_recipe(dataset: Dataset) -> LiverRecipe | ImageRecipe:
     """The recipe of a dataset's kind, with the dataset's shape, labels and window."""
     if dataset.kind == "liver":
         return LiverRecipe(shape=dataset.shape, liver_labels=dataset.labels_are)
@@ -43,7 +48,9 @@ def default_recipe(dataset):
     )
 
 
-def find_scans(dataset, folder, overrides):
+def find_scans(
+    dataset: Dataset, folder: pathlib.Path, overrides: Any
+) -> tuple[list[ScanFiles], list[pathlib.Path]]:
     """Scans of a dataset with the overrides applied; `boxes.csv` in the folder counts as some.
 
     Returns: tuple: list of ScanFiles; list of paths that are not used (`Dataset.find`).
@@ -66,7 +73,7 @@ def find_scans(dataset, folder, overrides):
     for scan_id in (*boxes, *overrides.masks, *(overrides.only or ())):
         if scan_id not in scans:
             raise KeyError(f"{folder} has no scan {scan_id!r}; the first is {next(iter(scans))!r}.")
-    chosen = []
+    chosen: list[ScanFiles] = []
     for scan_id, scan in scans.items():
         if overrides.only is not None and scan_id not in overrides.only:
             continue
@@ -89,19 +96,19 @@ def find_scans(dataset, folder, overrides):
 
 
 def build_dataset(
-    dataset,
-    scans,
-    recipe,
-    out,
+    dataset: Dataset,
+    scans: Sequence[ScanFiles],
+    recipe: Any,
+    out: pathlib.Path,
     *,
-    atlas=None,
-    hold_out=None,
-    match=None,
-    keep_others=False,
-    workers=1,
-    strict=False,
-    progress=None,
-):
+    atlas: str | None = None,
+    hold_out: Any = None,
+    match: ScanFiles | None = None,
+    keep_others: bool = False,
+    workers: int = 1,
+    strict: bool = False,
+    progress: Callable[[Any], Any] | None = None,
+) -> tuple[Summary, pathlib.Path, list[str]]:
     """Writes `NAME.h5` and `NAME.json`.
 
     Args:
@@ -147,7 +154,7 @@ def build_dataset(
     ids = summary.prepared
     if dataset.paired:
         found_as = {scan.id: scan.found_as for scan in scans}
-        ids = whole_pairs({scan_id: found_as.get(scan_id, scan_id) for scan_id in ids})
+        ids = whole_pairs({scan_id: found_as.get(scan_id) or scan_id for scan_id in ids})
         if not ids:
             raise ValueError(
                 f"{pack} is written, but no pair is whole, so {config} is not: "
@@ -166,18 +173,18 @@ def build_dataset(
     return summary, config, [scan_id for scan_id in summary.prepared if scan_id not in ids]
 
 
-def whole_pairs(names):
+def whole_pairs(names: Mapping[str, str]) -> list[str]:
     """Ids in pairs, of the scans whose names are the same but for what follows the last "_".
 
     Args: names: {id: name}.
     """
-    pairs = {}
+    pairs: dict[str, list[str]] = {}
     for scan_id, name in names.items():
         pairs.setdefault(name.rpartition("_")[0], []).append(scan_id)
     return [scan_id for pair in pairs.values() if len(pair) == 2 for scan_id in pair]
 
 
-def named_scan(scans, name, dataset):
+def named_scan(scans: Sequence[ScanFiles], name: str, dataset: Dataset) -> ScanFiles:
     """The scan that was found as `name`. Raises: KeyError: there is none."""
     for scan in scans:
         if scan.found_as == name:

@@ -6,6 +6,8 @@ package) and its checksums are right. When all scans are there they are merged i
 which appears under its name in one step, and the folder is removed.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import fcntl
@@ -13,6 +15,8 @@ import hashlib
 import json
 import pathlib
 import shutil
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +37,12 @@ class Parts:
         ValueError: there is a file of that name that this package did not write.
     """
 
-    def __init__(self, out):
+    def __init__(self, out: pathlib.Path):
         self.out = pathlib.Path(out)
         self._folder = self.out.with_name(f".{self.out.name}.parts")
         self._stack = contextlib.ExitStack()
-        self._older = None
-        self._kept = set()  # ids of what the older pack provides
+        self._older: Any = None
+        self._kept: set[str] = set()  # ids of what the older pack provides
 
     def __enter__(self):
         if not self.out.parent.is_dir():
@@ -61,11 +65,11 @@ class Parts:
             shutil.rmtree(self._folder)  # nothing to continue with
         self._stack.close()
 
-    def path(self, scan_id):
+    def path(self, scan_id: str) -> pathlib.Path:
         """Path of a scan's part; its name is a hash, as file names cannot hold every id."""
         return self._folder / f"{hashlib.sha256(scan_id.encode()).hexdigest()[:24]}.h5"
 
-    def finished(self, scan_id, wanted):
+    def finished(self, scan_id: str, wanted: str) -> Outcome | None:
         """Outcome of a finished scan; None if it is missing, out of date or damaged.
 
         Args: wanted: its fingerprint.
@@ -78,12 +82,12 @@ class Parts:
         path.unlink(missing_ok=True)  # stale or damaged
         return self._from_older(scan_id, "fingerprint", wanted)
 
-    def others(self, scan_ids, recipe):
+    def others(self, scan_ids: Iterable[str], recipe: Any) -> list[Outcome]:
         """Outcomes of the scans that the older pack has beside these.
 
         Raises: ValueError: one of them is damaged, or was made by another recipe.
         """
-        ids = [] if self._older is None else self._older.ids()
+        ids: list[str] = [] if self._older is None else self._older.ids()
         found = []
         for scan_id in (one for one in ids if one not in scan_ids):
             outcome = self._from_older(scan_id, "recipe", recipe_hash(recipe))
@@ -98,7 +102,7 @@ class Parts:
                 raise ValueError(f"Scan {scan_id!r} in {self.out} is damaged: prepare it as well.")
         return found
 
-    def merge(self, scan_ids, attributes):
+    def merge(self, scan_ids: Iterable[str], attributes: Mapping[str, Any]) -> None:
         """Copies the scans into one pack, which takes the older one's place.
 
         An older pack that holds just these scans already stays as it is, with its date.
@@ -142,7 +146,7 @@ class Parts:
         return older
 
 
-def fingerprint(scan, recipe):
+def fingerprint(scan: Any, recipe: Any) -> str:
     """A hash of a scan's files, its recipe and this package's version.
 
     Raises: FileNotFoundError: naming the file that is not there.
@@ -151,13 +155,13 @@ def fingerprint(scan, recipe):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def recipe_hash(recipe):
+def recipe_hash(recipe: Any) -> str:
     """SHA-256 of a recipe's kind and options, of this package's version and preprocessing."""
     text = f"{__version__} {REVISION} {type(recipe).__qualname__} {dataclasses.asdict(recipe)}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def label_ids(segmentation):
+def label_ids(segmentation: np.ndarray | None) -> tuple[int, ...]:
     """All ids of a segmentation, as a tuple; empty for None."""
     return () if segmentation is None else tuple(np.unique(segmentation).tolist())
 

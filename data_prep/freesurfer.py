@@ -5,6 +5,10 @@ Ids follow FreeSurferColorLUT (aseg). Some label maps also hold tissue outside t
 `WHITENESS` counts as outside.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import ndimage
 
@@ -57,7 +61,7 @@ _WHITE_MATTER_PARTS = (77, 251, 252, 253, 254, 255)
 _WHITE_MATTER = (2, 41)
 
 
-def relabel(labels, mapping, default=0):
+def relabel(labels: np.ndarray, mapping: Mapping[int, int], default: int = 0) -> np.ndarray:
     """Replaces ids: {id: new id}; ids that are not in `mapping` become `default`.
 
     Args: labels: integer array, ids 0..65535.
@@ -71,12 +75,12 @@ def relabel(labels, mapping, default=0):
     return table[labels]
 
 
-def brain_only(labels):
+def brain_only(labels: np.ndarray) -> np.ndarray:
     """Sets ids of tissue outside the brain to 0. Returns uint8 of the same shape."""
     return relabel(labels, {label: label for label in WHITENESS})
 
 
-def mirrored_ids(labels):
+def mirrored_ids(labels: np.ndarray) -> np.ndarray:
     """Exchanges left and right ids (for an image flipped left-right)."""
     mapping = {label: label for label in WHITENESS}
     mapping.update(LEFT_TO_RIGHT)
@@ -84,7 +88,7 @@ def mirrored_ids(labels):
     return relabel(labels, mapping)
 
 
-def evaluated_structures(labels):
+def evaluated_structures(labels: np.ndarray) -> np.ndarray:
     """Reduces brain labels to `EVALUATED`; all else becomes 0.
 
     Parts of the white matter without a side (corpus callosum, hypointensities) take the id of

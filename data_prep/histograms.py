@@ -5,13 +5,17 @@ that its quantiles become the same. Only the foreground counts (values above 0 a
 window): how much air a crop holds says nothing about exposure. Arrays are in [0, 1].
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
 LEVELS = 65
 """Number of quantiles, from the 0th to the 100th percentile."""
 
 
-def quantiles(array):
+def quantiles(array: np.ndarray) -> tuple[float, ...]:
     """Quantiles of the foreground.
 
     Args: array: [D, H, W] float in [0, 1].
@@ -24,7 +28,7 @@ def quantiles(array):
     return tuple(np.quantile(foreground, np.linspace(0, 1, LEVELS)).tolist())
 
 
-def match_histogram(array, reference):
+def match_histogram(array: np.ndarray, reference: Sequence[float]) -> np.ndarray:
     """The image with the foreground's histogram of a reference.
 
     Args: array: [D, H, W] float in [0, 1]. reference: the other's `quantiles`.

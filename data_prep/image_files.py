@@ -6,10 +6,13 @@ turned from physical points (LPS, mm) into voxels of the grid. The grid's geomet
 each scan, so that results can be brought back to the patient.
 """
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import pathlib
-from typing import Optional
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -22,6 +25,7 @@ from data_prep.packs import check_new_id
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import HASH_LENGTH, ScanFiles, content_hash, stem
 from data_prep.scan_names import name_scans
+from data_prep.scan_outcomes import Summary
 from data_prep.source_scan import grid_attributes, read_scan
 from data_prep.subjects import joined, subjects_of
 from rcn_tf.data.grey_values import to_grey
@@ -48,15 +52,15 @@ class ImageRecipe:
     """
 
     shape: tuple
-    window: Optional[tuple] = None
+    window: tuple | None = None
     apply_mask: bool = False
-    strip: Optional[str] = None
-    orientation: Optional[str] = None
-    keep_labels: Optional[tuple] = None
+    strip: str | None = None
+    orientation: str | None = None
+    keep_labels: tuple | None = None
     crop: bool = True
     landmarks_in: str = "mm"
 
-    def __call__(self, files, timer):
+    def __call__(self, files: ScanFiles, timer: Any) -> PreparedScan:
         """Prepares one scan.
 
         Args: files: ScanFiles; timer: StepTimer.
@@ -126,27 +130,27 @@ class ImageRecipe:
 
 
 def build_pack(
-    images,
-    out,
-    config,
+    images: Sequence[Any],
+    out: Any,
+    config: Any,
     *,
-    shape,
-    labels=None,
-    landmarks=None,
-    masks=None,
-    ids=None,
-    hash_ids=False,
-    series=None,
-    subset=None,
-    hold_out=None,
-    atlas=None,
-    image_type=None,
-    window=None,
-    orientation=None,
-    workers=1,
-    strict=False,
-    progress=None,
-):
+    shape: Sequence[int],
+    labels: Sequence[Any] | None = None,
+    landmarks: Sequence[Any] | None = None,
+    masks: Sequence[Any] | None = None,
+    ids: Sequence[str] | None = None,
+    hash_ids: bool = False,
+    series: Any = None,
+    subset: str | None = None,
+    hold_out: Any = None,
+    atlas: str | None = None,
+    image_type: str | None = None,
+    window: Any = None,
+    orientation: str | None = None,
+    workers: int = 1,
+    strict: bool = False,
+    progress: Callable[[Any], Any] | None = None,
+) -> Summary:
     """Writes a pack and the dataset config that describes it.
 
     Nothing appears under the final names before all scans are done.
@@ -192,8 +196,8 @@ def build_pack(
     _check_ids(ids, atlas)
     nothing = [None] * len(images)
     scans = [
-        ScanFiles(scan_id, image, *map(_path, rest), series=series)
-        for scan_id, image, *rest in zip(
+        ScanFiles(scan_id, image, _path(label), _path(points), _path(mask), series=series)
+        for scan_id, image, label, points, mask in zip(
             ids, images, labels or nothing, landmarks or nothing, masks or nothing
         )
     ]

@@ -1,8 +1,11 @@
 """Reading landmarks: physical points (LPS, mm) or voxels, from CSV files."""
 
+from __future__ import annotations
+
 import pathlib
 
 import numpy as np
+import SimpleITK as sitk
 
 from rcn_tf.files.kinds import require_text
 from rcn_tf.volumes.points.csv import CsvPoints
@@ -13,7 +16,7 @@ N_LANDMARKS = 6
 """Of a liver in the RCN paper's data."""
 
 
-def read_landmarks(path):
+def read_landmarks(path: pathlib.Path) -> np.ndarray:
     """Landmarks from a CSV file with a header line that names the coordinates, or of 3D Slicer.
 
     The columns are x, y, z (LPS), or l, p, s, or r, a, s, as `rcn_tf.volumes.points.csv` reads
@@ -32,7 +35,7 @@ def read_landmarks(path):
     return points
 
 
-def six_landmarks(path):
+def six_landmarks(path: pathlib.Path) -> np.ndarray:
     """Six landmarks, LPS, mm, NaN where missing; fewer rows in the file are missing ones.
 
     Raises: ValueError: naming the file, if there are more.
@@ -44,7 +47,7 @@ def six_landmarks(path):
     return np.concatenate([points, missing])
 
 
-def read_voxel_landmarks(path, image):
+def read_voxel_landmarks(path: pathlib.Path, image: sitk.Image) -> np.ndarray:
     """Landmarks from a CSV file without header: the image's own voxel indices x, y, z.
 
     Returns: [n, 3] float64, LPS, mm.

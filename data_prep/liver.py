@@ -1,7 +1,9 @@
 """Liver CT: rough box, crop, Hounsfield window, masks 0/255, landmarks (RCN, 4.2; VTN, V.A.2)."""
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Optional
+from collections.abc import Collection
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,6 +13,7 @@ from data_prep.histograms import match_histogram, quantiles
 from data_prep.landmarks import six_landmarks
 from data_prep.liver_box import find_liver_box
 from data_prep.prepared_scan import PreparedScan
+from data_prep.scan_files import ScanFiles
 from data_prep.source_scan import grid_attributes, read_scan
 from data_prep.step_timer import StepTimer
 from rcn_tf.data.grey_values import to_grey, to_intensities
@@ -42,11 +45,11 @@ class LiverRecipe:
     level: float = LEVEL
     width: float = WIDTH
     box_from: str = "threshold"
-    liver_labels: Optional[tuple] = None
-    reference: Optional[tuple] = None
-    orientation: Optional[str] = None
+    liver_labels: tuple | None = None
+    reference: tuple | None = None
+    orientation: str | None = None
 
-    def __call__(self, files, timer):
+    def __call__(self, files: ScanFiles, timer: StepTimer) -> PreparedScan:
         """Prepares one scan.
 
         Args: files: ScanFiles; timer: StepTimer.
@@ -104,7 +107,7 @@ class LiverRecipe:
         return np.stack([low, high], axis=1), found
 
 
-def reference_quantiles(files, recipe):
+def reference_quantiles(files: ScanFiles, recipe: LiverRecipe) -> tuple[float, ...]:
     """Quantiles of a prepared scan, for `LiverRecipe.reference` of the others.
 
     Raises: as the recipe.
@@ -113,7 +116,7 @@ def reference_quantiles(files, recipe):
     return quantiles(to_intensities(plain(files, StepTimer()).volume))
 
 
-def liver_mask(labels, wanted, name):
+def liver_mask(labels: sitk.Image, wanted: Collection[int] | None, name: str) -> sitk.Image:
     """Mask 0/255 of the liver.
 
     Args: labels: SimpleITK.Image; wanted: ids that are liver, None for all but 0; name: of
@@ -122,7 +125,7 @@ def liver_mask(labels, wanted, name):
     Raises: ValueError: if there is no liver.
     """
     array = require_integers(labels, name)
-    liver = array != 0 if wanted is None else np.isin(array, wanted)
+    liver = array != 0 if wanted is None else np.isin(array, list(wanted))
     if not liver.any():
         raise ValueError(f"{name} has no liver: ids {np.unique(array)[:20].tolist()}")
     mask = sitk.GetImageFromArray(liver.astype(np.uint8) * MASK)

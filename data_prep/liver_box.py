@@ -14,7 +14,10 @@ box of the result overlaps that of an annotated liver with IoU 0.86 (benchmarks/
 good for cropping, not for measuring. Give a box or a mask where it fails.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -54,7 +57,7 @@ class LiverBox:
         )
 
 
-def find_liver_box(image, name="image"):
+def find_liver_box(image: sitk.Image, name: str = "image") -> Any:
     """Finds the liver's box, without a margin.
 
     Args: image: SimpleITK.Image, CT in Hounsfield units, any orientation; name: for errors.

@@ -8,9 +8,13 @@ A group's attributes are `spacing`, `origin`, `direction` ... of the grid (whate
 appears under its name only when complete: until then the data lie in a temporary file beside it.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import h5py
 import numpy as np
@@ -32,13 +36,13 @@ class PackWriter:
     Raises: FileNotFoundError: the folder does not exist.
     """
 
-    def __init__(self, path, attributes=None):
+    def __init__(self, path: str | pathlib.Path, attributes: Mapping[str, Any] | None = None):
         self.path = pathlib.Path(path)
         self._attributes = {"schema_version": SCHEMA_VERSION, **(attributes or {})}
-        self._file = None
-        self._output = None
-        self._stack = None
-        self._ids = set()
+        self._file: Any = None
+        self._output: Any = None
+        self._stack: Any = None
+        self._ids: set[str] = set()
 
     def __enter__(self):
         if not self.path.parent.is_dir():
@@ -54,7 +58,15 @@ class PackWriter:
     def __exit__(self, *exc_info):
         return self._stack.__exit__(*exc_info)
 
-    def add(self, scan_id, volume, *, segmentation=None, points=None, attributes=None):
+    def add(
+        self,
+        scan_id: str,
+        volume: np.ndarray,
+        *,
+        segmentation: np.ndarray | None = None,
+        points: Any = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
         """Adds one scan.
 
         Args:
@@ -94,7 +106,7 @@ class PackWriter:
         self._output.raise_failure()
         self._ids.add(scan_id)
 
-    def copy(self, pack, scan_id):
+    def copy(self, pack: str | pathlib.Path, scan_id: str) -> None:
         """Adds a scan of another pack as it is stored there, without unpacking it.
 
         Args: pack: path. scan_id: its name in both.
@@ -113,7 +125,7 @@ class PackWriter:
             raise ValueError(f"Scan id {scan_id!r} occurs twice in pack {self.path}.")
 
 
-def check_new_id(scan_id):
+def check_new_id(scan_id: str) -> None:
     """Checks the id of a scan to be written: dataset configs must be able to name it.
 
     Raises: ValueError: for what `check_scan_id` refuses, and for the characters of patterns.

@@ -6,12 +6,15 @@ can be judged as well; what their attributes do not say is not judged. Scans are
 with each other, without presuming that most are right (`data_prep.scan_groups`).
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Optional
+from collections.abc import Sequence
 
 import numpy as np
 
 from data_prep import scan_groups
+from rcn_tf.data.packs import Scan
 from rcn_tf.wording import counted
 
 EMPTY = 0.02  # share of voxels above 0 below which a volume counts as empty
@@ -41,11 +44,11 @@ class Measures:
     brightness: float
     labelled: bool
     flags: dict
-    extent: Optional[float] = None
-    thumbnail: Optional[np.ndarray] = None
+    extent: float | None = None
+    thumbnail: np.ndarray | None = None
 
 
-def measure(scan_id, scan, image_type):
+def measure(scan_id: str, scan: Scan, image_type: str) -> Measures:
     """Measures one scan.
 
     Args: scan_id: as in the config; scan: rcn_tf.data.packs.Scan; image_type: "liver"/"brain".
@@ -72,7 +75,7 @@ def measure(scan_id, scan, image_type):
     return Measures(scan_id, brightness, scan.segmentation is not None, flags, extent, small)
 
 
-def flag_scans(measures):
+def flag_scans(measures: Sequence[Measures]) -> dict[str, dict[str, str]]:
     """Flags of all scans, those among them that show by comparison too.
 
     Args: measures: list of Measures.

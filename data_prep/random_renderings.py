@@ -4,6 +4,12 @@ A rendering lies on a grid of its own (isotropic, origin at its centre, LPS axes
 the source is sampled once. The generator decides everything random.
 """
 
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -18,7 +24,7 @@ BOX_JITTER = 0.06  # largest random margin of a crop box, fraction of the extent
 SPACING = 1.5  # mm, of renderings
 
 
-def read_labels(path, orientation=None):
+def read_labels(path: pathlib.Path, orientation: str | None = None) -> sitk.Image:
     """Label ids of a file.
 
     Args: orientation: as of `rcn_tf.volumes.formats.images.read_image`.
@@ -41,7 +47,7 @@ def read_labels(path, orientation=None):
     return like(image, array.astype(np.uint16))
 
 
-def brain_labels(path, orientation=None):
+def brain_labels(path: pathlib.Path, orientation: str | None = None) -> sitk.Image:
     """FreeSurfer label map reduced to the brain, cut at the neck and padded.
 
     Args: as of `read_labels`.
@@ -57,14 +63,22 @@ def brain_labels(path, orientation=None):
     return padded(like(labels, brain)[tuple(box[::-1])])
 
 
-def cropped_labels(path, orientation=None):
+def cropped_labels(path: pathlib.Path, orientation: str | None = None) -> sitk.Image:
     """Label map of any ids cut to what is not 0 and padded. Args, returns: as `brain_labels`."""
     labels = read_labels(path, orientation)
     box = foreground_box(sitk.GetArrayViewFromImage(labels) > 0, 0)
     return padded(labels[tuple(slice(int(low), int(high)) for low, high in box[::-1])])
 
 
-def random_rendering(image, labels, rng, *, contrast="t1", brain=True, strength=1.0):
+def random_rendering(
+    image: sitk.Image | None,
+    labels: sitk.Image | None,
+    rng: np.random.Generator,
+    *,
+    contrast: str = "t1",
+    brain: bool = True,
+    strength: float = 1.0,
+) -> tuple[sitk.Image, sitk.Image | None]:
     """Deformed image and labels.
 
     Args:
@@ -75,7 +89,7 @@ def random_rendering(image, labels, rng, *, contrast="t1", brain=True, strength=
         strength: factor on the elastic deformation.
     Returns: tuple: image uint8, labels or None.
     """
-    source = image or labels
+    source: Any = image or labels
     indices = spatial_maps.random_spatial_map(
         source.GetSize()[::-1],
         source.GetSpacing()[::-1],
@@ -85,7 +99,8 @@ def random_rendering(image, labels, rng, *, contrast="t1", brain=True, strength=
         margin=0.02,
     )
     flip = brain and rng.random() < 0.5
-    array = new_labels = None
+    array: Any = None
+    new_labels = None
     if labels is not None:
         array = spatial_maps.sample(sitk.GetArrayViewFromImage(labels), indices, order=0)
         if flip:
@@ -102,14 +117,14 @@ def random_rendering(image, labels, rng, *, contrast="t1", brain=True, strength=
     return centred(drawn), new_labels
 
 
-def jittered_box(image, rng, parts=False):
+def jittered_box(image: sitk.Image, rng: np.random.Generator, parts: bool = False) -> np.ndarray:
     """Crop box of the foreground (with `parts` of all that is not 0), with random margins."""
     array = sitk.GetArrayFromImage(image)
     box = foreground_box(array != 0 if parts else foreground_mask(array), margin=0)
     return jitter_box(box, array.shape, rng)
 
 
-def jitter_box(box, shape, rng):
+def jitter_box(box: np.ndarray, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
     """A box with a random margin of up to BOX_JITTER on each side, cut to the array."""
     extent = box[:, 1] - box[:, 0]
     box[:, 0] -= rng.uniform(0, BOX_JITTER, 3) * extent
@@ -117,12 +132,12 @@ def jitter_box(box, shape, rng):
     return np.clip(box, 0, np.asarray(shape)[:, None])
 
 
-def padded(image):
+def padded(image: sitk.Image) -> sitk.Image:
     """The image with PADDING voxels of 0 on all sides."""
     return sitk.ConstantPad(image, [PADDING] * 3, [PADDING] * 3, 0)
 
 
-def centred(array, spacing=SPACING):
+def centred(array: np.ndarray, spacing: Any = SPACING) -> sitk.Image:
     """SimpleITK image of an array: LPS axes, origin such that its centre is at 0."""
     origin = -(np.asarray(array.shape) - 1) / 2 * spacing
     affine = np.eye(4)
@@ -131,7 +146,7 @@ def centred(array, spacing=SPACING):
     return Grid(array.shape, affine).to_image(np.ascontiguousarray(array))
 
 
-def like(image, array):
+def like(image: sitk.Image, array: np.ndarray) -> sitk.Image:
     """SimpleITK image of an array on the grid of another one."""
     result = sitk.GetImageFromArray(np.ascontiguousarray(array))
     result.CopyInformation(image)

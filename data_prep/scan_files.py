@@ -1,9 +1,10 @@
 """The files of one scan, and hashes that identify them without naming a person."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import pathlib
-from typing import Optional
 
 from rcn_tf.volumes.formats.detached_headers import companions
 
@@ -28,19 +29,19 @@ class ScanFiles:
     """
 
     id: str
-    image: Optional[pathlib.Path] = None
-    labels: Optional[pathlib.Path] = None
-    landmarks: Optional[pathlib.Path] = None
-    mask: Optional[pathlib.Path] = None
-    series: Optional[str] = None
-    box: Optional[tuple] = None
-    found_as: Optional[str] = None
+    image: pathlib.Path | None = None
+    labels: pathlib.Path | None = None
+    landmarks: pathlib.Path | None = None
+    mask: pathlib.Path | None = None
+    series: str | None = None
+    box: tuple | None = None
+    found_as: str | None = None
 
-    def paths(self):
+    def paths(self) -> list[pathlib.Path]:
         """All files and folders of the scan."""
         return list(self._by_role().values())
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Roles, paths, sizes and modification times of the files, quick to compare.
 
         Raises:
@@ -61,7 +62,7 @@ class ScanFiles:
         return {role: getattr(self, role) for role in roles if getattr(self, role) is not None}
 
 
-def stem(path):
+def stem(path: pathlib.Path) -> str:
     """File name without its suffix, or without both of ".nii.gz"; "_" for what cannot be shown."""
     name = path.name
     if path.suffix.lower() in _DOUBLE_SUFFIXES:
@@ -69,7 +70,7 @@ def stem(path):
     return "".join(c if c.isprintable() else "_" for c in pathlib.Path(name).stem)
 
 
-def content_hash(path):
+def content_hash(path: pathlib.Path) -> str:
     """SHA-256 of a file's bytes, or of the files' bytes of a folder in any order.
 
     A pack records it as a scan's source: it can be compared with a file, but names no one.

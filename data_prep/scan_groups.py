@@ -5,6 +5,10 @@ wrong, not which. Where one group is implausible by itself it is that one; where
 scans stand apart, those are named, with the others' value beside theirs; else both groups are.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
 APART = 5.0  # a gap counts from so many robust standard deviations within the groups
@@ -18,22 +22,22 @@ _TURNS = {
 }
 
 
-def two_groups(values, least):
+def two_groups(values: Sequence[float], least: float) -> np.ndarray | None:
     """Splits numbers at their largest gap, if that is large against the spread on both sides.
 
     Args: values: list of numbers. least: the smallest gap that counts.
     Returns: boolean array, True for the upper group; None where there is one group only.
     """
-    values = np.asarray(values, np.float64)
-    order = np.sort(values)
+    numbers = np.asarray(values, np.float64)
+    order = np.sort(numbers)
     if len(order) < 2:
         return None
     gap = int(np.argmax(np.diff(order)))
     width = order[gap + 1] - order[gap]
     if width < least:
         return None
-    upper = values > order[gap]
-    spread = max(_spread(values[upper]), _spread(values[~upper]))
+    upper = numbers > order[gap]
+    spread = max(_spread(numbers[upper]), _spread(numbers[~upper]))
     return upper if width > APART * spread else None
 
 
@@ -41,7 +45,7 @@ def _spread(values):
     return 1.4826 * np.median(np.abs(values - np.median(values)))
 
 
-def to_be_looked_at(upper, implausible):
+def to_be_looked_at(upper: np.ndarray, implausible: np.ndarray) -> tuple[np.ndarray, bool]:
     """Which scans of two groups a person should look at.
 
     Args: upper: of `two_groups`. implausible: boolean array, scans that are wrong by themselves.
@@ -56,7 +60,7 @@ def to_be_looked_at(upper, implausible):
     return np.ones_like(upper), False
 
 
-def thumbnail(volume, size=12):
+def thumbnail(volume: np.ndarray, size: int = 12) -> np.ndarray:
     """Block means of a volume, [size, size, size] float32: enough to tell which way it lies."""
     small = volume.astype(np.float32)
     for axis in range(3):
@@ -67,7 +71,7 @@ def thumbnail(volume, size=12):
     return small
 
 
-def turned_against(thumbnails):
+def turned_against(thumbnails: Sequence[np.ndarray]) -> list[str]:
     """How each scan lies as seen from the first.
 
     Args: thumbnails: list of arrays of one shape, axes inferior-superior, anterior-posterior,
@@ -78,7 +82,7 @@ def turned_against(thumbnails):
     found = []
     for small in thumbnails:
         scores = {axes: _correlation(reference, np.flip(small, axes)) for axes in _TURNS}
-        best = max(scores, key=scores.get)
+        best = max(scores, key=scores.__getitem__)
         sure = scores[best] > max(_ALIKE, scores[()] + _BETTER)
         found.append(_TURNS[best] if sure else "")
     return found

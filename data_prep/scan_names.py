@@ -9,9 +9,12 @@ Each name comes with what the folders say about the subject, because two scans o
 be on the same side of a split (`data_prep.subjects`).
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 
 from data_prep.scan_files import PATTERN_CHARACTERS, stem
 
@@ -20,7 +23,7 @@ _BIDS_SUBJECT = re.compile(r"(?<![A-Za-z0-9])sub-[A-Za-z0-9]+")
 _BIDS = re.compile(r"(sub-[A-Za-z0-9]+)(_ses-[A-Za-z0-9]+)?((?:_[A-Za-z0-9]+-[^_]+)*)_[A-Za-z0-9]+")
 
 
-def name_scans(paths):
+def name_scans(paths: Sequence[pathlib.Path]) -> tuple[list[str], list[str]]:
     """Ids of scans, and names that identify their subjects.
 
     Args: paths: of image files or DICOM folders.
@@ -43,7 +46,7 @@ def name_scans(paths):
     return ids, [found[-1] if found else folder for found, folder in zip(subjects, folders)]
 
 
-def clean_id(name):
+def clean_id(name: str) -> str:
     """The name with "_" for every character that an id must not hold."""
     forbidden = {*PATTERN_CHARACTERS, "/", "\\"}
     text = "".join(c if c.isprintable() and c not in forbidden else "_" for c in name)

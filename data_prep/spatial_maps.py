@@ -5,6 +5,11 @@ It is applied to label maps by nearest neighbour and to scans linearly, straight
 output resolution, so that a large scan is touched only once.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 from scipy.interpolate import BSpline
@@ -14,18 +19,18 @@ ELASTIC = ((5, 7.0), (9, 3.5))
 
 
 def random_spatial_map(
-    shape,
-    spacing,
-    rng,
+    shape: Sequence[int],
+    spacing: Any,
+    rng: np.random.Generator,
     *,
-    output_spacing=1.5,
-    rotation=15.0,
-    scale=0.12,
-    shear=0.05,
-    translation=4.0,
-    elastic=ELASTIC,
-    margin=0.1,
-):
+    output_spacing: Any = 1.5,
+    rotation: float = 15.0,
+    scale: float = 0.12,
+    shear: float = 0.05,
+    translation: float = 4.0,
+    elastic: Any = ELASTIC,
+    margin: float = 0.1,
+) -> np.ndarray:
     """Draws a map of a scan whose object fills its array.
 
     Args:
@@ -60,7 +65,7 @@ def random_spatial_map(
     return position / np.asarray(spacing, np.float32) + centre.astype(np.float32)
 
 
-def sample(array, indices, order):
+def sample(array: np.ndarray, indices: np.ndarray, order: int) -> np.ndarray:
     """Reads an array at float indices; 0 outside it.
 
     Args: array: [D, H, W]; indices: [..., 3]; order: 0 nearest, 1 linear.
@@ -76,7 +81,14 @@ def sample(array, indices, order):
     )
 
 
-def smooth_random_field(shape, control_points, rng, *, components=1, uniform=False):
+def smooth_random_field(
+    shape: Sequence[int],
+    control_points: Sequence[int],
+    rng: np.random.Generator,
+    *,
+    components: int = 1,
+    uniform: bool = False,
+) -> np.ndarray:
     """Cubic B-spline through random control values.
 
     Args:

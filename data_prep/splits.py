@@ -5,14 +5,17 @@ Numbers and shares take the subjects whose names have the smallest SHA-256. The 
 neither on the order of the files nor on chance, and little on what else is in the pack.
 """
 
+from __future__ import annotations
+
 import difflib
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 
 from rcn_tf.wording import counted
 
 
-def parse_hold_out(text):
+def parse_hold_out(text: str) -> int | float | tuple[str, ...]:
     """Parses the value of `--hold-out`.
 
     Args: text: "3", "0.2", or names joined by commas ("7," is one scan that is called 7).
@@ -34,7 +37,9 @@ def parse_hold_out(text):
     return names
 
 
-def choose_held_out(asked, subjects, atlas=None):
+def choose_held_out(
+    asked: int | float | tuple[str, ...], subjects: Mapping[str, str], atlas: str | None = None
+) -> list[str]:
     """The scans to hold out: all those of the chosen subjects.
 
     Args:
@@ -44,7 +49,7 @@ def choose_held_out(asked, subjects, atlas=None):
     Raises: ValueError: the remaining scans form no pair, or the atlas is named.
         KeyError: a name is neither that of a scan nor that of a subject.
     """
-    protected = subjects.get(atlas)
+    protected = None if atlas is None else subjects.get(atlas)
     candidates = sorted({one for one in subjects.values() if one != protected}, key=_rank)
     if isinstance(asked, tuple):
         chosen = {_named_subject(name, subjects, protected, atlas) for name in asked}
@@ -57,7 +62,7 @@ def choose_held_out(asked, subjects, atlas=None):
     return held
 
 
-def forms_pairs(scans, atlas):
+def forms_pairs(scans: Sequence[str], atlas: str | None) -> bool:
     """Whether held-out scans form a pair for validation: two scans, or one and the atlas."""
     return len(scans) >= (1 if atlas is not None else 2)
 

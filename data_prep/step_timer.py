@@ -1,7 +1,10 @@
 """How long the steps of a preparation take."""
 
+from __future__ import annotations
+
 import contextlib
 import time
+from collections.abc import Iterator
 
 
 class StepTimer:
@@ -15,7 +18,7 @@ class StepTimer:
         self.seconds = {}
 
     @contextlib.contextmanager
-    def step(self, name):
+    def step(self, name: str) -> Iterator[None]:
         """Counts the block's wall time under `name`."""
         start = time.perf_counter()
         try:

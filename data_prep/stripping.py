@@ -9,12 +9,15 @@ intensities stay the scan's own.
 - watershed: `mri_watershed` of FreeSurfer, its older method, as in the RCN paper
 """
 
+from __future__ import annotations
+
 import pathlib
 import shutil
 import signal
 import subprocess
 import tempfile
 import threading
+from typing import Any
 
 import SimpleITK as sitk
 
@@ -32,7 +35,7 @@ _TOOLS = {  # name: (program, arguments; {image} in, {mask} or {brain} out)
 TOOLS = tuple(_TOOLS)
 
 
-def find_tool(wanted="auto"):
+def find_tool(wanted: str = "auto") -> str:
     """Name of an installed tool.
 
     Args: wanted: one of TOOLS, or "auto" for the first that is installed.
@@ -48,7 +51,7 @@ def find_tool(wanted="auto"):
     raise FileNotFoundError(f"no skull-stripping tool found on the PATH (looked for {programs})")
 
 
-def brain_mask(path, image, tool):
+def brain_mask(path: Any, image: sitk.Image, tool: str) -> sitk.Image:
     """Mask of the brain on the grid of the image, non-zero inside.
 
     Args: path: the file that `image` was read from (named in errors). tool: one of TOOLS.

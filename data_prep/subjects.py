@@ -7,7 +7,10 @@ number at the end is a scan's where what stands before it is numbered too: P01_1
 in hippocampus_001 or BraTS2021_00001 it is the person's.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
 
 _KNOWN = re.compile(r"sub-[A-Za-z0-9]+|\d{3}_S_\d{4,5}|TCGA-\w\w-\w{4}")
 _SCAN_WORDS = re.compile(
@@ -23,7 +26,7 @@ _SCAN_WORDS = re.compile(
 _NUMBERED = re.compile(r"(?P<subject>.*\d)[_\-. ]+\d{1,4}")
 
 
-def subjects_of(names):
+def subjects_of(names: Sequence[str]) -> list[str]:
     """The subject of each name, as far as the name shows it.
 
     Args: names: list of ids (or names of patients' folders).
@@ -32,7 +35,7 @@ def subjects_of(names):
     found = [_without_words(name) for name in names]
     while True:
         shorter = [_without_number(name) for name in found]
-        families = {}
+        families: dict[str, set[str]] = {}
         for subject in (short or name for short, name in zip(shorter, found)):
             families.setdefault(re.sub(r"\d+", "0", subject), set()).add(subject)
         several = {one for family in families.values() if len(family) > 1 for one in family}
@@ -45,7 +48,7 @@ def subjects_of(names):
         found = changed
 
 
-def joined(subjects, others):
+def joined(subjects: Sequence[str], others: Sequence[str]) -> list[str]:
     """Joins two lists of subjects: scans belong together if either list says so.
 
     Args: subjects, others: lists of names, of the same scans.

@@ -9,6 +9,11 @@ Reference: Billot et al., "SynthSeg: Segmentation of brain MRI scans of any cont
 resolution without retraining", Medical Image Analysis 86, 2023.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
@@ -18,7 +23,14 @@ from data_prep.spatial_maps import smooth_random_field
 CONTRASTS = ("t1", "random")
 
 
-def render(labels, rng, contrast="t1", *, spacing=1.0, twins=LEFT_TO_RIGHT):
+def render(
+    labels: np.ndarray,
+    rng: np.random.Generator,
+    contrast: str = "t1",
+    *,
+    spacing: Any = 1.0,
+    twins: Mapping[int, int] = LEFT_TO_RIGHT,
+) -> np.ndarray:
     """Draws an image of a label map.
 
     Args:
@@ -51,7 +63,7 @@ def render(labels, rng, contrast="t1", *, spacing=1.0, twins=LEFT_TO_RIGHT):
     return _finish(degrade(image, rng, foreground=labels > 0))
 
 
-def jitter_image(image, rng):
+def jitter_image(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gives a real scan another gamma, bias field and noise; the background stays 0.
 
     Args: image: real [D, H, W], 0 outside the head or brain. Returns: uint8 [D, H, W].
@@ -61,7 +73,7 @@ def jitter_image(image, rng):
     return _finish(degrade(scaled, rng, foreground=image > 0))
 
 
-def degrade(image, rng, *, foreground):
+def degrade(image: np.ndarray, rng: np.random.Generator, *, foreground: np.ndarray) -> np.ndarray:
     """Gamma curve, multiplicative bias field and noise.
 
     Args: image: float32 [D, H, W], about 0..1; foreground: bool [D, H, W].
@@ -74,7 +86,7 @@ def degrade(image, rng, *, foreground):
     return (image + noise * foreground).clip(0, None)
 
 
-def without_neck(labels, margin=3):
+def without_neck(labels: np.ndarray, margin: int = 3) -> tuple[np.ndarray, tuple[slice, ...]]:
     """Removes CSF and brain stem that run down into the neck.
 
     Keeps what lies in the bounding box of all other brain structures.
@@ -94,7 +106,7 @@ def without_neck(labels, margin=3):
     return labels[box], box
 
 
-def strip_outer_csf(labels, rim):
+def strip_outer_csf(labels: np.ndarray, rim: int) -> np.ndarray:
     """Removes CSF farther than `rim` voxel steps from the rest of the brain.
 
     Skull stripping leaves more or less of the fluid around the brain; `rim` says how much.

@@ -10,11 +10,14 @@ Reference: Hoffmann et al., "SynthMorph: Learning contrast-invariant registratio
 acquired images", IEEE TMI 41(3), 2022.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import hashlib
 import pathlib
-from typing import Optional
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -26,6 +29,7 @@ from data_prep.liver import LEVEL, MARGIN, WIDTH, liver_mask
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles
 from data_prep.scan_names import name_scans
+from data_prep.scan_outcomes import Summary
 from data_prep.source_scan import grid_attributes, read_scan
 from data_prep.subjects import subjects_of
 from rcn_tf.data.grey_values import to_grey
@@ -53,17 +57,19 @@ class LabelSynthesis:
 
     shape: tuple
     seed: int = 0
-    contrast: Optional[str] = None
+    contrast: str | None = None
     structures: str = "evaluated"
     strength: float = 1.0
-    orientation: Optional[str] = None
+    orientation: str | None = None
 
-    def __call__(self, files, timer):
+    def __call__(self, files: ScanFiles, timer: Any) -> PreparedScan:
         """Draws one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         brain = self.structures == "evaluated"
         contrast = self.contrast or ("t1" if brain else "random")
         with timer.step("read"):
-            labels = _source_labels(files.labels, brain, self.orientation, _state(files.labels))
+            labels: Any = _source_labels(
+                files.labels, brain, self.orientation, _state(files.labels)
+            )
         rng = _generator(self.seed, files.id)
         with timer.step("render"):
             image, labels = random_renderings.random_rendering(
@@ -91,11 +97,11 @@ class LiverSynthesis:
 
     shape: tuple
     seed: int = 0
-    liver_labels: Optional[tuple] = None
+    liver_labels: tuple | None = None
     strength: float = 1.0
-    orientation: Optional[str] = None
+    orientation: str | None = None
 
-    def __call__(self, files, timer):
+    def __call__(self, files: ScanFiles, timer: Any) -> PreparedScan:
         """Makes one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         with timer.step("read"):
             image, liver = _source_liver(
@@ -142,18 +148,18 @@ class LiverSynthesis:
 
 
 def build(
-    labels,
-    out,
-    config,
-    recipe,
+    labels: Sequence[Any],
+    out: Any,
+    config: Any,
+    recipe: Any,
     *,
-    number,
-    images=None,
-    hold_out=None,
-    workers=1,
-    strict=False,
-    progress=None,
-):
+    number: int,
+    images: Sequence[Any] | None = None,
+    hold_out: Any = None,
+    workers: int = 1,
+    strict: bool = False,
+    progress: Callable[[Any], Any] | None = None,
+) -> Summary:
     """Writes a pack of synthetic scans and its dataset config.
 
     Args:
@@ -186,8 +192,8 @@ def build(
         for k in range(number)
     ]
     subjects = [subject for subject in subjects_of(owners) for _ in range(number)]
-    subjects = {scan.id: subject for scan, subject in zip(scans, subjects)}
-    plan = plan_config(config, out, subjects, hold_out=hold_out)
+    by_scan = {scan.id: subject for scan, subject in zip(scans, subjects)}
+    plan = plan_config(config, out, by_scan, hold_out=hold_out)
     summary = batch.build_pack(
         scans, recipe, out, workers=workers, strict=strict, progress=progress
     )

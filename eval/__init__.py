@@ -2,5 +2,5 @@
 
 Data flow: dataset configs -> `data_folder` (pairs) -> `row_methods` (trained `models`,
 `baselines`) -> `measure` (scores of every pair, kept in `pair_store`) -> `results`, laid out as
-`tables` says -> `writing`, `figures`, `report`. Runs from a checkout; nothing in `rcn_tf` needs it.
+`tables` says -> `writing`, `figures`, `report`. It runs from a checkout; `rcn_tf` does not need it.
 """

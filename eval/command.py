@@ -1,14 +1,18 @@
-"""The command `python -m eval`: the papers' tables from datasets and models, or in small.
+"""The command `python -m eval`: the papers' tables from datasets and models, or a small study.
 
     python -m eval table2 --data configs --models models --out results --train
     python -m eval all --mini --train --out mini
 
-Exit codes: 0 success, 1 done but with cells that could not be measured, 2 something is wrong with
-the input (named on standard error), 130 interrupted: what was measured is kept.
+Exit codes: 0 success; 1 done, but some cells could not be measured; 2 the input is wrong (standard
+error says how); 130 interrupted (what was measured is kept).
 """
 
+from __future__ import annotations
+
+import argparse
 import os
 import pathlib
+from collections.abc import Sequence
 
 from eval.tables import TABLES
 from rcn_tf.commands.parser import CommandParser
@@ -17,15 +21,15 @@ from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.running import run_command
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m eval ARGV...` and returns the exit code."""
     escape_in_output()
     args = make_parser().parse_args(argv)
     return run_command("python -m eval", lambda: run(args))
 
 
-def run(args):
-    """Trains where asked, measures, and writes tables, figures and the report."""
+def run(args: argparse.Namespace) -> int:
+    """Trains if asked, measures, and writes tables, figures and the report."""
     for option in ("limit", "limit_baselines"):
         value = getattr(args, option)
         if value is not None and value < 1:
@@ -58,7 +62,7 @@ def run(args):
 
 
 def _default_scans():
-    """Folder of brains that tests use too (CONTRIBUTING.md)."""
+    """Folder of brains, which the tests use too (CONTRIBUTING.md)."""
     return pathlib.Path(os.environ.get("RCN_TEST_DATA", "../shared/data"), "brain")
 
 
@@ -68,7 +72,8 @@ def _build_mini(scans, data, workers):
 
     if not scans.is_dir():
         raise FileNotFoundError(
-            f"--mini needs a folder with brain scans and label maps (--data); {scans} is none."
+            "--mini needs a folder with brain scans and label maps (--data); "
+            f"{scans} is not a folder."
         )
 
     def progress(scan):
@@ -83,7 +88,7 @@ def _build_mini(scans, data, workers):
         print(f"no aligned scans: {error}", flush=True)
 
 
-def make_parser():
+def make_parser() -> CommandParser:
     """The command's CommandParser."""
     parser = CommandParser(
         prog="python -m eval",
@@ -101,30 +106,41 @@ def make_parser():
         "--data",
         type=pathlib.Path,
         metavar="DIR",
-        help="folder of dataset configs (default: configs); with --mini, of brain scans",
+        help="folder of dataset configs (default: configs); with --mini, folder of brain scans",
     )
     parser.add_argument(
-        "--models", type=pathlib.Path, metavar="DIR", help="trained models (default: models)"
+        "--models",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="folder of trained models (default: models)",
     )
     parser.add_argument(
         "--out",
         type=pathlib.Path,
         default=pathlib.Path("eval_results"),
         metavar="DIR",
-        help="results (default: eval_results)",
+        help="folder of results (default: eval_results)",
     )
     parser.add_argument(
-        "--mini", action="store_true", help="the same tables on a small study made for this"
+        "--mini", action="store_true", help="make the tables on a small study of seven brains"
     )
     parser.add_argument(
-        "--train", action="store_true", help="first train the models that are missing, one by one"
+        "--train", action="store_true", help="first train the missing models, one after the other"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs of a task")
     parser.add_argument(
-        "--limit-baselines", type=int, metavar="N", help="the same, of classical methods"
+        "--limit", type=int, metavar="N", help="measure only the first N pairs of a task"
     )
-    parser.add_argument("--no-figures", dest="figures", action="store_false", help="tables alone")
     parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="processes that prepare --mini's scans"
+        "--limit-baselines", type=int, metavar="N", help="the same for classical methods"
+    )
+    parser.add_argument(
+        "--no-figures", dest="figures", action="store_false", help="do not draw figures"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=2,
+        metavar="N",
+        help="processes that prepare the scans of --mini (default: 2)",
     )
     return parser

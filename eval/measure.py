@@ -1,8 +1,8 @@
 """Runs the method of a row on the pairs of a task, and keeps the scores of every pair.
 
-Seconds are those of one pair: of a network one warm forward pass with the transfers to and from
-the device, of a classical method all that it does between volumes and flow; reading and
-measuring are left out. Threads: all cores, or what ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS says.
+Seconds are per pair, without reading and measuring. For a network they are one warm forward pass
+with the transfers to and from the device, for a classical method everything from volumes to flow.
+Methods use all cores, or as many threads as ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS says.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from rcn_tf.errors import one_line
 from rcn_tf.evaluation import PairScores, Registration
 from rcn_tf.models.folder import load_with_config
 
-_OVERLAP = "original"  # every structure a mask by itself, as in the papers' own code
+_OVERLAP = "original"  # every structure is a separate mask, as in the papers' own code
 
 
 class MissingModelError(FileNotFoundError):
-    """A row's model is not there, or not trained to its end."""
+    """The model of a row does not exist, or its training is not finished."""
 
 
 class FailedPairError(RuntimeError):
-    """A classical method gave up on a pair; the message names both."""
+    """A classical method failed on a pair; the message names both."""
 
 
 def method_name(method: Trained | Baseline, task: Task) -> str:
@@ -56,7 +56,7 @@ def open_store(
 ) -> PairStore:
     """PairStore of a method on a task.
 
-    Raises: MissingModelError: a network's model is not there, or not trained to its end.
+    Raises: MissingModelError: a network's model does not exist, or its training is not finished.
     """
     config = data.store(task.study).config
     structures = sorted((config.structures or {}).items())
@@ -79,15 +79,15 @@ def measure_pairs(
 
     Args:
         method: Trained or Baseline. task: eval.tables.Task. data: DataFolder.
-        models: folder. store: from `open_store`. limit: only so many pairs.
-        stored_only: leave out what was not measured before.
-    Yields: a dict per pair, see `rcn_tf.evaluation.METRICS`; times are "gpu_seconds" and
-        "cpu_seconds", measured with so many "threads". Or a FailedPairError, of a pair that the
-        method gave up on.
-    Raises: ValueError: the model is of another size. MissingExtraError. OSError.
+        models: folder. store: from `open_store`. limit: number of pairs at most.
+        stored_only: leave out pairs that were not measured before.
+    Yields: a dict per pair, see `rcn_tf.evaluation.METRICS`, with the times "gpu_seconds" and
+        "cpu_seconds" and the number of "threads"; or a FailedPairError for a pair on which the
+        method failed.
+    Raises: ValueError: the model has another volume shape. MissingExtraError. OSError.
     """
     config = data.store(task.study).config
-    options = {"masks": config.masks, "overlap": _OVERLAP, "surfaces": True}
+    options: dict[str, Any] = {"masks": config.masks, "overlap": _OVERLAP, "surfaces": True}
     register = None
     for number, pair in enumerate(data.pairs(task, limit)):
         fixed, moving = data.scans(task, pair)
@@ -110,7 +110,7 @@ def measure_pairs(
 
 
 def _fingerprint(method, task, models):
-    """What changes when a method's results would."""
+    """A string that changes whenever a method's results may change."""
     if not isinstance(method, Trained):
         return f"{method.name} {method.version}"
     spec = method.spec(task)
@@ -142,7 +142,7 @@ def _registration(method, task, models, shape):
 
 
 class _Network:
-    """A trained network on the GPU, where there is one, and for the first pair on the CPU too."""
+    """A trained network on the GPU, if there is one; for the first pair also on the CPU."""
 
     def __init__(self, folder, n_repeats, shape):
         model, _ = load_with_config(folder)
@@ -151,7 +151,7 @@ class _Network:
                 f"model {folder} registers volumes of shape {tuple(model.volume_shape)}, but the "
                 f"dataset's `image_size` is {tuple(shape)}."
             )
-        options = {"n_repeats": n_repeats} if n_repeats != 1 else {}  # not every model has it
+        options = {"n_repeats": n_repeats} if n_repeats != 1 else {}  # not all models have it
         gpu = bool(tf.config.list_logical_devices("GPU"))
         self._by_device = {
             device: Registration(model, options, last_only=True, device=f"/{device}:0")
@@ -175,5 +175,5 @@ def _identity(fixed, moving, first):
 
 
 def _plain(scores):
-    """Python floats; NaN as None, which JSON has."""
+    """Scores as Python floats; NaN becomes None, as JSON has no NaN."""
     return {key: None if np.isnan(value) else float(value) for key, value in scores.items()}

@@ -1,23 +1,27 @@
 """The mini study: every table on a few small scans with real anatomy, on a computer without GPU.
 
-Seven brains stand in for the papers' datasets (`data_prep.brain_study.SUBJECTS`: real scans, and
-images drawn from real subjects' label maps), 64 x 64 x 64. Four subjects are trained on in
-25 renderings each (random shape, contrast, crop box); three others are tested on, so no subject is
-in both. Their landmarks are the centroids of six structures.
+Seven brains of 64 x 64 x 64 voxels replace the papers' datasets (`data_prep.brain_study.SUBJECTS`:
+real scans, and images drawn from real subjects' label maps). Training uses 25 renderings of each of
+four subjects (random shape, contrast, crop box), tests use three other subjects. Their landmarks
+are the centroids of six structures.
 
     brain.json            RCN's brain experiment: an atlas (a test subject) and renderings of
                           the two other test subjects
     brain_s02.json, _s03  with the two other test subjects as the atlas (RCN, Table 5)
-    vtn_brain.json        VTN's: all ordered pairs of the three test subjects
+    vtn_brain.json        VTN's brain experiment: all ordered pairs of the three test subjects
     vtn_liver.json        VTN's liver tables, on the brains of vtn_brain.json
     *_aligned.json        the same scans, all aligned to the first atlas by ANTs
 
-RCN's liver columns have no stand-in. Needs `pip install '.[ants]'` for the aligned scans.
+RCN's liver columns have no replacement. The aligned scans need `pip install '.[ants]'`.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import center_of_mass
@@ -32,10 +36,10 @@ SHAPE = (64, 64, 64)
 SEED = 0
 TRAIN_RENDERINGS = 24  # per subject, besides the undeformed scan
 TEST_RENDERINGS = 3
-CASCADES = 3  # at most
-# What differs from the presets' training: narrow networks, few steps, a start near the identity
-# (the original's needs more than 1000 steps to undo its random flows). Renderings are deformed
-# already. Losses are the presets'.
+CASCADES = 3  # maximum
+# Differences from the presets' training: narrow networks, few steps, a start near the identity
+# (the original start needs more than 1000 steps to undo its random flows), and no augmentation,
+# as renderings are already deformed. The losses are those of the presets.
 TRAINING = (
     "network.channels=4",
     "network.affine_channels=4",
@@ -56,7 +60,7 @@ LANDMARK_STRUCTURES = (10, 49, 17, 53, 16, 15)
 
 _TRAIN = tuple(subject.name for subject in SUBJECTS if subject.train)
 _TEST = ("subject_a", "labelmap_05", "labelmap_10")  # atlases 1, 2, 3
-_CONFIGS = (  # file, number of the atlas, subset that is tested on
+_CONFIGS = (  # file, number of the atlas, subset for testing
     ("brain", 0, "lpba-val"),
     ("brain_s02", 1, "lpba-val"),
     ("brain_s03", 2, "lpba-val"),
@@ -64,7 +68,7 @@ _CONFIGS = (  # file, number of the atlas, subset that is tested on
     ("vtn_liver", None, "sliver-val"),
 )
 _ALIGNED = "brain_aligned"
-# What the papers' training sets of different sizes become.
+# The subjects that replace the papers' training sets of different sizes.
 _SCHEMES = {
     "1": _TRAIN,
     "lits": _TRAIN[:2],
@@ -81,12 +85,12 @@ class MiniRecipe(StudyRecipe):
 
     landmarks: tuple = LANDMARK_STRUCTURES
 
-    def cuts(self, subject, number):
-        """Always: test subjects have random renderings here too."""
+    def cuts(self, subject: str, number: int) -> bool:
+        """Always true: here test subjects have random renderings too."""
         del subject, number
         return True
 
-    def __call__(self, files, timer):
+    def __call__(self, files: ScanFiles, timer: Any) -> Any:
         """Prepares one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         scan = super().__call__(files, timer)
         if scan.segmentation is None:
@@ -96,10 +100,16 @@ class MiniRecipe(StudyRecipe):
         return dataclasses.replace(scan, points=points)
 
 
-def build(scans, out, *, workers=1, progress=None):
-    """Builds packs and dataset configs; what is finished already is left as it is.
+def build(
+    scans: str | pathlib.Path,
+    out: str | pathlib.Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[Any], Any] | None = None,
+) -> None:
+    """Builds packs and dataset configs, except those that are already finished.
 
-    Args: scans: folder with the seven brains. out: folder, made if absent.
+    Args: scans: folder with the seven brains. out: folder, created if absent.
         workers, progress: see `data_prep.batch.build_pack`.
     Raises: FileNotFoundError: naming the scan that is missing.
     """
@@ -113,14 +123,15 @@ def build(scans, out, *, workers=1, progress=None):
         _write_if_new(out / f"{name}.json", _dataset_config(atlas, subset))
 
 
-def build_aligned(out, *, workers=1, progress=None):
-    """Adds the aligned packs and their configs to what `build` has made.
+def build_aligned(
+    out: pathlib.Path, *, workers: int = 1, progress: Callable[[Any], Any] | None = None
+) -> None:
+    """Adds the aligned packs and their configs to the output of `build`.
 
-    Args: as of `build`. Raises: MissingExtraError: no ANTs.
+    Args: as for `build`. Raises: MissingExtraError: ANTs is not installed.
     """
-    reference = _scan("test", _TEST[0], 0)
-    options = {"workers": workers, "progress": progress}
-    align(out / "brain.json", reference, out / f"{_ALIGNED}.json", **options)
+    reference, aligned_config = _scan("test", _TEST[0], 0), out / f"{_ALIGNED}.json"
+    align(out / "brain.json", reference, aligned_config, workers=workers, progress=progress)
     aligned = _dataset_config(None, "lpba-val", prefix=f"{_ALIGNED}_")
     _write_if_new(out / f"vtn_{_ALIGNED}.json", aligned)
 
@@ -135,11 +146,11 @@ def _build_pack(path, subjects, renderings, files, options):
 
 
 def _files(subject, folder):
-    """Image and label map of a subject, either may be None."""
+    """Image and label map of a subject; either may be None."""
     paths = [name and folder / name for name in (subject.image, subject.labels)]
     for path in filter(None, paths):
         if not path.is_file():
-            raise FileNotFoundError(f"the mini study needs {path.name}; folder {folder} lacks it.")
+            raise FileNotFoundError(f"the mini study needs {path.name}, which {folder} lacks.")
     return paths
 
 
@@ -148,7 +159,7 @@ def _dataset_config(atlas, subset, prefix=""):
 
     Args:
         atlas: number of the test subject that is the atlas; None for all pairs of the three.
-        subset: name of the tested one. prefix: of the packs' file names.
+        subset: name of the subset for testing. prefix: of the packs' file names.
     """
     numbers = range(TRAIN_RENDERINGS + 1)
     train = {name: [_scan("train", name, k) for k in numbers] for name in _TRAIN}

@@ -1,9 +1,9 @@
-"""Which trained models the tables need, where they lie, and training those that are missing.
+"""Which trained models the tables need, where they are stored, and training of missing ones.
 
     MODELS/<study>/<preset>            trained on the study's scheme "1"
-    MODELS/<study>/<preset>-<scheme>   on another scheme (part of the data)
+    MODELS/<study>/<preset>-<scheme>   trained on another scheme (part of the data)
 
-A study is a dataset config, see `eval.tables`. Any model folder will do there, also one that
+A study is a dataset config, see `eval.tables`. Any model folder can be put there, also one that
 was trained elsewhere.
 """
 
@@ -21,7 +21,7 @@ from rcn_tf.presets import PRESETS
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """A model of a table's row. preset: of `rcn train`. study, scheme: what it is trained on."""
+    """A model of a table's row. preset: of `rcn train`. study, scheme: the training data."""
 
     preset: str
     study: str
@@ -47,13 +47,13 @@ class ModelSpec:
 def state(folder: str | pathlib.Path) -> str:
     """ "missing", "unfinished" or "trained".
 
-    Raises: ValueError: its `config.json` is damaged.
+    Raises: ValueError: the folder's `config.json` is damaged.
     """
     folder = pathlib.Path(folder)
     if not all((folder / name).exists() for name in ("config.json", "weights.h5")):
         return "unfinished" if (folder / "training.json").exists() else "missing"
     training = read_json(folder / "config.json").get("training")
-    if not isinstance(training, dict):  # made elsewhere
+    if not isinstance(training, dict):  # not made by `rcn train`
         return "trained"
     wanted = training.get("config", {}).get("steps", 0)
     return "trained" if training.get("steps", 0) >= wanted else "unfinished"
@@ -66,13 +66,13 @@ def train(
     settings: Iterable[str] = (),
     flows: pathlib.Path | None = None,
 ) -> int:
-    """Trains a model in a process of its own, whose memory ends with it; resumes a stopped one.
+    """Trains a model, or resumes its training, in a process of its own, which frees its memory.
 
     Args:
         spec: ModelSpec. models, data: folders of models and dataset configs.
-        settings: "key=value" of `rcn train --set`, the last of a key.
+        settings: "key=value" as for `rcn train --set`; the last one of a key holds.
         flows: HDF5 file of reference flows for supervised presets.
-    Returns: exit code of `rcn train`: 0, 130 if it was stopped and saved.
+    Returns: exit code of `rcn train`: 0, or 130 if it was stopped and saved.
     """
     folder = models / spec.name
     if (folder / "checkpoints" / "checkpoint").exists():
@@ -89,6 +89,6 @@ def train(
     with subprocess.Popen([*command, *arguments]) as process:
         try:
             return process.wait()
-        except KeyboardInterrupt:  # it has the signal too, and saves
+        except KeyboardInterrupt:  # the process gets the signal too, and saves
             process.wait()
             raise

@@ -1,9 +1,9 @@
-"""Scores of pairs on disk: what was measured once is not measured again.
+"""Scores of pairs on disk, so that no pair is measured twice.
 
-One file per task and method, `pairs/<study>/<subset>/<method>.jsonl`, one line per pair, appended
-as soon as the pair is done; a run that is killed loses the pair it was at. A line holds hashes of
-the two scans, of how they were measured, and of the method (a network's weights), so that scores
-of other data or of a retrained model are not taken for these. Nothing is ever deleted.
+There is one file per task and method, `pairs/<study>/<subset>/<method>.jsonl`. A line is appended
+as soon as a pair is done, so a killed run loses only the current pair. A line holds hashes of the
+two scans, of the settings of the measurement, and of the method (a network's weights), so that
+scores of other data or of an earlier training are not mistaken for these. Nothing is ever deleted.
 
 `examples/<study>/<subset>/<method>.npz` holds the flow of the task's first pair, for the figures.
 """
@@ -28,9 +28,9 @@ class PairStore:
     """Scores of one method on one task.
 
     Args:
-        folder: of all results. task: eval.tables.Task. name: of the method, a file name.
-        fingerprint: of the method, a string that changes when its results would.
-        settings: of the measuring, which structures for example; a string likewise.
+        folder: of all results. task: eval.tables.Task. name: of the method, as a file name.
+        fingerprint: string that changes whenever the method's results may change.
+        settings: string that states how scores are measured, for example on which structures.
     """
 
     def __init__(
@@ -44,19 +44,20 @@ class PairStore:
         self.path = pathlib.Path(folder, "pairs", task.study, task.subset, f"{name}.jsonl")
         self.example = pathlib.Path(folder, "examples", task.study, task.subset, f"{name}.npz")
         self._method, self._settings = fingerprint, settings
-        self._rows, self._hashes = {}, {}
+        self._rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self._hashes: dict[str, str] = {}
         for row in _read(self.path):
             if row.pop("method") == fingerprint:
                 self._rows[row["fixed"], row["moving"], row.pop("data")] = row
 
     def get(self, fixed: Scan, moving: Scan) -> dict[str, Any] | None:
-        """Scores of a pair, a dict; None if it was not measured. Args: Scan."""
+        """Scores of a pair; None if it was not measured."""
         return self._rows.get((fixed.id, moving.id, self._data(fixed, moving)))
 
     def add(self, fixed: Scan, moving: Scan, scores: Mapping[str, Any]) -> dict[str, Any]:
         """Appends the scores of a pair.
 
-        Returns: what `get` will give. Raises: OSError: it cannot be written.
+        Returns: what `get` will return. Raises: OSError: the file cannot be written.
         """
         data = self._data(fixed, moving)
         row = {"fixed": fixed.id, "moving": moving.id, **scores}
@@ -83,11 +84,11 @@ class PairStore:
             )
 
     def has_example(self, fixed: Scan, moving: Scan) -> bool:
-        """Whether the flow of this very pair by this very method is kept."""
+        """Whether a flow of exactly this pair and this method is stored."""
         return self.load_example(fixed, moving) is not None
 
     def load_example(self, fixed: Scan, moving: Scan) -> np.ndarray | None:
-        """Flow [D, H, W, 3] float32 that is kept; None if it is of another pair or method."""
+        """The stored flow [D, H, W, 3] float32; None if it is of another pair or method."""
         if not self.example.exists():
             return None
         wanted = (fixed.id, moving.id, self._data(fixed, moving), self._method)
@@ -96,7 +97,7 @@ class PairStore:
                 found = tuple(str(kept[key]) for key in ("fixed", "moving", "data", "method"))
                 return kept["flow"] if found == wanted else None
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            return None  # damaged: it is made again
+            return None  # the file is damaged; it is made again
 
     def _data(self, *scans):
         for scan in scans:
@@ -114,7 +115,7 @@ def _read(path):
             row = json.loads(line)
             row["fixed"], row["moving"], row["data"], row["method"]
         except (ValueError, KeyError, TypeError):
-            continue  # half a line of a killed run; its pair is measured again
+            continue  # incomplete line of a killed run; its pair is measured again
         yield row
 
 

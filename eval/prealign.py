@@ -2,12 +2,14 @@
 
 Some networks of the papers have no affine stage and take brains that ANTs has aligned to an
 atlas (VTN, section V-B; RCN, footnote 1 of Table 1). The papers do not print that command; here
-it is the rigid and affine stages of VTN's footnote 2 with ANTs' usual iterations.
+the rigid and affine stages of VTN's footnote 2 run with ANTs' usual iterations.
 
-Every aligned scan has the attribute `alignment`, the linear part of the map from its voxels to
-those of the scan it was made from (axis order ij), with which distances are measured in the
-original scan (`rcn_tf.evaluation.PairScores`), and that scan's `spacing`.
+Every aligned scan has the `spacing` of the original scan and the attribute `alignment`: the linear
+part of the map from its voxels to those of the original (axis order ij). With it distances are
+measured in the original scan (`rcn_tf.evaluation.PairScores`).
 """
+
+from __future__ import annotations
 
 import dataclasses
 import functools
@@ -15,8 +17,11 @@ import multiprocessing
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
 from data_prep import batch
@@ -32,23 +37,23 @@ from rcn_tf.files.json_files import read_json, write_json
 from rcn_tf.metrics.landmarks import is_missing
 from rcn_tf.running import run_command
 
-_KEPT = ("spacing", "source")  # attributes
+_KEPT = ("spacing", "source")  # attributes that are copied
 
 
 @dataclasses.dataclass(frozen=True)
 class AlignmentRecipe:
     """Aligns a scan of a pack (`ScanFiles.image`) to scan `reference` of `reference_pack`.
 
-    checksum: of the reference's volume, so that another reference makes other scans.
+    checksum: of the reference's volume, so that scans are made anew if it changes.
     """
 
     reference_pack: str
     reference: str
     checksum: str
 
-    def __call__(self, files, timer):
+    def __call__(self, files: ScanFiles, timer: Any) -> PreparedScan:
         """Aligns one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
-        if multiprocessing.parent_process():  # one of several workers
+        if multiprocessing.parent_process():  # this is one of several workers
             os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
         with timer.step("read"):
             scan, fixed = _read(files.image, files.id), _read(self.reference_pack, self.reference)
@@ -60,12 +65,19 @@ class AlignmentRecipe:
             return _aligned(scan, transform)
 
 
-def align(config, reference, out, *, workers=1, progress=None):
+def align(
+    config: str | pathlib.Path,
+    reference: str,
+    out: str | pathlib.Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[Any], Any] | None = None,
+) -> pathlib.Path:
     """Writes aligned packs and a dataset config with the same subsets.
 
     Args:
-        config: path of a dataset config. reference: its scan "alias/id" to align to.
-        out: config to write; its packs go beside it, named STEM_ALIAS.h5.
+        config: path of a dataset config. reference: scan "alias/id" of it to align to.
+        out: config to write; its packs are written beside it as STEM_ALIAS.h5.
         workers, progress: see `data_prep.batch.build_pack`.
     Returns: path of the config.
     Raises: KeyError, ValueError, OSError: naming config, pack or scan.
@@ -86,7 +98,7 @@ def align(config, reference, out, *, workers=1, progress=None):
 
 
 def _aligned(scan, transform):
-    """PreparedScan of a scan under a linear transform from the reference's points to its own."""
+    """A scan, warped by a linear transform from the reference's points to its own."""
     flow = flow_of_transform(transform, scan.volume.shape)
     positions = np.indices(scan.volume.shape) + np.moveaxis(flow, -1, 0)
     volume = map_coordinates(scan.volume.astype(np.float32), positions, order=1, mode="nearest")
@@ -97,7 +109,7 @@ def _aligned(scan, transform):
     return PreparedScan(np.rint(volume).astype(np.uint8), segmentation, points, attributes)
 
 
-def linear_part(transform):
+def linear_part(transform: sitk.Transform) -> np.ndarray:
     """[3, 3] matrix of a linear SimpleITK transform, for displacements in axis order ij."""
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     columns = [np.array(transform.TransformPoint(axis)) - origin for axis in np.eye(3)]
@@ -105,7 +117,7 @@ def linear_part(transform):
 
 
 def _moved(points, transform):
-    """Landmarks [n, 3] in voxels, ij, under a transform; missing ones stay as they are."""
+    """Landmarks [n, 3] (voxels, ij), moved by a transform; missing ones stay as they are."""
     moved = [transform.TransformPoint([float(x) for x in p[::-1]])[::-1] for p in points]
     missing = is_missing(points)
     return np.where(missing[:, None], points, np.float32(moved))
@@ -120,13 +132,13 @@ def _read(path, scan_id):
     return _reader(path).read(scan_id)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code (`rcn_tf.running`)."""
     parser = CommandParser(prog="python -m eval.prealign", description=__doc__)
     parser.add_argument("config", help="dataset config")
     parser.add_argument("--reference", required=True, metavar="ALIAS/ID", help="scan to align to")
     parser.add_argument("--out", required=True, metavar="CONFIG", help="dataset config to write")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--workers", type=int, default=1, help="number of processes (default: 1)")
     args = parser.parse_args(argv)
     return run_command("python -m eval.prealign", lambda: _run(args))
 

@@ -1,4 +1,4 @@
-"""Reference flows for supervised networks (VTN, Tables II and VI), by any classical method."""
+"""Reference flows from a classical method, for supervised networks (VTN, Tables II and VI)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rcn_tf.data.reference_flows import write_reference_flow
 from rcn_tf.data.scans import ScanStore
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(fixed, moving) uint8 [D, H, W] -> flow [D, H, W, 3], of `eval.baselines`."""
+"""(fixed, moving) uint8 [D, H, W] -> flow [D, H, W, 3], a method of `eval.baselines`."""
 
 
 def make_study_flows(
@@ -23,7 +23,7 @@ def make_study_flows(
 ) -> pathlib.Path:
     """Registers all training pairs of a study's scheme.
 
-    Args: as of `make_flows`. say: called with a line of text per pair.
+    Args: as for `make_flows`. say: called with a line of text per pair.
     Returns: path of the HDF5 file, beside the dataset config.
     Raises: MissingExtraError: the method's package is missing. KeyError: no such scheme.
     """
@@ -45,15 +45,15 @@ def make_flows(
     method: Method,
     made: Callable[[int, tuple[str, str], np.ndarray], None],
 ) -> None:
-    """Registers pairs of scans and keeps the flows for supervised training.
+    """Registers pairs of scans and stores the flows for supervised training.
 
-    Pairs that the file already holds are left alone, so a run that was stopped goes on; a flow
-    of other scans or by another method is made anew.
+    Pairs that the file already holds are skipped, so a stopped run can be continued. A flow of
+    other scans or by another method is made anew.
 
     Args:
-        store: of the scans. pairs: ids (fixed, moving). path: HDF5 file.
+        store: holds the scans. pairs: ids (fixed, moving). path: HDF5 file.
         method: makes the flows.
-        made: called with number, pair and flow when a flow was made; the first number is 1.
+        made: called with number (from 1), pair and flow whenever a flow was made.
     """
     with h5py.File(path, "a") as file:
         for number, (fixed, moving) in enumerate(pairs, 1):

@@ -1,5 +1,7 @@
 """`report.html`: all tables and figures of a run in one self-contained page."""
 
+from __future__ import annotations
+
 import html
 import pathlib
 import platform
@@ -11,25 +13,25 @@ from rcn_tf.presets.papers import load_tables
 from rcn_tf.registration.report.page import image, page
 
 _CAPTIONS = {
-    "trends": "Scores against the number of cascades, as RCN's Figure 5.",
-    "boxplots": "Dice of every structure across pairs, the best structure first.",
-    "jacobian": "Determinant of the Jacobian of the first pair's flows; folding at 0 and below.",
-    "examples": "The first pair under every method that takes it as it is. Flow: the absolute "
-    "values of x, y, z are taken off red, green, blue, white is none. Grid: deeper colour is "
-    "lower. Segmentations: fixed blue, moving red, both purple; Dice is that of the structures "
-    "shown. Landmarks: fixed plusses, moving crosses.",
+    "trends": "Scores against the number of cascades, as in RCN's Figure 5.",
+    "boxplots": "Dice of every structure across pairs, with the best structure first.",
+    "jacobian": "Jacobian determinant of the first pair's flows; 0 and below means folding.",
+    "examples": "The first pair under every method that takes unaligned scans. Flow: the absolute "
+    "values of x, y, z are subtracted from red, green, blue, so white is no displacement. Grid: "
+    "deeper colour is lower. Segmentations: fixed blue, moving red, both purple; Dice is that of "
+    "the structures shown. Landmarks: plusses are fixed, crosses moving.",
     "sections": "Axial sections of the first pair at three landmarks' heights in the fixed image, "
-    "as VTN's Figures 6 to 8. All structures: fixed white, warped red; IoU and mean landmark "
-    "distance are the whole pair's. Crosses: fixed yellow, moving red.",
-    "stages": "What the stages of the deepest cascade add, as RCN's Figures 1 and 2.",
+    "as in VTN's Figures 6 to 8. All structures: fixed white, warped red; IoU and mean landmark "
+    "distance are those of the whole pair. Crosses: fixed yellow, moving red.",
+    "stages": "What each stage of the deepest cascade adds, as in RCN's Figures 1 and 2.",
 }
 
 
-def write_report(out, note):
-    """Writes `report.html` into the folder `out`, from the tables and figures that lie there.
+def write_report(out: pathlib.Path, note: str) -> pathlib.Path:
+    """Writes `report.html` into the folder `out`, from the tables and figures in it.
 
-    Args: out: folder. note: one sentence on what was measured, for the top.
-    Returns: its path. Raises: OSError: it cannot be written.
+    Args: out: folder. note: one sentence on what was measured, shown at the top.
+    Returns: path of the file. Raises: OSError: it cannot be written.
     """
     tables = [paper for paper in load_tables().values() if (out / f"{paper.name}.html").exists()]
     links = " · ".join(f"<a href='#{paper.name}'>{paper.source}</a>" for paper in tables)
@@ -69,7 +71,7 @@ def _facts():
 
 
 def _processor():
-    """Name of the processor, where the system tells it."""
+    """Name of the processor, as far as the system states it."""
     path = pathlib.Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", path.read_text()) if path.exists() else None
     return found[1] if found else platform.processor()

@@ -1,8 +1,11 @@
-"""Carries a table from data and models to its files; keeps whatever is finished."""
+"""Reproduces tables: from data and models to files; finished parts are kept."""
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -30,18 +33,30 @@ class Reproduction:
 
     Args:
         names: of the tables. data, models, out: folders; see `eval.tables`, `eval.models`.
-        mini: the tables reduced to `mini_study.CASCADES`, training as `mini_study.TRAINING`.
-        limit, limit_baselines: pairs per task, of networks and of classical methods.
+        mini: whether to reduce tables to `mini_study.CASCADES` and train as `mini_study.TRAINING`.
+        limit, limit_baselines: maximal number of pairs per task, for networks and for classical
+            methods.
         say: called with one line of text whenever something is done.
     Raises: FileNotFoundError: there is no data for any of the tables.
     """
 
-    def __init__(self, names, data, models, out, *, mini, limit, limit_baselines, say):
+    def __init__(
+        self,
+        names: Iterable[str],
+        data: str | pathlib.Path,
+        models: str | pathlib.Path,
+        out: pathlib.Path,
+        *,
+        mini: bool,
+        limit: int | None,
+        limit_baselines: int | None,
+        say: Callable[[str], None],
+    ):
         self._data, self._models, self.out = DataFolder(data), pathlib.Path(models), out
         self._mini, self._say = mini, say
         self._limits = limit, limit_baselines or limit
         self._complete = True
-        self.results = []
+        self.results: list[TableResult] = []
         tables = (TABLES[name] for name in names)
         if mini:
             tables = (table.reduced(mini_study.CASCADES) for table in tables)
@@ -53,11 +68,11 @@ class Reproduction:
     def __exit__(self, *exc_info):
         self._data.close()
 
-    def train(self):
+    def train(self) -> None:
         """Trains the models that are missing or unfinished, in the order of the tables' rows.
 
-        What cannot be trained is said and left out; its rows stay empty.
-        Raises: KeyboardInterrupt: a training was stopped, and saved.
+        A model that cannot be trained is reported and skipped; its rows stay empty.
+        Raises: KeyboardInterrupt: a training was stopped and saved.
         """
         for spec in self._models_to_train():
             reason = self._data.missing_for_training(spec.study, spec.scheme)
@@ -65,10 +80,10 @@ class Reproduction:
             if reason:
                 self._say(f"not trained: {spec.name}, {reason}")
 
-    def measure(self):
-        """Measures every row; a table's files are written anew after each.
+    def measure(self) -> bool:
+        """Measures every row; a table's files are rewritten after each row.
 
-        Returns: whether every cell that there are data for was measured on all pairs.
+        Returns: whether every cell for which there are data was measured on all pairs.
         """
         for table in self._tables:
             result = self._stored(table)
@@ -80,25 +95,25 @@ class Reproduction:
             self._say(summary(result))
         return self._complete and all(result.is_complete() for result in self.results)
 
-    def draw(self):
+    def draw(self) -> None:
         """Draws the figures of all measured tables, into `figures/`."""
         for result in self.results:
             examples = {task: self._example(result, task) for task in result.tasks()}
             draw(result, examples, self._models, self.out / "figures")
             self._say(f"{result.table.name}  figures drawn")
 
-    def write_report(self):
-        """Writes `report.html` from this run's tables and older ones. Returns: its path."""
+    def write_report(self) -> pathlib.Path:
+        """Writes `report.html` from this run's tables and earlier ones. Returns: its path."""
         return write_report(self.out, self._note())
 
     def _models_to_train(self):
-        """ModelSpecs that are not trained; supervised ones last, their flows take long."""
+        """ModelSpecs that are not trained; supervised ones last, as their flows take long."""
         specs = needed_models(self._tables, self._is_tested)
         wanted = [s for s in specs if models.state(self._models / s.name) != "trained"]
         return sorted(wanted, key=lambda spec: spec.supervised)
 
     def _train_one(self, spec):
-        """Trains a model. Returns: why it could not be; None if it was."""
+        """Trains a model. Returns: why it could not be trained; None if it was."""
         self._say(f"training {spec.name}")
         settings = mini_study.TRAINING if self._mini else ()
         try:
@@ -114,7 +129,7 @@ class Reproduction:
         return not self._data.missing(task)
 
     def _stored(self, table):
-        """The table with all rows, and in them what was measured before."""
+        """The table with all rows, filled with what was measured before."""
         reasons = {
             name: measure.task and self._data.missing(measure.task)
             for name, measure in table.columns.items()
@@ -134,7 +149,7 @@ class Reproduction:
         return result
 
     def _fill(self, result, row, method):
-        """Measures what a row lacks."""
+        """Measures the missing pairs of a row."""
         for task in result.tasks():
             where = f"{result.table.name}  {row.label}: {task.study} {task.subset}"
             scores = []
@@ -168,7 +183,7 @@ class Reproduction:
         yield from measure_pairs(method, task, self._data, self._models, store, **options)
 
     def _example(self, result, task):
-        """(fixed, moving, {label: flow}) of a task's first pair, as far as flows are kept."""
+        """(fixed, moving, {label: flow}) of a task's first pair, for the flows that are stored."""
         fixed, moving = self._data.scans(task, self._data.pairs(task, 1)[0])
         flows = {}
         for label, method in {**result.table.rows, **result.table.extra}.items():
@@ -196,19 +211,19 @@ class Reproduction:
         )
 
     def _parameters(self, method, task):
-        """(all, those of the dense stages) of a network; None for other methods."""
+        """Numbers of a network's parameters (all, in dense stages); None for other methods."""
         if not isinstance(method, Trained):
             return None
         task = task.aligned() if method.aligned else task
         return count_parameters(self._models / method.spec(task).name)
 
     def _with_data(self, tables):
-        """The tables that there are data for; of the others is said what they lack."""
+        """The tables for which there are data; for the others the missing file is reported."""
         found = []
         for table in tables:
             tasks = [task for task in table.tasks() if self._is_tested(task)]
             for task in tasks:
-                self._data.pairs(task)  # a wrong subset is named before anything is done
+                self._data.pairs(task)  # reports a wrong subset before any work is done
             if tasks:
                 found.append(table)
                 continue
@@ -223,16 +238,16 @@ class Reproduction:
         return found
 
     def _reference_flows(self, spec):
-        """File of the flows that a supervised training needs; what is missing is made.
+        """File of the flows that a supervised training needs; missing flows are made.
 
-        By ANTs as in the paper, in the mini study by demons, which take seconds.
+        ANTs makes them as in the paper; in the mini study demons do, which take seconds.
         """
         register = demons.demons if self._mini else ants.syn
         return make_study_flows(self._data, spec.study, spec.scheme, register, self._say)
 
 
 def _evaluated(scan, config):
-    """The scan with the structures alone that its config evaluates; masks become 0 and 1."""
+    """The scan with only the structures that its config evaluates; masks become 0 and 1."""
     labels = scan.segmentation
     if labels is None:
         return scan

@@ -1,4 +1,4 @@
-"""A table's cells: what was measured for every row and column, beside what the paper prints."""
+"""A table's cells: measured and printed scores of every row and column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIMES = ("gpu_seconds", "cpu_seconds")
 MIN_TESTED = 6
 """Pairs from which on the signed-rank test can give p < 0.05 at all: the least is 2 / 2^n."""
 
-# What is listed for every task besides the paper's columns: {metric: (heading, digits)}.
+# Metrics listed for every task besides the paper's columns: {metric: (heading, digits)}.
 ALL_METRICS = {
     "dice": ("Dice", 3),
     "jaccard": ("IoU", 3),
@@ -37,12 +37,12 @@ ALL_METRICS = {
 
 @dataclasses.dataclass
 class Row:
-    """What is known of one row of a table.
+    """One row of a table.
 
-    label: as printed. printed: {column: Score} of the paper, empty for rows of our own.
+    label: as printed. printed: {column: Score} of the paper, empty for additional rows.
     pairs: {task: [scores of a pair, …]}; expected: {task: number of pairs}.
-    notes: why something is missing, each once. parameters: of the network, with those of its
-    dense stages.
+    notes: why something is missing. parameters: numbers of the network's parameters (all, in
+    dense stages).
     """
 
     label: str
@@ -53,7 +53,7 @@ class Row:
     parameters: tuple | None = None
 
     def score(self, metric: str, task: Task) -> Score | None:
-        """Score across the pairs of a task (of times the median); None if it was not measured."""
+        """Score across the pairs of a task (the median for times); None if not measured."""
         values = self.values(metric, task)
         if not values:
             return None
@@ -62,7 +62,7 @@ class Row:
         return Score(float(np.mean(values)), float(np.std(values)))
 
     def values(self, metric: str, task: Task) -> list[float]:
-        """The metric of every pair that has it."""
+        """The metric's value for every pair that has one."""
         found = (pair.get(metric) for pair in self.pairs.get(task, ()))
         return [value for value in found if value is not None]
 
@@ -73,10 +73,10 @@ class Row:
 
 @dataclasses.dataclass
 class TableResult:
-    """A table with its rows, all of them from the start.
+    """A table with all its rows, also those that are not yet measured.
 
-    columns: {name: Measure}, those there are data for; lacking: {name: why not} of the others.
-    comparable: whether the data are the paper's, so that differences mean something.
+    columns: {name: Measure} for which there are data; lacking: {name: reason} of the others.
+    comparable: whether the data are the paper's, so that differences are meaningful.
     """
 
     table: Table
@@ -86,11 +86,11 @@ class TableResult:
     comparable: bool
 
     def tasks(self) -> list[Task]:
-        """The tasks that there are data for, in order."""
+        """The tasks for which there are data, in order."""
         return list(dict.fromkeys(m.task for m in self.columns.values() if m.task))
 
     def score(self, row: Row, column: str) -> tuple[Score | None, Task | None]:
-        """Score of a cell, and its task; of times on the first task where they were taken."""
+        """Score of a cell and its task; for times, the first task on which they were measured."""
         measure = self.columns[column]
         for task in [measure.task] if measure.task else self.tasks():
             score = row.score(measure.metric, task)
@@ -99,7 +99,7 @@ class TableResult:
         return None, measure.task
 
     def is_complete(self) -> bool:
-        """Whether every row has every column on all pairs; times, which need a device, aside."""
+        """Whether every row has every column on all pairs, except times, which need a device."""
         return all(
             row.is_complete(m.task) and row.values(m.metric, m.task)
             for row in self.rows
@@ -116,10 +116,10 @@ def all_metrics(result: TableResult, task: Task) -> list[str]:
 def significance(
     result: TableResult, task: Task, metric: str = "dice"
 ) -> dict[tuple[str, str], tuple[float | None, int]]:
-    """p-values of the Wilcoxon signed-rank test between all rows, on the pairs both have.
+    """p-values of the two-sided Wilcoxon signed-rank test between all rows (VTN, section V).
 
-    Two-sided, as VTN (section V) compares methods. Args: task, metric: what is compared.
-    Returns: {(label, label): (p, number of pairs)}; p is 1 where no pair differs, and None of
+    Two rows are compared on the pairs that both have. Args: task, metric: what is compared.
+    Returns: {(label, label): (p, number of pairs)}; p is 1 if no pair differs, and None for
         fewer than MIN_TESTED pairs.
     """
     found = {}

@@ -14,8 +14,8 @@ class Trained:
     """A trained network.
 
     network: `Preset.network`, the same for liver and brain. n_repeats: shared-weight repeats of
-    each dense stage. scheme: what it is trained on (`eval.models`). aligned: trained and tested on
-    scans that ANTs has aligned.
+    each dense stage. scheme: training data (`eval.models`). aligned: whether it is trained and
+    tested on scans that ANTs has aligned.
     """
 
     network: str
@@ -45,8 +45,8 @@ class Trained:
         return self._any_preset().n_cascades
 
     def capped(self, cascades: int) -> Trained:
-        """The same with at most so many cascades, where the network is one of a series."""
-        if not self.series or self.n_cascades <= cascades:
+        """The same with at most `cascades` cascades, if the network belongs to a series."""
+        if self.n_cascades is None or not self.series or self.n_cascades <= cascades:
             return self
         networks = {p.n_cascades: p.network for p in PRESETS.values() if p.series == self.series}
         return dataclasses.replace(self, network=networks[cascades])
@@ -57,9 +57,9 @@ class Trained:
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """A method of `eval.baselines`; `run` is its module and function, none does nothing.
+    """A method of `eval.baselines`. run: "module:function"; without it nothing is done.
 
-    version: counts up when the method's results change; older ones are then measured anew.
+    version: is increased when the method's results change, so that they are measured anew.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Baseline:
     aligned: bool = False
 
     def capped(self, cascades: int) -> Baseline:
-        """Itself: it has no cascades."""
+        """Returns itself, as it has no cascades."""
         del cascades
         return self
 
@@ -89,4 +89,4 @@ CLASSICAL_EXTRAS = {
     "SimpleITK affine": LINEAR,
     "SimpleITK demons": DEMONS,
 }
-"""Rows that the papers have not."""
+"""Rows that the papers do not have."""

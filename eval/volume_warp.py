@@ -8,7 +8,7 @@ from custom_ops import warp
 
 
 def warp_volume(volume: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Moving volume under a flow, trilinear, the nearest border voxel outside.
+    """Warps the moving volume by a flow, trilinear, with the nearest border voxel outside.
 
     Args: volume: [D, H, W]. flow: [D, H, W, 3], voxels. Returns: float32 [D, H, W].
     """

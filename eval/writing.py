@@ -14,7 +14,7 @@ from rcn_tf.wording import counted
 
 EMPTY = "-"
 _TESTED = ("dice", "organ_jaccard", "landmark_voxels")
-_REASONS = {  # why a column may have no value
+_REASONS = {  # reasons for a column without values
     "gpu_seconds": "no GPU here",
     "landmark_voxels": "the scans have no landmarks",
     "dice": "the scans have no segmentations",
@@ -26,10 +26,10 @@ _DIGITS = {column: digits for column, (_, digits) in ALL_METRICS.items()}
 def write_table(result: TableResult, folder: pathlib.Path) -> None:
     """Writes `<name>.csv`, `<name>_wilcoxon.csv`, `<name>.md` and `<name>.html` (a part of a page).
 
-    Each is whole or not written at all.
+    Each file is written completely or not at all.
 
-    Args: result: TableResult. folder: made if absent.
-    Raises: OSError: it cannot be written.
+    Args: result: TableResult. folder: created if absent.
+    Raises: OSError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = result.table.name
@@ -42,10 +42,10 @@ def write_table(result: TableResult, folder: pathlib.Path) -> None:
 
 
 def sections(result: TableResult) -> list[tuple]:
-    """The table's parts for people: list of (heading, header, rows of cells).
+    """The table's parts for readers: list of (heading, header, rows of cells).
 
-    First the paper's columns, each as "paper / ours (difference)"; then all metrics of every
-    task; then p-values against the last of the paper's rows.
+    First come the paper's columns, each as "paper / ours (difference)", then all metrics of every
+    task, then p-values against the last of the paper's rows.
     """
     parts = [("", *_paper_columns(result))]
     for task in result.tasks():
@@ -59,7 +59,7 @@ def sections(result: TableResult) -> list[tuple]:
 
 
 def notes(result: TableResult) -> list[str]:
-    """Why cells are empty or cover a part of the pairs, and threads of times; each once."""
+    """Why cells are empty or cover only some pairs, and the threads of timings; each once."""
     found = []
     if result.comparable:
         found += [f"{column}: {reason}" for column, reason in result.lacking.items()]
@@ -77,34 +77,34 @@ def notes(result: TableResult) -> list[str]:
 
 
 def _untested(result):
-    """Why there are no p-values of a task."""
+    """Why a task has no p-values."""
     found = []
     for task in result.tasks():
         tests = significance(result, task).values()
         if tests and all(p is None for p, _ in tests):
             most = max(number for _, number in tests)
             found.append(
-                f"{_data(result, task)}: no p-values of {counted(most, 'pair')}; the signed-rank "
-                f"test needs {MIN_TESTED} to tell anything"
+                f"{_data(result, task)}: no p-values for {counted(most, 'pair')}; the signed-rank "
+                f"test needs at least {MIN_TESTED}"
             )
     return found
 
 
 def _data(result, task):
-    """The measured data in words: in the mini study they only stand in for the paper's."""
+    """The measured data in words; those of the mini study only replace the paper's."""
     name = f"{task.study} {task.subset}"
     return name if result.comparable else f"mini study in place of {name}"
 
 
 def _heading(result, column):
-    """A column's name; what the mini study measured has none of the paper's datasets."""
+    """A column's name; for the mini study it says that the data are not the paper's."""
     if result.comparable or result.columns[column].task is None:
         return column
     return f"{column} / mini study's {result.columns[column].label}"
 
 
 def _threads(result):
-    """With how many threads the rows' CPU seconds were measured."""
+    """States with how many threads the rows' CPU seconds were measured."""
     labels = {}
     for row in result.rows:
         pairs = (pair for group in row.pairs.values() for pair in group)
@@ -124,7 +124,7 @@ def markdown(result: TableResult) -> str:
 
 
 def summary(result: TableResult) -> str:
-    """The heading and the paper's columns alone, as Markdown."""
+    """The heading and only the paper's columns, as Markdown."""
     paper = result.table.paper
     _, header, rows = sections(result)[0]
     heading = f"## {paper.source}: {paper.title}"
@@ -137,7 +137,7 @@ def _markdown_table(header, rows):
 
 
 def html_section(result: TableResult) -> str:
-    """The table as HTML, to stand in a page."""
+    """The table as HTML, for use in a page."""
     paper = result.table.paper
     parts = [f"<h2 id='{result.table.name}'>{html.escape(paper.source)}: {paper.title}</h2>"]
     parts.append(f"<p class='note'>{html.escape(explanation(result))}</p>")
@@ -159,7 +159,7 @@ def explanation(result: TableResult) -> str:
     if result.comparable:
         meaning = "paper / measured here (difference)"
     else:
-        meaning = "paper / measured here, on other data and smaller networks: not to be compared"
+        meaning = "paper / measured here, on other data and with smaller networks (not comparable)"
     return (
         f"Cells: {meaning}. Means across pairs, standard deviations in parentheses; times: median."
     )
@@ -205,7 +205,7 @@ def _metric_columns(result, task):
 
 
 def _p_values(result, task):
-    """Every row against the last of the paper's rows that was measured."""
+    """p-values of every row against the last of the paper's rows that was measured."""
     measured = [row.label for row in result.rows if row.printed and row.pairs.get(task)]
     if not measured:
         return [], []
@@ -223,7 +223,7 @@ def _p_values(result, task):
 
 
 def _long(result):
-    """One line per row, task and metric, with the paper's number where there is one."""
+    """One line per row, task and metric, with the paper's number if there is one."""
     columns = {}
     for name, measure in result.columns.items():
         columns[measure.task or result.tasks()[0], measure.metric] = name

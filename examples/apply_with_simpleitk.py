@@ -2,8 +2,8 @@
 
     python examples/apply_with_simpleitk.py --moving moving.nii.gz --result result
 
-Prints how far the outcome is from `warped.nii.gz`, which `rcn register` computed itself. An
-integer moving image is rounded there, so half a grey level is the most to expect.
+Prints how far the result is from `warped.nii.gz`, which `rcn register` computed itself. There an
+integer moving image is rounded, so differences of up to half a grey level are expected.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Registers two real brain scans and shows what came of it: `make demo`.
+"""Registers two real brain scans and shows the result: `make demo`.
 
     python examples/demo.py --out demo_output
 
-Fixed image: the MNI152 template that nilearn ships. Moving image: Colin27, a single
-subject, from Debian's package `mricron-data` where `apt-get` is at hand (nothing is
-installed: the package is unpacked in the output folder), with its AAL regions as labels.
-Elsewhere the moving image is MNI152 itself, deformed by a random smooth field, and the demo
-tells how well that known deformation was recovered, in mm.
+The fixed image is the MNI152 template that nilearn ships. The moving image is Colin27, a single
+subject, with its AAL regions as labels, from Debian's package `mricron-data` if `apt-get` is
+available (the package is not installed but unpacked in the output folder). Otherwise the moving
+image is MNI152 itself, deformed by a random smooth field, and the demo prints in mm how well that
+known deformation was recovered.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main():
 
 
 def mni152(folder):
-    """Copies the template out of nilearn's wheel (nilearn itself is not imported)."""
+    """Copies the template from nilearn's package (nilearn itself is not imported)."""
     spec = importlib.util.find_spec("nilearn")
     if spec is None:
         raise SystemExit("demo: nilearn is not installed: pip install nilearn")
@@ -63,7 +63,7 @@ def mni152(folder):
 
 
 def fetch_colin27(folder):
-    """(image, labels) from Debian's mricron-data, or None where it cannot be had."""
+    """(image, labels) from Debian's mricron-data, or None if it is not available."""
     image, labels = folder / "colin27.nii.gz", folder / "colin27_aal.nii.gz"
     if image.exists() and labels.exists():
         return image, labels
@@ -83,10 +83,10 @@ def fetch_colin27(folder):
 
 
 def deform(fixed, folder):
-    """Writes a deformed copy; returns its path and the transform fixed point -> its point.
+    """Writes a deformed copy; returns its path and the transform from fixed points to its points.
 
-    The copy's own transform, from its points to the template's, is a rotation, a scaling
-    and a cubic B-spline displacement of up to about 8 mm; the truth is that one's inverse.
+    The copy is made with a transform from its points to the template's: a rotation, a scaling
+    and a cubic B-spline displacement of up to about 8 mm. The returned transform is its inverse.
     """
     image = sitk.ReadImage(str(fixed), sitk.sitkFloat32)
     centre = image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])

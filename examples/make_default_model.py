@@ -2,9 +2,9 @@
 
     python examples/make_default_model.py --data SCANS --work build/default
 
-SCANS is a folder with brain/ as `data_prep.brain_study` describes it. The study goes to
-WORK/study, the run to WORK/run (continued if it was interrupted), and the model to
-rcn_tf/default_model. About 50 minutes on two cores.
+SCANS is a folder with brain/ as `data_prep.brain_study` describes it. The study is written to
+WORK/study, the run to WORK/run (it is continued if it was interrupted), and the model to
+rcn_tf/default_model. This takes about 50 minutes on two cores.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config, save_model
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "brain_small.json"
 RENDERINGS = ("--renderings", "48")
-# see rcn_tf.registration.meant_for: a brain of an adult or a child of some years, with its margin
+# see rcn_tf.registration.meant_for: the brain of an adult or a child, with its margin
 MEANT_FOR = {
     "images": "skull-stripped T1 brains",
     "extent_mm": [[95, 175], [110, 195], [140, 220]],
@@ -44,7 +44,7 @@ def main():
 
 
 def ship(run):
-    """Copies a run's model to the package, half as large and without the run's paths."""
+    """Copies a run's model to the package, at half the size and without the run's paths."""
     model, config = load_with_config(run)
     training = config["training"]
     training["config"]["data"]["config"] = pathlib.Path(training["config"]["data"]["config"]).name
@@ -52,7 +52,7 @@ def ship(run):
         model,
         DEFAULT_MODEL,
         dtype="float16",
-        # It knows brains without skull: a mask that is given strips what lies outside.
+        # The model expects brains without skull, so a given mask removes what lies outside it.
         preprocessing={**config["preprocessing"], "apply_mask": True},
         meant_for=MEANT_FOR,
         training=training,

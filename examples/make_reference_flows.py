@@ -4,9 +4,9 @@
     rcn train vtn_addd_supervised --data scans.json --out runs/supervised \
         --set data.reference_flows=flows.h5
 
-The VTN paper took its references from ANTs and Elastix; any flow in voxels will do, of ANTs with
-`--method ants`. Pairs that the file already holds are left alone, so a run that was stopped
-goes on. Run it from a checkout: the methods are those of the tables, `eval/baselines`.
+The VTN paper took its references from ANTs and Elastix. Any flow in voxels can be used; `--method
+ants` makes them with ANTs. Pairs that the file already holds are skipped, so a stopped run can be
+continued. Run it from a checkout: the methods are those of the tables, `eval/baselines`.
 """
 
 import argparse

@@ -6,6 +6,8 @@ import codecs
 import contextlib
 import re
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 _ABOUT_THE_INPUT = (ValueError, KeyError, OSError, ImportError)
 
@@ -85,7 +87,7 @@ def warn(message: str) -> None:
 
 
 @contextlib.contextmanager
-def naming(path, *, instead_of):
+def naming(path: Any, *, instead_of: Any) -> Iterator[None]:
     """Errors raised in the block name `path` instead of a temporary stand-in for it.
 
     Args: path: what the user gave; instead_of: the temporary file or folder that was used.

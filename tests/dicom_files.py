@@ -1,4 +1,4 @@
-"""Writes DICOM series for the tests, with everything that a scanner puts into their headers."""
+"""Writes DICOM series for the tests, with the attributes that a scanner writes."""
 
 import numpy as np
 import pydicom
@@ -49,7 +49,7 @@ def write_series(
         for keyword, value in (changes(index) if callable(changes) else changes or {}).items():
             setattr(header, keyword, value)
         header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID
-        # Files come in no order.
+        # The order of the files is random.
         name = f"{(index * 7919) % 10007:05d}_{uid[-5:]}{tag}"
         pydicom.dcmwrite(folder / name, header, enforce_file_format=True)
     return uid

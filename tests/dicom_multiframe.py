@@ -1,4 +1,4 @@
-"""Writes multi-frame DICOM files for the tests, with functional groups as scanners make them."""
+"""Writes multi-frame DICOM files for the tests, with functional groups as in scanners' files."""
 
 import numpy as np
 import pydicom
@@ -15,7 +15,7 @@ SECONDARY, ULTRASOUND = STORAGE + "7.3", STORAGE + "3.1"
 
 
 def item(**values):
-    """A data set of the values, of which lists of data sets are sequences."""
+    """A data set with these values; lists of data sets become sequences."""
     result = Dataset()
     for keyword, value in values.items():
         setattr(result, keyword, value)
@@ -27,7 +27,7 @@ def decimals(values):
 
 
 def place(image, index):
-    """Functional groups of where a slice of an image lies."""
+    """Functional groups that state the place of a slice of an image."""
     corner = image.TransformIndexToPhysicalPoint((0, 0, int(index)))
     axes = np.reshape(image.GetDirection(), (3, 3))[:, :2].T.ravel()
     return {
@@ -84,14 +84,14 @@ def write(path, data, *, syntax=ExplicitVRLittleEndian):
 
 
 def plain(data):
-    """Of a multi-frame data set, the functional groups removed."""
+    """A multi-frame data set without its functional groups."""
     del data.SharedFunctionalGroupsSequence
     del data.PerFrameFunctionalGroupsSequence
     return data
 
 
 def rescaled(slope, intercept):
-    """Functional group of a frame's values."""
+    """Functional group with the rescaling of a frame's values."""
     line = item(RescaleSlope=str(slope), RescaleIntercept=str(intercept), RescaleType="US")
     return {"PixelValueTransformationSequence": [line]}
 

@@ -1,4 +1,4 @@
-"""Series to derive others from: CT, MR and PET of one oblique image."""
+"""Series from which others are derived: CT, MR and PET of one oblique image."""
 
 import numpy as np
 import pydicom

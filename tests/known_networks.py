@@ -1,4 +1,4 @@
-"""Small networks for tests, each a `base` of a RecursiveCascade: of known flow or known size."""
+"""Small networks for tests, used as `base` of a RecursiveCascade: of known flow or size."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +7,7 @@ from rcn_tf.keras_api import keras
 
 
 class OneConvolution(keras.Model):
-    """Learns, is traced in no time, and its memory can be counted by hand."""
+    """A trainable network that is traced quickly and whose memory can be counted by hand."""
 
     def __init__(self, *, channels, flow_multiplier, init, name):
         super().__init__(name=name, autocast=False)
@@ -38,10 +38,10 @@ class Waves(keras.Model):
 
 
 def gentle_waves(**arguments):
-    """Does not fold at 32 voxels per axis."""
+    """Waves that do not fold at 32 voxels per axis."""
     return Waves(amplitude=1.0, **arguments)
 
 
 def folding_waves(**arguments):
-    """Folds at 32 to 40 voxels per axis, taken as a displacement."""
+    """Waves that, as a displacement, fold at 32 to 40 voxels per axis."""
     return Waves(amplitude=6.0, **arguments)

@@ -1,4 +1,4 @@
-"""The API pages name every public name, what they name exists, and docstrings' calls run."""
+"""The API pages cover every public name, their names exist, and calls in docstrings run."""
 
 import ast
 import doctest
@@ -30,7 +30,7 @@ def source_of(module):
 
 
 def documented_names(module):
-    """Names that a page shows of a module: what is defined in it, functions with a docstring."""
+    """Names of a module that a page shows: definitions with a docstring."""
     names = set()
     for node in ast.parse(source_of(module).read_text(encoding="utf-8")).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -68,7 +68,7 @@ def test_pages_show_every_public_name(package):
 
 
 def modules_with_calls():
-    """Modules of the public packages whose docstrings show a call and its result."""
+    """Modules of the public packages with docstrings that show a call and its result."""
     for package in WITH_CALLS:
         source = source_of(package)
         files = source.parent.glob("*.py") if source.name == "__init__.py" else [source]

@@ -1,4 +1,4 @@
-"""The benchmark of training runs, and its tables have the rows that are read off them."""
+"""benchmarks/training.py runs, and its tables have the expected rows."""
 
 import importlib
 import re
@@ -48,7 +48,7 @@ def benchmark(monkeypatch):
 
 @pytest.mark.parametrize("table", ROWS)
 def test_training_benchmark_prints_its_table(table, benchmark, monkeypatch, capsys):
-    """Of given measurements."""
+    """Prints given measurements."""
     measured = {"samples": [2.0], "seconds": 2.0, "peak": 3 << 30, "state": 1 << 30}
     kinds = {"convolution": 1.5, "rest": 0.5}
     monkeypatch.setattr(benchmark, "run", lambda _cell: {**measured, "kinds": kinds})
@@ -76,7 +76,7 @@ def check_rows(table, text):
 
 @pytest.mark.nightly
 def test_training_benchmark_says_what_died():
-    """A precision that no process can measure leaves the others' rows as they are."""
+    """If a precision cannot be measured, the rows of the others are unchanged."""
     options = ("--only", "inference", "--precisions", "float12", "float32", *QUICK)
     text = run("benchmarks/training.py", *options)
     assert "| 1 | float12, native warp | died |" in text
@@ -85,7 +85,7 @@ def test_training_benchmark_says_what_died():
 
 @pytest.mark.nightly
 def test_training_benchmark_measures_another_checkout(tmp_path):
-    """Here one whose package cannot be imported, which shows that it is what was measured."""
+    """The other checkout's package cannot be imported, which proves that it is the one measured."""
     package = tmp_path / "rcn_tf"
     package.mkdir()
     (package / "__init__.py").write_text("raise ImportError('another checkout')")

@@ -1,4 +1,4 @@
-"""Rules of CONTRIBUTING.md that a test can see."""
+"""Rules of CONTRIBUTING.md that a test can check."""
 
 import ast
 import re
@@ -46,7 +46,7 @@ def test_modules_keep_the_rules(path):
 
 CPP_NAMES = r"SetFileName|sitk\.(Read|Write)(Image|Transform)|GetImageIOFromFileName|GDCMSeries"
 PLAIN = r"plain_name|plain_folder|under_right_name"
-OWN_NAMES = {  # in temporary folders of their own, or from callers who made them plain
+OWN_NAMES = {  # they write to their own temporary folders, or callers pass plain names
     *("stripping.py", "ants.py", "elastix.py", "frame_writer.py"),
     *("checked_files.py", "checked_geometry.py", "decoding.py", "files.py", "itk_maps.py"),
 }
@@ -54,7 +54,7 @@ OWN_NAMES = {  # in temporary folders of their own, or from callers who made the
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))
 def test_names_for_itk_are_plain(path):
-    """ITK ends the process where a name is not UTF-8 (`rcn_tf.files.plain_names`)."""
+    """ITK ends the process if a name is not UTF-8 (`rcn_tf.files.plain_names`)."""
     text = path.read_text()
     if re.search(CPP_NAMES, text) and path.name not in OWN_NAMES:
         assert re.search(PLAIN, text), "give ITK names of rcn_tf.files.plain_names"

@@ -24,7 +24,7 @@ def smooth_flows(rng):
 
 
 def tied_flows(rng):
-    """Quarters of a voxel: two to eight neighbours weigh the same at many places."""
+    """Flows of quarters of a voxel, so that two to eight neighbours often have equal weights."""
     return rng.integers(-8, 9, (2, *SHAPE, 3)).astype("float32") / 4
 
 

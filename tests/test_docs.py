@@ -1,4 +1,4 @@
-"""The documentation builds, and what it tells to run does run."""
+"""The documentation builds, and the commands and code in it run."""
 
 import json
 import re
@@ -125,7 +125,7 @@ def test_a_stage_network(tmp_path, monkeypatch):
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PARSERS = {"rcn": rcn_parser, "python -m rcn_tf": rcn_parser, "python -m eval": eval_parser}
-TESTED = {  # where each command is run with real files; pages show it with a user's own
+TESTED = {  # tests that run each command with real files
     "prepare": "commands/test_prepare.py",
     "train": "training/test_loop.py",
     "import-original": "commands/test_import_original.py",
@@ -153,7 +153,7 @@ def shown_commands(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_a_page_is_one(page, capsys):
-    """Its options exist and fit together; what it does is tested where TESTED says."""
+    """Checks that the options exist and fit together; TESTED says where the effect is tested."""
     for program, arguments in shown_commands(page):
         try:
             PARSERS[program]().parse_args(arguments)
@@ -166,7 +166,7 @@ def test_every_command_of_a_page_is_one(page, capsys):
 
 @pytest.mark.slow
 def test_site_builds_without_a_warning(tmp_path):
-    """Links, navigation and every module of the API pages."""
+    """Checks links, navigation and every module of the API pages."""
     pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Fields against closed forms; all shapes non-cubic, all slopes different."""
+"""Fields against closed forms, with shapes that are not cubic and different slopes."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_residual_is_that_of_the_inverse_which_is_returned(rng):
 
 
 def test_inverse_of_a_steep_flow_that_does_not_fold():
-    """A coordinate that nearly stands still, and then quadruples: steps of 0.1 and 4."""
+    """A coordinate that first hardly changes and then quadruples: steps of 0.1 and 4."""
     steps = np.array([0.1, 0.1, 0.1, 4, 4, 0.1, 0.1, 0.1, 4, 0.1, 0.1, 0.1, 4])
     moved = np.concatenate([[0], np.cumsum(steps)])  # x -> moved[x], 14 voxels
     flow = np.zeros((1, *SHAPE, 3))
@@ -108,7 +108,7 @@ def test_inverse_of_a_steep_flow_that_does_not_fold():
 
 
 def test_inverse_beyond_the_border_is_that_of_the_nearest_voxels_flow():
-    """Where a shift by 2.5 comes from outside, it is undone all the same."""
+    """A shift by 2.5 is undone even where points come from outside."""
     flow = np.broadcast_to(np.float32([2.5, -1.0, 0.0]), (1, *SHAPE, 3))
     inverse, residual = fields.invert(flow)
     np.testing.assert_allclose(inverse, -flow, atol=1e-6)
@@ -122,14 +122,14 @@ def test_inverse_round_trips_both_ways_unless_it_folds(rng):
     back = fields.compose(inverse, flow).numpy()[INSIDE]
     assert abs(back).max() < 0.05 < abs(flow[INSIDE]).max()
     folded = flow.copy()
-    folded[0, 4, :, :, 0] += 6.0  # three planes change places: each x has three origins there
+    folded[0, 4, :, :, 0] += 6.0  # three planes are permuted, so each x has three origins there
     inverse, residual = fields.invert(folded)
     assert np.isfinite(inverse).all()
     assert abs(fields.compose(inverse, folded).numpy()[INSIDE]).max() > 1.0
 
 
 def test_inverse_of_a_threefold_stretch():
-    """Where full fixed-point steps would swing ever farther."""
+    """A case in which full fixed-point steps would diverge."""
     stretch = linear_flow(np.diag([2.0, 0.0, 0.0]), offset=(-9.0, 0.0, 0.0))
     inverse, residual = fields.invert(stretch)
     expected = linear_flow(np.diag([-2 / 3, 0.0, 0.0]), offset=(3.0, 0.0, 0.0))
@@ -180,7 +180,7 @@ def test_integrate_of_a_fast_field_does_not_fold(rng):
 
 
 def test_resize_keeps_physical_displacement():
-    """Displacement linear in the position within the box, in units of the box."""
+    """The displacement is linear in the position, both in units of the box."""
     shape = (20, 7, 18)
     slopes = np.array([0.1, -0.2, 0.3])
 

@@ -20,9 +20,9 @@ TOLERANCES = {64: (1e-4, 0.01), 128: (2e-3, 0.5)}
 
 
 class Case:
-    """One reference file: its inputs, and what our network makes of them.
+    """One reference file: its inputs and our network's results for them.
 
-    `model` is one that has the reference's weights already; by default they are set here.
+    `model` may be given with the reference's weights; by default they are set here.
     """
 
     def __init__(self, name, model=None):

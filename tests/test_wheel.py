@@ -1,4 +1,4 @@
-"""The wheel: builds, holds what is needed, works outside the checkout, without a compiler too."""
+"""The wheel builds, is complete, and works outside the checkout, also without a compiler."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A folder with the unpacked wheel of a copy of the sources."""
+    """A folder with the unpacked wheel, built from a copy of the sources."""
     folder = tmp_path_factory.mktemp("wheel")
     sources = folder / "sources"
     for name in PACKAGES:
@@ -35,7 +35,7 @@ def site(tmp_path_factory):
 
 
 def rcn(site, folder, *arguments, path=None):
-    """Runs the wheel's `rcn` in a folder of its own; its standard output and error."""
+    """Runs the wheel's `rcn` in a separate folder; returns its standard output and error."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(site),

@@ -8,7 +8,7 @@
 namespace rcn {
 namespace {
 
-constexpr int kLanes = 16;  // sums that a loop carries side by side, so that it vectorises
+constexpr int kLanes = 16;  // partial sums that a loop keeps in parallel, so that it vectorises
 
 // Sum of (upper[i] - lower[i])^2.
 template <typename Real>

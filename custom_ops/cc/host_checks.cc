@@ -1,5 +1,5 @@
-// The CPU kernels, and what a CUDA thread does for its voxel run in a loop on the host,
-// behind one C interface: for tests and benchmarks without TensorFlow.
+// C interface for tests and benchmarks without TensorFlow. It runs the CPU kernels, and in a
+// loop on the host what a CUDA thread does for its voxel.
 
 #include <cstdint>
 #include <thread>

@@ -1,10 +1,10 @@
-// Gradient by the image: what the forward pass gathered is scattered back.
+// Gradient by the image: the transpose of the forward pass scatters where that gathers.
 //
-// Many output voxels reach one image voxel, from anywhere. To need no locks, the image is
-// cut into slabs of planes and each slab is summed by one thread, which walks through the
-// output and takes what falls into its planes. A first pass notes which planes every row of
-// the output reaches, so that a slab visits few rows in vain. Every voxel sums in the
-// output's order however the slabs are cut: the result does not depend on the threads.
+// Any output voxels may contribute to one image voxel. To avoid locks, the image is cut into
+// slabs of planes. Each slab is summed by one thread, which goes through the output and adds
+// what falls into its planes. A first pass records which planes every row of the output
+// reaches, so that a slab visits few rows in vain. Every image voxel sums in the output's
+// order, however the slabs are cut, so the result does not depend on the number of threads.
 
 #include <algorithm>
 #include <vector>
@@ -15,9 +15,9 @@
 namespace rcn {
 namespace {
 
-constexpr int kSlabsPerThread = 4;  // evens out slabs that are reached unequally
+constexpr int kSlabsPerThread = 4;  // balances slabs with unequal numbers of contributions
 
-// Range of offsets of elements, end excluded.
+// Range of element offsets; the end is excluded.
 struct Range {
   int64_t begin, end;
 
@@ -42,7 +42,7 @@ Range reach_of_row(const Geometry& geometry, const Row& row, const Real* flow) {
   return reach;
 }
 
-// Where the voxels of a block send their upstream gradient, and with which weights.
+// Where the voxels of a block add their upstream gradient, and with which weights.
 template <typename Real, typename Index>
 struct Targets {
   alignas(64) Index offset[8][kBlock];  // negative: beyond the volume or the slab
@@ -68,8 +68,8 @@ struct Targets {
   }
 };
 
-// Adds to the planes of `slab` what one row of the output sends there. kChannels is 0
-// where their number is known only at run time.
+// Adds one row's contributions to the planes of `slab`. kChannels is 0 if the number of
+// channels is known only at run time.
 template <int kChannels, Padding padding, typename Real, typename Index>
 void scatter_row(const Geometry& geometry, const Row& row, const Range& slab, const Real* flow,
                  const Real* upstream, Real* __restrict gradient) {

@@ -1,5 +1,5 @@
-// Calls of the CPU kernels on TensorFlow's thread pool. Images of 16 bits are widened to
-// float first: the arithmetic is float's.
+// Calls the CPU kernels on TensorFlow's thread pool. Images of 16 bits are first converted to
+// float, in which the kernels compute.
 
 #ifndef CUSTOM_OPS_CC_LAUNCH_CPU_H_
 #define CUSTOM_OPS_CC_LAUNCH_CPU_H_
@@ -19,7 +19,7 @@ inline Workers workers_of(tensorflow::OpKernelContext* context) {
           }};
 }
 
-// `tensor` as one of type Real: itself, or a converted copy.
+// `tensor` as a tensor of type Real: itself, or a converted copy.
 template <typename T, typename Real>
 absl::Status widened(tensorflow::OpKernelContext* context, const tensorflow::Tensor& tensor,
                      tensorflow::Tensor* wide) {
@@ -34,7 +34,7 @@ absl::Status widened(tensorflow::OpKernelContext* context, const tensorflow::Ten
   return absl::OkStatus();
 }
 
-// Runs compute(pointer to Real) for a result of type T.
+// Runs compute(pointer to Real) and stores its result as type T.
 template <typename T, typename Real, typename Compute>
 absl::Status narrowed(tensorflow::OpKernelContext* context, tensorflow::Tensor* result,
                       const Compute& compute) {

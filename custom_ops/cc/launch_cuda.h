@@ -1,5 +1,5 @@
-// Calls of the CUDA kernels on the stream of a TensorFlow device. EIGEN_USE_GPU must be
-// defined before the first header of Eigen.
+// Calls the CUDA kernels on the stream of a TensorFlow device. EIGEN_USE_GPU must be defined
+// before the first header of Eigen.
 
 #ifndef CUSTOM_OPS_CC_LAUNCH_CUDA_H_
 #define CUSTOM_OPS_CC_LAUNCH_CUDA_H_

@@ -37,8 +37,12 @@ void term_row(const double* sums, int64_t row, double share, const double* __res
               double* __restrict ratios, Real* out) {
   const double* __restrict f = sums, * __restrict w = f + row, * __restrict ff = w + row;
   const double* __restrict ww = ff + row, * __restrict fw = ww + row;
-  Real* __restrict cross = out, * __restrict slope = out + row, * __restrict rest = slope + row;
-  Real* __restrict fixed_slope = rest + row, * __restrict fixed_rest = fixed_slope + row;
+  const int64_t step = kTerms > 0 ? row : 0, more = kTerms > 3 ? row : 0;
+  Real* __restrict cross = out;
+  Real* __restrict slope = cross + step;
+  Real* __restrict rest = slope + step;
+  Real* __restrict fixed_slope = rest + more;
+  Real* __restrict fixed_rest = fixed_slope + more;
   const double counted = counts ? 1.0 : 0.0;
   for (int64_t i = 0; i < row; ++i) {
     const NccSums<double> box = {f[i], w[i], ff[i], ww[i], fw[i]};
@@ -57,7 +61,7 @@ void term_row(const double* sums, int64_t row, double share, const double* __res
   }
 }
 
-// Terms of windows, plane by plane in ascending order.
+// Terms of the windows of one plane after the other, in ascending order.
 template <typename Real>
 class Windows {
  public:
@@ -81,9 +85,8 @@ class Windows {
 
   // Plane z's terms [rows][terms][row] and the sum of its ratios over the rows `counted`.
   double operator()(int64_t z, const Span& counted, Real* terms) {
-    // From the last fresh start on, which is in no plane before the one that was asked for
-    // last.
-    for (int64_t k = z < at_ || at_ < 0 ? z / kAnchor * kAnchor : at_ + 1; k < z; ++k) {
+    // The first plane is reached from the last fresh start before it.
+    for (int64_t k = at_ < 0 ? z / kAnchor * kAnchor : at_ + 1; k < z; ++k) {
       for (int64_t y = rows_.begin; y < rows_.end; ++y) bring_up(k, y);
     }
     at_ = z;

@@ -1,5 +1,5 @@
-// Texts of the checks on shapes, in the words of the Python checks (`sampling.py`). Sizes
-// that are not known, as in a traced function, are -1 and fit any.
+// Checks of shapes, with the same messages as the Python checks (`sampling.py`). Sizes that are
+// not known, as in a traced function, are -1 and fit any size.
 
 #ifndef CUSTOM_OPS_CC_MESSAGES_H_
 #define CUSTOM_OPS_CC_MESSAGES_H_

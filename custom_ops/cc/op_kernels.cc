@@ -47,7 +47,7 @@ absl::Status measure(const Shape& image, const Shape& flow, Geometry* geometry) 
   return absl::OkStatus();
 }
 
-// What the kernels below share: the padding, and whether the flow is added (composition).
+// Base of the kernels below: the padding, and whether the flow is added (composition).
 class WarpKernel : public OpKernel {
  public:
   explicit WarpKernel(OpKernelConstruction* context)
@@ -141,7 +141,7 @@ absl::Status extent(const TensorShape& shape, Field* field) {
   return absl::OkStatus();
 }
 
-// On the CPU alone: on a GPU TensorFlow's own ops are fast.
+// Only for the CPU; on a GPU TensorFlow's own ops are fast.
 template <typename Real>
 class SquaredDifferences : public OpKernel {
  public:

@@ -1,4 +1,4 @@
-// Schemas of the ops and the shapes that they infer and reject.
+// Schemas of the ops, with their shape inference and checks.
 
 #include "messages.h"
 #include "tensorflow/core/framework/op.h"
@@ -10,7 +10,7 @@ using rcn::Shape;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-// Shape of an input; false where not even the rank is known.
+// Shape of an input; returns false if not even the rank is known.
 bool known(InferenceContext* c, ShapeHandle handle, Shape* shape) {
   if (!c->RankKnown(handle)) return false;
   for (int axis = 0; axis < c->Rank(handle); ++axis) {
@@ -43,7 +43,7 @@ absl::Status composed_shape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
-// The shape of the flow, input 1, whose gradient it is.
+// The shape of the flow, which is input 1.
 absl::Status flow_gradient_shape(InferenceContext* c) {
   Shape image, flow, upstream;
   c->set_output(0, c->input(1));
@@ -55,7 +55,7 @@ absl::Status flow_gradient_shape(InferenceContext* c) {
   return rcn::check_upstream(image, flow, upstream);
 }
 
-// The shape that input 0 holds.
+// The shape that is the value of input 0.
 absl::Status image_gradient_shape(InferenceContext* c) {
   ShapeHandle out;
   TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(0, &out));

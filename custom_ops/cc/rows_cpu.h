@@ -1,5 +1,5 @@
-// Work in rows of voxels along W', in blocks short enough for the first-level cache: where
-// each voxel of the block samples is worked out first, in loops that compilers vectorise.
+// Processes rows of voxels along W' in blocks that fit into the first-level cache. The sampling
+// positions of a block are computed first, in loops that compilers vectorise.
 
 #ifndef CUSTOM_OPS_CC_ROWS_CPU_H_
 #define CUSTOM_OPS_CC_ROWS_CPU_H_
@@ -14,11 +14,11 @@ namespace rcn {
 
 constexpr int kBlock = 64;
 
-// Volumes of fewer elements are indexed with 32 bits, which vectorises twice as wide; the
-// margin is for the sums of three `absent` offsets.
+// Volumes of fewer elements are indexed with 32 bits, so that vectors hold twice as many
+// indices. The limit leaves room for the sums of three `absent` offsets.
 constexpr int64_t kNarrow = int64_t{1} << 29;
 
-// `taps` of up to kBlock voxels, per axis.
+// The `taps` of up to kBlock voxels, per axis.
 template <typename Real, typename Index>
 struct Block {
   alignas(64) Index lower[3][kBlock];
@@ -45,8 +45,8 @@ inline int64_t rows(const Geometry& geometry) {
   return geometry.batch * geometry.output[0] * geometry.output[1];
 }
 
-// Taps along one axis of the voxels x .. x + count of a row, given that axis' component of
-// their flow.
+// Taps along one axis for the voxels x .. x + count of a row; `component` is their flow along
+// that axis.
 template <Padding padding, typename Real, typename Index>
 void locate_on_axis(Block<Real, Index>& block, int axis, const Geometry& geometry,
                     const Row& row, int64_t x, int count, const Real* component) {
@@ -69,16 +69,16 @@ void locate_on_axis(Block<Real, Index>& block, int axis, const Geometry& geometr
   }
 }
 
-// The same along all axes; `flow` points at the flow of voxel x.
+// Taps along all axes; `flow` points to the flow of voxel x.
 template <Padding padding, typename Real, typename Index>
 void locate(Block<Real, Index>& block, const Geometry& geometry, const Row& row, int64_t x,
             int count, const Real* flow) {
-  // While this block is worked on, the flow of the one after the next comes from memory.
+  // While this block is processed, the flow of the block after the next is fetched from memory.
   for (int k = 0; k < 3 * kBlock; k += 64 / sizeof(Real)) {
     __builtin_prefetch(flow + 6 * kBlock + k);
   }
   alignas(64) Real component[3][kBlock];
-  for (int i = 0; i < count; ++i) {  // in one loop, which reads whole vectors of the flow
+  for (int i = 0; i < count; ++i) {  // one loop, so that it reads whole vectors of the flow
     component[0][i] = flow[3 * i];
     component[1][i] = flow[3 * i + 1];
     component[2][i] = flow[3 * i + 2];
@@ -96,8 +96,8 @@ void for_each_block(const Geometry& geometry, const Visit& visit) {
   }
 }
 
-// Calls run(padding constant, index of the narrowest sufficient type) for what the call
-// asks for at run time.
+// Calls run(padding constant, value of the narrowest sufficient index type): turns the padding
+// and the size, known at run time, into constants and types.
 template <typename Run>
 void with_instance(const Geometry& geometry, Padding padding, const Run& run) {
   const bool narrow = geometry.image_voxels() * geometry.channels < kNarrow;

@@ -1,8 +1,8 @@
 // Trilinear sampling of one voxel: the arithmetic that the CPU and the CUDA kernels share.
 //
 // A flow gives each output voxel x a position x + flow(x) in the image. Along every axis
-// the position lies between two neighbours; the eight voxels of the cell around it are
-// merged by linear interpolation along W, then H, then D (VTN, section III.A).
+// the position lies between two neighbours; the values of the eight voxels around it are
+// interpolated linearly along W, then H, then D (VTN, section III.A).
 
 #ifndef CUSTOM_OPS_CC_TRILINEAR_H_
 #define CUSTOM_OPS_CC_TRILINEAR_H_
@@ -17,7 +17,7 @@
 
 namespace rcn {
 
-// What lies outside the volume: the nearest border voxel, or zeros.
+// Values outside the volume: that of the nearest border voxel, or zero.
 enum class Padding : int { kBorder = 0, kZeros = 1 };
 
 // Sizes of one call. The output has the flow's grid, which need not be the image's.
@@ -31,18 +31,18 @@ struct Geometry {
   RCN_HOST_DEVICE int64_t output_voxels() const { return output[0] * output[1] * output[2]; }
 };
 
-// The two neighbours of a position along one axis. `lower` and `upper` are offsets of
-// elements in the image; a neighbour beyond the volume that counts as zero has the offset
-// `absent`, so negative that no sum with the offsets along other axes reaches zero.
+// The two neighbours of a position along one axis. `lower` and `upper` are element offsets in
+// the image. A neighbour outside the volume, which counts as zero, has the offset `absent`: it
+// is so negative that its sum with the offsets along other axes stays negative.
 template <typename Real, typename Index>
 struct Taps {
   Index lower, upper;
-  Real weight;  // of `upper`; `lower` has the rest
-  Real inside;  // derivative of the position by the coordinate: 0 out of reach, else 1
+  Real weight;  // weight of `upper`; `lower` has 1 - weight
+  Real inside;  // derivative of the position by the coordinate: 0 where it is clamped, else 1
 };
 
-// `elements` is the number of elements in one volume, `stride` their distance along the
-// axis. A NaN looks up the first voxels with weight NaN, so that it is seen in the result.
+// `elements` is the number of elements in one volume, `stride` the distance of neighbours along
+// the axis. A NaN looks up the first voxels with weight NaN, so that the result is NaN.
 template <Padding padding, typename Real, typename Index>
 RCN_HOST_DEVICE Taps<Real, Index> taps(Real coordinate, Index size, Index stride,
                                        Index elements) {

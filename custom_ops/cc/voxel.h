@@ -1,8 +1,8 @@
-// One voxel of the output from its flow to its result: what each thread of a CUDA kernel
-// does. Plain C++ as well, so that the tests run it on machines without a GPU.
+// Computes one voxel of the output, as each thread of a CUDA kernel does. It is also plain C++,
+// so that the tests can run it on machines without a GPU.
 //
-// `T` is the image's type, `Real` the one of the flow and the arithmetic; kChannels is 0
-// where the number of channels is known only at run time.
+// `T` is the type of the image, `Real` that of the flow and the arithmetic. kChannels is 0 if
+// the number of channels is known only at run time.
 
 #ifndef CUSTOM_OPS_CC_VOXEL_H_
 #define CUSTOM_OPS_CC_VOXEL_H_
@@ -11,7 +11,7 @@
 
 namespace rcn {
 
-// Where one output voxel samples. `voxel` counts through the whole batch.
+// Where one output voxel samples the image. `voxel` is its index in the whole batch.
 template <Padding padding, typename Real, typename Index>
 struct Sample {
   Taps<Real, Index> d, h, w;
@@ -47,7 +47,7 @@ struct Sample {
            (up_w ? w.weight : 1 - w.weight);
   }
 
-  // Values around the sample; `image` points at the channel in the batch's first voxel.
+  // Values around the sample; `image` points to the channel of the batch's first voxel.
   template <typename T>
   RCN_HOST_DEVICE Cell<Real> cell(const T* image) const {
     Cell<Real> result;
@@ -62,7 +62,7 @@ struct Sample {
   }
 };
 
-// out(x) = image(x + flow(x)), to which `add_flow` adds flow(x).
+// out(x) = image(x + flow(x)), plus flow(x) if `add_flow` is true.
 template <Padding padding, int kChannels, typename T, typename Real, typename Index>
 RCN_HOST_DEVICE void warp_voxel(const Geometry& geometry, const T* image, const Real* flow,
                                 bool add_flow, T* out, Index voxel) {
@@ -76,7 +76,7 @@ RCN_HOST_DEVICE void warp_voxel(const Geometry& geometry, const T* image, const 
   }
 }
 
-// Gradient by the voxel's own flow.
+// Gradient by the flow at this voxel.
 template <Padding padding, int kChannels, typename T, typename Real, typename Index>
 RCN_HOST_DEVICE void flow_gradient_voxel(const Geometry& geometry, const T* image,
                                          const Real* flow, const T* upstream, bool add_flow,
@@ -100,7 +100,7 @@ RCN_HOST_DEVICE void flow_gradient_voxel(const Geometry& geometry, const T* imag
   }
 }
 
-// Calls add(offset, value) for all that the voxel sends to the gradient by the image.
+// Calls add(offset, value) for all contributions of the voxel to the gradient by the image.
 template <Padding padding, int kChannels, typename T, typename Real, typename Index,
           typename Add>
 RCN_HOST_DEVICE void image_gradient_voxel(const Geometry& geometry, const Real* flow,

@@ -8,12 +8,12 @@
 namespace rcn {
 namespace {
 
-// Values of one channel at the eight corners of the cells of a block's voxels.
+// Values of one channel at the eight corners of the cell around each sample of a block.
 template <typename Real>
 struct Corners {
   alignas(64) Real value[8][kBlock];  // corner 4 d + 2 h + w
 
-  // `image` points at the channel in the first voxel of the item.
+  // `image` points to the channel of the item's first voxel.
   template <Padding padding, typename Index>
   void read(const Geometry& geometry, const Block<Real, Index>& block, int count,
             const Real* image) {
@@ -30,8 +30,8 @@ struct Corners {
   }
 
  private:
-  // Reading and blanking what lies beyond the volume are loops of their own: only so do
-  // compilers vectorise both.
+  // Reading, and zeroing what lies outside the volume, are separate loops: otherwise compilers
+  // do not vectorise them.
   template <Padding padding, typename Index>
   void read_singly(const Block<Real, Index>& block, int count, const Real* image) {
     for (int corner = 0; corner < 8; ++corner) {
@@ -50,8 +50,8 @@ struct Corners {
     }
   }
 
-  // Where both neighbours along W lie side by side and inside the volume, one read of two
-  // values takes half the time of two reads.
+  // If both neighbours along W are adjacent and inside the volume, one read of two values takes
+  // half the time of two reads.
   template <typename Index>
   void read_pairs(const Block<Real, Index>& block, int count, const Real* image) {
     for (int pair = 0; pair < 4; ++pair) {
@@ -88,7 +88,7 @@ void warp_row(const Geometry& geometry, const Row& row, const Real* image, const
         return corners.cell(i).sample(block.weight[0][i], block.weight[1][i],
                                       block.weight[2][i]);
       };
-      if (channels == 1) {  // contiguous, and written as vectors
+      if (channels == 1) {  // contiguous, so that whole vectors are written
         for (int i = 0; i < count; ++i) target[i] = sample(i);
       } else {
         for (int i = 0; i < count; ++i) target[channels * i + c] = sample(i);

@@ -1,8 +1,9 @@
-// The warp on the CPU. Includes nothing of TensorFlow, so that it can be tested alone.
+// The warp on the CPU. It does not include TensorFlow's headers, so that it can be tested
+// alone.
 //
 // `Real` is float or double, the type of the images, the flow and the arithmetic. Arrays
 // are dense: image [B, D, H, W, C], flow [B, D', H', W', 3], results [B, D', H', W', C].
-// Results do not depend on how `parallel_for` divides the work, to the last bit.
+// Results do not depend on how `parallel_for` divides the work, not even in the last bit.
 
 #ifndef CUSTOM_OPS_CC_WARP_CPU_H_
 #define CUSTOM_OPS_CC_WARP_CPU_H_
@@ -14,16 +15,16 @@
 
 namespace rcn {
 
-// Calls work(begin, end) for ranges that cover [0, total) once, perhaps on many threads.
-// `cost` is about the number of nanoseconds that one unit takes.
+// Calls work(begin, end) for ranges that cover [0, total) once, possibly on several threads.
+// `cost` is roughly the number of nanoseconds per unit.
 using Work = std::function<void(int64_t begin, int64_t end)>;
 struct Workers {
   int threads;
   std::function<void(int64_t total, int64_t cost, const Work& work)> parallel_for;
 };
 
-// out(x) = image(x + flow(x)); with `add_flow` (three channels) flow(x) is added: the
-// composition of the flow `image` with the update `flow`.
+// out(x) = image(x + flow(x)). With `add_flow` (three channels) flow(x) is added, which
+// composes the flow `image` with the update `flow`.
 template <typename Real>
 void warp(const Geometry& geometry, Padding padding, const Real* image, const Real* flow,
           bool add_flow, Real* out, const Workers& workers);
@@ -34,7 +35,7 @@ void warp_flow_gradient(const Geometry& geometry, Padding padding, const Real* i
                         const Real* flow, const Real* upstream, bool add_flow, Real* gradient,
                         const Workers& workers);
 
-// The same by the image, shaped like the image. Each voxel of it sums what reaches it in
+// Gradient by the image, shaped like the image. Each of its voxels sums its contributions in
 // the order of the output's voxels.
 template <typename Real>
 void warp_image_gradient(const Geometry& geometry, Padding padding, const Real* flow,

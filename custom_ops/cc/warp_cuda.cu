@@ -1,6 +1,6 @@
-// CUDA kernels: one thread per output voxel in a grid-stride loop over the batch; what it
-// does is in voxel.h. Neighbouring threads own neighbouring voxels along W, so that for a
-// smooth flow the eight reads of a warp fall into few cache lines.
+// CUDA kernels: one thread per output voxel in a grid-stride loop over the batch; voxel.h has
+// the arithmetic. Neighbouring threads process neighbouring voxels along W, so that for a
+// smooth flow the reads of a group of threads fall into few cache lines.
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -14,7 +14,7 @@
 namespace rcn {
 namespace {
 
-// Below this many elements 32-bit indices serve, with room for the sums of `absent` offsets
+// Below this many elements 32-bit indices suffice, with room for the sums of `absent` offsets
 // and for the last step of a grid-stride loop.
 constexpr int64_t kNarrow = int64_t{1} << 29;
 
@@ -39,7 +39,7 @@ __global__ void flow_gradient_kernel(Geometry geometry, Index voxels,
   }
 }
 
-// Sums in floating point: fast, but in whatever order the threads arrive.
+// Sums in floating point: fast, but in the order in which the threads arrive.
 template <typename Real>
 struct AtomicSum {
   Real* sums;
@@ -50,8 +50,8 @@ struct AtomicSum {
   }
 };
 
-// Sums as 64-bit integers, which any order leaves the same. The scale is a power of two
-// chosen from the largest upstream value so that no sum can overflow.
+// Sums as 64-bit integers, which do not depend on the order. The scale is a power of two that
+// is chosen from the largest upstream value so that no sum can overflow.
 struct FixedPointSum {
   unsigned long long* sums;
   double scale;
@@ -88,14 +88,14 @@ __global__ void fixed_point_kernel(Geometry geometry, Index voxels,
                                    const T* __restrict__ upstream, unsigned long long* sums,
                                    const unsigned long long* largest) {
   const FixedPointSum add{sums, fixed_point_scale(*largest, geometry.output_voxels())};
-  if (add.scale == 0) return;  // nothing to add, or nothing that could be added
+  if (add.scale == 0) return;  // all values are zero, or some are not finite
   for (Index v = first_unit<Index>(); v < voxels; v += unit_step<Index>()) {
     image_gradient_voxel<padding, kChannels>(geometry, flow, upstream, v, add);
   }
 }
 
-// Largest magnitude as the bits of a double, whose order is that of the numbers. What is
-// not finite counts as infinite.
+// Largest magnitude as the bits of a double, which are ordered like the numbers. Values that
+// are not finite count as infinite.
 template <typename T>
 __global__ void largest_kernel(const T* __restrict__ values, int64_t count,
                                bool only_if_not_finite, unsigned long long* largest) {
@@ -136,7 +136,7 @@ __global__ void from_fixed_point_kernel(const unsigned long long* __restrict__ s
 
 // --- launches ------------------------------------------------------------------------
 
-// What a call asks for at run time, as types and constants.
+// The run-time arguments of a call as types and constants.
 template <Padding kPadding, int kChannelCount, typename TypeT, typename RealT, typename IndexT>
 struct Instance {
   static constexpr Padding padding = kPadding;
@@ -159,8 +159,8 @@ bool is_narrow(const Geometry& geometry) {
   return image_elements(geometry) < kNarrow && batch_voxels(geometry) * values < kNarrow;
 }
 
-// The images and flows of this project, of one and three channels, have kernels of their
-// own; large volumes, doubles and other channel counts share the general one.
+// Images and flows of one and three channels, as in this project, have specialised kernels;
+// large volumes, doubles and other numbers of channels share the general one.
 template <Padding padding, typename T, typename Real, typename Run>
 cudaError_t with_sizes(const Geometry& geometry, const Run& run) {
   if (is_narrow(geometry) && !std::is_same<T, double>::value) {
@@ -186,7 +186,7 @@ cudaError_t with_type(const Geometry& geometry, int type, const Run& run) {
   }
 }
 
-// Calls run(Instance) with the instance that fits.
+// Calls run(Instance) with the instance for the arguments.
 template <typename Run>
 cudaError_t dispatch(const Geometry& geometry, int padding, int type, const Run& run) {
   if (padding == static_cast<int>(Padding::kBorder)) {

@@ -1,9 +1,14 @@
 """What all sources share: worker options, progress with an estimate of the end, the summary."""
 
+from __future__ import annotations
+
+import argparse
 import contextlib
 import math
 import os
+import pathlib
 import time
+from typing import Any
 
 from data_prep.commands.splits import report_config
 from rcn_tf.files.memory import physical_memory
@@ -16,7 +21,7 @@ _SHOWN = 20  # failures and notes listed
 _BYTES_PER_VOXEL = 16  # of a scan in work: floating-point numbers, positions apart
 
 
-def add_orientation(parser):
+def add_orientation(parser: argparse.ArgumentParser) -> None:
     """`--orientation`, of every command that reads scans."""
     parser.add_argument(
         "--orientation",
@@ -25,7 +30,7 @@ def add_orientation(parser):
     )
 
 
-def add_batch_arguments(parser):
+def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of everything that prepares many scans."""
     parser.add_argument(
         "--workers",
@@ -39,7 +44,7 @@ def add_batch_arguments(parser):
     )
 
 
-def check_batch_arguments(args):
+def check_batch_arguments(args: argparse.Namespace) -> None:
     """Raises: ValueError: naming the option."""
     if args.workers < 1:
         raise ValueError(f"--workers must be at least 1; got {args.workers}.")
@@ -56,7 +61,7 @@ def _check_shape(shape):
 
 
 @contextlib.contextmanager
-def scan_progress(total, action="preparing"):
+def scan_progress(total: int, action: str = "preparing") -> Any:
     """Shows a bar with count and time left on a terminal; else a line for each tenth.
 
     Yields: function to call with each Outcome.
@@ -101,7 +106,7 @@ def scan_progress(total, action="preparing"):
         yield show
 
 
-def print_summary(summary, out, config):
+def print_summary(summary: Any, out: pathlib.Path, config: pathlib.Path) -> Any:
     """Says what was made, how fast, and what failed.
 
     Returns: exit code: 0, or SOME_FAILED.

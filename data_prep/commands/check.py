@@ -1,8 +1,11 @@
 """`rcn prepare check`: what of a dataset config is there, and whether it is sound."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import pathlib
+from typing import Any
 
 from rcn_tf.errors import one_line
 
@@ -10,7 +13,7 @@ INCOMPLETE = 1
 _SHOWN = 10  # missing or damaged scans named per subset
 
 
-def add_commands(commands):
+def add_commands(commands: Any) -> None:
     """Declares the subcommand."""
     text = "count a dataset config's scans, read each one, and name what is missing or damaged"
     parser = commands.add_parser(
@@ -27,7 +30,7 @@ def add_commands(commands):
     parser.add_argument("--checksums", action="store_true", help=argparse.SUPPRESS)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int | None:
     """Prints the tables; returns 0 if all is there, else INCOMPLETE."""
     from rich.console import Console
     from rich.table import Table

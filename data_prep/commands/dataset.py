@@ -1,8 +1,12 @@
 """`rcn prepare NAME`: the papers' datasets, one subcommand each."""
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import math
 import pathlib
+from typing import Any
 
 from data_prep.commands.batches import (
     add_batch_arguments,
@@ -16,7 +20,7 @@ from data_prep.datasets import DATASETS
 from rcn_tf.wording import counted
 
 
-def add_commands(commands):
+def add_commands(commands: Any) -> None:
     """Declares one subcommand per dataset."""
     for name, dataset in DATASETS.items():
         parser = commands.add_parser(
@@ -112,7 +116,7 @@ def _add_brain_arguments(parser, dataset):
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int | None:
     """Builds the dataset's pack; returns the exit code."""
     from data_prep.dataset_pack import build_dataset, find_scans, named_scan
 

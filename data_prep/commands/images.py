@@ -1,6 +1,10 @@
 """`rcn prepare images`: a pack from any image files."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
+from typing import Any
 
 from data_prep.commands.batches import (
     add_batch_arguments,
@@ -12,7 +16,7 @@ from data_prep.commands.batches import (
 from data_prep.commands.splits import add_hold_out, parsed_hold_out
 
 
-def add_commands(commands):
+def add_commands(commands: Any) -> None:
     """Declares the subcommand."""
     text = "image files that SimpleITK reads (NIfTI, MetaImage, NRRD, ...) or DICOM folders"
     parser = commands.add_parser("images", help=text, description=f"A pack from {text}")
@@ -76,7 +80,7 @@ def add_commands(commands):
     add_batch_arguments(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int | None:
     """Builds the pack; returns the exit code."""
     from data_prep.image_files import build_pack
 

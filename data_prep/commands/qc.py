@@ -1,12 +1,16 @@
 """`rcn prepare qc`: contact sheets to look at, with flags."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
+from typing import Any
 
 from data_prep.commands.batches import SOME_FAILED
 from rcn_tf.wording import counted
 
 
-def add_commands(commands):
+def add_commands(commands: Any) -> None:
     """Declares the subcommand."""
     text = "contact sheets of a config's scans (PNG, HTML), with flags"
     parser = commands.add_parser("qc", help=text, description=text)
@@ -15,7 +19,7 @@ def add_commands(commands):
     parser.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int | None:
     """Writes the sheets and prints the flags; returns 0, or SOME_FAILED for unreadable scans."""
     from data_prep.contact_sheet import write_contact_sheets
     from rcn_tf.data.dataset_config import load_dataset_config

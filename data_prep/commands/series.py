@@ -1,9 +1,13 @@
 """`rcn prepare series`: which DICOM series a file, folder or ZIP archive holds."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
+from typing import Any
 
 
-def add_commands(commands):
+def add_commands(commands: Any) -> None:
     """Declares the subcommand."""
     text = "list the DICOM series of a file, folder or ZIP archive"
     parser = commands.add_parser("series", help=text, description=text)
@@ -11,7 +15,7 @@ def add_commands(commands):
     parser.add_argument("folder", type=pathlib.Path, metavar="PATH")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Prints one line per series."""
     from rcn_tf.volumes.dicom.series import is_dicom, list_series, opened
 

@@ -1,5 +1,11 @@
 """`--hold-out`, and what is said of a config that was written: its split, and what it lacks."""
 
+from __future__ import annotations
+
+import argparse
+import pathlib
+from typing import Any
+
 from rcn_tf.choices import MIN_SIZE
 from rcn_tf.errors import one_line, warn
 from rcn_tf.wording import counted
@@ -7,7 +13,7 @@ from rcn_tf.wording import counted
 _SHOWN = 6  # held-out scans named
 
 
-def add_hold_out(parser):
+def add_hold_out(parser: argparse.ArgumentParser) -> None:
     """Declares the option."""
     parser.add_argument(
         "--hold-out",
@@ -18,14 +24,14 @@ def add_hold_out(parser):
     )
 
 
-def parsed_hold_out(args):
+def parsed_hold_out(args: argparse.Namespace) -> Any:
     """What was asked for, or None. Raises: ValueError: it cannot be."""
     from data_prep.splits import parse_hold_out
 
     return None if args.hold_out is None else parse_hold_out(args.hold_out)
 
 
-def report_config(path):
+def report_config(path: pathlib.Path) -> None:
     """Says what is held out; warns of what training and evaluation will miss."""
     from rcn_tf.data.dataset_config import load_dataset_config
     from rcn_tf.data.overlap import scheme_scans, shared_scans
@@ -56,9 +62,10 @@ def report_config(path):
     _warn_of_no_pairs(config)
     if min(config.image_size) < MIN_SIZE:
         size = " x ".join(map(str, config.image_size))
+        images = "planes" if len(config.image_size) == 2 else "volumes"
         warn(
             f"{path}: networks take at least {MIN_SIZE} voxels along each axis, so `rcn train` "
-            f"will refuse volumes of {size}; give another --shape"
+            f"will refuse {images} of {size}; give another --shape"
         )
 
 

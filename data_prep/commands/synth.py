@@ -1,6 +1,10 @@
 """`rcn prepare synth`: a synthetic study from label maps, or livers from a CT."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
+from typing import Any
 
 from data_prep.commands.batches import (
     add_batch_arguments,
@@ -13,7 +17,7 @@ from data_prep.commands.splits import add_hold_out, parsed_hold_out
 from rcn_tf.errors import warn
 
 
-def add_commands(commands):
+def add_commands(commands: Any) -> None:
     """Declares the subcommand."""
     text = "synthetic scans with real anatomy, from label maps or from a CT with a liver label"
     parser = commands.add_parser("synth", help=text, description=text)
@@ -55,7 +59,7 @@ def add_commands(commands):
     add_batch_arguments(parser)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int | None:
     """Builds the pack; returns the exit code."""
     from data_prep.synthetic_study import LabelSynthesis, LiverSynthesis, build
 
@@ -74,7 +78,7 @@ def run(args):
         raise ValueError("--liver-label goes with --ct; --contrast and --structures do not.")
     if args.ct is not None:
         liver = None if args.liver_label is None else tuple(args.liver_label)
-        recipe = LiverSynthesis(liver_labels=liver, **common)
+        recipe: Any = LiverSynthesis(liver_labels=liver, **common)
     else:
         if args.structures == "all" and args.contrast is None:
             warn(

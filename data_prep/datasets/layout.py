@@ -10,11 +10,14 @@ Beside what the download holds, a person may put `landmarks/ID.csv` (columns x, 
 and `masks/ID.nii.gz` into the folder, with "_" for "/" in ID; these folders hold nothing else.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
 import pathlib
 import re
-from typing import Optional
+from collections.abc import Iterator
+from typing import Any
 
 from data_prep.scan_files import PATTERN_CHARACTERS, ScanFiles
 from data_prep.subjects import subjects_of
@@ -58,15 +61,15 @@ class Dataset:
     landmarks: tuple = ()
     landmarks_in: str = "mm"
     scan_id: str = "{id}"
-    labels_are: Optional[tuple] = None
+    labels_are: tuple | None = None
     shape: tuple = (128, 128, 128)
     crop: bool = True
-    window: Optional[tuple] = None
+    window: tuple | None = None
     paired: bool = False
-    atlas: Optional[str] = None
+    atlas: str | None = None
     subject: str = ".+"
 
-    def find(self, folder):
+    def find(self, folder: pathlib.Path) -> Any:
         """Scans below a folder.
 
         Args: folder: path.
@@ -108,7 +111,7 @@ class Dataset:
             )
         return scans, unused
 
-    def subjects(self, scans):
+    def subjects(self, scans: Any) -> Any:
         """The subjects of ScanFiles, a list of names: equal ones for scans of one subject."""
         names = [scan.found_as or scan.id for scan in scans]
         if not self.subject:
@@ -148,15 +151,15 @@ class Dataset:
         raise KeyError(f"{self.name}: no id from {match[0]!r}")
 
 
-def image_paths(folder):
+def image_paths(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Image files and DICOM folders below a folder, in natural order; hidden ones are skipped.
 
     Links to folders are followed, each folder once. Raises: OSError: one cannot be listed.
     """
     folder = pathlib.Path(folder)
     seen = set()
-    for parent, folders, files in os.walk(folder, onerror=_cannot_list, followlinks=True):
-        parent = pathlib.Path(parent)
+    for place, folders, files in os.walk(folder, onerror=_cannot_list, followlinks=True):
+        parent = pathlib.Path(place)
         if parent.resolve() in seen:  # a link that leads back
             folders.clear()
             continue

@@ -1,20 +1,24 @@
 """ANTs SyN with the stages of VTN's footnote 2, and its linear stages alone.
 
-`antsRegistration -d 3 -u 1 -w [0.025,0.975] -r [F,M,1]`, then Rigid[0.1], Affine[0.1] and
-SyN[0.15,3.0,0.0], as printed there; run through antspyx's build of the same program. A fixed seed,
-which the footnote has not, draws the same sample points each time: ANTs takes the clock's.
-Needs `pip install '.[ants]'`.
+The command is `antsRegistration -d 3 -u 1 -w [0.025,0.975] -r [F,M,1]`, then Rigid[0.1],
+Affine[0.1] and SyN[0.15,3.0,0.0], as in the footnote; it runs in antspyx's build of the program. A
+fixed seed, which the footnote lacks, draws the same sample points each time, whereas ANTs uses the
+clock by default. Needs `pip install '.[ants]'`.
 """
+
+from __future__ import annotations
 
 import pathlib
 import tempfile
+from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 
 from eval.baselines.physical import flow_of_transform, image, require
 
 FOOTNOTE_SCHEDULE = "[2000x2000x2000,1e-9,15]"
-USUAL_SCHEDULE = "[1000x500x250,1e-6,10]"  # of ANTs' own examples, some 20 times faster
+USUAL_SCHEDULE = "[1000x500x250,1e-6,10]"  # of ANTs' own examples, about 20 times faster
 
 _START = "-d 3 --random-seed 1 -o {prefix} -u 1 -w [0.025,0.975] -r [{fixed},{moving},1]"
 _RIGID = "-t Rigid[0.1] -m MI[{fixed},{moving},1,32,Regular,0.2]"
@@ -26,17 +30,17 @@ _SYN = (
 )
 
 
-def syn(fixed, moving):
+def syn(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Rigid, affine and SyN stages. Returns: flow, see `eval.baselines`."""
     return flow_of_transform(register(fixed, moving), fixed.shape)
 
 
-def preset(fixed, moving, **options):
+def preset(fixed: np.ndarray, moving: np.ndarray, **options: Any) -> np.ndarray:
     """A registration by one of antspyx's presets, which are coarser and faster than `syn`.
 
     Args: fixed, moving: [D, H, W]. options: of `ants.registration`, such as `type_of_transform`.
     Returns: flow, see `eval.baselines`.
-    Raises: MissingExtraError: no antspyx.
+    Raises: MissingExtraError: antspyx is not installed.
     """
     ants = require("ants", "ants")
     with tempfile.TemporaryDirectory() as folder:
@@ -47,32 +51,45 @@ def preset(fixed, moving, **options):
         return flow_of_transform(sitk.CompositeTransform(transforms), fixed.shape)
 
 
-def arguments(fixed, moving, prefix, *, deformable=True, schedule=FOOTNOTE_SCHEDULE):
+def arguments(
+    fixed: str,
+    moving: str,
+    prefix: str,
+    *,
+    deformable: bool = True,
+    schedule: str = FOOTNOTE_SCHEDULE,
+) -> list[str]:
     """Command line of `antsRegistration`.
 
-    Args: fixed, moving: paths. prefix: of what it writes. deformable, schedule: see `register`.
+    Args: fixed, moving: paths. prefix: of the output files. deformable, schedule: see `register`.
     """
     parts = [_START, _RIGID, _LINEAR_LEVELS, _AFFINE, _LINEAR_LEVELS, *([_SYN] * deformable)]
     values = {"fixed": fixed, "moving": moving, "prefix": prefix, "schedule": schedule}
     return [word.format(**values) for word in " ".join(parts).split()]
 
 
-def register(fixed, moving, *, deformable=True, schedule=FOOTNOTE_SCHEDULE):
+def register(
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    *,
+    deformable: bool = True,
+    schedule: str = FOOTNOTE_SCHEDULE,
+) -> sitk.Transform:
     """Transform from fixed to moving points, mm at unit spacing.
 
     Args:
-        fixed, moving: [D, H, W]. deformable: False leaves SyN out.
+        fixed, moving: [D, H, W]. deformable: whether to run SyN after the linear stages.
         schedule: iterations per level and convergence of the rigid and affine stages.
     Returns: SimpleITK.Transform.
-    Raises: MissingExtraError: no antspyx. RuntimeError: ANTs failed.
+    Raises: MissingExtraError: antspyx is not installed. RuntimeError: ANTs failed.
     """
     ants = require("ants", "ants")
     with tempfile.TemporaryDirectory() as folder:
-        paths = _written(folder, fixed, moving)
+        target, source = _written(folder, fixed, moving)
         prefix = str(pathlib.Path(folder, "out"))
         program = ants.internal.get_lib_fn("antsRegistration")
-        options = {"deformable": deformable, "schedule": schedule}
-        status = program(arguments(*paths, prefix, **options))
+        words = arguments(target, source, prefix, deformable=deformable, schedule=schedule)
+        status = program(words)
         if status != 0:
             raise RuntimeError(f"antsRegistration failed with exit status {status}.")
         linear = _read(f"{prefix}0GenericAffine.mat")
@@ -90,7 +107,7 @@ def _written(folder, fixed, moving):
 
 
 def _read(path):
-    """SimpleITK transform of a file that ANTs has written, linear or a field."""
+    """SimpleITK transform from a file that ANTs has written, linear or a field."""
     if path.endswith(".mat"):
         return sitk.ReadTransform(path)
     return sitk.DisplacementFieldTransform(sitk.ReadImage(path, sitk.sitkVectorFloat64))

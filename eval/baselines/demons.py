@@ -1,9 +1,12 @@
 """SimpleITK's diffeomorphic demons over three resolutions, after an affine stage.
 
-The baseline of VR-Net (its section on compared methods); iterations and smoothing are this
-project's, as the paper states none.
+VR-Net uses this baseline (see its section on compared methods). Iterations and smoothing are this
+project's choice, as the paper states none.
 """
 
+from __future__ import annotations
+
+import numpy as np
 import SimpleITK as sitk
 
 from eval.baselines.physical import flow_of_transform, image
@@ -11,31 +14,32 @@ from eval.baselines.physical import flow_of_transform, image
 LEVELS = (4, 2, 1)  # shrink factors
 ITERATIONS = 50  # per level
 SMOOTHING = 1.5  # voxels, of the field
-_SAMPLED = 0.2  # of the voxels, by the affine stage
+_SAMPLED = 0.2  # fraction of the voxels that the affine stage samples
 
 
-def affine(fixed, moving):
-    """Affine stage alone. Returns: flow, see `eval.baselines`."""
+def affine(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Only the affine stage. Returns: flow, see `eval.baselines`."""
     return flow_of_transform(_affine(image(fixed), image(moving)), fixed.shape)
 
 
-def demons(fixed, moving):
+def demons(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Affine stage and demons. Returns: flow, see `eval.baselines`."""
-    fixed, moving = image(fixed), sitk.HistogramMatching(image(moving), image(fixed))
-    linear = _affine(fixed, moving)
-    aligned = sitk.Resample(moving, fixed, linear, sitk.sitkLinear)
+    target = image(fixed)
+    source = sitk.HistogramMatching(image(moving), target)
+    linear = _affine(target, source)
+    aligned = sitk.Resample(source, target, linear, sitk.sitkLinear)
     field = None
     for factor in LEVELS:
-        small, aligned_small = (_shrunk(one, factor) for one in (fixed, aligned))
+        small, aligned_small = (_shrunk(one, factor) for one in (target, aligned))
         if field is not None:
             field = sitk.Resample(field, small, sitk.Transform(), sitk.sitkLinear)
         field = _level(small, aligned_small, field)
     deformable = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-    return flow_of_transform(sitk.CompositeTransform([linear, deformable]), fixed.GetSize()[::-1])
+    return flow_of_transform(sitk.CompositeTransform([linear, deformable]), fixed.shape)
 
 
 def _affine(fixed, moving):
-    """Affine transform by mutual information, from the centres of mass."""
+    """Affine transform by mutual information, starting from the centres of mass."""
     start = sitk.CenteredTransformInitializer(
         fixed, moving, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.MOMENTS
     )

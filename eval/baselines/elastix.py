@@ -1,9 +1,11 @@
 """Elastix with an affine and a B-spline stage (VTN's footnote 3: `-p Affine -p BSpline_1000`).
 
-The two parameter files are not published. Taken here: elastix's default maps "affine" and
-"bspline", the latter with 1000 iterations per resolution as its name says.
+The two parameter files are not published. Here elastix's default maps "affine" and "bspline" are
+used, the latter with 1000 iterations per resolution as its name says.
 Needs `pip install '.[elastix]'`.
 """
+
+from __future__ import annotations
 
 import tempfile
 
@@ -19,10 +21,10 @@ from eval.baselines.physical import (
 ITERATIONS = 1000
 
 
-def bspline(fixed, moving):
+def bspline(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Affine and B-spline stages. Returns: flow, see `eval.baselines`.
 
-    Raises: MissingExtraError: no itk-elastix. RuntimeError: elastix failed.
+    Raises: MissingExtraError: itk-elastix is not installed. RuntimeError: elastix failed.
     """
     itk = require("itk", "elastix")
     if not hasattr(itk, "ElastixRegistrationMethod"):
@@ -36,6 +38,6 @@ def bspline(fixed, moving):
     _, parameters = itk.elastix_registration_method(
         *images, parameter_object=stages, log_to_console=False
     )
-    with tempfile.TemporaryDirectory() as folder:  # it writes the field there as well
+    with tempfile.TemporaryDirectory() as folder:  # transformix also writes the field to a file
         field = itk.transformix_deformation_field(images[1], parameters, output_directory=folder)
         return flow_of_field(itk.array_view_from_image(field))

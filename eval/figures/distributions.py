@@ -1,21 +1,27 @@
-"""How scores and deformations are distributed: boxplots per structure, Jacobian histogram."""
+"""Distributions of scores and deformations: boxplots per structure, Jacobian histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from eval.results import TableResult
+from eval.tables import Task
 from rcn_tf.fields import jacobian_determinant
 
 _BINS = np.linspace(-1, 4, 101)
 _STRUCTURES_PER_LINE = 20
 
 
-def boxplots_figure(result, task):
+def boxplots_figure(result: TableResult, task: Task) -> Figure | None:
     """Dice of every structure across pairs, one box per row of the table.
 
-    Args: result: TableResult. task: whose pairs.
-    Returns: Figure; None where there are no segmentations.
+    Args: result: TableResult. task: the pairs that are shown.
+    Returns: Figure; None if there are no segmentations.
     """
     rows = [row for row in result.rows if row.values("dice", task)]
     structures = _structures(rows, task)
@@ -24,7 +30,7 @@ def boxplots_figure(result, task):
     starts = range(0, len(structures), _STRUCTURES_PER_LINE)
     lines = [structures[k : k + _STRUCTURES_PER_LINE] for k in starts]
     figure = Figure(figsize=(13, 2.6 * len(lines) + 0.8), layout="constrained")
-    colours = colormaps["tab10" if len(rows) <= 10 else "tab20"].colors
+    colours = colormaps["tab10" if len(rows) <= 10 else "tab20"].colors  # type: ignore[attr-defined]
     for number, shown in enumerate(lines):
         axes = figure.add_subplot(len(lines), 1, number + 1)
         for k, row in enumerate(rows):
@@ -38,14 +44,14 @@ def boxplots_figure(result, task):
     return figure
 
 
-def jacobian_figure(flows):
+def jacobian_figure(flows: Mapping[str, np.ndarray]) -> Figure:
     """Histogram of det J of every method's flow of one pair.
 
     Args: flows: {label: [D, H, W, 3]}. Returns: Figure.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    colours = colormaps["tab20"].colors
+    colours = colormaps["tab20"].colors  # type: ignore[attr-defined]
     for (label, flow), colour in zip(flows.items(), colours):
         values = np.asarray(jacobian_determinant(flow[None])).ravel()
         folded = 100 * np.mean(values <= 0)
@@ -55,7 +61,7 @@ def jacobian_figure(flows):
         )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yscale("log")
-    axes.set_xlabel("det J (0 and below: folding; what lies beyond is in the last bins)")
+    axes.set_xlabel("det J (0 and below: folding; values beyond the axis are in the last bins)")
     axes.set_ylabel("share of voxels")
     axes.legend(fontsize=7)
     return figure

@@ -1,26 +1,35 @@
-"""Draws a table's figures from its results and the kept flows, and writes them as PNG."""
+"""Draws a table's figures from its results and the stored flows, and writes them as PNG."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from eval.figures.distributions import boxplots_figure, jacobian_figure
 from eval.figures.examples import examples_figure, stages_figure
 from eval.figures.sections import sections_figure
 from eval.figures.trends import trends_figure
 from eval.models import state
+from eval.results import TableResult
 from eval.row_methods import Trained
 from rcn_tf.data.grey_values import to_intensities
 from rcn_tf.files.whole_files import replacing
 from rcn_tf.models.folder import load_with_config
 from rcn_tf.registration.report.figures import png
 
-_SHOWN_SERIES = "VTN"  # of networks, whose stages are drawn
+_SHOWN_SERIES = "VTN"  # series of networks whose stages are drawn
 
 
-def draw(result, examples, models, folder):
+def draw(
+    result: TableResult, examples: Mapping[Any, Any], models: pathlib.Path, folder: pathlib.Path
+) -> None:
     """Writes all figures of a table as PNG.
 
     Args:
         result: TableResult. folder: of the PNG files. models: folder of the trained models.
         examples: {task: (fixed, moving, {label: flow})}, the first pair of every task.
-    They are called `<table>_trends_VTN.png`, `<table>_boxplots_brain_lpba-val.png` and so on.
+    The files are named `<table>_trends_VTN.png`, `<table>_boxplots_brain_lpba-val.png` and so on.
     """
     figures = {}
     for base in result.table.curves:
@@ -43,7 +52,7 @@ def draw(result, examples, models, folder):
 
 
 def _deepest_stages(table, task, models, fixed, moving):
-    """Stages of the table's deepest network of a series: (name, flow, total flow, warped)."""
+    """(name, flow, total flow, warped) of the stages of the table's deepest network of a series."""
     depths = {}
     for method in table.rows.values():
         if isinstance(method, Trained) and method.series == _SHOWN_SERIES:

@@ -1,12 +1,17 @@
 """One pair under every method, after RCN's Figure 4 and its supplement.
 
-A row per method: the warped image, the flow as colours (the absolute values of its x, y, z taken
-off red, green, blue: white is no displacement), the deformed grid (deeper colour is lower), the
-segmentations (fixed blue, moving red, both purple) and the landmarks (fixed: black plusses;
-moving: red crosses, brought back by the flow). Images and flow are axial slices through the
-middle, as are liver masks; of many structures five are projected, as are landmarks. The Dice
-score is that of the structures shown.
+Each method has a row: the warped image, the flow as colours (the absolute values of its x, y, z are
+subtracted from red, green, blue, so white is no displacement), the deformed grid (deeper colour is
+lower), the segmentations (fixed blue, moving red, both purple) and the landmarks (fixed: black
+plusses; moving: red crosses, mapped back by the flow). Images, flows and liver masks are axial
+slices through the middle; if there are many structures, five of them are projected, as are
+landmarks. The Dice score is that of the structures shown.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,6 +20,7 @@ from matplotlib.figure import Figure
 
 from eval.volume_warp import warp_volume
 from rcn_tf.data.label_warp import warp_labels
+from rcn_tf.data.packs import Scan
 from rcn_tf.fields import invert_points
 from rcn_tf.metrics import dice, landmark_distance
 from rcn_tf.metrics.landmarks import is_missing
@@ -25,7 +31,7 @@ _STRUCTURES = 5
 _SIZE = 2.1  # inches per panel
 
 
-def examples_figure(fixed, moving, flows):
+def examples_figure(fixed: Scan, moving: Scan, flows: Mapping[str, np.ndarray]) -> Figure:
     """The pair under every method.
 
     Args: fixed, moving: Scan. flows: {label: [D, H, W, 3]}.
@@ -62,7 +68,7 @@ def examples_figure(fixed, moving, flows):
     return figure
 
 
-def stages_figure(fixed, moving, stages):
+def stages_figure(fixed: Scan, moving: Scan, stages: Sequence[tuple[str, Any, Any, Any]]) -> Figure:
     """What every stage of a cascade adds (RCN, Figures 1 and 2).
 
     Args: fixed, moving: Scan. stages: list of (name, flow of the stage, total flow, warped).
@@ -90,7 +96,7 @@ def stages_figure(fixed, moving, stages):
 
 
 def mapped_back(points: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Landmarks of the moving image in the fixed one, by the flow's inverse.
+    """Landmarks of the moving image, mapped to the fixed one by the flow's inverse.
 
     Args: points: [n, 3] voxels. flow: [D, H, W, 3]. Returns: [n, 3].
     """
@@ -99,7 +105,7 @@ def mapped_back(points: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def _grid(axes, flow, middle):
-    """Lines of the fixed grid's middle slice where the flow takes them, darker where lower."""
+    """Lines of the fixed grid's middle slice, moved by the flow; deeper colour is lower."""
     rows, columns = flow.shape[1:3]
     step = max(rows, columns) / _GRID_LINES
     y, x = np.indices((rows, columns))
@@ -143,7 +149,7 @@ def _landmarks(axes, fixed, moving, flow):
 
 
 def _chosen(labels):
-    """Structures to show: the only one, or five of middling size."""
+    """Structures to show: the only one, or five of medium size."""
     ids, sizes = np.unique(labels[labels > 0], return_counts=True)
     if len(ids) <= _STRUCTURES:
         return ids
@@ -152,6 +158,6 @@ def _chosen(labels):
 
 
 def _flat(labels, structures, middle):
-    """Mask of the structures in the plane: one is sliced, several are projected."""
+    """Mask of the structures in the plane: a slice of a single one, a projection of several."""
     mask = np.isin(labels, structures)
     return mask[middle] if len(structures) == 1 else mask.any(axis=0)

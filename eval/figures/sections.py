@@ -1,17 +1,23 @@
 """Sections at three landmarks' heights under every method, after VTN's Figures 6 to 8.
 
-A row per method; for each of three landmarks the axial slice of the warped image at the height
-of that landmark in the fixed image, and the same slice of all structures as one mask: the
-fixed one white, the warped one red. Crosses are landmarks projected onto that slice, yellow in
-the fixed image, red brought back from the moving one by the flow: crosses on each other may
-still be apart in height. The distance is the mean of all landmarks', the IoU the volume's.
+Each method has a row. For each of three landmarks it shows the axial slice of the warped image at
+the height of that landmark in the fixed image, and the same slice of all structures as one mask,
+white for the fixed image and red for the warped one. Crosses are landmarks projected onto that
+slice, yellow for the fixed image, red for the moving one (mapped back by the flow); crosses that
+coincide may still differ in height. The distance is the mean over all landmarks, the IoU that of
+the whole volume.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from eval.figures.examples import mapped_back
 from eval.volume_warp import warp_volume
+from rcn_tf.data.packs import Scan
 from rcn_tf.metrics import landmark_distance, mask_overlap
 from rcn_tf.metrics.landmarks import is_missing
 
@@ -19,14 +25,15 @@ _SECTIONS = 3
 _SIZE = 1.7  # inches per panel
 
 
-def sections_figure(fixed, moving, flows):
+def sections_figure(fixed: Scan, moving: Scan, flows: Mapping[str, np.ndarray]) -> Figure | None:
     """The pair under every method.
 
-    Args: fixed, moving: Scan. flows: {label: [D, H, W, 3]}, voxels, of fixed to moving.
-    Returns: Figure; None if the scans have no landmarks in common or no segmentations.
+    Args: fixed, moving: Scan. flows: {label: [D, H, W, 3]}, voxels, from fixed to moving.
+    Returns: Figure; None if the scans have no common landmarks or no segmentations.
     """
-    scans = fixed, moving
-    if any(scan.points is None or scan.segmentation is None for scan in scans):
+    if fixed.points is None or moving.points is None:
+        return None
+    if fixed.segmentation is None or moving.segmentation is None:
         return None
     known = np.flatnonzero(~(is_missing(fixed.points) | is_missing(moving.points)))
     if not known.size:
@@ -47,14 +54,14 @@ def sections_figure(fixed, moving, flows):
 
 
 def _spread(landmarks, heights):
-    """Three landmarks, from the lowest to the highest; all if there are fewer."""
+    """Three landmarks, spread from the lowest to the highest; all of them if there are fewer."""
     ordered = landmarks[np.argsort(heights[landmarks], kind="stable")]
     places = np.linspace(0, len(ordered) - 1, min(_SECTIONS, len(ordered)))
     return ordered[np.rint(places).astype(int)]
 
 
 def _method(line, fixed, moving, flow, chosen):
-    """A row's panels, image and segmentation in turn; no flow is the fixed scan itself."""
+    """Draws a row's panels, image and segmentation in turn; without a flow, the fixed scan's."""
     image, mask = fixed.volume, _mask(fixed)
     warped, points = None, None
     if flow is not None:
@@ -75,7 +82,7 @@ def _method(line, fixed, moving, flow, chosen):
 
 
 def _mask(scan):
-    """Everything that is segmented, as a mask 0..255."""
+    """All segmented voxels as a mask 0..255."""
     return np.where(scan.segmentation > 0, np.uint8(255), np.uint8(0))
 
 

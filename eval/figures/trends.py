@@ -14,12 +14,12 @@ _PARTS = {"landmark_voxels": "landmark", "dice": "structure"}
 def trends_figure(result: TableResult, base: str) -> Figure | None:
     """Three panels with logarithmic x-axes, as far as there are data.
 
-    Dice of the datasets with one structure, a line each; landmark distances; Dice of the
-    dataset with many structures. In the last two every landmark or structure is scattered
-    (its mean across pairs) and the line is the mean over them.
+    The panels show Dice of the datasets with one structure (one line each), landmark distances,
+    and Dice of the dataset with many structures. In the last two, points are the means of single
+    landmarks or structures across pairs, and the line is the mean over them.
 
     Args: result: of a table with curves. base: the curve's name, such as "VTN".
-    Returns: Figure; None where fewer than two numbers of cascades were measured.
+    Returns: Figure; None if fewer than two numbers of cascades were measured.
     """
     rows = _cascades(result, base)
     if len(rows) < 2:
@@ -66,7 +66,7 @@ def _cascades(result, base):
 
 
 def _names(rows, task, metric):
-    """Names of the landmarks or structures, where there are several."""
+    """Names of the landmarks or structures; empty if there is only one."""
     pairs = [pair for row in rows.values() for pair in row.pairs.get(task, ())]
     keys = (key.partition(":") for pair in pairs for key in pair)
     names = dict.fromkeys(name for start, _, name in keys if start == metric and name)

@@ -1,4 +1,4 @@
-"""The papers' tables, one module per paper; a further paper is one more module and line here."""
+"""The papers' tables, one module per paper; another paper is one more module and a line here."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""What a table is: which method makes each row, which measure of which pairs each column.
+"""The layout of a table: a method for each row, a metric on a set of pairs for each column.
 
 A study names a dataset config, `<study>.json` in the folder of dataset configs:
 
-    liver                   RCN: trained on MSD and BFH; SLIVER, LiTS and LSPIG tested
-    brain                   RCN: ADNI, ABIDE, ADHD to the first scan of LPBA
-    brain_s02, brain_s03    the same to the second and the third scan (Table 5)
-    vtn_liver               VTN: trained on LiTS and BFH, all pairs of SLIVER tested
-    vtn_brain               VTN: all pairs; LPBA tested
+    liver                   RCN: training on MSD and BFH, tests on SLIVER, LiTS and LSPIG
+    brain                   RCN: training on ADNI, ABIDE, ADHD; atlas is LPBA's first scan
+    brain_s02, brain_s03    the same with LPBA's second and third scan (Table 5)
+    vtn_liver               VTN: training on LiTS and BFH, tests on all pairs of SLIVER
+    vtn_brain               VTN: training on all pairs, tests on all pairs of LPBA
     *_aligned               the same after ANTs' affine alignment (`python -m eval.prealign`)
 """
 
@@ -19,15 +19,15 @@ from eval.models import ModelSpec
 from eval.row_methods import Baseline, Trained
 from rcn_tf.presets.papers import PaperTable, Score, load_tables
 
-_CAPPED = " [here "  # in labels of rows with fewer cascades than the paper's
+_CAPPED = " [here "  # marks labels of rows with fewer cascades than in the paper
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
     """The pairs of a study's subset.
 
-    images: "liver" or "brain", those of the paper's experiment; they choose the presets, also
-    where other scans stand in for the paper's.
+    images: "liver" or "brain", as in the paper's experiment. They choose the presets, also if
+    other scans replace the paper's.
     """
 
     study: str
@@ -43,8 +43,8 @@ class Task:
 class Measure:
     """A column: a metric of `rcn_tf.evaluation` on a task.
 
-    task: None for times, which may be taken on any. label: what the column measures as the paper
-    prints it, without the name of its dataset.
+    task: None for times, which may be measured on any task. label: what the column measures, as
+    the paper prints it without the name of the dataset.
     """
 
     metric: str
@@ -54,10 +54,11 @@ class Measure:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """name: as in `papers.yaml`, and on the command line. rows: {label: method}, as printed.
+    """A table of a paper.
 
-    columns: {name as in `papers.yaml`: Measure}. extra: rows that the paper has not. curves:
-    {name: {number of cascades: row}}, what a figure draws over the number of cascades.
+    name: as in `papers.yaml` and on the command line. rows: {label: method}, as printed.
+    columns: {name as in `papers.yaml`: Measure}. extra: rows that the paper does not have.
+    curves: {name: {number of cascades: row}}, drawn against the number of cascades.
     """
 
     name: str
@@ -68,11 +69,11 @@ class Table:
 
     @property
     def paper(self) -> PaperTable:
-        """What the paper prints."""
+        """The table as the paper prints it."""
         return load_tables()[self.name]
 
     def printed(self, label: str) -> Mapping[str, Score]:
-        """{column: Score} that the paper has in a row; empty for an extra row."""
+        """{column: Score} of a row in the paper; empty for an extra row."""
         return self.paper.rows.get(label.partition(_CAPPED)[0], {})
 
     def tasks(self) -> list[Task]:
@@ -80,7 +81,7 @@ class Table:
         return list(dict.fromkeys(m.task for m in self.columns.values() if m.task))
 
     def reduced(self, cascades: int) -> Table:
-        """The table with at most so many cascades, without rows that become equal to another."""
+        """The table with at most `cascades` cascades; rows that become equal are merged."""
         rows, seen = {}, set()
         for label, method in self.rows.items():
             small = method.capped(cascades)
@@ -90,7 +91,7 @@ class Table:
         return dataclasses.replace(self, rows=rows)
 
 
-# Of the papers' columns.
+# The papers' columns and their metrics in `rcn_tf.evaluation`.
 METRICS = {
     "Dice": "dice",
     "IoU": "organ_jaccard",
@@ -106,7 +107,7 @@ METRICS = {
 def measure(column: str, datasets: Mapping[str, Task], task: Task | None = None) -> Measure:
     """What a column such as "SLIVER Dice" or "IoU" measures.
 
-    Args: datasets: {name in the column: Task}. task: of columns that name no dataset.
+    Args: datasets: {name in the column: Task}. task: for columns that name no dataset.
     """
     if column.endswith("seconds"):
         return Measure(METRICS[column], label=column)
@@ -117,11 +118,11 @@ def measure(column: str, datasets: Mapping[str, Task], task: Task | None = None)
 
 
 def needed_models(tables: Iterable[Table], is_tested: Callable[[Task], bool]) -> list[ModelSpec]:
-    """What the tables' rows need, each model once, in order.
+    """The models that the tables' rows need, each once, in order.
 
-    Args: is_tested: whether there are data for a task.
+    Args: is_tested: returns whether there are data for a task.
     """
-    specs = {}
+    specs: dict[ModelSpec, None] = {}
     for table in tables:
         for method in table.rows.values():
             for task in table.tasks():

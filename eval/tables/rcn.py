@@ -17,9 +17,9 @@ DATASETS = {
     "Atlas 2": Task("brain_s02", "lpba-val"),
     "Atlas 3": Task("brain_s03", "lpba-val"),
 }
-"""{a dataset's name in the columns: its pairs}."""
+"""{dataset's name in the columns: its pairs}."""
 
-_DEPTHS = {"VoxelMorph": range(1, 6), "VTN": range(1, 11)}  # of Table 2
+_DEPTHS = {"VoxelMorph": range(1, 6), "VTN": range(1, 11)}  # numbers of cascades in Table 2
 _TABLE_5 = {
     "ANTs SyN": ANTS,
     "Elastix B-spline": ELASTIX,

@@ -57,7 +57,7 @@ _TABLE_9 = {
 
 
 def _part(rows: Mapping, table: str) -> dict:
-    """Those of the rows that a table has too."""
+    """The rows that another table has too."""
     return {label: rows[label] for label in load_tables()[table].rows}
 
 

@@ -5,9 +5,9 @@
     python examples/serve/app.py served_model --port 8000
     curl -f -F fixed=@fixed.nii.gz -F moving=@moving.nii.gz -o result.zip localhost:8000/register
 
-The answer is a zip with warped.nii.gz, displacement.nii.gz (mm, on the fixed image's grid) and
-metrics.json; a refusal is JSON, {"detail": one line}. Nothing of a caller is kept. There is no
-authentication and no encryption: put a proxy that has both before it, or leave it on 127.0.0.1.
+The answer is a ZIP archive with warped.nii.gz, displacement.nii.gz (mm, on the fixed image's grid)
+and metrics.json; an error is JSON, {"detail": one line}. No data of a caller are kept. There is no
+authentication and no encryption: put a proxy that has both in front, or leave it on 127.0.0.1.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from rcn_tf.volumes import read_image
 RETRY_SECONDS = 30
 
 _BLOCK = 1 << 20
-_FORM = {  # what /docs shows of the request
+_FORM = {  # description of the request in /docs
     "requestBody": {
         "required": True,
         "content": {
@@ -64,20 +64,20 @@ def create_app(
 
     Args:
         export: folder that `rcn export` made.
-        max_bytes: of a request.
-        max_image_bytes, max_voxels: of one image, unpacked.
-        waiting: requests that may wait while one is served, counted once their images have
-            arrived; 503 beyond.
-        uploads: requests that may send their images at a time; 503 beyond.
-        idle_seconds: that a sender may pause; upload_seconds: for all that is sent (408 beyond).
-        seconds: for waiting and the registration (504 beyond).
+        max_bytes: maximal size of a request.
+        max_image_bytes, max_voxels: maximal size of one image, unpacked.
+        waiting: number of requests that may wait while one is served, counted once their images
+            have arrived; further ones get 503.
+        uploads: number of requests that may send their images at a time; further ones get 503.
+        idle_seconds: longest pause of a sender; upload_seconds: longest upload (otherwise 408).
+        seconds: longest time for waiting and the registration (otherwise 504).
     """
     load_tensorflow()
     from exported_model import ExportedModel
 
     model = ExportedModel(export)
     blank = np.zeros((1, *model.volume_shape, 1), np.float32)
-    model(blank, blank)  # so that the first caller does not wait for it
+    model(blank, blank)  # traces the graph, so that the first caller does not wait for it
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
@@ -92,7 +92,7 @@ def create_app(
 
     @app.exception_handler(Exception)
     async def hide(_request, _error):
-        return JSONResponse({"detail": "the server failed"}, 500)  # the log says more
+        return JSONResponse({"detail": "the server failed"}, 500)  # details are in the log
 
     @app.get("/health")
     async def health():
@@ -102,7 +102,7 @@ def create_app(
     async def register(request: Request):
         line = app.state.line
         try:
-            line.check()  # before anything is sent for nothing
+            line.check()  # refuses a request before its images are sent
             async with app.state.uploads.received(
                 request,
                 max_image_bytes=max_image_bytes,
@@ -126,7 +126,7 @@ def create_app(
 
 
 def _result(model, folder, max_voxels):
-    """Registers the pair in `folder`; an open zip file, which outlives the folder.
+    """Registers the pair in `folder`. Returns: an open ZIP file, which outlives the folder.
 
     Raises: HTTPException: 413 or 422, naming a field instead of a path.
     """

@@ -1,4 +1,4 @@
-"""A SavedModel of `rcn export` as a model that `register_images` takes."""
+"""Wraps a SavedModel of `rcn export` as a model that `register_images` takes."""
 
 import pathlib
 
@@ -9,15 +9,15 @@ from rcn_tf.models.output import unregistered
 
 
 class ExportedModel:
-    """Callable (fixed, moving, training) -> RegistrationOutput, all stages as one.
+    """Callable (fixed, moving, training) -> RegistrationOutput, with all stages merged into one.
 
     Args: folder: of the SavedModel, with `rcn_export.json`.
 
     Attributes:
         volume_shape: (D, H, W) of the network's grid.
-        config: what `register_images` needs of a model folder's config.
+        config: the entries of a model folder's config that `register_images` needs.
 
-    Raises: FileNotFoundError, ValueError: that is no export.
+    Raises: FileNotFoundError, ValueError: the folder is not an export.
     """
 
     def __init__(self, folder):
@@ -32,7 +32,7 @@ class ExportedModel:
         self.config = {"preprocessing": record["preprocessing"]}
 
     def __call__(self, fixed, moving, training=False):
-        """Runs the signature; repeats were fixed when the model was exported."""
+        """Runs the signature; the number of repeats was fixed when the model was exported."""
         del training
         found = self._model.signatures["register"](
             fixed=tf.constant(fixed, tf.float32), moving=tf.constant(moving, tf.float32)

@@ -1,6 +1,6 @@
-"""What a stranger sends: bounded while it arrives and while it is unpacked, NIfTI or refused.
+"""Receives untrusted uploads: their size is limited, also unpacked, and they must be NIfTI.
 
-Refusals are `fastapi.HTTPException`s of one line that name a form field, never a file.
+Errors are `fastapi.HTTPException`s of one line that name a form field, never a file.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _HEADER = 352  # bytes of NIfTI-1's header with its extension flag
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for a body of more than `max_bytes`, announced or not."""
+    """ASGI middleware: answers 413 to a body of more than `max_bytes`, announced or not."""
 
     def __init__(self, app, max_bytes):
         self._app = app
@@ -61,7 +61,7 @@ class BodyLimit:
 
 
 class Uploads:
-    """Receives pairs of images, a bounded number at a time, each into a private folder.
+    """Receives a limited number of pairs of images at a time, each into a private folder.
 
     Args: at_once: number of uploads; work: folder for the private folders.
     """
@@ -72,16 +72,16 @@ class Uploads:
 
     @contextlib.asynccontextmanager
     async def received(self, request, *, max_image_bytes, seconds, idle_seconds):
-        """The two images of a request, unpacked, in a folder that nobody else can read.
+        """Unpacks the two images of a request into a folder that nobody else can read.
 
-        The folder is the caller's once the block has ended; it is removed if anything fails before.
+        After the block the caller owns the folder; if the block fails, it is removed.
 
         Args:
-            request: with a body that `BodyLimit` has bounded.
-            max_image_bytes: of one image, unpacked.
-            seconds: that the upload may take; idle_seconds: that the sender may pause.
+            request: its body is limited by `BodyLimit`.
+            max_image_bytes: maximal size of one image, unpacked.
+            seconds: longest upload. idle_seconds: longest pause of the sender.
         Yields: pathlib.Path of a folder with fixed.nii and moving.nii.
-        Raises: HTTPException: 400, 408, 413, 415 or 422. FullError: too many at a time.
+        Raises: HTTPException: 400, 408, 413, 415 or 422. FullError: too many uploads at a time.
         """
         if not self._free:
             raise FullError
@@ -101,7 +101,7 @@ class Uploads:
 
 
 def _impatient(request, seconds):
-    """The request, with a limit of the time between two parts of its body."""
+    """The request, with a limit on the time between two parts of its body."""
 
     async def receive():
         try:
@@ -156,7 +156,7 @@ def _unpack(file, target, field, max_bytes):
 
 
 def _check_header(start, field, max_bytes):
-    """Refuses what does not start as a NIfTI file, or claims to be larger than it may be."""
+    """Refuses a file that does not start like NIfTI, or whose header states too large a size."""
     header = _nifti_header(start)
     if header is None:
         raise HTTPException(415, f"`{field}` is not a NIfTI file (.nii or .nii.gz)")
@@ -166,7 +166,7 @@ def _check_header(start, field, max_bytes):
 
 
 def _nifti_header(start):
-    """(sizes, bits per voxel) of a NIfTI file with its voxels in it, version 1 or 2, or None."""
+    """(sizes, bits per voxel) of a single-file NIfTI, version 1 or 2; None for other files."""
     for order in "<>":
         if start[344:348] == b"n+1\0" and struct.unpack(f"{order}i", start[:4]) == (348,):
             dims, bits = struct.unpack(f"{order}8h", start[40:56]), start[72:74]

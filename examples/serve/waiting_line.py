@@ -1,7 +1,7 @@
-"""One job at a time in a thread of its own, a bounded number of others waiting.
+"""Runs one job at a time in a thread of its own, while a limited number of others wait.
 
-Every job has a private folder, which is removed when its place in the line is given up, whatever
-became of it and however the request ended.
+Every job has a private folder, which is removed when the job leaves the line, however the job or
+the request ended.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import threading
 
 
 class FullError(Exception):
-    """There is no place left."""
+    """No place in the line is left."""
 
 
 class WaitingLine:
@@ -43,17 +43,17 @@ class WaitingLine:
             self._inside += 1
 
     async def run(self, folder, job, seconds):
-        """What job(folder) returns, in its turn; then the place is given up.
+        """Waits for the job's turn and returns job(folder); then the place is given up.
 
         Raises: asyncio.TimeoutError: it took longer, waiting included. A job that has begun
-            keeps its place until it ends, one that has not is left out.
+            keeps its place until it ends; one that has not begun is dropped.
         """
         future = self._worker.submit(job, folder)
         future.add_done_callback(lambda _: self._leave(folder))
         return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
 
     def close(self):
-        """Waits for the job that runs; those that wait are left out."""
+        """Waits for the running job; waiting jobs are dropped."""
         self._worker.shutdown(cancel_futures=True)
 
     def _leave(self, folder):

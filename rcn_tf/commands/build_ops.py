@@ -1,8 +1,10 @@
-"""Build the native warp op, which otherwise happens at first use.
+"""Build the native warp op, which is otherwise built at its first use.
 
-The library lies in a cache and is built again when TensorFlow, the compiler, its flags,
+The library is kept in a cache and rebuilt when TensorFlow, the compiler, its flags,
 the processor or the sources change.
 """
+
+from __future__ import annotations
 
 import argparse
 import logging
@@ -11,12 +13,12 @@ import time
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn build-ops`."""
     parser.add_argument(
         "--cuda",
         action=argparse.BooleanOptionalAction,
-        help="build with or without the CUDA kernels (default: with them, if TensorFlow sees a GPU "
+        help="build with or without the CUDA kernels (default: with them if TensorFlow sees a GPU "
         "and nvcc is found)",
     )
     parser.add_argument(
@@ -24,8 +26,8 @@ def add_arguments(parser):
     )
 
 
-def run(args):
-    """Builds unless the cache holds it, and says what there is."""
+def run(args: argparse.Namespace) -> None:
+    """Builds the library unless the cache holds it, and prints what it is for."""
     load_tensorflow()
     from custom_ops import build, toolchain
 

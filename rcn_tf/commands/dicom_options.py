@@ -1,23 +1,32 @@
-"""Options for DICOM images that the commands which warp share: series to read, series to write."""
+"""DICOM options of the commands that warp images: which series to read and what to write."""
 
+from __future__ import annotations
+
+import argparse
+import pathlib
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rcn_tf.errors import one_line
 from rcn_tf.registration.outputs import DICOM_FOLDER
 
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
-def add_series(parser, names=("fixed", "moving")):
-    """Declares `--fixed-series` and `--moving-series`, or those of other images."""
+
+def add_series(parser: argparse.ArgumentParser, names: Sequence[str] = ("fixed", "moving")) -> None:
+    """Declares `--fixed-series` and `--moving-series`, or `--NAME-series` for other names."""
     for name in names:
         parser.add_argument(
             f"--{name}-series",
             metavar="N|UID",
-            help=f"which series, if --{name} is a DICOM file, folder or ZIP archive with several "
-            "(`rcn prepare series` lists them)",
+            help=f"which series to read if --{name} is a DICOM file, folder or ZIP archive with "
+            "several (`rcn prepare series` lists them)",
         )
 
 
-def add_dicom(parser):
+def add_dicom(parser: argparse.ArgumentParser) -> None:
     """Declares `--dicom` and `--no-anonymize`."""
     parser.add_argument(
         "--dicom",
@@ -32,8 +41,8 @@ def add_dicom(parser):
     )
 
 
-def check_series(args, names=("fixed", "moving")):
-    """Raises: ValueError: a series chosen from something that has none."""
+def check_series(args: argparse.Namespace, names: Sequence[str] = ("fixed", "moving")) -> None:
+    """Raises: ValueError: a series is chosen for an image that is not DICOM."""
     from rcn_tf.volumes.dicom.series import is_dicom
 
     for name in names:
@@ -44,17 +53,17 @@ def check_series(args, names=("fixed", "moving")):
             )
 
 
-def check_dicom(args, name="moving"):
-    """Checks what is known before anything is read.
+def check_dicom(args: argparse.Namespace, name: str = "moving") -> None:
+    """Checks the options before anything is read.
 
-    Args: args: with dicom, no_anonymize and out, the results' folder; name: the image's.
+    Args: args: has dicom, no_anonymize and out, the results' folder. name: option of the image.
     Raises: ValueError: naming the option.
     """
     from rcn_tf.volumes.dicom.series import is_dicom
 
     path = getattr(args, name)
     if args.no_anonymize and not args.dicom:
-        raise ValueError("--no-anonymize says how --dicom writes; give both")
+        raise ValueError("--no-anonymize only changes what --dicom writes; give both")
     if args.dicom and path.exists() and not is_dicom(path):
         raise ValueError(
             f"--dicom needs --{name} to be a DICOM file, folder or ZIP archive; got {path}"
@@ -62,22 +71,27 @@ def check_dicom(args, name="moving"):
     check_replaceable(args.out / DICOM_FOLDER)
 
 
-def check_replaceable(folder):
-    """Raises: ValueError: a folder with anything but what an earlier run wrote."""
+def check_replaceable(folder: pathlib.Path) -> None:
+    """Raises: ValueError: the folder holds files that no earlier run wrote."""
     if not folder.exists():
         return
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
     others = sorted(name for name in names if not re.fullmatch(r"[0-9]{4,}\.dcm", name))
     if others:
-        raise ValueError(
-            f"{folder} holds {others[0]}, which is not of an earlier run; move it away"
-        )
+        raise ValueError(f"{folder} holds {others[0]}, which no earlier run wrote; move it away")
 
 
-def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, anonymize=True):
-    """Headers that a written series is made from, after a check that it can be.
+def read_dicom_headers(
+    moving: pathlib.Path,
+    fixed: pathlib.Path | None,
+    *,
+    moving_series: str | None = None,
+    fixed_series: str | None = None,
+    anonymize: bool = True,
+) -> tuple[Any, Any]:
+    """Headers from which a series is written, after a check that this is possible.
 
-    Args: moving: DICOM; fixed: any image, or None; which series of them.
+    Args: moving: DICOM. fixed: any image, or None. moving_series, fixed_series: which series.
     Returns: (source, reference) as `rcn_tf.volumes.dicom.output.write_series` takes them.
     Raises: ImportError: pydicom is not installed. ValueError: what is wrong with the headers.
     """
@@ -91,15 +105,17 @@ def read_dicom_headers(moving, fixed, *, moving_series=None, fixed_series=None, 
     try:
         series_header(source, reference, anonymize=anonymize)
     except ValueError as error:
-        raise ValueError(f"--dicom cannot be done: {one_line(error)}") from error
+        raise ValueError(f"--dicom is not possible: {one_line(error)}") from error
     return source, reference
 
 
-def write_dicom(image, folder, headers, args):
-    """Writes the warped image as a series below a folder.
+def write_dicom(
+    image: sitk.Image, folder: pathlib.Path, headers: tuple[Any, Any], args: argparse.Namespace
+) -> float:
+    """Writes the warped image as a series into a subfolder of `folder`.
 
-    Args: headers: of `read_dicom_headers`; args: with no_anonymize.
-    Returns: float, as of `rcn_tf.volumes.dicom.output.write_series`.
+    Args: headers: from `read_dicom_headers`. args: has no_anonymize.
+    Returns: float, the largest rounding error, see `rcn_tf.volumes.dicom.output.write_series`.
     """
     from rcn_tf.volumes.dicom.output import write_series
 

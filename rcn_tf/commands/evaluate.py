@@ -1,10 +1,13 @@
 """Measure a model on the pairs of a dataset: overlap, landmarks, folding, seconds.
 
-Prints, before registration and after every stage, mean and standard deviation across pairs,
-and writes every pair to `pairs.csv` and the means to `summary.json`. An evaluation of the first
-pairs alone (`--limit`) does not replace one of more pairs unless `--force` says so.
+It prints mean and standard deviation across pairs, before registration and after every stage, and
+writes every pair to `pairs.csv` and the means to `summary.json`. An evaluation of the first pairs
+alone (`--limit`) replaces one of more pairs only with `--force`.
 """
 
+from __future__ import annotations
+
+import argparse
 import dataclasses
 import pathlib
 
@@ -42,10 +45,10 @@ _HEADINGS = {  # metric: (heading, format)
     "sdlogj": ("SDlogJ", ".3f"),
     "folding_percent": ("Folding (%)", ".2f"),
 }
-_WIDTH = 160  # columns, where the output is not a terminal
+_WIDTH = 160  # columns, if the output is not a terminal
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn evaluate`."""
     parser.add_argument("model", type=pathlib.Path, help="model folder")
     parser.add_argument(
@@ -57,18 +60,18 @@ def add_arguments(parser):
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--subset", metavar="NAME", help="subset whose pairs are registered")
-    which.add_argument("--scheme", metavar="NAME", help="every subset of this scheme, one by one")
+    which.add_argument("--scheme", metavar="NAME", help="evaluate every subset of this scheme")
     add_model_options(parser)
     parser.add_argument(
         "--out",
         type=pathlib.Path,
         metavar="DIR",
-        help="results go to DIR/SUBSET (default: evaluation/SUBSET in the model folder)",
+        help="write results to DIR/SUBSET (default: evaluation/SUBSET in the model folder)",
     )
     parser.add_argument(
         "--paired",
         action="store_true",
-        help="register scans 2k and 2k + 1 only, even if the config does not say so (LSPIG)",
+        help="pair only scans 2k and 2k + 1, even if the config does not say so (LSPIG)",
     )
     add_precision(parser)
     add_trust(parser)
@@ -81,24 +84,24 @@ def add_arguments(parser):
         "--augment-seed",
         type=int,
         metavar="S",
-        help="deform the moving scans, labels and landmarks as training does, from this seed",
+        help="deform the moving scans, labels and landmarks as in training, with this seed",
     )
     parser.add_argument(
         "--overlap",
         choices=OVERLAPS,
         default="argmax",
-        help="which voxels a warped label has: those where it is the strongest (default), or, as "
-        "in the original's code, those where it has more than half",
+        help="which voxels belong to a warped label: those where it has the largest weight "
+        "(argmax, the default) or, as in the original's code, more than half of the weight",
     )
     parser.add_argument(
         "--hd95",
         action="store_true",
-        help="also Hausdorff (95th percentile) and mean surface distances in mm (slower)",
+        help="also measure Hausdorff (95th percentile) and mean surface distances in mm (slower)",
     )
 
 
-def run(args):
-    """Evaluates the model; everything that can be wrong with the input is checked first."""
+def run(args: argparse.Namespace) -> None:
+    """Evaluates the model after checking all of the input."""
     load_tensorflow()
     from rcn_tf.commands import evaluate_learn2reg
     from rcn_tf.data.dataset_config import load_dataset_config
@@ -141,21 +144,21 @@ def run(args):
 
 @dataclasses.dataclass(frozen=True)
 class _Subset:
-    """What is measured of a subset.
+    """The part of a subset that is measured.
 
-    pairs: ids; available: how many the subset has; seen: how many of `pairs` have a scan that
-    was trained on, or None; folder: of the results.
+    pairs: ids; available: number of pairs in the subset; seen: number of `pairs` with a scan that
+    was trained on, None if unknown; folder: where the results go.
     """
 
     name: str
     pairs: list
     available: int
-    seen: "int | None"
+    seen: int | None
     folder: pathlib.Path
 
     @property
     def title(self):
-        """Which pairs the numbers are of."""
+        """States which pairs the numbers are from."""
         text = f"{self.name}: mean (std) across "
         if len(self.pairs) < self.available:
             text += f"the first {len(self.pairs)} of "
@@ -178,12 +181,12 @@ def _check_replaceable(folder, available, args):
     if earlier > measured:
         raise ValueError(
             f"{folder} holds an evaluation of {counted(earlier, 'pair')}, which --limit "
-            f"{args.limit} would replace: choose another folder with --out, or --force."
+            f"{args.limit} would replace: choose another folder with --out, or give --force."
         )
 
 
 def _training_pairs(store, pairs, trained):
-    """How many pairs have a scan that was trained on; None where that is not known.
+    """Number of pairs with a scan that was trained on; None if that is not known.
 
     The atlas, which is the fixed image of all pairs, does not count.
     """
@@ -249,7 +252,7 @@ def _evaluate_subset(model, model_config, store, subset, options, args):
     write_results(subset.folder, frame, summary)
     print_results(subset.title, stages, args.hd95)
     if not args.refine:
-        print("Not refined, as `rcn register` does by default: --refine 50 measures that too.")
+        print("Without refinement. `rcn register` refines by default; --refine 50 measures that.")
     print(f"Written: {subset.folder / 'pairs.csv'}, {subset.folder / 'summary.json'}")
     _warn_of_training_pairs(subset, args.data)
 
@@ -261,13 +264,13 @@ def _warn_of_training_pairs(subset, data):
     some = f"{seen} of {counted(total, 'pair')} {'has' if seen == 1 else 'have'} scans"
     warn(
         f"subset {subset.name!r} of {data}: {'all pairs have scans' if seen == total else some} "
-        "that the model was trained on, so that the numbers do not say how new scans are "
+        "that the model was trained on, so the numbers do not show how well new scans are "
         "registered; evaluate on held-out scans"
     )
 
 
 def _named_as_before(model, options):
-    """The two options that had entries of their own before models declared what they have."""
+    """The two options that had entries of their own before models declared their options."""
     names = {"n_repeats": "repeats", "diffeomorphic": "diffeomorphic"}
     declared = model.CALL_OPTIONS
     return {
@@ -304,7 +307,7 @@ def print_results(title, stages, surfaces=False):
         table.add_row(stage["stage"], *cells)
     console.print(table)
     seconds = _cell(stages[-1]["seconds"], ".3f")
-    console.print(f"Seconds per pair: {seconds}, without reading; a first, warming pass left out.")
+    console.print(f"Seconds per pair: {seconds}, without reading and without the first pass.")
     if not {"dice", "landmark_voxels"} & set(measured):
         console.print("No pair has segmentations or landmarks: only the images were compared.")
     elif surfaces and "hd95_mm" not in measured:

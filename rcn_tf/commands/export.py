@@ -1,9 +1,12 @@
 """Write a model as a TensorFlow SavedModel, which runs without rcn.
 
-Signatures `register`, `warp` and `warp_labels` (`rcn_tf.export.saved_model`). The export is run and
-compared with the model before it is put in place.
+It has the signatures `register`, `warp` and `warp_labels` (`rcn_tf.export.saved_model`). The export
+is run and compared with the model before it is put in place.
 """
 
+from __future__ import annotations
+
+import argparse
 import pathlib
 
 from rcn_tf.commands.model_options import (
@@ -15,7 +18,7 @@ from rcn_tf.commands.options import add_precision, add_trust
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn export`."""
     parser.add_argument(
         "model",
@@ -36,13 +39,14 @@ def add_arguments(parser):
     parser.add_argument(
         "--native",
         action="store_true",
-        help="keep the native warp, faster; for this TensorFlow and this kind of processor only",
+        help="keep the native warp, which is faster but runs only in this TensorFlow and on this "
+        "kind of processor",
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier export")
 
 
-def run(args):
-    """Exports the model; what can be wrong with the folders is found out first."""
+def run(args: argparse.Namespace) -> None:
+    """Exports the model after checking the folders."""
     if args.model is None and args.out is None:
         raise ValueError("--out DIR is needed to export the model that comes with rcn")
     check_model_options(args)
@@ -57,7 +61,7 @@ def run(args):
     from rcn_tf.export.saved_model import check_target, export_model, usage
     from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
 
-    tf.get_logger().setLevel("ERROR")  # it reports the temporary folder
+    tf.get_logger().setLevel("ERROR")  # otherwise it reports the temporary folder
     check_target(out, args.force)
     with custom_ops.using_backend("native" if args.native else "python"):
         model, config = load_with_config(
@@ -81,7 +85,7 @@ def run(args):
         print(f"    {line}")
     if args.native:
         print(
-            f"\nThe native warp runs in TensorFlow {record['native']['tensorflow']} alone, on "
+            f"\nThe native warp runs only in TensorFlow {record['native']['tensorflow']}, on "
             "processors like this one."
         )
 

@@ -1,23 +1,26 @@
-"""Make a model folder of a checkpoint of the original TensorFlow 1 project."""
+"""Make a model folder from a checkpoint of the original TensorFlow 1 project."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
 
 from rcn_tf.quiet_tensorflow import load_tensorflow
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn import-original`."""
     parser.add_argument(
         "path",
         metavar="PATH",
-        help="folder with args.json and model-STEP.index, .data-…: its last step; FOLDER:STEP for "
-        "the nearest one; or FOLDER/model-STEP",
+        help="folder with args.json and model-STEP.index, .data-… (its last step is read), "
+        "FOLDER:STEP (reads the nearest step) or FOLDER/model-STEP",
     )
     parser.add_argument(
         "--out",
         type=pathlib.Path,
         metavar="MODEL",
-        help="model folder (default: beside PATH's folder, -rcn added to its name)",
+        help="model folder (default: beside PATH's folder, with -rcn added to its name)",
     )
     parser.add_argument(
         "--data",
@@ -31,8 +34,8 @@ def add_arguments(parser):
         type=int,
         nargs=3,
         metavar=("D", "H", "W"),
-        help="of the network's volumes, whatever the dataset config says (default there: "
-        "128 128 128)",
+        help="shape of the network's volumes, whatever the dataset config says (default without "
+        "a dataset config: 128 128 128)",
     )
     parser.add_argument(
         "--force",
@@ -41,8 +44,8 @@ def add_arguments(parser):
     )
 
 
-def run(args):
-    """Imports the checkpoint and says what it is and how to go on."""
+def run(args: argparse.Namespace) -> None:
+    """Imports the checkpoint and prints what it is and what to do next."""
     load_tensorflow()
     from rcn_tf.original import import_checkpoint
 
@@ -66,7 +69,7 @@ def run(args):
         print(f"{name:<12}{value}")
     for note in imported.notes:
         print(f"note: {note}")
-    print(f"\nmodel in {imported.folder}; to go on:")
+    print(f"\nmodel in {imported.folder}; next steps:")
     repeats = f" --repeats {imported.n_repeats}" if imported.n_repeats > 1 else ""
     dataset = imported.dataset or "DATASET.json"
     print(f"  rcn evaluate {imported.folder} --data {dataset} --subset NAME{repeats}")

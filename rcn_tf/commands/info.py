@@ -1,5 +1,8 @@
 """Show versions, devices, the warp backend, a model folder's contents, or training memory."""
 
+from __future__ import annotations
+
+import argparse
 import importlib.metadata
 import pathlib
 import platform
@@ -14,7 +17,7 @@ from rcn_tf.quiet_tensorflow import load_tensorflow
 _PACKAGES = ("tensorflow", "tf_keras", "tensorflow-addons", "numpy", "SimpleITK")
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn info`."""
     parser.add_argument(
         "source",
@@ -26,8 +29,8 @@ def add_arguments(parser):
     info_memory.add_arguments(parser)
 
 
-def run(args):
-    """Prints the software in use and, for a model folder, the network's make-up."""
+def run(args: argparse.Namespace) -> None:
+    """Prints the software in use and, for a model folder, the network's parts and options."""
     info_memory.check_arguments(args)
     load_tensorflow()
     if args.memory:

@@ -1,5 +1,8 @@
-"""The part of `rcn info --memory`: what a training step will take, before it runs."""
+"""`rcn info --memory`: estimates the memory of a training step before it runs."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
 
 from rich.console import Console
@@ -10,7 +13,7 @@ from rcn_tf.commands.options import add_settings
 DEFAULT_SHAPE = (128, 128, 128)
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments that go with `--memory`."""
     parser.add_argument(
         "--memory", action="store_true", help="estimate the memory of a training step"
@@ -19,7 +22,7 @@ def add_arguments(parser):
         "--data",
         type=pathlib.Path,
         metavar="CONFIG",
-        help="with --memory: dataset config (JSON) whose volumes are meant, as of `rcn train`",
+        help="with --memory: dataset config (JSON) that states the volumes' shape",
     )
     add_settings(parser, "with --memory: override a training setting (repeatable)")
     parser.add_argument(
@@ -27,18 +30,18 @@ def add_arguments(parser):
         type=int,
         nargs=3,
         metavar=("D", "H", "W"),
-        help="with --memory: volume shape; by default the data's or the model's, else 128 128 128",
+        help="with --memory: volume shape (default: the data's or the model's, else 128 128 128)",
     )
     parser.add_argument(
         "--replicas",
         type=int,
         metavar="N",
-        help="with --memory: devices that share a batch (default 1)",
+        help="with --memory: number of devices that share a batch (default: 1)",
     )
 
 
-def check_arguments(args):
-    """Raises ValueError at an option that means nothing without `--memory`, or a bad one."""
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raises: ValueError: an option needs `--memory`, or has a wrong value."""
     given = {
         "--data": args.data,
         "--set": args.settings,
@@ -49,12 +52,12 @@ def check_arguments(args):
         if not args.memory and value not in (None, []):
             raise ValueError(f"{name} needs --memory.")
     if args.data is not None and args.shape is not None:
-        raise ValueError("--data and --shape both say how large the volumes are; give one.")
+        raise ValueError("--data and --shape both state the volumes' shape; give one.")
     if args.replicas is not None and args.replicas < 1:
         raise ValueError(f"--replicas must be at least 1; got {args.replicas}.")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Prints the estimate for a training config, a preset or a model folder."""
     from rcn_tf.training import memory
 
@@ -74,11 +77,11 @@ def run(args):
     console.print(f"available: {'unknown' if available is None else _gib(available) + ' GiB'}")
     console.print(f"recompute: auto {'recomputes' if recompute else 'keeps'} the activations")
     if config.recompute != "auto":
-        console.print(f"recompute: {str(config.recompute).lower()} is what the config says")
+        console.print(f"recompute: the config says {str(config.recompute).lower()}")
 
 
 def _source(args):
-    """(TrainingConfig, volume shape) of what is named; the defaults where nothing is."""
+    """(TrainingConfig, volume shape) of the config, preset or model folder, or the defaults."""
     from rcn_tf.training.config import TrainingConfig, read_training_config
 
     source, settings, shape = args.source, args.settings, args.shape and tuple(args.shape)
@@ -95,7 +98,7 @@ def _source(args):
 
 
 def _of_model(folder, settings, trusted):
-    """A model's training config, or the default one around its network, and its shape."""
+    """(training config, shape) of a model folder; without a training, defaults with its network."""
     from rcn_tf.models import CASCADE, model_class, trust
     from rcn_tf.models.folder import read_config
     from rcn_tf.models.size_check import check_values
@@ -120,7 +123,7 @@ def _of_model(folder, settings, trusted):
 
 
 def _data_shape(path):
-    """`image_size` of a dataset config, the papers' where none is named."""
+    """`image_size` of a dataset config; without a config, the papers' shape."""
     from rcn_tf.data.dataset_config import load_dataset_config
 
     if path is None:
@@ -147,7 +150,7 @@ def _table(estimate):
 
 
 def _same(estimate, *names):
-    """Rows of what does not depend on `recompute`."""
+    """Rows of the quantities that do not depend on `recompute`."""
     return [(name, getattr(estimate, name), getattr(estimate, name)) for name in names]
 
 

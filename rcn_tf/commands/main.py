@@ -1,15 +1,18 @@
 """Entry point of the `rcn` command: picks the subcommand and turns errors into one line.
 
-A command module has `add_arguments(parser)` and `run(args)`; with `WARNINGS_LAST = True` its
+A command module has `add_arguments(parser)` and `run(args)`. If it sets `WARNINGS_LAST = True`, its
 warnings follow its results instead of standing between them.
 
-Exit codes: 0 success, 1 done but not with all scans (`rcn prepare`) or pairs (`rcn register
---pairs`), 2 something is wrong with the input (named on standard error), 3 the registration failed
-and its start was written (`rcn register`), 130 interrupted.
+Exit codes: 0 success; 1 done, but some scans (`rcn prepare`) or pairs (`rcn register --pairs`)
+failed; 2 the input is wrong (standard error says how); 3 the registration failed and its start was
+written (`rcn register`); 130 interrupted.
 """
+
+from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 
 from rcn_tf import __version__
 from rcn_tf.commands.parser import CommandParser
@@ -29,7 +32,7 @@ COMMANDS = (
 )
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs `rcn ARGV...` and returns the exit code."""
     escape_in_output()
     args = make_parser().parse_args(argv)
@@ -43,7 +46,7 @@ def main(argv=None):
     return run_command(f"rcn {args.command}", command)
 
 
-def make_parser():
+def make_parser() -> CommandParser:
     """The CommandParser of `rcn` with all its commands."""
     parser = CommandParser(
         prog="rcn",
@@ -60,7 +63,7 @@ def make_parser():
 
 
 def _module(command):
-    """A command's module; packs are made by `data_prep`, which stands above this package."""
+    """A command's module; `rcn prepare` is in `data_prep`, which this package must not import."""
     home = "data_prep.commands" if command == "prepare" else "rcn_tf.commands"
     name = "" if command == "prepare" else f".{command.replace('-', '_')}"
     return importlib.import_module(home + name)

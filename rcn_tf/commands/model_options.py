@@ -1,23 +1,28 @@
-"""Call options of a model on the command line: `--option NAME=VALUE`, and flags for the usual ones.
+"""Call options of a model on the command line: `--option NAME=VALUE`, and flags for common ones.
 
-Which options there are is known once the model is loaded; what it does not declare is refused
-then, with a list of what it has.
+The model declares its options, so they are known once it is loaded. An option that it does not
+declare is refused then, with a list of those that it has.
 """
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
 
 from rcn_tf.commands.options import SetOnce, check_positive
 
 _FLAGS = {"n_repeats": "repeats", "diffeomorphic": "diffeomorphic"}
 
 
-def add_model_options(parser, diffeomorphic=True):
-    """`--option`, `--repeats` (RCN, section 3.3) and, unless told otherwise, `--diffeomorphic`."""
+def add_model_options(parser: argparse.ArgumentParser, diffeomorphic: bool = True) -> None:
+    """Declares `--option`, `--repeats` (RCN, section 3.3) and, if wanted, `--diffeomorphic`."""
     parser.add_argument(
         "--option",
         dest="model_options",
         action=SetOnce,
         default=[],
         metavar="NAME=VALUE",
-        help="call option that the model declares (repeatable; `rcn info MODEL` lists them)",
+        help="call option of the model (repeatable; `rcn info MODEL` lists the options)",
     )
     parser.add_argument(
         "--repeats",
@@ -30,12 +35,12 @@ def add_model_options(parser, diffeomorphic=True):
             "--diffeomorphic",
             action="store_true",
             default=None,
-            help="integrate each dense stage's flow as a velocity, so that it hardly folds",
+            help="integrate each dense stage's flow as a velocity field, so that it hardly folds",
         )
 
 
-def check_model_options(args):
-    """What is known to be wrong before the model is loaded. Raises: ValueError."""
+def check_model_options(args: argparse.Namespace) -> None:
+    """Checks the arguments before the model is loaded. Raises: ValueError."""
     check_positive(args, ["repeats"])
     for setting in args.model_options:
         name, equals, _ = setting.partition("=")
@@ -43,11 +48,11 @@ def check_model_options(args):
             raise ValueError(f"--option needs NAME=VALUE; got {setting!r}")
         flag = _FLAGS.get(name)
         if flag is not None and getattr(args, flag, None) is not None:
-            raise ValueError(f"--{flag} and --option {name} say the same; give one")
+            raise ValueError(f"--{flag} and --option {name} set the same option; give one")
 
 
-def model_options(model, args):
-    """{name: value} of the call options that the arguments choose.
+def model_options(model: Any, args: argparse.Namespace) -> dict[str, Any]:
+    """{name: value} of the call options that the arguments set.
 
     Raises: ValueError: the model does not declare one, or its value is wrong.
     """

@@ -1,13 +1,17 @@
 """Options that several commands share."""
 
+from __future__ import annotations
+
 import argparse
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rcn_tf.choices import PRECISIONS
 
 
-def add_settings(parser, help_text):
-    """`--set KEY=VALUE`, repeatable, of a training config; collected as `settings`."""
+def add_settings(parser: argparse.ArgumentParser, help_text: str) -> None:
+    """Declares `--set KEY=VALUE`, which overrides a training config; collected as `settings`."""
     parser.add_argument(
         "--set",
         dest="settings",
@@ -18,27 +22,35 @@ def add_settings(parser, help_text):
     )
 
 
-def add_geometry(parser, names=("fixed", "moving")):
-    """`--fixed-orientation`, `--fixed-frame` and those of the other image."""
+def add_geometry(
+    parser: argparse.ArgumentParser, names: Sequence[str] = ("fixed", "moving")
+) -> None:
+    """Declares `--fixed-orientation`, `--fixed-frame` and the same for the moving image."""
     for name in names:
         parser.add_argument(
             f"--{name}-orientation",
             metavar="CODE",
-            help=f"where x, y and z of --{name}, its labels and mask grow towards, three letters "
-            "such as LPS or RAS, instead of what the file says (docs/orientation.md)",
+            help=f"directions in which x, y and z of --{name}, its labels and mask grow: three "
+            "letters such as LPS or RAS, which override the file (docs/orientation.md)",
         )
         parser.add_argument(
             f"--{name}-frame",
             type=int,
             metavar="N",
-            help=f"which frame, from 0, if --{name} is 4D",
+            help=f"which frame to read if --{name} is 4D, counted from 0",
         )
 
 
 class SetOnce(argparse.Action):
-    """Collects settings; each key may be set once."""
+    """Collects settings KEY=VALUE; each key may be set once."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         del parser
         key, earlier = values.partition("=")[0], getattr(namespace, self.dest)
         if key in [setting.partition("=")[0] for setting in earlier]:
@@ -46,13 +58,13 @@ class SetOnce(argparse.Action):
         setattr(namespace, self.dest, [*earlier, values])
 
 
-def add_background(parser):
-    """`--background`, what lies outside a warped image."""
+def add_background(parser: argparse.ArgumentParser) -> None:
+    """Declares `--background`, the value outside a warped image."""
     parser.add_argument(
         "--background",
         type=_finite,
         metavar="VALUE",
-        help="grey value outside the image to be warped (default: that of its background)",
+        help="grey value outside the image that is warped (default: its background's value)",
     )
 
 
@@ -67,32 +79,32 @@ def _finite(text):
     return value
 
 
-def add_refine(parser, refine=0):
-    """`--refine`, which costs time for a better flow.
+def add_refine(parser: argparse.ArgumentParser, refine: int = 0) -> None:
+    """Declares `--refine`, which improves the flow at the cost of time.
 
-    Args: refine: steps that are made by default.
+    Args: refine: default number of steps.
     """
     parser.add_argument(
         "--refine",
         type=int,
         default=refine,
         metavar="N",
-        help="optimise the flow of a pair with N gradient steps, 50 to 100 are enough; 0: none "
-        f"(default {refine}{'' if refine else ', unlike `rcn register`'})",
+        help="optimise the flow of a pair with N gradient steps; 50 to 100 are enough, 0 turns it "
+        f"off (default: {refine}{'' if refine else ', unlike `rcn register`'})",
     )
 
 
-def add_label_type(parser):
-    """`--keep-label-type`, of label maps that are written."""
+def add_label_type(parser: argparse.ArgumentParser) -> None:
+    """Declares `--keep-label-type`, for label maps that are written."""
     parser.add_argument(
         "--keep-label-type",
         action="store_true",
-        help="write labels in the pixel type of the input; by default in the smallest integer "
-        "type that holds them",
+        help="write labels in the pixel type of the input (default: the smallest integer type "
+        "that holds them)",
     )
 
 
-def check_positive(args, names):
+def check_positive(args: argparse.Namespace, names: Iterable[str]) -> None:
     """Raises: ValueError: a number that was given is below 1."""
     for name in names:
         value = getattr(args, name)
@@ -100,14 +112,14 @@ def check_positive(args, names):
             raise ValueError(f"--{name} must be at least 1; got {value}")
 
 
-def check_refine(args):
+def check_refine(args: argparse.Namespace) -> None:
     """Raises: ValueError: --refine is negative; 0 leaves the refinement out."""
     if args.refine < 0:
         raise ValueError(f"--refine must be at least 0; got {args.refine}")
 
 
-def add_precision(parser):
-    """`--precision`, in which a trained model computes (`rcn_tf.networks.precision`)."""
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Declares `--precision`, the number format of a model (`rcn_tf.networks.precision`)."""
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -115,11 +127,11 @@ def add_precision(parser):
     )
 
 
-def add_trust(parser):
-    """`--trust-code`, for a network that is code of somebody's own (`rcn_tf.models.trust`)."""
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Declares `--trust-code`, for networks outside this package (`rcn_tf.models.trust`)."""
     parser.add_argument(
         "--trust-code",
         action="store_true",
-        help="import and run the module that the model folder names as its network; needed where "
+        help="import and run the module that the model folder names as its network; needed if "
         "you did not save the folder yourself",
     )

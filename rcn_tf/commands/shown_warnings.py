@@ -1,32 +1,35 @@
-"""Warnings as the commands show them: one line each, on standard error, never twice."""
+"""How commands show warnings: one line each on standard error, never twice."""
+
+from __future__ import annotations
 
 import contextlib
 import sys
 import warnings
+from collections.abc import Iterator
 
 from rcn_tf.errors import ESCAPES, InputWarning, one_line
 
 
-def escape_in_output():
-    """File names that the terminal's encoding does not have are printed as escapes."""
+def escape_in_output() -> None:
+    """Makes prints escape characters that the terminal's encoding lacks, as in file names."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=ESCAPES)
 
 
 @contextlib.contextmanager
-def printing_warnings(command, *, last):
+def printing_warnings(command: str, *, last: bool) -> Iterator[None]:
     """Prints every warning of the block once, as one line on standard error.
 
     Args:
-        command: its name, for the beginning of the line.
+        command: its name, with which the line begins.
         last: whether to wait for the end of the block, so that warnings do not stand between
-            a command's results; long-running commands print them at once.
+            a command's results. Long-running commands print them at once.
     """
     seen, held = set(), []
 
     def show(message, category, filename, lineno, file=None, line=None):
-        del category, filename, lineno, file, line  # of no use to who runs a command
+        del category, filename, lineno, file, line  # useless to the user of a command
         text = f"rcn {command}: warning: {one_line(message)}"
         if text in seen:
             return
@@ -47,8 +50,8 @@ def printing_warnings(command, *, last):
 
 
 @contextlib.contextmanager
-def noting_warnings():
-    """Notes what is warned of in the block, and lets it be shown as well.
+def noting_warnings() -> Iterator[list[str]]:
+    """Collects the warnings of the block, which are shown as well.
 
     Yields: list that fills with the texts of the InputWarnings.
     """

@@ -1,5 +1,8 @@
 """Train a registration network on packs of scans."""
 
+from __future__ import annotations
+
+import argparse
 import pathlib
 import signal
 import sys
@@ -13,54 +16,54 @@ from rcn_tf.files.plain_names import plain_output_folder
 from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.wording import counted
 
-_WIDTH = 200  # columns of the presets' table, where the output is not a terminal
+_WIDTH = 200  # columns of the presets' table, if the output is not a terminal
 _ABOUT_PRESETS = (
-    "All but `quick` train as published: 100000 steps (vm2 5000) from the papers' own start with "
-    "large random flows, for hours to weeks on a GPU."
+    "All but `quick` train as published: 100000 steps (vm2: 5000), starting with large random "
+    "flows as in the papers, which takes hours to weeks on a GPU."
 )
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rcn train`."""
     parser.add_argument(
         "config",
         nargs="?",
-        help="training config (JSON or YAML) or name of a preset; "
-        "with --resume by default the run's own",
+        help="training config (JSON or YAML) or name of a preset "
+        "(default with --resume: the run's own config)",
     )
     parser.add_argument("--out", type=pathlib.Path, help="folder of the run and of the model")
     parser.add_argument(
-        "--data", metavar="CONFIG", help="dataset config, short for --set data.config=CONFIG"
+        "--data", metavar="CONFIG", help="dataset config; short for --set data.config=CONFIG"
     )
     parser.add_argument(
         "--seed",
         type=int,
         metavar="N",
-        help="short for --set seed=N --set deterministic=true: the same run again, slower",
+        help="short for --set seed=N --set deterministic=true: a repeatable but slower run",
     )
     add_settings(parser, "override a setting, e.g. --set network.n_cascades=3 (repeatable)")
     parser.add_argument(
         "--strategy",
         choices=("auto", "one", "mirrored", "multiworker"),
         default="auto",
-        help="one device, all GPUs of this machine, or all workers that TF_CONFIG or SLURM "
-        "names; by default as many as there are",
+        help="use one device, all GPUs of this machine, or all workers that TF_CONFIG or SLURM "
+        "names (default: all that are available)",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue the run in --out, with its own data, wherever both have been moved",
+        help="continue the run in --out with its own data, even if both have been moved",
     )
     add_trust(parser)
     parser.add_argument("--presets", action="store_true", help="list the presets and exit")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     """Trains as the arguments say and returns the exit code."""
     if args.presets:
         return _print_presets()
     if args.out is None:
-        raise ValueError("--out is missing: the folder of the run and of the model.")
+        raise ValueError("--out is missing; it names the folder of the run and of the model.")
     source, settings = _source(args), _settings(args)
 
     load_tensorflow()
@@ -95,7 +98,7 @@ def run(args):
 
 
 def _source(args):
-    """What is trained: the config or preset named, or with --resume the run's own config."""
+    """The config or preset that is named, or with --resume the run's own config."""
     if args.config is not None:
         return args.config
     if args.resume:
@@ -104,7 +107,7 @@ def _source(args):
 
 
 def _check_code(args, config):
-    """A folder alone must not make this process import a module, unless this account trained it.
+    """Refuses to import a module that only the run's folder names, unless this account made it.
 
     Raises: ValueError: as `rcn_tf.models.trust.check_import`.
     """
@@ -120,7 +123,7 @@ def _check_code(args, config):
 
 
 def _settings(args):
-    """All settings in the order in which they hold; --set has the last word."""
+    """All settings in the order in which they are applied; --set overrides the others."""
     short = [] if args.data is None else [f"data.config={args.data}"]
     if args.seed is not None:
         short += [f"seed={args.seed}", "deterministic=true"]

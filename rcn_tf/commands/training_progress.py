@@ -1,14 +1,18 @@
 """How a running training is shown: a bar on a terminal, else a line for every line of the log.
 
-The bar, the step, the total and the time left always fit; what follows them is cut off where a
-terminal is narrow, the least important last. The numbers of a line, and those beside the bar, are
-the ones that `metrics.jsonl` has for that step: means over the steps since the line before.
+The bar, the step, the total and the time left always fit. What follows them, the least important
+last, is cut off on a narrow terminal. The numbers of a line, and those beside the bar, are those of
+`metrics.jsonl` for that step: means over the steps since the previous line.
 """
+
+from __future__ import annotations
 
 import datetime
 import logging
 import sys
 import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -16,11 +20,14 @@ from rich.table import Column
 
 from rcn_tf.files.memory import resident_memory
 
+if TYPE_CHECKING:
+    from rcn_tf.training.config import TrainingConfig
+
 
 class TrainingProgress:
-    """Shows a training; what it logs (warnings, validation) is printed above the bar.
+    """Shows a training; its log records (warnings, validation) are printed above the bar.
 
-    Use it as a context manager around the training, as its `on_step`, and `log` as its `on_log`.
+    Use it as a context manager around the training and as its `on_step`; `log` is its `on_log`.
 
     Args:
         config: TrainingConfig.
@@ -28,7 +35,7 @@ class TrainingProgress:
         console: rich Console to write to; by default standard error.
     """
 
-    def __init__(self, config, shows=True, console=None):
+    def __init__(self, config: TrainingConfig, shows: bool = True, console: Console | None = None):
         self.steps_seen = 0
         self._config = config
         self._shows = shows
@@ -37,7 +44,7 @@ class TrainingProgress:
         self._logging = _LogAbove(self._console)
         self._logger = logging.getLogger("rcn_tf")
         self._bar = None
-        self._start = None
+        self._start = 0.0
         self._logged = ""
 
     def __enter__(self):
@@ -52,9 +59,9 @@ class TrainingProgress:
         self._logger.removeHandler(self._logging)
         self._logger.setLevel(self._level)
 
-    def __call__(self, step, terms):
+    def __call__(self, step: int, terms: Mapping[str, float]) -> None:
         """Counts a step. Args: terms: {name: value} of this step."""
-        if self._bar is None:  # nothing is drawn over an error that comes before any step
+        if self._bar is None:  # an error before the first step is shown without a bar
             self._start = time.monotonic()
             self._bar = self._progress.add_task("", total=self._config.steps, left="", terms="")
             if self._shows:
@@ -63,8 +70,8 @@ class TrainingProgress:
         shown = self._logged or f"loss {terms['total']:.4f}"
         self._progress.update(self._bar, completed=step, left=self._left(step), terms=shown)
 
-    def log(self, step, values):
-        """Shows a line of `metrics.jsonl`. Args: values: what it says besides the step."""
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Shows a line of `metrics.jsonl`. Args: values: its entries without the step."""
         self._logged = _summary(values)
         if self._shows and not self._console.is_terminal:
             total = self._config.steps
@@ -72,7 +79,7 @@ class TrainingProgress:
             print(line, file=sys.stderr, flush=True)
 
     def _left(self, step):
-        """Time left in words, by the steps of this process but the first, which compiles."""
+        """Time left in words, estimated without the first step, which compiles."""
         if self.steps_seen < 2:
             return "time left unknown"
         per_step = (time.monotonic() - self._start) / (self.steps_seen - 1)
@@ -110,7 +117,7 @@ def _progress(console):
 
 
 def _memory():
-    """Memory that this process holds, on the GPU where there is one."""
+    """Memory that this process uses, on the GPU if there is one."""
     import tensorflow as tf
 
     if tf.config.list_logical_devices("GPU"):

@@ -1,10 +1,12 @@
-"""`--transform` of `rcn apply`: one or several, each as it is or inverted, in ANTs' order.
+"""`--transform` of `rcn apply`: one or several transforms, each possibly inverted, in ANTs' order.
 
 --transform A B                  points go through A, then B
 --transform A --transform B      the same
---transform [A,1]                points go through A backwards (ANTs' spelling)
-... --inverse                    the whole the other way round
+--transform [A,1]                points go through the inverse of A (ANTs' notation)
+... --inverse                    the inverse of the whole chain
 """
+
+from __future__ import annotations
 
 import dataclasses
 import pathlib
@@ -22,15 +24,15 @@ HELP = (
 class TransformArgument:
     """One `--transform`.
 
-    Args: path: file or folder. inverted: whether points go through it backwards.
+    Args: path: file or folder. inverted: whether points go through its inverse.
     """
 
     path: pathlib.Path
     inverted: bool = False
 
     @classmethod
-    def parse(cls, text):
-        """Of "RESULT", "[RESULT,0]" or "[RESULT,1]"; a path that exists is taken as it is."""
+    def parse(cls, text: str) -> TransformArgument:
+        """Parses "RESULT", "[RESULT,0]" or "[RESULT,1]"; an existing path is used unchanged."""
         found = re.fullmatch(r"\[\s*(.+?)\s*,\s*([01])\s*\]", text)
         if found is None or pathlib.Path(text).exists():
             return cls(pathlib.Path(text))
@@ -43,10 +45,10 @@ class TransformArgument:
 def read_chain(arguments: list[TransformArgument], inverse: bool) -> tuple:
     """The map that the options describe.
 
-    Args: arguments: list of TransformArgument. inverse: whether to turn the whole.
-    Returns: (Chain, function without arguments that gives the Grid where the chain starts).
-    Raises: FileNotFoundError, ValueError: naming the transform; the function: ValueError where
-        the transform's files do not say the grid.
+    Args: arguments: list of TransformArgument. inverse: whether to invert the whole chain.
+    Returns: (Chain, function without arguments that returns the Grid where the chain starts).
+    Raises: FileNotFoundError, ValueError: naming the transform. The function raises ValueError
+        if the transform's files do not state the grid.
     """
     from rcn_tf.volumes.transforms.chain import Chain, Link
     from rcn_tf.volumes.transforms.files import read_transform
@@ -69,7 +71,7 @@ def read_chain(arguments: list[TransformArgument], inverse: bool) -> tuple:
             scan = "moving" if inverted else "fixed"
             raise ValueError(
                 f"needs --reference, an image on the grid of the result: {first.path} does not "
-                f"say the {scan} image's grid"
+                f"state the {scan} image's grid"
             )
         return grid
 
@@ -77,7 +79,7 @@ def read_chain(arguments: list[TransformArgument], inverse: bool) -> tuple:
 
 
 def described(arguments: list[TransformArgument], inverse: bool) -> str:
-    """The way of a point in words, "A, then the inverse of B"."""
+    """The transforms that a point goes through, in words: "A, then the inverse of B"."""
     turned = [
         TransformArgument(one.path, one.inverted != inverse)
         for one in (arguments[::-1] if inverse else arguments)

@@ -6,7 +6,10 @@ sometimes large. Only the moving image is deformed, and with it its labels and l
 field depends on (seed, step) alone, so that a resumed training sees the same one.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,13 +18,14 @@ import custom_ops
 from rcn_tf import fields
 from rcn_tf.data.bspline import free_form_flow
 from rcn_tf.data.label_warp import warp_labels
+from rcn_tf.data.packs import Scan
 from rcn_tf.metrics.landmarks import is_missing
 
 CONTROL_POINTS = 5
 STRENGTH = 0.4
 
 
-def random_flow(batch: int, shape: tuple, seed, step) -> tf.Tensor:
+def random_flow(batch: int, shape: tuple, seed: Any, step: Any) -> tf.Tensor:
     """Random free-form flow.
 
     Args:
@@ -32,7 +36,7 @@ def random_flow(batch: int, shape: tuple, seed, step) -> tf.Tensor:
     return free_form_flow(random_control_points(batch, shape, seed, step), shape)
 
 
-def random_control_points(batch: int, shape: tuple, seed, step) -> tf.Tensor:
+def random_control_points(batch: int, shape: tuple, seed: Any, step: Any) -> tf.Tensor:
     """Displacements [batch, 5, 5(, 5), R] of the control points, float32, voxels."""
     key = tf.stack([tf.cast(seed, tf.int64), tf.cast(step, tf.int64)])
     size = [batch, *[CONTROL_POINTS] * len(shape), len(shape)]
@@ -41,7 +45,7 @@ def random_control_points(batch: int, shape: tuple, seed, step) -> tf.Tensor:
     return uniform**3 * tf.constant(largest, tf.float32)
 
 
-def batch_flow(shape: tuple, seed, step, places: tf.Tensor) -> tf.Tensor:
+def batch_flow(shape: tuple, seed: Any, step: Any, places: tf.Tensor) -> tf.Tensor:
     """The random flow of each image of a batch; result(x) = image(x + flow(x)).
 
     Args: shape: sizes of the grid. places: [B] ints, of the images in their global batch. What
@@ -52,7 +56,7 @@ def batch_flow(shape: tuple, seed, step, places: tf.Tensor) -> tf.Tensor:
     return free_form_flow(tf.gather(whole, places), shape)
 
 
-def augment_scan(scan, seed: int, step: int):
+def augment_scan(scan: Scan, seed: int, step: int) -> Scan:
     """A scan deformed as a whole, for evaluating what a model makes of the augmentation.
 
     Args: scan: rcn_tf.data.packs.Scan. seed, step: integers that determine the field.

@@ -1,10 +1,13 @@
 """Checks of what lies inside a dataset config's mappings: names, patterns, references."""
 
+from __future__ import annotations
+
 import collections
 import contextlib
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from rcn_tf.data.packs import check_scan_id
 from rcn_tf.data.scan_patterns import expand_ranges, has_wildcard
@@ -12,7 +15,7 @@ from rcn_tf.files.kinds import require_file, require_text
 from rcn_tf.settings.fields import converted, plain
 
 
-def read_exclude_list(path):
+def read_exclude_list(path: pathlib.Path) -> list[str]:
     """Entries of an exclude list, a text file with one scan id or pattern per line.
 
     A # at the beginning of a line or after a space begins a comment.
@@ -31,7 +34,7 @@ def read_exclude_list(path):
     return [entry for entry in entries if entry]
 
 
-def is_in_pairs(paired, subset):
+def is_in_pairs(paired: bool | Sequence[str], subset: str) -> bool:
     """Whether a subset is paired. Args: paired: a config's, a bool or names of subsets."""
     return paired if isinstance(paired, bool) else subset in paired
 
@@ -39,9 +42,9 @@ def is_in_pairs(paired, subset):
 class ConfigChecker:
     """Checks the parts of a config; every error names the file and the key."""
 
-    def __init__(self, path):
+    def __init__(self, path: pathlib.Path):
         self._path = path
-        self._named_excludes = []
+        self._named_excludes: list[str] = []
 
     def _typed(self, key, value, kind):
         try:
@@ -49,14 +52,14 @@ class ConfigChecker:
         except ValueError as error:
             raise ValueError(f"{self._path}: {error}") from error
 
-    def image_size(self, value):
+    def image_size(self, value: Any) -> tuple[int, ...]:
         sizes = (value,) * 3 if isinstance(value, int) else value
         if len(sizes) not in (2, 3) or not all(type(n) is int and n > 0 for n in sizes):
-            rule = "must be a positive integer or a list of three, for planes of two"
+            rule = "must be a positive integer, or a list of three (for planes of two)"
             self._fail("image_size", rule, value)
         return tuple(sizes)
 
-    def files(self, value):
+    def files(self, value: Any) -> dict[str, pathlib.Path]:
         files = {}
         for alias, entry in self._non_empty("files", value).items():
             key = f"files.{alias}"
@@ -66,7 +69,7 @@ class ConfigChecker:
             files[alias] = self._resolve(name)
         return files
 
-    def schemes(self, value):
+    def schemes(self, value: Any) -> dict[str, dict[str, float]]:
         schemes = {}
         for name, shares in self._non_empty("schemes", value).items():
             for subset, share in self._non_empty(f"schemes.{name}", shares).items():
@@ -76,7 +79,7 @@ class ConfigChecker:
             schemes[name] = dict(shares)
         return schemes
 
-    def subset_entries(self, value, paired):
+    def subset_entries(self, value: Any, paired: bool | Sequence[str]) -> dict[str, list[str]]:
         """{subset: entries with their ranges expanded}; wildcards stay."""
         entries = {}
         for name, listed in self._non_empty("subsets", value).items():
@@ -88,7 +91,9 @@ class ConfigChecker:
                 )
         return entries
 
-    def scans(self, key, entries, look_up):
+    def scans(
+        self, key: str, entries: Iterable[str], look_up: Callable[[str], list[str]]
+    ) -> list[str]:
         """Scan ids of entries, wildcards looked up."""
         scans = []
         for entry in entries:
@@ -96,7 +101,9 @@ class ConfigChecker:
         self._refuse_doubles(key, scans)
         return scans
 
-    def remaining(self, name, scans, excluded, paired):
+    def remaining(
+        self, name: str, scans: Sequence[str], excluded: Iterable[str], paired: bool | Sequence[str]
+    ) -> tuple[str, ...]:
         """Scans of a subset without the excluded scans and their partners in pairs."""
         left_out = set(excluded)
         size = 2 if is_in_pairs(paired, name) else 1
@@ -106,14 +113,14 @@ class ConfigChecker:
             raise ValueError(f"{self._path}: subset {name!r} is empty.")
         return tuple(scan for group in kept for scan in group)
 
-    def paired(self, value, others):
+    def paired(self, value: Any, others: Sequence[str]) -> bool | tuple[str, ...]:
         """True, False or the names of the paired subsets, including `others`."""
         if isinstance(value, bool):
             return value or tuple(others) or False
         names = [self._typed("paired, each entry", name, str) for name in value]
         return (*names, *others)
 
-    def exclude(self, value, look_up):
+    def exclude(self, value: Any, look_up: Callable[[str], list[str]]) -> tuple[str, ...]:
         """Excluded scan ids; a wildcard that finds nothing excludes nothing."""
         if isinstance(value, str):
             value = read_exclude_list(self._path.parent / value)
@@ -126,13 +133,15 @@ class ConfigChecker:
                 self._named_excludes.append(entry)
         return tuple(dict.fromkeys([*scans, *self._named_excludes]))
 
-    def expected(self, value):
+    def expected(self, value: Mapping[str, Any]) -> dict[str, int]:
         for name, count in value.items():
             if type(count) is not int or count <= 0:
                 self._fail(f"expected.{name}", "must be a positive integer", count)
         return dict(value)
 
-    def exclude_is_of_use(self, known, cannot_be_told):
+    def exclude_is_of_use(
+        self, known: Iterable[str], cannot_be_told: Callable[[str], bool]
+    ) -> None:
         """Refuses unknown ids: a mistyped id would let in the scan that it should keep out.
 
         Args: known: scan ids; cannot_be_told: whether an id may be of a subset without pack.
@@ -168,7 +177,7 @@ class ConfigChecker:
         except ValueError as error:
             raise ValueError(f"{self._path}: `{key}`: {error}") from error
 
-    def structures(self, value):
+    def structures(self, value: Mapping[str, Any] | None) -> dict[str, int] | None:
         key = "segmentation_class_value"
         if value is None:
             return None

@@ -27,9 +27,11 @@ If one scan of a pair is excluded, both are left out. Subsets and `exclude` may 
 a subset's packs is raised only when that subset is asked for.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-from typing import Optional, Union
+from collections.abc import Mapping, Sequence
 
 from rcn_tf.data.config_checks import ConfigChecker, is_in_pairs
 from rcn_tf.data.dataset_file import read_dataset_file
@@ -54,9 +56,9 @@ class DatasetConfig:
     image_type: str
     schemes: dict
     subsets: dict
-    atlas: Optional[str] = None
-    paired: Union[bool, tuple] = False
-    structures: Optional[dict] = None
+    atlas: str | None = None
+    paired: bool | tuple = False
+    structures: dict | None = None
     excluded: tuple = ()
     left_out: dict = dataclasses.field(default_factory=dict)
     unavailable: dict = dataclasses.field(default_factory=dict)
@@ -67,14 +69,14 @@ class DatasetConfig:
         """Whether segmentations may be the original's liver masks 0/255 instead of label ids."""
         return self.image_type == "liver"
 
-    def locate(self, scan_id):
+    def locate(self, scan_id: str) -> tuple[str, str]:
         """File alias and group of a scan id.
 
         Raises: KeyError: no such alias, and no file "/".
         """
         return locate_scan(self.files, scan_id, self.path)
 
-    def subset(self, name):
+    def subset(self, name: str) -> tuple[str, ...]:
         """Scan ids of a subset.
 
         Raises:
@@ -89,11 +91,11 @@ class DatasetConfig:
             raise KeyError(f"{self.path}: no subset {name!r}; known: {known}.")
         return self.subsets[name]
 
-    def is_paired(self, subset):
+    def is_paired(self, subset: str) -> bool:
         """Whether scans 2k and 2k + 1 of a subset belong together."""
         return is_in_pairs(self.paired, subset)
 
-    def scheme(self, name):
+    def scheme(self, name: str) -> dict[str, float]:
         """{subset: share} of a scheme. Raises: KeyError: no such scheme."""
         if str(name) not in self.schemes:
             known = ", ".join(self.schemes)
@@ -101,7 +103,7 @@ class DatasetConfig:
         return self.schemes[str(name)]
 
 
-def locate_scan(files, scan_id, where):
+def locate_scan(files: Mapping, scan_id: str, where: str | pathlib.Path) -> tuple[str, str]:
     """File alias and group of an entry. Raises: KeyError: no such alias, and no file "/"."""
     alias, slash, key = scan_id.partition("/")
     if slash and key and alias in files:
@@ -111,7 +113,7 @@ def locate_scan(files, scan_id, where):
     raise KeyError(f"{where}: scan {scan_id!r} names no file of `files`.")
 
 
-def load_dataset_config(path, *, paired=()):
+def load_dataset_config(path: str | pathlib.Path, *, paired: Sequence[str] = ()) -> DatasetConfig:
     """Reads and checks a dataset config; packs are opened only where a pattern needs their ids.
 
     Args:
@@ -129,15 +131,15 @@ def load_dataset_config(path, *, paired=()):
     look_up = WildcardExpander(files, lambda scan: locate_scan(files, scan, path)[0])
     if paired and raw.atlas is not None:
         raise ValueError(f"{path}: with an atlas its scans do not belong together in pairs.")
-    paired = check.paired(raw.paired, paired)
+    in_pairs = check.paired(raw.paired, paired)
     excluded = check.exclude(raw.exclude, look_up)
-    entries = check.subset_entries(raw.subsets, paired)
+    entries = check.subset_entries(raw.subsets, in_pairs)
     subsets, left_out, unavailable, known = {}, {}, {}, set()
     for name, listed in entries.items():
         try:
             scans = check.scans(f"subsets.{name}", listed, look_up)
             known.update(scans)
-            subsets[name] = check.remaining(name, scans, excluded, paired)
+            subsets[name] = check.remaining(name, scans, excluded, in_pairs)
             left_out[name] = len(scans) - len(subsets[name])
         except (OSError, ValueError) as error:
             unavailable[name] = error
@@ -155,7 +157,7 @@ def load_dataset_config(path, *, paired=()):
         unavailable=unavailable,
         expected=check.expected(raw.expected),
         atlas=raw.atlas,
-        paired=paired,
+        paired=in_pairs,
         structures=check.structures(raw.segmentation_class_value),
     )
     _check_references(config)

@@ -4,6 +4,7 @@ What they mean is said in `rcn_tf.data.dataset_config`, which checks what lies i
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal, Optional, Union
 
@@ -31,7 +32,7 @@ class DatasetFile:
         convert_fields(self)
 
 
-def read_dataset_file(path):
+def read_dataset_file(path: pathlib.Path) -> DatasetFile:
     """Reads a dataset config without a look at what lies inside its mappings.
 
     Raises:

@@ -3,12 +3,16 @@
 Packs hold uint8 g = 0..255, networks take float32 i = g / 255 in [0, 1].
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 GREY_MAX = 255
 
 
-def to_intensities(grey):
+def to_intensities(grey: Any) -> Any:
     """Intensities that networks take, i = g / 255.
 
     Args: grey: uint8 array or tensor, any shape.
@@ -21,7 +25,7 @@ def to_intensities(grey):
     return tf.cast(grey, tf.float32) / GREY_MAX
 
 
-def to_grey(intensities):
+def to_grey(intensities: Any) -> Any:
     """Grey values that packs hold, g = round(255 i), clipped to 0..255.
 
     Args: intensities: numbers, any shape.

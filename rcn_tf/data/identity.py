@@ -5,10 +5,22 @@ content in the same order, with the same shares, pairing, atlas and reference fl
 names of files and subsets, and what training does not read (labels, landmarks) play no part.
 """
 
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from rcn_tf.data.dataset_config import DatasetConfig
 from rcn_tf.files.checksums import file_checksum
 
 
-def training_identity(config, scheme, checksums, reference_flows=None):
+def training_identity(
+    config: DatasetConfig,
+    scheme: str,
+    checksums: Mapping[str, str],
+    reference_flows: str | pathlib.Path | None = None,
+) -> dict[str, Any]:
     """What a scheme of a dataset config gives to train on.
 
     Args:
@@ -33,7 +45,7 @@ def training_identity(config, scheme, checksums, reference_flows=None):
     }
 
 
-def difference(before, now):
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """How two identities differ, in words for people; None where they do not.
 
     Args: before, now: as `training_identity` returns them, or as JSON gave them back.
@@ -42,17 +54,17 @@ def difference(before, now):
         return None
     if before["image_size"] != now["image_size"]:
         sizes = [" x ".join(map(str, one["image_size"])) for one in (now, before)]
-        return "its volumes are {} voxels, before {}".format(*sizes)
+        return "its volumes have {} voxels instead of {}".format(*sizes)
     old, new = before["volumes"], now["volumes"]
     changed = [scan for scan in new if scan in old and old[scan] != new[scan]]
     if changed:
-        return f"the volume of {changed[0]!r} is another one ({len(changed)} of {len(new)})"
+        return f"the volume of {changed[0]!r} has changed ({len(changed)} of {len(new)})"
     for scans, others, what in ((old, new, "missing"), (new, old, "new")):
         only = [scan for scan in scans if scan not in others]
         if only:
             return f"scan {only[0]!r} is {what} ({len(only)} of {len(scans)})"
     if before["reference_flows"] != now["reference_flows"]:
-        return "the file of the reference flows is another one"
+        return "the file of reference flows has changed"
     return "its scheme has other subsets, shares, pairs, atlas or order of scans"
 
 

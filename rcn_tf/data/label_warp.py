@@ -4,12 +4,14 @@ Label ids are names, not amounts: mixing them linearly would invent structures a
 boundary. Each structure's mask is warped linearly, and the strongest one wins the voxel.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from rcn_tf.volumes.sampling import sample_labels
 
 
-def warp_labels(labels, flow):
+def warp_labels(labels: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """Moving label map on the fixed grid: argmax of the linearly warped one-hot channels.
 
     Args:

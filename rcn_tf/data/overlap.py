@@ -4,10 +4,14 @@ A score on scans that were trained on says little about others. Scans are known 
 content of their volumes, so that packs and configs may have moved or changed their names.
 """
 
+from __future__ import annotations
+
 import contextlib
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
-from rcn_tf.data.dataset_config import load_dataset_config
+from rcn_tf.data.dataset_config import DatasetConfig, load_dataset_config
 from rcn_tf.data.packs import volume_checksum
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.files.json_files import read_json
@@ -16,7 +20,7 @@ TRAINING_DATA = "training_data.json"
 """Beside a trained model, or for its `best/` one folder up: what it was trained on."""
 
 
-def scheme_scans(config, scheme):
+def scheme_scans(config: DatasetConfig, scheme: str) -> list[str]:
     """Scans of a scheme's subsets, each once.
 
     Args: config: DatasetConfig. scheme: name, "1" for training, "2" for validation.
@@ -27,7 +31,7 @@ def scheme_scans(config, scheme):
     return list(dict.fromkeys(scan for name in subsets for scan in config.subset(name)))
 
 
-def shared_scans(config, first="1", second="2"):
+def shared_scans(config: DatasetConfig, first: str = "1", second: str = "2") -> list[str]:
     """Scans that two schemes have both; the atlas, part of every pair, does not count.
 
     Args: config: DatasetConfig. first, second: names of schemes.
@@ -38,7 +42,9 @@ def shared_scans(config, first="1", second="2"):
     return [scan for scan in scheme_scans(config, second) if scan in mine]
 
 
-def training_volumes(folder, model_config):
+def training_volumes(
+    folder: str | pathlib.Path, model_config: Mapping[str, Any]
+) -> set[str] | None:
     """What a model was trained on, by content.
 
     Args: folder: of the model. model_config: its `config.json`, a dict.

@@ -8,12 +8,14 @@ Every error names the file and the key. Packs are untrusted: links to other file
 in other files and arrays larger than the machine's memory are refused.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import hashlib
 import pathlib
 import threading
-from typing import Optional
+from typing import Any
 
 import h5py
 import numpy as np
@@ -33,18 +35,18 @@ class Scan:
 
     id: str
     volume: np.ndarray
-    segmentation: Optional[np.ndarray] = None
-    points: Optional[np.ndarray] = None
+    segmentation: np.ndarray | None = None
+    points: np.ndarray | None = None
     attributes: dict = dataclasses.field(default_factory=dict)
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of the arrays."""
         arrays = (self.volume, self.segmentation, self.points)
         return sum(array.nbytes for array in arrays if array is not None)
 
     @property
-    def spacing(self):
+    def spacing(self) -> np.ndarray | None:
         """mm per axis of `volume`, [R] float64; None where the pack does not state it.
 
         The attribute has ITK's order (x, y, z). Planes that this project wrote have the three
@@ -66,7 +68,7 @@ class PackReader:
     Raises: FileNotFoundError: no such file. ValueError: the file is not HDF5.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self._lock = threading.Lock()
         self._file = open_hdf5(self.path, "Pack")
@@ -77,17 +79,17 @@ class PackReader:
     def __exit__(self, *exc_info):
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Closes the file."""
         with self._lock:
             self._file.close()
 
-    def attributes(self):
+    def attributes(self) -> dict[str, Any]:
         """Attributes of the whole file, a dict."""
         with self._lock:
             return dict(self._file.attrs)
 
-    def ids(self):
+    def ids(self) -> list[str]:
         """Ids of all scans, sorted: the groups that hold a `volume`.
 
         Raises: ValueError: the file is damaged.
@@ -105,7 +107,7 @@ class PackReader:
             raise ValueError(f"Pack {self.path} is damaged: its scans cannot be listed.") from error
         return sorted(found)
 
-    def contents(self, scan_id):
+    def contents(self, scan_id: str) -> dict[str, tuple[int, ...] | None]:
         """Checks a scan's arrays without reading the voxels.
 
         Returns: dict {"volume": shape, "segmentation": shape or None, "point": shape or None}.
@@ -119,7 +121,7 @@ class PackReader:
                 for key in ("volume", "segmentation", "point")
             }
 
-    def read(self, scan_id, *, segmentation=True, points=True):
+    def read(self, scan_id: str, *, segmentation: bool = True, points: bool = True) -> Scan:
         """Reads one scan.
 
         Args: scan_id: the group's name. segmentation, points: read those too, where stored.
@@ -140,7 +142,7 @@ class PackReader:
             attributes = dict(group.attrs)
             return Scan(scan_id, group["volume"][...], labels, landmarks, attributes)
 
-    def verify_checksum(self, scan_id):
+    def verify_checksum(self, scan_id: str) -> bool | None:
         """Whether the stored SHA-256 match the arrays; None if the pack has no checksum."""
         return checksums_match(self.read(scan_id))
 
@@ -217,7 +219,7 @@ class PackReader:
         return f"{scan_id!r} in {self.path}"
 
 
-def check_scan_id(scan_id):
+def check_scan_id(scan_id: Any) -> None:
     """Checks the name of a scan: parts joined by single slashes, none of them "." or "..".
 
     Raises: ValueError: for a name that could lead out of a pack or a folder.
@@ -230,7 +232,7 @@ def check_scan_id(scan_id):
         )
 
 
-def checksums_match(scan):
+def checksums_match(scan: Scan) -> bool | None:
     """Whether a scan's arrays have the SHA-256 in its attributes; None where there is none."""
     found = {
         "checksum": volume_checksum(scan.volume),
@@ -240,12 +242,12 @@ def checksums_match(scan):
     return None if not stored else all(found[key] == stored[key] for key in stored)
 
 
-def volume_checksum(volume):
+def volume_checksum(volume: np.ndarray) -> str:
     """SHA-256 (hexadecimal) of the bytes of `volume` in C order."""
     return hashlib.sha256(np.ascontiguousarray(volume).tobytes()).hexdigest()
 
 
-def annotations_checksum(segmentation, points):
+def annotations_checksum(segmentation: np.ndarray | None, points: np.ndarray | None) -> str:
     """SHA-256 (hexadecimal) of a segmentation and landmarks, either of which may be None."""
     digest = hashlib.sha256()
     for array in (segmentation, points):

@@ -8,10 +8,15 @@ both directions; else all n (n - 1) ordered pairs of different scans.
 step sees exactly the pairs that an uninterrupted one would have seen.
 """
 
+from __future__ import annotations
+
 import collections.abc
 import functools
+from collections.abc import Sequence
 
 import numpy as np
+
+from rcn_tf.data.dataset_config import DatasetConfig
 
 _BLOCK = 1000  # draws within which subsets get their exact share
 
@@ -19,7 +24,7 @@ _BLOCK = 1000  # draws within which subsets get their exact share
 class OrderedPairs(collections.abc.Sequence):
     """All ordered pairs of different scans; computed, not stored."""
 
-    def __init__(self, scans):
+    def __init__(self, scans: Sequence[str]):
         self._scans = tuple(scans)
 
     def __len__(self):
@@ -30,7 +35,7 @@ class OrderedPairs(collections.abc.Sequence):
         return self._scans[fixed], self._scans[moving + (moving >= fixed)]
 
 
-def subset_pairs(config, subset):
+def subset_pairs(config: DatasetConfig, subset: str) -> Sequence[tuple[str, str]]:
     """Pairs of a subset.
 
     Args:
@@ -39,6 +44,7 @@ def subset_pairs(config, subset):
     Raises: KeyError: no such subset. ValueError: it gives no pair.
     """
     scans = config.subset(subset)
+    pairs: Sequence[tuple[str, str]]
     if config.atlas is not None:
         pairs = [(config.atlas, scan) for scan in scans if scan != config.atlas]
     elif config.is_paired(subset):
@@ -56,7 +62,9 @@ def subset_pairs(config, subset):
     return pairs
 
 
-def scheme_pairs(config, scheme):
+def scheme_pairs(
+    config: DatasetConfig, scheme: str
+) -> list[tuple[Sequence[tuple[str, str]], float]]:
     """[(pairs, share)] of the scheme's subsets. Raises: as `subset_pairs`."""
     shares = config.scheme(scheme)
     return [(subset_pairs(config, subset), share) for subset, share in shares.items()]
@@ -72,7 +80,7 @@ class TrainingOrder:
     Args: groups: [(sequence of pairs, share)]; seed: non-negative integer.
     """
 
-    def __init__(self, groups, seed):
+    def __init__(self, groups: Sequence[tuple[Sequence[tuple[str, str]], float]], seed: int):
         self._groups = [pairs for pairs, _ in groups]
         self._seed = seed
         shares = np.array([share for _, share in groups], np.float64)

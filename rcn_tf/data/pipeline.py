@@ -15,8 +15,10 @@ depend on (seed, step) alone. Each replica of a tf.distribute strategy reads its
 global batch. Together the replicas, on any number of machines, see what one device would see.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Optional
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -45,18 +47,20 @@ class TrainingData:
     batch_size: int
     seed: int
     augment: bool
-    flows: Optional[ReferenceFlows] = None
+    flows: ReferenceFlows | None = None
     needs: frozenset = frozenset()
     landmarks: int = 0  # largest number of landmarks of a scan
-    identity: Optional[dict] = None  # `rcn_tf.data.identity`
+    identity: dict | None = None  # `rcn_tf.data.identity`
     failures: list = dataclasses.field(default_factory=list)  # of reading, as raised
 
     @property
-    def volume_shape(self):
+    def volume_shape(self) -> tuple[int, ...]:
         """(D, H, W) or (H, W) of the scans."""
         return self.store.config.image_size
 
-    def batches(self, start_step=0, part=0, parts=1, parts_here=1):
+    def batches(
+        self, start_step: int = 0, part: int = 0, parts: int = 1, parts_here: int = 1
+    ) -> tf.data.Dataset:
         """tf.data.Dataset of the batches from step `start_step` on, without end.
 
         Args:
@@ -90,7 +94,9 @@ class TrainingData:
         batches = samples.batch(size, drop_remainder=True).map(self._finish)
         return _without_sharding(batches.prefetch(PREFETCH * parts_here))
 
-    def distributed(self, strategy, start_step=0):
+    def distributed(
+        self, strategy: tf.distribute.Strategy, start_step: int = 0
+    ) -> tf.distribute.DistributedDataset:
         """The batches, each replica of a tf.distribute strategy with its own part of them."""
         replicas = strategy.num_replicas_in_sync
 
@@ -100,7 +106,7 @@ class TrainingData:
 
         return strategy.distribute_datasets_from_function(parts_of_worker)
 
-    def check_replicas(self, strategy):
+    def check_replicas(self, strategy: tf.distribute.Strategy) -> None:
         """Raises ValueError if the replicas cannot share a batch evenly."""
         replicas = strategy.num_replicas_in_sync
         if self.batch_size % replicas:
@@ -109,7 +115,7 @@ class TrainingData:
                 "choose a multiple (it is that of all replicas together)."
             )
 
-    def pair_names(self, step):
+    def pair_names(self, step: int) -> list[str]:
         """ "fixed <- moving" of the pairs of the global batch of a step, counted from 0."""
         draws = range(step * self.batch_size, (step + 1) * self.batch_size)
         return [" <- ".join(self.order[draw]) for draw in draws]
@@ -166,16 +172,16 @@ class TrainingData:
 
 
 def training_dataset(
-    config,
-    scheme="1",
+    config: str | pathlib.Path,
+    scheme: str = "1",
     *,
-    batch_size,
-    seed=0,
-    augment=True,
-    reference_flows=None,
-    needs=frozenset(),
-    store=None,
-):
+    batch_size: int,
+    seed: int = 0,
+    augment: bool = True,
+    reference_flows: str | pathlib.Path | None = None,
+    needs: frozenset[str] = frozenset(),
+    store: ScanStore | None = None,
+) -> TrainingData:
     """Training pairs of a scheme, after a check of every scan.
 
     Args:
@@ -189,20 +195,20 @@ def training_dataset(
     Raises: FileNotFoundError, KeyError, ValueError: naming the file and the key, also for any
         scan that cannot be used.
     """
-    config = load_dataset_config(config) if store is None else store.config
-    groups = scheme_pairs(config, scheme)
+    dataset = load_dataset_config(config) if store is None else store.config
+    groups = scheme_pairs(dataset, scheme)
     flows = None
     if reference_flows is not None:
-        flows = ReferenceFlows(reference_flows, config.image_size)
+        flows = ReferenceFlows(reference_flows, dataset.image_size)
         groups = [([pair for pair in pairs if pair in flows], share) for pairs, share in groups]
         if not all(pairs for pairs, _ in groups):
             raise ValueError(f"{reference_flows} has no flow for a subset of scheme {scheme!r}.")
     annotations = bool(needs & {"labels", "landmarks"})
-    store = store or ScanStore(config, annotations=annotations)
-    scans = _scans_of(config, config.scheme(scheme))
+    store = store or ScanStore(dataset, annotations=annotations)
+    scans = _scans_of(dataset, dataset.scheme(scheme))
     checksums = store.check(scans)
     landmarks = _check_annotations(store, scans, needs)
-    identity = training_identity(config, scheme, checksums, reference_flows)
+    identity = training_identity(dataset, scheme, checksums, reference_flows)
     order = TrainingOrder(groups, seed)
     return TrainingData(
         store, order, batch_size, seed, augment, flows, frozenset(needs), landmarks, identity

@@ -4,8 +4,11 @@ An HDF5 file with one dataset per pair, "<fixed id> <- <moving id>", float [*spa
 of the scans' grid, axis order ij, pull-back like every flow here.
 """
 
+from __future__ import annotations
+
 import pathlib
 import threading
+from collections.abc import Sequence
 
 import h5py
 import numpy as np
@@ -15,7 +18,7 @@ from rcn_tf.files.hdf5 import open_hdf5, unreadable
 _ARROW = " <- "
 
 
-def write_reference_flow(file, fixed, moving, flow):
+def write_reference_flow(file: h5py.File, fixed: str, moving: str, flow: np.ndarray) -> None:
     """Adds the flow of a pair to an open h5py.File, replacing an older one.
 
     Args: fixed, moving: scan ids "alias/id". flow: [*spatial, R], stored as float32.
@@ -34,11 +37,11 @@ class ReferenceFlows:
         not a flow of that shape.
     """
 
-    def __init__(self, path, shape):
+    def __init__(self, path: str | pathlib.Path, shape: Sequence[int]):
         self._path, self._shape = path, (*shape, len(shape))
         self._lock = threading.Lock()
         self._file = open_hdf5(pathlib.Path(path))
-        self._names = set()
+        self._names: set[str] = set()
         self._file.visititems(self._note)
         if not self._names:
             raise ValueError(f"{path} holds no flow named '<fixed id>{_ARROW}<moving id>'.")
@@ -46,7 +49,7 @@ class ReferenceFlows:
     def __contains__(self, pair):
         return _ARROW.join(pair) in self._names
 
-    def read(self, fixed, moving):
+    def read(self, fixed: str, moving: str) -> np.ndarray:
         """Flow [*spatial, R] float32 of a pair.
 
         Raises: ValueError: it is not finite.

@@ -8,10 +8,14 @@ A range names scans whether or not the pack has them, so that a missing scan is 
 names the scans that are there.
 """
 
+from __future__ import annotations
+
 import fnmatch
 import functools
 import math
+import pathlib
 import re
+from collections.abc import Callable, Mapping
 
 from rcn_tf.data.packs import PackReader
 from rcn_tf.files.natural_order import natural_order
@@ -22,12 +26,12 @@ MAX_SCANS = 1_000_000
 _RANGE = re.compile(r"\{(\d{1,6})\.\.(\d{1,6})\}")
 
 
-def has_wildcard(entry):
+def has_wildcard(entry: str) -> bool:
     """Whether an entry must be looked up in its pack."""
     return bool(set(entry) & set("*?["))
 
 
-def expand_ranges(entry):
+def expand_ranges(entry: str) -> list[str]:
     """Replaces every {a..b} by the numbers a to b.
 
     Raises: ValueError: if a > b, or there are more than MAX_SCANS names.
@@ -49,12 +53,12 @@ class WildcardExpander:
         locate: function from an entry to the alias of its file.
     """
 
-    def __init__(self, files, locate):
+    def __init__(self, files: Mapping[str, pathlib.Path], locate: Callable[[str], str]):
         self._files = files
         self._locate = locate
         self._ids = functools.lru_cache(maxsize=None)(self._read_ids)
 
-    def __call__(self, entry):
+    def __call__(self, entry: str) -> list[str]:
         """Scan ids "alias/id", in natural order.
 
         Raises:

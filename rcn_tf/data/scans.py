@@ -1,9 +1,13 @@
 """The scans of a dataset config, read on demand and kept in memory up to a limit."""
 
+from __future__ import annotations
+
 import collections
 import threading
+from collections.abc import Iterable
 
-from rcn_tf.data.packs import PackReader, volume_checksum
+from rcn_tf.data.dataset_config import DatasetConfig
+from rcn_tf.data.packs import PackReader, Scan, volume_checksum
 from rcn_tf.errors import warn
 
 
@@ -20,14 +24,14 @@ class ScanStore:
         subset uses are not opened).
     """
 
-    def __init__(self, config, cache_bytes=2 << 30, annotations=True):
+    def __init__(self, config: DatasetConfig, cache_bytes: int = 2 << 30, annotations: bool = True):
         self.config = config
         self._annotations = annotations
         self._cache_bytes = cache_bytes
-        self._cache = collections.OrderedDict()
+        self._cache: collections.OrderedDict[str, tuple[Scan, bool]] = collections.OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
-        self._readers = {}
+        self._readers: dict[str, PackReader] = {}
 
     def __enter__(self):
         return self
@@ -35,7 +39,7 @@ class ScanStore:
     def __exit__(self, *exc_info):
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Closes the packs and forgets the scans."""
         with self._lock:
             for reader in self._readers.values():
@@ -44,7 +48,7 @@ class ScanStore:
             self._cache.clear()
             self._size = 0
 
-    def read(self, scan_id, annotations=None):
+    def read(self, scan_id: str, annotations: bool | None = None) -> Scan:
         """A scan. A scan that is in memory with its annotations also serves calls that need none.
 
         Args:
@@ -78,7 +82,7 @@ class ScanStore:
             _, (oldest, _) = self._cache.popitem(last=False)
             self._size -= oldest.nbytes
 
-    def check(self, scan_ids, annotations=None):
+    def check(self, scan_ids: Iterable[str], annotations: bool | None = None) -> dict[str, str]:
         """Checks, before any work, that all scans can be used.
 
         Every volume must exist as uint8 of the config's `image_size` with more than one

@@ -45,9 +45,11 @@ class PairScores:
         self._fixed, self._moving, self._surfaces = fixed, moving, surfaces
         self._fixed_to_mm, self._moving_spacing = _to_mm(fixed), moving.spacing
         self._one_by_one = overlap == "original"
-        self._names, self._labels = (), ()
-        self._labelled = fixed.segmentation is not None and moving.segmentation is not None
-        if self._labelled:
+        self._names: tuple[str, ...] = ()
+        self._labels: tuple[int, ...] = ()
+        self._labelled = self._masks = False
+        if fixed.segmentation is not None and moving.segmentation is not None:
+            self._labelled = True
             segmentations = fixed.segmentation, moving.segmentation
             self._masks = masks and max(part.max() for part in segmentations) == 255
             if self._masks:
@@ -56,12 +58,14 @@ class PairScores:
             elif structures is None:
                 structures = {str(label): label for label in metrics.structures(*segmentations)}
             self._names, self._labels = tuple(structures), tuple(structures.values())
-        self._landmarks = fixed.points is not None and moving.points is not None
-        if self._landmarks and fixed.points.shape != moving.points.shape:
-            raise ValueError(
-                f"scans of a pair must have the same landmarks; got {len(fixed.points)} of "
-                f"{fixed.id!r} and {len(moving.points)} of {moving.id!r}."
-            )
+        self._landmarks = False
+        if fixed.points is not None and moving.points is not None:
+            self._landmarks = True
+            if fixed.points.shape != moving.points.shape:
+                raise ValueError(
+                    f"scans of a pair must have the same landmarks; got {len(fixed.points)} of "
+                    f"{fixed.id!r} and {len(moving.points)} of {moving.id!r}."
+                )
 
     def __call__(self, flow: np.ndarray | None, warped: np.ndarray) -> dict[str, float]:
         """Scores under a flow [*spatial, R] (None: none) and the image [*spatial] it gives."""

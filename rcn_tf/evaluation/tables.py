@@ -44,7 +44,8 @@ def summarise(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """
     summary = []
     for stage, rows in frame.groupby("stage", sort=False):
-        entry, parts = {"stage": stage}, {"structures": {}, "landmarks": {}}
+        entry: dict[str, Any] = {"stage": stage}
+        parts: dict[str, dict[str, Any]] = {"structures": {}, "landmarks": {}}
         for column in rows.columns.drop(["fixed", "moving", "stage"]):
             values = rows[column].dropna().to_numpy(float)
             if not values.size:

@@ -22,6 +22,7 @@ import pathlib
 import platform
 import shutil
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -32,7 +33,7 @@ from rcn_tf.files.json_files import write_json
 from rcn_tf.files.plain_names import is_plain
 from rcn_tf.files.whole_files import replacing_folder
 from rcn_tf.models.folder import describe, versions
-from rcn_tf.models.model import checked_options
+from rcn_tf.models.model import RegistrationModel, checked_options
 
 FORMAT_VERSION = 1
 RECORD = "rcn_export.json"
@@ -54,7 +55,7 @@ def check_target(folder: str | pathlib.Path, overwrite: bool = False) -> None:
     """
     folder = pathlib.Path(folder)
     if not is_plain(folder.resolve()):
-        raise ValueError(f"{folder}: TensorFlow opens no folder whose name is not UTF-8")
+        raise ValueError(f"{folder}: TensorFlow cannot open a folder whose name is not UTF-8")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; expected a folder")
     if not folder.resolve().parent.is_dir():
@@ -62,20 +63,20 @@ def check_target(folder: str | pathlib.Path, overwrite: bool = False) -> None:
     content = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if content - _FILES:
         raise FileExistsError(
-            f"{folder} holds other things than an export, first {min(content - _FILES)!r}"
+            f"{folder} holds more than an export, for example {min(content - _FILES)!r}"
         )
     if content and not overwrite:
         raise FileExistsError(f"{folder} exists; --force replaces it")
 
 
 def export_model(
-    model,
+    model: RegistrationModel,
     folder: str | pathlib.Path,
     *,
     config: Mapping | None = None,
     native: bool = False,
     overwrite: bool = False,
-    **options,
+    **options: Any,
 ) -> dict:
     """Writes a SavedModel, compares it with the model, and puts it in place if they agree.
 
@@ -190,9 +191,9 @@ def _checked_pair(fixed, moving, shape):
 def _fitting(image, flow):
     """`image`, once it is known to be of the flow's batch size and not empty."""
     shape = tf.shape(image)
-    message = "what is warped and `flow` must have the same batch size; got shapes"
+    message = "the image or label map and `flow` must have the same batch size; got shapes"
     batches = tf.debugging.Assert(shape[0] == tf.shape(flow)[0], [message, shape, tf.shape(flow)])
-    message = "what is warped must not be empty; got shape"
+    message = "the image or label map must not be empty; got shape"
     voxels = tf.debugging.Assert(tf.reduce_all(shape[1:-1] > 0), [message, shape])
     with tf.control_dependencies([batches, voxels]):
         return tf.identity(image)

@@ -45,7 +45,7 @@ def unreadable(array: h5py.Dataset, file: h5py.File) -> str | None:
     if array.file.filename != file.filename or array.external or array.is_virtual:
         return "has its values in another file"
     if array.nbytes > physical_memory():
-        return f"claims {array.nbytes / 2**30:.3g} GiB, more than memory"
+        return f"claims {array.nbytes / 2**30:.3g} GiB, more than this machine has"
     return None
 
 

@@ -169,7 +169,7 @@ def _explain_absence(path):
     target = str(path.readlink())
     if "/annex/objects/" in target:
         raise FileNotFoundError(f"{path} is {ANNEX}") from None
-    raise FileNotFoundError(f"{path} is a link to {target}, where nothing is") from None
+    raise FileNotFoundError(f"{path} is a link to {target}, which does not exist") from None
 
 
 def kind_of(path: str | pathlib.Path) -> Kind | None:

@@ -218,7 +218,7 @@ def _check_reversed(value):
     check_weights(value)
     for term in _all_terms(value):
         if term.term.takes in (PAIR, REFERENCE):
-            raise ValueError(f"loss weights: {term.name!r} has no place in 'reversed'.")
+            raise ValueError(f"loss weights: {term.name!r} is not allowed in 'reversed'.")
 
 
 def _check_parts(objective, stages, cascades, prefix):

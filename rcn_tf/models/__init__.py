@@ -3,7 +3,13 @@
 `MODELS` names those of this package. Your own model is named by its path, "package.module:Class".
 """
 
+from __future__ import annotations
+
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rcn_tf.models.model import RegistrationModel
 
 MODELS = {"RecursiveCascade": "rcn_tf.models.cascade:RecursiveCascade"}
 """{name: import path of the class}."""
@@ -12,7 +18,7 @@ CASCADE = "RecursiveCascade"
 """The model that is meant where a folder or config names none."""
 
 
-def model_class(name: str) -> type:
+def model_class(name: str) -> type[RegistrationModel]:
     """The class of a model. A model from outside this package is imported, which runs its module.
 
     Args: name: a key of `MODELS`, or "package.module:Class".
@@ -35,7 +41,7 @@ def model_class(name: str) -> type:
     return found
 
 
-def model_name(cls: type) -> "str | None":
+def model_name(cls: type) -> str | None:
     """The name by which a model's class is found again; None if there is none (a local class)."""
     path = f"{cls.__module__}:{cls.__qualname__}"
     for name, known in MODELS.items():

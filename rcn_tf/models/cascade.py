@@ -7,7 +7,8 @@ the total flow, so that interpolation does not blur it stage by stage.
 
 import importlib
 import math
-from typing import Callable, Union
+from collections.abc import Mapping
+from typing import Any, Callable, Union
 
 import tensorflow as tf
 
@@ -105,26 +106,26 @@ class RecursiveCascade(RegistrationModel):
                     for k in range(n_cascades)
                 ]
             except TypeError as error:
-                raise ValueError(f"`base` {base!r} makes no networks: {error}.") from error
+                raise ValueError(f"`base` {base!r} cannot make networks: {error}.") from error
             blank = tf.zeros((1, *self.volume_shape, 1))
             for network in self.networks:  # creates the weights
                 network(blank, blank)
         self.built = True
 
     @property
-    def networks(self):
+    def networks(self) -> list:
         """The stages' networks in order of application."""
         return ([self.affine] if self.affine is not None else []) + self.dense
 
     def __call__(  # type: ignore[override]  # its options by name and by place
         self,
-        fixed,
-        moving,
+        fixed: tf.Tensor,
+        moving: tf.Tensor,
         n_repeats: int = 1,
         training: bool = False,
         recompute: bool = False,
         diffeomorphic: bool = False,
-        **unknown,
+        **unknown: Any,
     ) -> RegistrationOutput:
         """Registers `moving` to `fixed`.
 
@@ -156,7 +157,14 @@ class RecursiveCascade(RegistrationModel):
             **unknown,  # the base class refuses them by name
         )
 
-    def register(self, fixed, moving, n_repeats, diffeomorphic, recompute):
+    def register(  # type: ignore[override]  # its options by name
+        self,
+        fixed: tf.Tensor,
+        moving: tf.Tensor,
+        n_repeats: int,
+        diffeomorphic: bool,
+        recompute: bool,
+    ) -> RegistrationOutput:
         """The cascade, once the inputs are checked."""
         out = unregistered(moving)
         if self.affine is not None:
@@ -170,23 +178,23 @@ class RecursiveCascade(RegistrationModel):
         return out
 
     @property
-    def parts(self):
+    def parts(self) -> dict[str, tuple[tf.Variable, ...]]:
         """ "affine", if the model has it, and "dense_1", "dense_2", ..."""
         parts = {} if self.affine is None else {"affine": tuple(self.affine.variables)}
         for number, network in enumerate(self.dense, start=1):
             parts[f"dense_{number}"] = tuple(network.variables)
         return parts
 
-    def named_weights(self):
+    def named_weights(self) -> dict[str, tf.Variable]:
         """All weights under the names of the original's TensorFlow 1 graph (`models.weights`)."""
         return original_names(self.networks)
 
-    def reference_weights(self):
+    def reference_weights(self) -> dict[str, tf.Variable]:
         """The same as `named_weights`."""
         return self.named_weights()
 
     @classmethod
-    def rough_bytes(cls, network):
+    def rough_bytes(cls, network: Mapping[str, Any]) -> int:
         """Upper bound of a cascade's memory, by the sizes of this package's networks."""
         shape = network.get("volume_shape", (128, 128, 128))
         channels, cascades = network.get("channels", 16), network.get("n_cascades", 1)
@@ -195,7 +203,7 @@ class RecursiveCascade(RegistrationModel):
         return _FLOAT * (_WEIGHTS_PER_CHANNEL * squares + maps * math.prod(shape))
 
     @classmethod
-    def traced_bytes(cls, network):
+    def traced_bytes(cls, network: Mapping[str, Any]) -> int:
         """As `RegistrationModel`, but one cascade is traced and multiplied by their number."""
         cascades = network.get("n_cascades", 1)
         with tf.Graph().as_default() as graph:
@@ -208,7 +216,7 @@ class RecursiveCascade(RegistrationModel):
         flows = _FLOAT * math.prod(model.volume_shape) * 7 * (cascades + len(affine[:1]))
         return weights + flows + 2 * max(sizes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that make the same network again, JSON-serialisable.
 
         `base` is None for a factory that cannot be imported by name, such as a lambda.

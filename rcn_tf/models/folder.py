@@ -75,7 +75,7 @@ def save_model(
     write_json(folder / "config.json", config)
 
 
-def describe(model) -> dict:
+def describe(model: RegistrationModel) -> dict:
     """{"model": name, "network": arguments}, from which `load_with_config` rebuilds the model.
 
     Raises: ValueError: the model, or a network that it is made of, cannot be imported by name.

@@ -6,6 +6,7 @@ Keras and TensorFlow need twenty lines to say the same, or convert a wrong value
 from __future__ import annotations
 
 import numbers
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +18,7 @@ RANGE_TOLERANCE = 0.01
 """How far beyond [0, 1] images may reach, as resampling and rounding do."""
 
 
-def checked_pair(fixed, moving, volume_shape: tuple) -> tuple:
+def checked_pair(fixed: Any, moving: Any, volume_shape: tuple) -> tuple:
     """Both images as float32 tensors of one batch size.
 
     Values outside [0, 1], on which no network was trained, cause a warning, and NaN an error. While
@@ -39,7 +40,7 @@ def checked_pair(fixed, moving, volume_shape: tuple) -> tuple:
     return fixed, moving
 
 
-def checked_volume_shape(shape, smallest: int, ranks: tuple = (3,)) -> tuple:
+def checked_volume_shape(shape: Any, smallest: int, ranks: tuple = (3,)) -> tuple:
     """The shape as a tuple of ints.
 
     Raises: ValueError: it is not two or three whole sizes (as `ranks` allows) >= `smallest`.
@@ -51,7 +52,7 @@ def checked_volume_shape(shape, smallest: int, ranks: tuple = (3,)) -> tuple:
     return tuple(int(size) for size in sizes)
 
 
-def check_whole(name: str, value, smallest: int) -> None:
+def check_whole(name: str, value: Any, smallest: int) -> None:
     """Raises: ValueError: an argument is not a whole number of at least `smallest`."""
     if not (_is_whole(value) and value >= smallest):
         raise ValueError(f"`{name}` must be a whole number of at least {smallest}; got {value!r}.")

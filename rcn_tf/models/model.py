@@ -17,7 +17,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
@@ -103,7 +103,9 @@ class RegistrationModel(keras.Model):
         """Number of spatial axes, 2 or 3."""
         return len(self.volume_shape)
 
-    def __call__(self, fixed, moving, *, training: bool = False, **options) -> RegistrationOutput:
+    def __call__(
+        self, fixed: tf.Tensor, moving: tf.Tensor, *, training: bool = False, **options: Any
+    ) -> RegistrationOutput:
         """Registers `moving` to `fixed`.
 
         Args:
@@ -121,12 +123,14 @@ class RegistrationModel(keras.Model):
         check_output(output, self.volume_shape, type(self).__name__)
         return output
 
-    def call(self, fixed, moving, training, options):
+    def call(
+        self, fixed: tf.Tensor, moving: tf.Tensor, training: bool, options: Any
+    ) -> RegistrationOutput:
         """Runs the registration on checked inputs, for `__call__`."""
         del training  # reaches the layers through Keras' call context
         return self.register(fixed, moving, **options)
 
-    def register(self, fixed: tf.Tensor, moving: tf.Tensor, **options) -> RegistrationOutput:
+    def register(self, fixed: tf.Tensor, moving: tf.Tensor, **options: Any) -> RegistrationOutput:
         """The registration itself, which the subclass implements.
 
         Args: fixed, moving: [B, *volume_shape, 1] float32. options: all of `CALL_OPTIONS`.
@@ -188,20 +192,20 @@ class RegistrationModel(keras.Model):
         """Lower bound of the memory of a model with these arguments, from its graph alone."""
         return size_check.traced_bytes(cls, network)
 
-    def fit(self, *args, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not offered: Keras' loop passes one input and does not know the losses of the stages."""
         raise NotImplementedError(_INSTEAD)
 
     evaluate = predict = train_on_batch = test_on_batch = predict_on_batch = fit
 
-    def save(self, *args, **kwargs):
+    def save(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not offered: Keras could not load its file again without the class's arguments."""
         raise NotImplementedError(
             "use rcn_tf.save_model(model, folder), or `rcn export` for a SavedModel."
         )
 
 
-def checked_options(model, options: Mapping[str, Any]) -> dict[str, Any]:
+def checked_options(model: RegistrationModel, options: Mapping[str, Any]) -> dict[str, Any]:
     """All call options of a model, with defaults for those that are left out.
 
     Raises: ValueError: the model declares no such option, or the value is wrong.
@@ -237,7 +241,7 @@ def _checked_option(name, value, option):
     return value
 
 
-def stages_of(model, **options) -> tuple[tuple[str, str], ...]:
+def stages_of(model: RegistrationModel, **options: Any) -> tuple[tuple[str, str], ...]:
     """Name and kind of every stage that a model's call makes, without computing anything.
 
     Args: model: RegistrationModel. options: call options.

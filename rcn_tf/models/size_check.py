@@ -5,6 +5,8 @@ that looks large is then traced in a graph, which allocates no weights and runs 
 size is compared with the available memory.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +56,7 @@ def check_values(cls: Any, network: Mapping) -> None:
         if parameter is None:
             raise ValueError(f"{cls.__name__} has no argument {key!r}.")
         if type(parameter.default) is int and not _is_count(value):
-            raise ValueError(f"`{key}` must be a whole number from 0 on; got {value!s:.40}.")
+            raise ValueError(f"`{key}` must be a whole number of at least 0; got {value!s:.40}.")
         if type(parameter.default) is bool and not isinstance(value, bool):
             raise ValueError(f"`{key}` must be true or false; got {value!r}.")
     memory, rough = physical_memory(), cls.rough_bytes(network)
@@ -62,7 +64,7 @@ def check_values(cls: Any, network: Mapping) -> None:
         raise ValueError(_too_large(network, rough, memory))
     largest = max((value for value in network.values() if _is_count(value)), default=0)
     if largest > _MOST:
-        raise ValueError(f"{largest!s:.40} is beyond what an argument of a network can be.")
+        raise ValueError(f"{largest!s:.40} is too large for an argument of a network.")
 
 
 def traced_bytes(cls: Any, network: Mapping) -> int:
@@ -76,7 +78,7 @@ def traced_bytes(cls: Any, network: Mapping) -> int:
     return sum(map(tensor_bytes, model.variables)) + 2 * max(sizes)
 
 
-def tensor_bytes(tensor) -> int:
+def tensor_bytes(tensor: Any) -> int:
     """Bytes of a tensor or variable; 0 if its shape is not known."""
     return (tensor.shape.num_elements() or 0) * tensor.dtype.size
 

@@ -6,9 +6,12 @@ original's TensorFlow 1 graph, `gaffdfrm/affine_stem/<layer>/{W,b}` and
 and this project's model folders.
 """
 
+from __future__ import annotations
+
 import pathlib
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +26,7 @@ _SHORT = {"kernel": "W", "bias": "b"}
 _OPTIMISER_SLOTS = ("Adam", "Adam_1", "Momentum")
 
 
-def original_names(networks) -> dict:
+def original_names(networks: Any) -> dict:
     """Variables of a cascade's networks under the original's names.
 
     Args: networks: Keras models, in the order of the stages.
@@ -35,12 +38,14 @@ def original_names(networks) -> dict:
         for path, variable in _variables(network):
             name = f"{SCOPE}/{network.name}/{path}"
             if name in names:
-                raise ValueError(f"two weights are called {name!r}: name the layers apart.")
+                raise ValueError(
+                    f"two weights are called {name!r}: give the layers different names."
+                )
             names[name] = variable
     return names
 
 
-def load_original_weights(model, source) -> None:
+def load_original_weights(model: Any, source: Any) -> None:
     """Sets a model's weights from the variables of the authors' TensorFlow 1 code.
 
     Args:
@@ -63,7 +68,7 @@ def load_original_weights(model, source) -> None:
         load_original_weights(model, _Checkpoint(plain, prefix, path))
 
 
-def load_reference_weights(model, mapping: Mapping) -> None:
+def load_reference_weights(model: Any, mapping: Mapping) -> None:
     """Sets a model's weights from those of the authors' code, by name.
 
     Args:
@@ -78,7 +83,7 @@ def load_reference_weights(model, mapping: Mapping) -> None:
     set_weights(model.reference_weights(), mapping)
 
 
-def set_weights(variables: Mapping, arrays: Mapping, concerns=lambda _: True) -> None:
+def set_weights(variables: Mapping, arrays: Mapping, concerns: Any = lambda _: True) -> None:
     """Sets variables from arrays of the same names, all of them or none.
 
     Args:
@@ -159,7 +164,9 @@ class _Checkpoint(Mapping):
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
             index = pathlib.Path(f"{prefix}.index")
             reason = because(index, getattr(error, "message", error))
-            raise ValueError(f"{index} is no index of a TensorFlow checkpoint: {reason}") from error
+            raise ValueError(
+                f"{index} is not an index of a TensorFlow checkpoint: {reason}"
+            ) from error
         self._names = self._reader.get_variable_to_shape_map()
 
     def __getitem__(self, name):

@@ -7,8 +7,11 @@ time goes into rearranging the weights, and layers with three output channels, w
 most of a vector unit idle. In 2D all of this is cheap, and Keras' own convolutions are used.
 """
 
+from __future__ import annotations
+
 import functools
 import itertools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,10 +25,10 @@ _NARROW = 16  # channels that fill a vector
 class Convolution(keras.layers.Conv3D):
     """3D convolution, 'same'-padded; on tiny volumes it is a matrix product with the kernel."""
 
-    def __init__(self, filters, kernel_size, strides=1, **kwargs):
+    def __init__(self, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any):
         super().__init__(filters, kernel_size, strides, padding="same", **kwargs)
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         shape = tuple(inputs.shape[1:4])
         if None not in shape and np.prod(shape) <= max(_TINY, self.filters):
             return _convolve_tiny(inputs, tf.convert_to_tensor(kernel), self.strides)
@@ -39,11 +42,11 @@ class TransposedConvolution(keras.layers.Conv3DTranspose):
         as that is far smaller than the result.
     """
 
-    def __init__(self, filters, *, multiplier=1.0, **kwargs):
+    def __init__(self, filters: int, *, multiplier: float = 1.0, **kwargs: Any):
         super().__init__(filters, 4, 2, padding="same", use_bias=False, **kwargs)
         self.multiplier = multiplier
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         shape, kernel = tuple(inputs.shape[1:4]), self.multiplier * self.kernel
         if None not in shape and 8 * np.prod(shape) <= max(_TINY, inputs.shape[-1]):
             outputs = _double_tiny(inputs, kernel)
@@ -58,18 +61,18 @@ class TransposedConvolution(keras.layers.Conv3DTranspose):
 class PlaneConvolution(keras.layers.Conv2D):
     """2D convolution, 'same'-padded."""
 
-    def __init__(self, filters, kernel_size, strides=1, **kwargs):
+    def __init__(self, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any):
         super().__init__(filters, kernel_size, strides, padding="same", **kwargs)
 
 
 class PlaneTransposedConvolution(keras.layers.Conv2DTranspose):
     """2D transposed convolution that doubles the size; see `TransposedConvolution`."""
 
-    def __init__(self, filters, *, multiplier=1.0, **kwargs):
+    def __init__(self, filters: int, *, multiplier: float = 1.0, **kwargs: Any):
         super().__init__(filters, 4, 2, padding="same", use_bias=False, **kwargs)
         self.multiplier = multiplier
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         shape, kernel = tf.shape(inputs), self.multiplier * self.kernel
         out = tf.concat([shape[:1], 2 * shape[1:3], [self.filters]], axis=0)
         outputs = tf.nn.conv2d_transpose(inputs, kernel, out, [1, 2, 2, 1])

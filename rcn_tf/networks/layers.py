@@ -5,6 +5,11 @@ LeakyReLU with slope 0.1. Transposed convolutions have no bias. In 2D the layers
 one axis less.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
@@ -21,34 +26,34 @@ class OriginalUniform(keras.initializers.Initializer):
     convolution has the layout [k, k, k, out, in], so there m counts output channels.
     """
 
-    def __init__(self, scale=1.0):
+    def __init__(self, scale: float = 1.0):
         self.scale = scale
 
-    def __call__(self, shape, dtype=None, **_kwargs):
+    def __call__(self, shape: Sequence[int], dtype: Any = None, **_kwargs: Any) -> tf.Tensor:
         fan = 1
         for size in shape[:-1]:
             fan *= size
         limit = self.scale * (3.0 / fan) ** 0.5
         return tf.random.uniform(shape, -limit, limit, dtype or tf.float32)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"scale": self.scale}
 
 
 class SmallNormal(keras.initializers.Initializer):
     """Normal with a small standard deviation, drawn from TensorFlow's global generator."""
 
-    def __init__(self, stddev):
+    def __init__(self, stddev: float):
         self.stddev = stddev
 
-    def __call__(self, shape, dtype=None, **_kwargs):
+    def __call__(self, shape: Sequence[int], dtype: Any = None, **_kwargs: Any) -> tf.Tensor:
         return tf.random.normal(shape, stddev=self.stddev, dtype=dtype or tf.float32)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"stddev": self.stddev}
 
 
-def output_scale(init):
+def output_scale(init: str) -> float:
     """Factor on the initial weights of a network's last layer.
 
     Args: init: "gentle" (start near the identity) or "original" (start with large random
@@ -61,7 +66,16 @@ def output_scale(init):
     return scales[init]
 
 
-def convolution(filters, kernel_size, strides=1, *, name, leaky=True, dtype=None, rank=3):
+def convolution(
+    filters: int,
+    kernel_size: int,
+    strides: int = 1,
+    *,
+    name: str,
+    leaky: bool = True,
+    dtype: str | None = None,
+    rank: int = 3,
+) -> keras.layers.Layer:
     """Convolution with bias over `rank` axes, followed by LeakyReLU if `leaky`."""
     return CONVOLUTIONS[rank](
         filters,
@@ -75,8 +89,15 @@ def convolution(filters, kernel_size, strides=1, *, name, leaky=True, dtype=None
 
 
 def transposed_convolution(
-    filters, *, name, leaky=False, initial_scale=1.0, multiplier=1.0, dtype=None, rank=3
-):
+    filters: int,
+    *,
+    name: str,
+    leaky: bool = False,
+    initial_scale: float = 1.0,
+    multiplier: float = 1.0,
+    dtype: str | None = None,
+    rank: int = 3,
+) -> keras.layers.Layer:
     """Transposed convolution, kernel 4, stride 2, no bias; see `TransposedConvolution`."""
     return TRANSPOSED_CONVOLUTIONS[rank](
         filters,
@@ -88,13 +109,13 @@ def transposed_convolution(
     )
 
 
-def concatenate(tensors, dtype):
+def concatenate(tensors: Sequence[tf.Tensor], dtype: str) -> tf.Tensor:
     """Concatenates the channels of tensors [B, *spatial, C], each converted to `dtype`."""
     return tf.concat([tf.cast(tensor, dtype) for tensor in tensors], axis=-1)
 
 
 @tf.custom_gradient
-def leaky_relu(x):
+def leaky_relu(x: tf.Tensor) -> tf.Tensor:
     """LeakyReLU whose gradient uses the result, so that the argument need not be kept.
 
     The gradient is computed in float32, since in 16 bits it is several times slower on CPUs.
@@ -109,7 +130,7 @@ def leaky_relu(x):
     return y, gradient
 
 
-def crop_like(x, reference):
+def crop_like(x: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
     """Leading corner of x [B, *spatial, C] with the spatial shape of `reference`.
 
     A stride-2 layer rounds odd sizes up, so an up-sampled map may be one voxel larger than its

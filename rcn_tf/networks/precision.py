@@ -12,6 +12,7 @@ convert their inputs and weights, except those made with `dtype="float32"`.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from rcn_tf.keras_api import keras
@@ -24,7 +25,7 @@ POLICIES = {
 
 
 @contextlib.contextmanager
-def layers_in(precision):
+def layers_in(precision: str) -> Iterator[None]:
     """Layers made in this block compute in `precision`.
 
     Raises: ValueError: unknown precision.

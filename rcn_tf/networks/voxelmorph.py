@@ -1,5 +1,9 @@
 """VoxelMorph as the RCN paper cascades it, and the larger variants of its Table 4."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
@@ -92,7 +96,14 @@ class UNet(keras.layers.Layer):
     sees the images, stays float32. `prefix` keeps the layer names of two UNets apart.
     """
 
-    def __init__(self, channels, convolutions_per_level=1, name="unet", prefix="", rank=3):
+    def __init__(
+        self,
+        channels: int,
+        convolutions_per_level: int = 1,
+        name: str = "unet",
+        prefix: str = "",
+        rank: int = 3,
+    ):
         super().__init__(name=name, autocast=False)
         wide = 2 * channels
         extra = convolutions_per_level - 1
@@ -117,7 +128,7 @@ class UNet(keras.layers.Layer):
         ]
         self.upsample = _UPSAMPLING[rank](2)
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         skips = [x]
         for convolutions in self.encoder:
             x = _apply(convolutions, x)
@@ -129,12 +140,12 @@ class UNet(keras.layers.Layer):
         return x
 
 
-def vm_x2(*, channels: int = 16, **kwargs) -> VoxelMorph:
+def vm_x2(*, channels: int = 16, **kwargs: Any) -> VoxelMorph:
     """Table 4's "VM x2": twice the feature counts of every convolution."""
     return VoxelMorph(channels=2 * channels, **kwargs)
 
 
-def vm_double(**kwargs) -> VoxelMorph:
+def vm_double(**kwargs: Any) -> VoxelMorph:
     """Table 4's "VM-double": twice the convolutions at each level."""
     return VoxelMorph(convolutions_per_level=2, **kwargs)
 

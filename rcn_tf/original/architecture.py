@@ -124,7 +124,7 @@ def _is_float(variable):
 def _shape(shapes, name, where):
     shape = shapes.get(f"{SCOPE}/{name}")
     if shape is None:
-        raise ValueError(f"{where} is no checkpoint of the original: it has no {SCOPE}/{name}.")
+        raise ValueError(f"{where} is not a checkpoint of the original: it has no {SCOPE}/{name}.")
     if len(shape) != 5 or not min(shape) > 0 or shape[-1] > _MAX_CHANNELS:
         raise ValueError(
             f"{where}: {SCOPE}/{name} must be the kernel of a 3D convolution with at most "

@@ -152,7 +152,7 @@ def _notes(net_args, data_args):
     }
     notes = [f"`net_args` that {why}: {', '.join(names)}" for why, names in groups.items() if names]
     if data_args:
-        notes.append(f"`data_args` are of no use here: {', '.join(data_args)}")
+        notes.append(f"`data_args` are not used: {', '.join(data_args)}")
     return tuple(notes)
 
 

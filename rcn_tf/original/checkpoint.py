@@ -101,7 +101,7 @@ def read_shapes(checkpoint: Checkpoint) -> dict[str, tuple[tuple[int, ...], tf.D
         shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         reason = because(index, getattr(error, "message", error))
-        raise ValueError(f"{index} is no index of a TensorFlow checkpoint: {reason}") from error
+        raise ValueError(f"{index} is not an index of a TensorFlow checkpoint: {reason}") from error
     needed = sum(
         int(np.prod(shape, dtype=object)) * dtypes[name].size
         for name, shape in shapes.items()

@@ -103,7 +103,8 @@ def import_checkpoint(
         *arguments.notes,
         *notes,
         f"volume shape: {origin}",
-        (out / "saved_model").exists() and "saved_model/ is of the model before: export again",
+        (out / "saved_model").exists()
+        and "saved_model/ is an export of the previous model: export again",
         *(
             f"ignored {counted(len(group), 'variable')} {what} ({listed(group)})"
             for what, group in ignored.items()
@@ -168,7 +169,7 @@ def _dataset(named, typed, folder):
     candidates = [start / typed for start in (pathlib.Path(), folder, *list(folder.parents)[:2])]
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
-        return None, [f"the dataset config {typed} of args.json is not here"]
+        return None, [f"the dataset config {typed} of args.json was not found"]
     try:
         return load_dataset_config(path), []
     except (OSError, KeyError, ValueError) as error:
@@ -181,7 +182,7 @@ def _volume_shape(given, config):
         return tuple(given), "as given"
     if config is not None:
         return config.image_size, f"`image_size` of {config.path}"
-    return VOLUME_SHAPE, "the original's; nothing says otherwise"
+    return VOLUME_SHAPE, "the original's default"
 
 
 def _preprocessing(config):

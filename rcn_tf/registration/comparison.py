@@ -6,10 +6,25 @@ Whatever value it has in the file, it is set to one darker than the organ, so th
 of a pair does not depend on how its grey values were normalised.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.warping import visible, warp_image
 
 
-def comparable_images(fixed, moving, prepared, stages, images):
+def comparable_images(
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    prepared: Sequence[PreparedVolume],
+    stages: Mapping[str, Any],
+    images: Mapping[str, sitk.Image],
+) -> tuple[sitk.Image, Mapping[str, sitk.Image], dict[str, np.ndarray]]:
     """Images and voxels on which the similarity of each stage is measured.
 
     Args:
@@ -17,7 +32,7 @@ def comparable_images(fixed, moving, prepared, stages, images):
         stages: dict stage -> transform, as of `warp_image`.
         images: dict stage -> SimpleITK.Image, moving image on the fixed grid.
     Returns: tuple: fixed image in standard form; dict stage -> the moving image in standard form
-        on its grid (`images` where it has that form already); dict stage -> [D, H, W] bool.
+        on its grid (`images` if they already have that form); dict stage -> [D, H, W] bool.
     """
     fixed_standard, moving_standard = (volume.standard for volume in prepared)
     if moving_standard is not moving:

@@ -23,7 +23,7 @@ def register_images(
     similarity: str = "local_ncc",
     transform_type: str = "deformable",
     refine_steps: int | None = None,
-    **options,
+    **options: Any,
 ) -> RegistrationResult:
     """Registers the moving image to the fixed one, as `rcn register` does.
 

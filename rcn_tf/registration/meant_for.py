@@ -4,12 +4,12 @@ A model folder's config may have an entry `meant_for`:
 
     {"images": "skull-stripped T1 brains",              in words, for the warning
      "extent_mm": [[95, 175], [110, 195], [140, 220]],  of the foreground box, shortest side first
-     "hounsfield": false,                               whether CT is what it knows
+     "hounsfield": false,                               whether it was trained on CT
      "skull": false,                                    whether heads have their skull
-     "default": true}                                   it comes with the package
+     "default": true}                                   whether it comes with the package
 
 Every key but `images` may be absent. A network gives a flow for any two images; only this entry
-tells whether it was trained on such images.
+says whether it was trained on such images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def warnings(config: Mapping, found: Sequence[str], failed: bool) -> list:
     default = "default " if config["meant_for"].get("default") else ""
     return [
         f"the {default}model is for {config['meant_for']['images']}{reasons}: for other images, "
-        "give --model a model that was trained on such"
+        "use --model with a model that was trained on them"
     ]
 
 
@@ -85,7 +85,7 @@ def _difference(meant, image, volume):
     ranges = np.array(meant.get("extent_mm", [[0, np.inf]] * 3), float)
     if ((extent < ranges[:, 0]) | (extent > ranges[:, 1])).any():
         sides = " x ".join(f"{side:.0f}" for side in extent)
-        return f"shows something of {sides} mm"
+        return f"shows an object of {sides} mm"
     if meant.get("skull") is False and has_skull(volume):
         return "seems to show the skull"
     return ""
@@ -100,8 +100,8 @@ def has_skull(volume: PreparedVolume) -> bool:
     """Whether a head's volume shows a dark gap between the scalp and the brain.
 
     Rays run from the box's centre upwards. Below the surface of a head with its skull they meet
-    bright scalp, then bone without signal, then the brain; in a brain without skull only sulci.
-    Meaningful for MRI of heads.
+    bright scalp, then bone without signal, then the brain; in a brain without skull they meet only
+    sulci. The test is meaningful only for MRI of heads.
     """
     grid = volume.grid
     directions = np.random.default_rng(0).normal(size=(RAYS, 3))
@@ -116,7 +116,7 @@ def has_skull(volume: PreparedVolume) -> bool:
 
 
 def _deepest_gap(ray):
-    """How much darker than tissue on both sides a ray gets below its surface, in [0, 1]."""
+    """Largest loss of brightness of a ray below the surface, relative to both sides, in [0, 1]."""
     surface = np.flatnonzero(ray > TISSUE)[-1]
     ray = ray[max(0, surface - DEPTH) : surface + 1]
     both_sides = np.minimum(np.maximum.accumulate(ray), np.maximum.accumulate(ray[::-1])[::-1])

@@ -16,8 +16,10 @@ well as the correct one, so it cannot choose between two such orientations. It g
 scans that hardly agree in any orientation (CT and MR of different bodies).
 """
 
+from __future__ import annotations
+
 import itertools
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -54,13 +56,13 @@ class Orientation(NamedTuple):
     axes: tuple
     signs: tuple
 
-    def apply(self, array):
+    def apply(self, array: np.ndarray) -> np.ndarray:
         """The array in the order and directions that its header claims."""
         turned = array.transpose(self.axes)
         return np.ascontiguousarray(turned[tuple(slice(None, None, sign) for sign in self.signs)])
 
     @property
-    def changes(self):
+    def changes(self) -> tuple[int, int]:
         """Number of axes that differ from the header: (exchanged ones, reversed ones)."""
         return (
             sum(axis != k for k, axis in enumerate(self.axes)),
@@ -91,8 +93,8 @@ class BetterOrientation(NamedTuple):
 
 
 def better_orientation(
-    fixed: PreparedVolume, moving: PreparedVolume, by_header: Optional[Fit] = None
-) -> Optional[BetterOrientation]:
+    fixed: PreparedVolume, moving: PreparedVolume, by_header: Fit | None = None
+) -> BetterOrientation | None:
     """Looks for an orientation of the moving scan that is clearly better than its header's.
 
     Args:

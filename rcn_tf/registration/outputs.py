@@ -70,9 +70,9 @@ def results_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
 def _move(partial, out):
     for name in OUTPUTS:
         new, old = partial / name, out / name
-        if old.is_dir():  # which nothing can be renamed to
+        if old.is_dir():  # nothing can be renamed onto a folder
             old.replace(partial.with_name(f"{EARLIER}-{name}"))
         if new.exists():
             new.replace(old)
-        else:  # of an earlier run with labels, say
+        else:  # left by an earlier run, for example by one with labels
             old.unlink(missing_ok=True)

@@ -1,9 +1,15 @@
 """Numbers that say whether a registration of one pair worked.
 
-Correlation within the fixed image's foreground box, where the moving image shows something, and
-overlap of structures, each "before", "initial" and "after" (see `rcn_tf.registration.pair`);
-regularity of the flow on the network grid; how well the inverse field inverts.
+They are the correlation within the fixed image's foreground box, where the moving image shows
+something, and the overlap of structures, each "before", "initial" and "after" (see
+`rcn_tf.registration.pair`); the regularity of the flow on the network grid; and the error of the
+inverse field.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,11 +19,20 @@ from rcn_tf.metrics import correlation, dice, jaccard, structures
 from rcn_tf.registration.plane import planar_flow
 from rcn_tf.volumes import Grid
 from rcn_tf.volumes.label_ids import require_integers
+from rcn_tf.volumes.transforms.grid_transform import GridTransform
 
 STAGES = ("before", "initial", "after")
 
 
-def registration_metrics(transform, inverse, fixed, images, shown, fixed_labels=None, labels=None):
+def registration_metrics(
+    transform: GridTransform,
+    inverse: GridTransform | None,
+    fixed: sitk.Image,
+    images: Mapping[str, sitk.Image],
+    shown: Mapping[str, np.ndarray],
+    fixed_labels: sitk.Image | None = None,
+    labels: Mapping[str, sitk.Image] | None = None,
+) -> dict[str, Any]:
     """Metrics of one registered pair.
 
     Args:
@@ -30,11 +45,10 @@ def registration_metrics(transform, inverse, fixed, images, shown, fixed_labels=
         labels: dict stage -> SimpleITK.Image, moving labels on the fixed grid, or empty.
     Returns:
         dict, JSON-serialisable (None where a value is undefined): correlation {stage: r}, None
-        also where the images do not meet;
-        folding_percent; jacobian_std; displacement_mm {mean, max}, of the flow beyond the
-        alignment of the boxes; inverse_error_mm {mean, max} of a round trip, if there is an
-        inverse; dice and
-        jaccard {mean: {stage: x}, structures: {id: {stage: x}}} if there are fixed labels.
+        if the images do not overlap; folding_percent; jacobian_std; displacement_mm {mean, max}
+        of the flow without the alignment of the boxes; inverse_error_mm {mean, max} of a round
+        trip, if there is an inverse; dice and jaccard {mean: {stage: x}, structures: {id:
+        {stage: x}}}, if there are fixed labels.
     """
     region = box_slices(transform.fixed_grid, Grid.from_image(fixed))
     similarity = {
@@ -55,7 +69,7 @@ def registration_metrics(transform, inverse, fixed, images, shown, fixed_labels=
     return metrics
 
 
-def metrics_rows(metrics):
+def metrics_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The metrics as a flat table.
 
     Returns: list of dicts metric, structure, before, initial, after; "" where none applies.
@@ -76,7 +90,7 @@ def metrics_rows(metrics):
     return rows
 
 
-def box_slices(network_grid, grid):
+def box_slices(network_grid: Grid, grid: Grid) -> tuple[slice, ...]:
     """Slices of `grid`'s array that hold the network grid's box.
 
     Args: network_grid, grid: Grid, in the same physical space.
@@ -91,7 +105,7 @@ def box_slices(network_grid, grid):
 
 
 def _correlation(fixed, moving, shown, region):
-    """Correlation of two images of one grid over the voxels shown of a region, or None."""
+    """Correlation of two images on one grid over the shown voxels of a region, or None."""
     shown = shown[region]
     if not shown.any():
         return None

@@ -31,14 +31,14 @@ UNRELATED = 0.3
 
 
 def about_the_start(start: Start) -> list:
-    """Warns if the start is not two boxes that show the same thing."""
+    """Warns unless the start is two boxes that show the same part of the body."""
     header, boxes = start.fits["header"], start.fits["boxes"]
     found = []
     if start.name == "header":
         found.append(
             "the registration starts from where the headers put the images (agreement "
-            f"{header.agreement:.2f}), not from their foreground boxes laid over each other "
-            f"({boxes.agreement:.2f}); --start boxes does that"
+            f"{header.agreement:.2f}), not from the aligned foreground boxes "
+            f"({boxes.agreement:.2f}); --start boxes chooses the boxes"
         )
     stretch = _stretch(start.boxes)
     if start.name == "header" and header.overlap < WHOLE:
@@ -62,7 +62,7 @@ def about_the_kinds(images: dict, labels: dict) -> list:
     found = []
     for name, image in images.items():
         if look_like_labels(sitk.GetArrayViewFromImage(image)):
-            found.append(f"{name} looks like a label map, whose ids are no grey values")
+            found.append(f"{name} looks like a label map, whose ids are not grey values")
     for name, image in labels.items():
         if image is not None and look_like_grey_values(require_integers(image, name)):
             found.append(f"{name} look like an image, not like a label map")
@@ -103,13 +103,13 @@ def about_the_result(metrics: dict) -> list:
     elif similarity["after"] < best and not metrics["fallback"]:
         found.append(
             f"the correlation did not rise ({best:.3f} before, {similarity['after']:.3f} after): "
-            "that is to be expected only of images of different contrast or field of view; look at "
+            "this is expected only for images of different contrast or field of view; look at "
             "the pictures before using the result"
         )
     if agreement["after"] < UNRELATED:
         found.append(
-            f"the images hardly agree, also where they are shown as registered (agreement "
-            f"{agreement['after']:.2f}, as unrelated images have): look at the pictures before "
+            f"the images hardly agree, even after registration (agreement "
+            f"{agreement['after']:.2f}, as for unrelated images): look at the pictures before "
             "using the result"
         )
     if metrics["folding_percent"] > MAX_FOLDING:

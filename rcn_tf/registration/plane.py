@@ -1,4 +1,4 @@
-"""Single slices: volumes of one plane in physical space, planes for a model.
+"""Single slices, which are volumes of one plane in physical space and planes for a model.
 
 A model of two axes takes images [H, W]. A slice is registered on a network grid with one voxel
 across its plane; the model's flow stays in the plane, so its displacement across is zero.
@@ -13,20 +13,20 @@ _NAMES = ("z", "y", "x")
 
 
 def thin_axis(image: sitk.Image) -> int | None:
-    """The array axis, of the image turned to LPS, along which it has a single voxel.
+    """The array axis of the LPS-oriented image along which it has a single voxel.
 
-    Args: image: 3D. Returns: 0, 1 or 2, the first of several; None of a volume.
+    Args: image: 3D. Returns: 0, 1 or 2, the first of several; None for a volume.
     """
     shape = sitk.DICOMOrient(image, "LPS").GetSize()[::-1]
     return next((axis for axis, size in enumerate(shape) if size == 1), None)
 
 
 def common_thin_axis(model_shape: tuple, fixed: sitk.Image, moving: sitk.Image) -> int | None:
-    """The axis across the plane of both images, for a model of planes; None for one of volumes.
+    """The axis across the plane of both images for a model of planes; None for other models.
 
     Args: model_shape: the model's volume shape, of two or three sizes.
     Raises: ValueError: the model is for planes and an image is a volume, or the reverse, or the
-        planes of the images do not lie alike.
+        images are slices across different axes.
     """
     axes = {"fixed": thin_axis(fixed), "moving": thin_axis(moving)}
     shape = " x ".join(map(str, model_shape))
@@ -34,12 +34,12 @@ def common_thin_axis(model_shape: tuple, fixed: sitk.Image, moving: sitk.Image) 
         if len(model_shape) == 2 and axis is None:
             raise ValueError(
                 f"the {name} image is a volume, but the model registers single slices of {shape}: "
-                "give single slices, or choose a model of volumes"
+                "give single slices, or choose a model for volumes"
             )
         if len(model_shape) == 3 and axis is not None:
             raise ValueError(
                 f"the {name} image is a single slice, but the model registers volumes of {shape}: "
-                "choose a model of two sizes"
+                "choose a model for planes, with two sizes"
             )
     if axes["fixed"] != axes["moving"]:
         across = [_NAMES[axis] for axis in axes.values() if axis is not None]
@@ -51,7 +51,7 @@ def common_thin_axis(model_shape: tuple, fixed: sitk.Image, moving: sitk.Image) 
 
 
 def grid_shape(model_shape: tuple, axis: int | None) -> tuple:
-    """Sizes of the network grid in physical space, three of them."""
+    """The three sizes of the network grid in physical space."""
     return tuple(model_shape) if axis is None else tuple(np.insert(model_shape, axis, 1).tolist())
 
 
@@ -76,7 +76,7 @@ def spatial_affine(matrix: np.ndarray, offset: np.ndarray, axis: int | None) -> 
 
 
 def planar_flow(flow: np.ndarray) -> np.ndarray:
-    """A flow on a network grid of one plane as the flow [H, W, 2] within it; others as they are.
+    """A flow on a grid of one plane as the flow [H, W, 2] within it; other flows are unchanged.
 
     Args: flow: [D, H, W, 3].
     """
@@ -87,10 +87,10 @@ def planar_flow(flow: np.ndarray) -> np.ndarray:
 
 
 def thickened(image: sitk.Image) -> sitk.Image:
-    """An image of one plane with the same plane on either side of it; others as they are.
+    """An image of one plane with copies of it on both sides; other images are unchanged.
 
-    ITK takes a NIfTI file of vectors on one plane for a 2D field, which no 3D image can be
-    resampled by.
+    ITK reads a NIfTI file of vectors on one plane as a 2D field, with which no 3D image can be
+    resampled.
     """
     thin = [axis for axis, size in enumerate(image.GetSize()) if size == 1]
     if not thin:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
+from typing import TYPE_CHECKING
 
 import SimpleITK as sitk
 
@@ -35,11 +36,14 @@ from rcn_tf.volumes.transforms.itk_transforms import (
     write_transform,
 )
 
+if TYPE_CHECKING:
+    from rcn_tf.registration.pair import RegistrationResult
+
 _MEGABYTES = 100  # larger files take seconds to write, so their size is announced
 
 
 def write_result(
-    result,
+    result: RegistrationResult,
     folder: pathlib.Path,
     *,
     facts: dict,
@@ -96,7 +100,7 @@ def _write_transforms(result, fixed_grid, folder, steps):
         return
     write_transform(composite, folder / COMPOSITE)
     if deformation_grid(result.transform, fixed_grid) is fixed_grid:
-        steps.say("transform.h5 samples the flow at the fixed image's voxels, coarser than it is")
+        steps.say("transform.h5 samples the flow more coarsely, at the fixed image's voxels")
 
 
 def _megabytes(image):

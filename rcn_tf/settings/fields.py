@@ -5,11 +5,15 @@ is written with dots, "optimizer.learning_rate". A field annotated `Mapping` is 
 does not check what is inside it and makes it read-only.
 """
 
+from __future__ import annotations
+
 import collections.abc
 import dataclasses
 import difflib
 import types
 import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 _DESCRIPTIONS = {
     bool: "true or false",
@@ -21,18 +25,18 @@ _DESCRIPTIONS = {
 }
 
 
-def known_keys(cls, prefix=""):
+def known_keys(cls: type, prefix: str = "") -> dict[str, Any]:
     """{dotted key: type annotation} of every value in nested dataclasses."""
     keys = {}
     for name, hint in typing.get_type_hints(cls).items():
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             keys.update(known_keys(hint, f"{prefix}{name}."))
         else:
             keys[f"{prefix}{name}"] = hint
     return keys
 
 
-def check_keys(cls, values, root=None, prefix=""):
+def check_keys(cls: type, values: Mapping, root: type | None = None, prefix: str = "") -> None:
     """Checks that all keys are known and that every group of keys is an object.
 
     Args: root, prefix: the outer dataclass, and where in it the values lie.
@@ -48,7 +52,7 @@ def check_keys(cls, values, root=None, prefix=""):
             check_keys(hints[key], value, root or cls, f"{prefix}{key}.")
 
 
-def unknown_key(cls, key):
+def unknown_key(cls: type, key: str) -> str:
     """Message about an unknown dotted key: names the nearest one, or those of its level."""
     found = nearest_key(key, [*typing.get_type_hints(cls), *known_keys(cls)], otherwise="")
     if found:
@@ -56,13 +60,13 @@ def unknown_key(cls, key):
     level = cls
     for parent in key.split(".")[:-1]:
         inner = typing.get_type_hints(level).get(parent)
-        if not dataclasses.is_dataclass(inner):
+        if not (isinstance(inner, type) and dataclasses.is_dataclass(inner)):
             break
         level = inner
     return f"unknown key {key!r}; known there: {', '.join(typing.get_type_hints(level))}."
 
 
-def nearest_key(key, known, otherwise=None):
+def nearest_key(key: str, known: Iterable[str], otherwise: str | None = None) -> str:
     """Message about an unknown dotted key: names the nearest known one, by its last part.
 
     Args: otherwise: the message where none is near; by default it lists the known keys.
@@ -77,7 +81,7 @@ def nearest_key(key, known, otherwise=None):
     return otherwise
 
 
-def build(cls, values):
+def build(cls: type, values: Mapping) -> Any:
     """Nested dataclasses from nested mappings; a key that is left out keeps its default.
 
     Raises:
@@ -102,7 +106,7 @@ def _build(cls, values):
     )
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Dataclasses, mappings and tuples as the dicts and lists that JSON has, copied."""
     if dataclasses.is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -113,7 +117,7 @@ def plain(value):
     return value
 
 
-def convert_fields(instance, prefix=""):
+def convert_fields(instance: Any, prefix: str = "") -> None:
     """Converts each field of a frozen dataclass to its annotated type, in its `__post_init__`.
 
     The rules are those of `converted`.
@@ -129,7 +133,7 @@ def _ending(key):
     return key.rpartition(".")[2]
 
 
-def converted(value, hint, name):
+def converted(value: Any, hint: Any, name: str) -> Any:
     """A value converted to its annotated type.
 
     A whole number counts as a number, 1e5 as a whole number and a list as a tuple. A boolean does
@@ -172,7 +176,7 @@ def _description(option):
     return _DESCRIPTIONS[typing.get_origin(option) or option]
 
 
-def read_only(value):
+def read_only(value: Any) -> Any:
     """Nested mappings and lists as mappings and tuples that cannot be changed."""
     if isinstance(value, collections.abc.Mapping):
         return types.MappingProxyType({key: read_only(inner) for key, inner in value.items()})

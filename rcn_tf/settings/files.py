@@ -6,9 +6,12 @@ Aliases, tags that make Python objects and files above 1 MB are refused: a few l
 aliases can stand for gigabytes.
 """
 
+from __future__ import annotations
+
 import json
 import pathlib
 import re
+from typing import Any
 
 import yaml
 
@@ -18,7 +21,7 @@ SUFFIXES = (".json", ".yaml", ".yml")
 MAX_BYTES = 1_000_000
 
 
-def read_settings_file(path):
+def read_settings_file(path: str | pathlib.Path) -> dict[str, Any]:
     """The mapping that a JSON or YAML file holds.
 
     Args: path: ends in .json, .yaml or .yml.
@@ -29,10 +32,12 @@ def read_settings_file(path):
     """
     path = pathlib.Path(path)
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: a training config ends in {', '.join(SUFFIXES)}.")
+        raise ValueError(
+            f"{path}: the name of a training config must end in {', '.join(SUFFIXES)}."
+        )
     require_file(path, "a training config", absent=f"{path} does not exist.")
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} has more than {MAX_BYTES} bytes: that is no training config.")
+        raise ValueError(f"{path} has more than {MAX_BYTES} bytes: that is not a training config.")
     language, parse = ("JSON", _parse_json) if path.suffix == ".json" else ("YAML", _parse_yaml)
     try:
         value = parse(path.read_text(encoding="utf-8-sig"))
@@ -47,7 +52,7 @@ def read_settings_file(path):
     return value
 
 
-def parse_value(text):
+def parse_value(text: str) -> Any:
     """The value of one line of YAML ("3", "1e-4", "[1, 2]", "null"); the text if it is not YAML."""
     try:
         return _parse_yaml(text)
@@ -80,7 +85,7 @@ def _unique(pairs):
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with YAML 1.2's core schema, unique keys and no aliases."""
 
-    yaml_implicit_resolvers = {}  # filled below
+    yaml_implicit_resolvers: dict[str, list] = {}  # filled below
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):

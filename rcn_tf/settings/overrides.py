@@ -1,14 +1,19 @@
 """Settings on the command line: "optimizer.learning_rate=3e-4" applied to a config's dict."""
 
+from __future__ import annotations
+
 import collections.abc
 import pathlib
-from typing import Optional
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional
 
 from rcn_tf.settings.fields import known_keys, plain, unknown_key
 from rcn_tf.settings.files import parse_value
 
 
-def apply_settings(cls, values, settings, paths=()):
+def apply_settings(
+    cls, values: Mapping[str, Any], settings: Iterable[str], paths: Iterable[str] = ()
+) -> dict[str, Any]:
     """Copy of a config's dict with "key.subkey=value" strings applied.
 
     The value is YAML on one line ("3", "[1, 2]", "null"); text that is not YAML is a string. Where
@@ -23,7 +28,7 @@ def apply_settings(cls, values, settings, paths=()):
 
     Raises: ValueError: a setting has another form, or there is no such key.
     """
-    values = plain(values)
+    result = plain(values)
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -35,8 +40,8 @@ def apply_settings(cls, values, settings, paths=()):
             value = str(pathlib.Path(text).resolve())
         else:
             value = text if hint in (str, Optional[str]) else parse_value(text)
-        _put(values, key, value)
-    return values
+        _put(result, key, value)
+    return result
 
 
 def _hint(cls, key):

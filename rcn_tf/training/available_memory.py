@@ -26,7 +26,7 @@ def available_memory() -> int | None:
     return min([physical_memory(), *_free_memory(), *_left_by_groups()])
 
 
-def available_to_replica(strategy):
+def available_to_replica(strategy: tf.distribute.Strategy) -> int | None:
     """Available bytes for one replica of a tf.distribute strategy; on CPUs replicas share them."""
     available = available_memory()
     if available is None or tf.config.list_physical_devices("GPU"):

@@ -4,9 +4,12 @@ They hold the weights by name and do not know on how many devices they were trai
 be resumed under another strategy or with another number of replicas.
 """
 
+from __future__ import annotations
+
 import logging
 import pathlib
 import shutil
+from typing import Any
 
 import tensorflow as tf
 
@@ -26,31 +29,31 @@ class Checkpoints:
     Args: folder: where they lie. model, optimizer: what is saved. keep: how many.
     """
 
-    def __init__(self, folder, model, optimizer, keep=3):
+    def __init__(self, folder: str | pathlib.Path, model: Any, optimizer: Any, keep: int = 3):
         self.folder = pathlib.Path(folder)
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         state = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self._step)
         self._manager = tf.train.CheckpointManager(state, str(self.folder), max_to_keep=keep)
 
     @property
-    def step(self):
+    def step(self) -> int:
         """Number of training steps behind the state in memory."""
         return int(self._step.numpy())
 
     @property
-    def step_variable(self):
+    def step_variable(self) -> tf.Variable:
         """The step as a variable, for compiled functions."""
         return self._step
 
-    def advance(self):
+    def advance(self) -> None:
         """Counts a step. (The optimiser's own count leaves out steps that overflowed.)"""
         self._step.assign_add(1)
 
-    def exist(self):
+    def exist(self) -> bool:
         """Whether there is a checkpoint to continue from."""
         return self._manager.latest_checkpoint is not None
 
-    def save(self):
+    def save(self) -> None:
         """Writes the present state.
 
         Raises: OSError: it cannot be written (disk full, no permission); the previous
@@ -63,7 +66,7 @@ class Checkpoints:
             reason = tensorflow_reason(error).rpartition("; ")[2]  # without temporary names
             raise OSError(f"cannot write a checkpoint to {self.folder}: {reason}") from error
 
-    def restore(self):
+    def restore(self) -> None:
         """Loads the newest checkpoint or, with a warning, an earlier one if it is damaged.
 
         Raises: FileNotFoundError: there is none. ValueError: all are damaged or of another
@@ -84,7 +87,7 @@ class Checkpoints:
             raise FileNotFoundError(f"no checkpoint in {self.folder} to resume from.")
         raise ValueError(problems[0])
 
-    def remove_fragments(self):
+    def remove_fragments(self) -> None:
         """Deletes leftovers of an interrupted write: files of no checkpoint in the index."""
         whole = {pathlib.Path(path).name for path in self._manager.checkpoints}
         for path in self.folder.glob("ckpt-*"):
@@ -96,7 +99,7 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
 
-def newest_step(folder):
+def newest_step(folder: str | pathlib.Path) -> str:
     """Step of the newest checkpoint in a folder, in words for people."""
     latest = tf.train.latest_checkpoint(str(folder))
     return latest.rsplit("-", 1)[-1] if latest else "0 (none yet)"

@@ -16,8 +16,8 @@ Presets are configs with a name: `rcn_tf.presets` has the papers' experiments.
 import dataclasses
 import math
 import pathlib
-from collections.abc import Mapping
-from typing import Literal, Optional, Union
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Optional, Union
 
 from rcn_tf.losses.objective import RCN_WEIGHTS, check_weights, needs
 from rcn_tf.models import CASCADE, model_class, trust
@@ -128,7 +128,7 @@ class TrainingConfig:
             )
 
     @property
-    def call_options(self):
+    def call_options(self) -> dict[str, Any]:
         """{name: value} of the model's call options in training that are not the default."""
         repeats = {"n_repeats": self.n_repeats} if self.n_repeats != 1 else {}
         return {**self.options, **repeats}
@@ -138,7 +138,9 @@ class TrainingConfig:
         return TrainingConfig.from_dict, (self.to_dict(),)
 
     @classmethod
-    def from_dict(cls, values, where="training config"):
+    def from_dict(
+        cls, values: Mapping[str, Any], where: str = "training config"
+    ) -> "TrainingConfig":
         """Config from nested mappings; keys that are left out keep their default.
 
         Args: values: as `to_dict` returns them, or a part of them. where: the source, for errors.
@@ -149,16 +151,16 @@ class TrainingConfig:
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, all keys; `from_dict` of it equals the config."""
         return plain(self)
 
-    def with_settings(self, *settings):
+    def with_settings(self, *settings: str) -> "TrainingConfig":
         """Copy with "key.subkey=value" strings applied, see `config_settings`."""
         values = apply_settings(TrainingConfig, self.to_dict(), settings, _PATHS)
         return self.from_dict(values, "--set")
 
-    def check_complete(self, where="training config"):
+    def check_complete(self, where: str = "training config") -> None:
         """Raises ValueError if a file that training needs is not named."""
         if not self.data.config:
             raise ValueError(f"{where}: `data.config` must name a dataset config (--data).")
@@ -170,7 +172,9 @@ class TrainingConfig:
             )
 
 
-def checked_network(model, network, trusted=False):
+def checked_network(
+    model: str, network: Mapping[str, Any], trusted: bool = False
+) -> Mapping[str, Any]:
     """Arguments of a model, all of them, `volume_shape` and `precision` left out.
 
     Those of a model of one's own stay as they are given: its module may only be imported once
@@ -190,7 +194,9 @@ def checked_network(model, network, trusted=False):
     )
 
 
-def load_training_config(source, settings=()):
+def load_training_config(
+    source: Union[str, pathlib.Path], settings: Sequence[str] = ()
+) -> TrainingConfig:
     """Reads a training config as `read_training_config`, and checks that it is complete.
 
     Raises: FileNotFoundError, ValueError: as there, or a file that training needs is not named.
@@ -200,7 +206,9 @@ def load_training_config(source, settings=()):
     return config
 
 
-def read_training_config(source, settings=()):
+def read_training_config(
+    source: Union[str, pathlib.Path], settings: Sequence[str] = ()
+) -> TrainingConfig:
     """A training config from a file or a preset, with settings applied; it may name no data.
 
     Args:

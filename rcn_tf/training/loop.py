@@ -1,11 +1,15 @@
 """The training loop: from a config to a model folder, resumable at any step."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import logging
 import math
 import pathlib
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -19,6 +23,7 @@ from rcn_tf.networks.precision import scaled_optimizer
 from rcn_tf.training import monitor
 from rcn_tf.training.available_memory import available_to_replica
 from rcn_tf.training.checkpoints import Checkpoints, newest_step
+from rcn_tf.training.config import TrainingConfig
 from rcn_tf.training.making import make_model
 from rcn_tf.training.memory import choose_recompute
 from rcn_tf.training.optimizers import create_slots, make_optimizer
@@ -57,8 +62,15 @@ class WorkerLostError(ConnectionError):
 
 
 def train(
-    config, folder, *, resume=False, strategy=None, on_step=None, on_log=None, should_stop=None
-):
+    config: TrainingConfig,
+    folder: str | pathlib.Path,
+    *,
+    resume: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
+    on_step: Callable[[int, Mapping[str, float]], Any] | None = None,
+    on_log: Callable[[int, Mapping[str, float]], Any] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> int:
     """Trains a network and writes its model folder.
 
     Besides the model, the folder holds `best/` (the model that did best in validation),

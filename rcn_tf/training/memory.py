@@ -25,6 +25,7 @@ from rcn_tf.losses.objective import needs
 from rcn_tf.losses.objective_form import REVERSED
 from rcn_tf.models import model_class
 from rcn_tf.training.available_memory import available_memory
+from rcn_tf.training.config import TrainingConfig
 from rcn_tf.training.making import make_model
 from rcn_tf.training.optimizers import SLOTS
 from rcn_tf.training.phases import phases_of
@@ -64,7 +65,7 @@ class MemoryEstimate:
         return fixed + (self.recomputed if recompute else self.activations)
 
 
-def estimate(config, volume_shape: tuple, replica_batch: int) -> MemoryEstimate:
+def estimate(config: TrainingConfig, volume_shape: tuple, replica_batch: int) -> MemoryEstimate:
     """Peak memory of a training step on one replica, of the phase that needs the most.
 
     Args:
@@ -98,7 +99,12 @@ def estimate(config, volume_shape: tuple, replica_batch: int) -> MemoryEstimate:
     return max(estimates, key=MemoryEstimate.total)
 
 
-def choose_recompute(config, volume_shape, replica_batch, available=None) -> bool:
+def choose_recompute(
+    config: TrainingConfig,
+    volume_shape: tuple[int, ...],
+    replica_batch: int,
+    available: int | None = None,
+) -> bool:
     """Whether to compute activations again in the backward pass (gradient checkpointing).
 
     Args:

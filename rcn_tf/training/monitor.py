@@ -3,15 +3,25 @@
 Each check returns a sentence, or None if all is well.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rcn_tf.files.natural_order import natural_order
+
+if TYPE_CHECKING:
+    from rcn_tf.data.pipeline import TrainingData
+    from rcn_tf.training.config import TrainingConfig
+    from rcn_tf.training.validation import Validation
 
 FOLDING_LIMIT = 0.05
 SETTLING = 20_000  # steps in which folds most likely still come from the start `init: original`
 SHORT = 5000  # steps; fewer are too few for that start
 WHY_NOT_FINITE = (
-    "A lower `optimizer.learning_rate`, or `optimizer.clip_norm=1`, mostly helps: go on with "
+    "A lower `optimizer.learning_rate`, or `optimizer.clip_norm=1`, usually helps; continue with "
     "--resume"
 )
 _COMPARED, _WATCHED = 5, 20  # log lines: the last five of twenty against the first five
@@ -19,7 +29,9 @@ _FLAT_WINDOWS = 10
 _FLAT_CHANGE = 1e-3
 
 
-def at_the_start(config, source, validation):
+def at_the_start(
+    config: TrainingConfig, source: TrainingData, validation: Validation | None
+) -> list[str]:
     """Warnings that follow from a training's settings and data alone.
 
     Args: config: TrainingConfig. source: TrainingData. validation: Validation or None.
@@ -62,7 +74,7 @@ def _drawn_at_random(config, source):
     return None
 
 
-def source_of_nan(terms, pairs):
+def source_of_nan(terms: Mapping[str, np.ndarray], pairs: Sequence[str]) -> str | None:
     """Names the loss terms and pairs that are not finite.
 
     Args: terms: {name: [B]}, with "total"; their names sort in the order of the stages.
@@ -84,11 +96,11 @@ class Folding:
         original: whether the run has such a start.
     """
 
-    def __init__(self, from_step=0, original=False):
+    def __init__(self, from_step: int = 0, original: bool = False):
         self._from_step, self._original = from_step, original
         self._said = False
 
-    def __call__(self, step, fraction):
+    def __call__(self, step: int, fraction: float) -> str | None:
         if self._said or step < self._from_step or fraction <= FOLDING_LIMIT:
             return None
         self._said = True
@@ -110,7 +122,7 @@ class FlatLoss:
         self._means = []
         self._said = False
 
-    def __call__(self, mean):
+    def __call__(self, mean: float) -> str | None:
         self._means = [*self._means[1 - _FLAT_WINDOWS :], mean]
         if self._said or len(self._means) < _FLAT_WINDOWS:
             return None
@@ -120,7 +132,8 @@ class FlatLoss:
         self._said = True
         return (
             f"the loss has stayed within {100 * _FLAT_CHANGE:g} % of {mean:.4f} over the last "
-            f"{_FLAT_WINDOWS} log lines: is the learning rate too small, or nothing left to learn?"
+            f"{_FLAT_WINDOWS} log lines: is the learning rate too small, or "
+            "is nothing left to learn?"
         )
 
 
@@ -134,7 +147,7 @@ class NotFalling:
     def __init__(self):
         self._lines = []
 
-    def __call__(self, step, values):
+    def __call__(self, step: int, values: Mapping[str, float]) -> str | None:
         if len(self._lines) == _WATCHED:
             return None
         self._lines.append(values)

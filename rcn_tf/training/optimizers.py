@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -22,15 +23,15 @@ _DECAYING = ("adamw", "rectified_adam", "lamb")  # have decoupled weight decay
 class Halving(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rate that halves once `halve_at` steps are done, for each entry of it."""
 
-    def __init__(self, learning_rate, halve_at=()):
+    def __init__(self, learning_rate: float, halve_at: Sequence[int] = ()):
         self.learning_rate = learning_rate
         self.halve_at = tuple(halve_at)
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         halvings = sum(tf.cast(step >= boundary, tf.float32) for boundary in self.halve_at)
         return self.learning_rate * 0.5 ** tf.convert_to_tensor(halvings, tf.float32)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"learning_rate": self.learning_rate, "halve_at": self.halve_at}
 
 
@@ -71,7 +72,7 @@ def make_optimizer(
     return getattr(addons, _ADDONS[name])(**options)
 
 
-def create_slots(optimizer, variables):
+def create_slots(optimizer: Any, variables: Sequence[tf.Variable]) -> None:
     """Makes an optimiser's moments of the variables now instead of in the first step.
 
     A checkpoint then finds all that it restores, and they do not come to lie in memory between

@@ -19,7 +19,7 @@ step of a resumed run determines its phase.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import tensorflow as tf
 
@@ -27,6 +27,10 @@ from rcn_tf.keras_api import keras
 from rcn_tf.losses.objective import check_weights
 from rcn_tf.settings.fields import convert_fields, nearest_key
 from rcn_tf.training.optimizers import Halving
+
+if TYPE_CHECKING:
+    from rcn_tf.models.model import RegistrationModel
+    from rcn_tf.training.config import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Phase:
     learning_rate: float
     halve_at: tuple[int, ...]
 
-    def variables(self, model) -> list[tf.Variable]:
+    def variables(self, model: "RegistrationModel") -> list[tf.Variable]:
         """The model's weights that are trained, in the model's order.
 
         Raises: ValueError: there is no such part, or nothing is left to train.
@@ -76,7 +80,7 @@ class Phase:
         )
 
 
-def phases_of(config) -> list[Phase]:
+def phases_of(config: "TrainingConfig") -> list[Phase]:
     """The phases of a TrainingConfig, at least one."""
     if not config.phases:
         rate = config.optimizer.learning_rate
@@ -122,21 +126,21 @@ class PhasedRate(keras.optimizers.schedules.LearningRateSchedule):
     Args: rates: [(first step, learning rate, steps after which it halves)].
     """
 
-    def __init__(self, rates):
+    def __init__(self, rates: Sequence[tuple[int, float, Sequence[int]]]):
         self.rates = [(start, rate, tuple(halve_at)) for start, rate, halve_at in rates]
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         value = None
         for start, rate, halve_at in self.rates:
             own = Halving(rate, halve_at)(step)
             value = own if value is None else tf.where(step >= start, own, value)
         return value
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"rates": self.rates}
 
 
-def learning_rate_of(phases: Sequence[Phase]):
+def learning_rate_of(phases: Sequence[Phase]) -> keras.optimizers.schedules.LearningRateSchedule:
     """The schedule of a training's learning rate."""
     if len(phases) == 1:
         return Halving(phases[0].learning_rate, phases[0].halve_at)

@@ -1,7 +1,10 @@
 """The records of a training run for people to watch: TensorBoard events and `metrics.jsonl`."""
 
+from __future__ import annotations
+
 import json
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -22,18 +25,18 @@ class Records:
             the run was killed, are dropped.
     """
 
-    def __init__(self, folder, step=0):
+    def __init__(self, folder: str | pathlib.Path, step: int = 0):
         folder = pathlib.Path(folder)
         self._writer = tf.summary.create_file_writer(str(folder / "logs"))
         self._lines = folder / "metrics.jsonl"
-        self._window = []
+        self._window: list[Mapping[str, float]] = []
         _drop_lines_after(self._lines, step)
 
-    def add(self, terms):
+    def add(self, terms: Mapping[str, float]) -> None:
         """Notes the terms of one step, a dict {name: mean over the batch}."""
         self._window.append(terms)
 
-    def log(self, step, **extra):
+    def log(self, step: int, **extra: float) -> dict[str, float]:
         """Writes the window's means and `extra` (pairs/s, learning rate, …) at `step`.
 
         Returns: dict with the line's values other than the step.
@@ -45,7 +48,7 @@ class Records:
         self.write(step, values)
         return values
 
-    def write(self, step, values):
+    def write(self, step: int, values: Mapping[str, float]) -> None:
         """One line of numbers, and the same to TensorBoard."""
         self._append({"step": step, **values})
         with self._writer.as_default(step=step):
@@ -53,11 +56,13 @@ class Records:
                 tf.summary.scalar(name, value)
         self._writer.flush()
 
-    def warn(self, step, message):
+    def warn(self, step: int, message: str) -> None:
         """One line with a warning."""
         self._append({"step": step, "warning": message})
 
-    def pictures(self, step, *, fixed, moving, warped, flow):
+    def pictures(
+        self, step: int, *, fixed: tf.Tensor, moving: tf.Tensor, warped: tf.Tensor, flow: tf.Tensor
+    ) -> None:
         """Slices of the images, the grid as the flow deforms it, and its Jacobian's histogram.
 
         Args: images [B, *spatial, 1] in [0, 1]; flow [B, *spatial, R]; the first sample is shown.
@@ -77,7 +82,7 @@ class Records:
                     tf.summary.image(title, tf.clip_by_value(middle, 0.0, 1.0))
             tf.summary.histogram("jacobian_determinant", fields.jacobian_determinant(flow))
 
-    def close(self):
+    def close(self) -> None:
         """Writes pending events."""
         self._writer.close()
 

@@ -10,9 +10,13 @@ A run is defined by its settings and the content of its data; the files may be m
 another machine.
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
 import platform
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -22,6 +26,7 @@ from rcn_tf.files.json_files import read_json, write_json
 from rcn_tf.models import trust
 from rcn_tf.models.folder import versions
 from rcn_tf.training.checkpoints import INDEX
+from rcn_tf.training.config import TrainingConfig
 
 CONFIG = "training.json"
 DATA = "training_data.json"
@@ -44,7 +49,7 @@ _FIXED_KEYS = (
 _DATA_FILES = ("config", "reference_flows")  # of the config's `data`
 
 
-def check_folder(folder, config, resume):
+def check_folder(folder: pathlib.Path, config: TrainingConfig, resume: bool) -> None:
     """Checks, before anything is written, that a run may start or continue in `folder`.
 
     `check_data` compares the data, once they are read.
@@ -68,7 +73,7 @@ def check_folder(folder, config, resume):
             raise ValueError(f"cannot resume {folder}: {changed}.")
 
 
-def with_data_found(config, folder):
+def with_data_found(config: TrainingConfig, folder: pathlib.Path) -> TrainingConfig:
     """The config of a resumed run with the present paths of its data.
 
     A file that is no longer at its recorded path is looked for at the same path relative to the
@@ -85,7 +90,7 @@ def with_data_found(config, folder):
     return config.with_settings(*settings) if settings else config
 
 
-def check_data(folder, config, identity):
+def check_data(folder: pathlib.Path, config: TrainingConfig, identity: Mapping[str, Any]) -> None:
     """Checks that a run is resumed with the data it was trained on.
 
     Args: identity: of the config's data (`rcn_tf.data.identity.training_identity`).
@@ -107,7 +112,13 @@ def check_data(folder, config, identity):
     return None
 
 
-def write_records(folder, config, strategy, recompute, identity):
+def write_records(
+    folder: pathlib.Path,
+    config: TrainingConfig,
+    strategy: tf.distribute.Strategy,
+    recompute: bool,
+    identity: Mapping[str, Any],
+) -> None:
     """Writes `training.json`, `training_data.json` and `environment.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG, config.to_dict())
@@ -183,4 +194,4 @@ def _difference(key, old, new):
     if isinstance(old, dict) and isinstance(new, dict):
         parts = [_difference(f"{key}.{k}", old.get(k), new.get(k)) for k in {**old, **new}]
         return next(filter(None, parts), None)
-    return None if old == new else f"`{key}` was {old!r}, is {new!r}"
+    return None if old == new else f"`{key}` was {old!r} and is now {new!r}"

@@ -10,6 +10,8 @@ when it continues, and stops.
 Reading a run's folder (evaluating, exporting, registering) needs no lock.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import fcntl
@@ -22,6 +24,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +46,12 @@ class LockLostError(OSError):
 
 
 @contextlib.contextmanager
-def locked(folder):
+def locked(folder: pathlib.Path) -> Iterator[RunLock]:
     """Locks a run's folder while the block runs; the folder is made if it is missing.
 
     A folder that is still empty afterwards is removed again if it was made here.
 
-    Args: folder: pathlib.Path of the run.
+    Args: folder: of the run.
     Yields: RunLock.
     Raises: RunInUseError: somebody else holds it. OSError: the folder cannot be written to.
     """
@@ -73,7 +76,7 @@ class RunLock:
     Raises: RunInUseError: another process holds it. OSError: it cannot be written.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | pathlib.Path):
         self._path = pathlib.Path(folder) / NAME
         self._file, kernel = _opened(self._path)
         try:
@@ -86,7 +89,7 @@ class RunLock:
         self._thread = threading.Thread(target=self._beat, name="run lock", daemon=True)
         self._thread.start()
 
-    def check(self):
+    def check(self) -> None:
         """Raises LockLostError if the lock is no longer this process'."""
         if not self._is_ours():
             raise LockLostError(
@@ -94,7 +97,7 @@ class RunLock:
                 "(was it suspended?): it stops here and writes nothing more."
             )
 
-    def release(self):
+    def release(self) -> None:
         """Releases the folder. A lock that was lost stays with its new holder."""
         self._stop.set()
         self._thread.join()

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from rcn_tf.losses.objective import needs, registration_losses
 from rcn_tf.losses.objective_form import REVERSED
+from rcn_tf.models.model import RegistrationModel
 from rcn_tf.training.strategies import has_other_workers
 
 
 def make_train_step(
-    strategy,
-    model,
-    optimizer,
+    strategy: tf.distribute.Strategy,
+    model: RegistrationModel,
+    optimizer: Any,
     *,
     weights: Mapping,
     batch_size: int,
     variables: Sequence[tf.Variable] | None = None,
     step: tf.Variable | int = 0,
-    **options,
-):
+    **options: Any,
+) -> Callable[..., dict[str, tf.Tensor]]:
     """Compiled function that updates the weights from one global batch.
 
     The loss is the sum over samples divided by the global batch size, so that neither it nor
@@ -72,7 +74,7 @@ def make_train_step(
     return train_step
 
 
-def make_agreement(strategy):
+def make_agreement(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
     """f(flag) -> whether any worker has the flag set, so that all leave the loop together."""
     if not has_other_workers(strategy):
         return bool

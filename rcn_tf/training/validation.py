@@ -1,8 +1,13 @@
 """Measuring the network on held-out pairs while it trains, and keeping the best one."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +18,8 @@ from rcn_tf.data.pairs import scheme_pairs
 from rcn_tf.data.scans import ScanStore
 from rcn_tf.evaluation import evaluate
 from rcn_tf.models.folder import read_config
+from rcn_tf.models.model import RegistrationModel
+from rcn_tf.training.config import TrainingConfig
 from rcn_tf.training.phases import phases_of
 
 _DEFAULT_SCHEME = "2"  # the original's name for validation
@@ -26,7 +33,7 @@ _MEASURES = {
 }
 
 
-def make_validation(config, store=None):
+def make_validation(config: TrainingConfig, store: ScanStore | None = None) -> Validation | None:
     """Validation of a training config.
 
     Args: config: TrainingConfig. store: ScanStore of its dataset, where there is one already;
@@ -36,7 +43,7 @@ def make_validation(config, store=None):
 
     Raises: FileNotFoundError, KeyError, ValueError: naming the file and the scheme or scan.
     """
-    store = store or ScanStore(load_dataset_config(config.data.config))
+    store = store or ScanStore(load_dataset_config(config.data.config or ""))
     dataset = store.config
     scheme = config.validation.scheme
     if scheme is None:
@@ -56,8 +63,8 @@ def make_validation(config, store=None):
         validation.title = "validation on training pairs"
         validation.warning = (
             f"the validation's scheme {scheme!r} has scans that are trained on ({len(seen)}, "
-            f"such as {seen[0]!r}): its numbers do not say how new scans are registered; hold "
-            "scans out with `rcn prepare ... --hold-out`, or list them in a subset of their own"
+            f"such as {seen[0]!r}): its numbers do not show how well new scans are registered; "
+            "hold scans out with `rcn prepare ... --hold-out`, or list them in a separate subset"
         )
     return validation
 
@@ -83,17 +90,22 @@ class Validation:
     warning: a sentence about the pairs for the user, or None.
     """
 
-    identity = None
+    identity: str | None = None
     title = "validation"
-    warning = None
+    warning: str | None = None
 
-    def __init__(self, store, pairs, options=None):
+    def __init__(
+        self,
+        store: ScanStore,
+        pairs: Sequence[tuple[str, str]],
+        options: Mapping[str, Any] | None = None,
+    ):
         self._store, self._pairs, self._options = store, pairs, dict(options or {})
-        self._compiled = None
+        self._compiled: Callable[..., Any] | None = None
         volumes = store.check(sorted({scan for pair in pairs for scan in pair}), annotations=True)
         self.identity = self._identity(volumes)
 
-    def __call__(self, model):
+    def __call__(self, model: RegistrationModel) -> dict[str, float]:
         """{measure: mean over the pairs}, those of `_MEASURES` that the scans allow."""
         if self._compiled is None:
             self._compiled = tf.function(model)
@@ -132,13 +144,15 @@ class Validation:
         return tuple(dataclasses.replace(scan, id=name) for scan, name in zip(scans, pair))
 
 
-def score(measures):
+def score(measures: Mapping[str, float]) -> float:
     """The one number by which networks are compared, higher is better: Dice, else correlation."""
     names = ("dice", "correlation", "similarity")  # the last of earlier versions' folders
     return next(measures[name] for name in names if name in measures)
 
 
-def best_score(folder, config, identity=None):
+def best_score(
+    folder: str | pathlib.Path, config: TrainingConfig, identity: str | None = None
+) -> float:
     """Score of the model that lies in a folder, by which a better one is known.
 
     Args: config: TrainingConfig. identity: of its validation, see `Validation`.

@@ -136,12 +136,12 @@ def _of_other_formats(path, read, doubts):
         _name_format(path, doubts)
         return read
     if not stated.orientation:
-        hint = f" ({stated.hint} is none)" if stated.hint else ""
+        hint = f" ({stated.hint} does not count)" if stated.hint else ""
         doubts.say(f"{path} does not state its orientation{hint}; {in_words('LPS')} is assumed")
     if not stated.voxel_size:
         warn(f"{path} does not state its voxel size; 1 mm is taken where it is missing")
     if stated.millimetres is None:
-        warn(f"{path} states its voxel size in {stated.unit!r}, which is not known; mm are taken")
+        warn(f"{path} states its voxel size in {stated.unit!r}, which is not known; mm are assumed")
     elif stated.millimetres != 1:
         warn(f"{path} states its voxel size in {stated.unit}; it is converted to mm")
         factor = stated.millimetres
@@ -161,7 +161,7 @@ def _name_format(path, doubts):
             warn(f"{path}: {name} states no distance of slices; 1 mm is taken")
     elif reads in _UNPROVEN:
         doubts.say(
-            f"{path} is a {_UNPROVEN[reads]} file, whose orientation is taken on ITK's word; "
+            f"{path} is a {_UNPROVEN[reads]} file, whose orientation is used as ITK reads it; "
             "look at the result"
         )
 

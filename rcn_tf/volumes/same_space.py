@@ -86,7 +86,7 @@ def _check_place(image, labels, array, name):
     if image.GetSize() == labels.GetSize():
         warn(
             f"the grid of {name} has the size of the image's but lies up to "
-            f"{_millimetres(image, labels):.3g} mm beside it by its header, which is believed; if "
+            f"{_millimetres(image, labels):.3g} mm beside it by its header, which is used; if "
             "the two belong together voxel by voxel, copy the image's header"
         )
     elif share < _MOST:

@@ -179,7 +179,7 @@ def test_whose_grid_it_is(study, tmp_path, capsys):
     ):
         assert apply(study, transforms, *command) == 2
         error = capsys.readouterr().err
-        assert "needs --reference" in error and f"does not say the {scan} image's" in error
+        assert "needs --reference" in error and f"does not state the {scan} image's" in error
 
 
 FAULTS = [
@@ -187,7 +187,7 @@ FAULTS = [
     (["none", "a.nii.gz"], [], "no such file"),
     (["a.nii.gz", "image.nii.gz"], [], "expected one 3D displacement field"),
     (["2d.tfm"], [], "transform of 2x2 dimensions; expected 3x3"),
-    (["a.nii.gz", "[empty.h5,1]"], [], "no such HDF5 file"),
+    (["a.nii.gz", "[empty.h5,1]"], [], "not such an HDF5 file"),
     (["[flat.nii.gz,1]"], [], "flattens the volume"),
     (["a.nii.gz"], ["--system", "RAS", "--system", "LPS"], None),
 ]

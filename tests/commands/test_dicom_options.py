@@ -1,4 +1,4 @@
-"""`rcn register` with DICOM in and out: from two series to a third, and one line for faults."""
+"""`rcn register` with DICOM input and output, and its one-line errors."""
 
 import json
 import zipfile
@@ -23,7 +23,7 @@ SERIES = "warped_dicom"
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """Two series, each of them in a ZIP archive too, and a model that moves voxels."""
+    """Two series, each also as a ZIP archive, and a model that moves voxels."""
     folder = tmp_path_factory.mktemp("dicom")
     fixed = sitk.Cast(blob(), sitk.sitkInt16)
     moving = turned_copy(sitk.DICOMOrient(fixed + 3, "LIA"))[0]
@@ -72,7 +72,7 @@ def test_series_in_series_out(inputs, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_later_run(inputs, tmp_path):
-    """It replaces the series; one without --dicom leaves none of the earlier image."""
+    """A later run replaces the series; a run without --dicom removes the earlier one."""
     out = tmp_path / "out"
     assert main(arguments(inputs, out, "--dicom")) == 0
     first = pydicom.dcmread(next((out / SERIES).iterdir()))
@@ -88,7 +88,7 @@ def test_a_later_run(inputs, tmp_path):
 
 @pytest.mark.slow
 def test_both_from_one_archive(inputs, tmp_path):
-    """The same pair, given as a study, is the same."""
+    """A pair from one archive gives the same result as two separate series."""
     choice = ["--fixed-series", "1.2.826.1", "--moving-series", "1.2.826.2", "--dicom"]
     study = {"fixed": "study.zip", "moving": "study.zip"}
     assert main(arguments(inputs, tmp_path / "zip", *choice, **study)) == 0
@@ -102,7 +102,7 @@ def test_both_from_one_archive(inputs, tmp_path):
 
 @pytest.mark.slow
 def test_multiframe_files(inputs, tmp_path, capsys):
-    """Two files, one alone in a folder, are as the series of the same slices; --dicom works."""
+    """Two files, one alone in a folder, give the same result as series of single slices."""
     moving = read_image(inputs / "moving")
     down = range(moving.GetSize()[2] - 1, -1, -1)
     file = write(tmp_path / "moving.dcm", multiframe(moving, down, dtype=np.int16))
@@ -138,7 +138,7 @@ def test_fixed_image_of_another_format(inputs, tmp_path):
             {"moving": "fixed.nii.gz"},
             "--dicom needs --moving to be a DICOM file, folder or ZIP archive; got",
         ),
-        (["--no-anonymize"], {}, "--no-anonymize says how --dicom writes; give both"),
+        (["--no-anonymize"], {}, "--no-anonymize only changes what --dicom writes; give both"),
         (
             ["--fixed-series", "1"],
             {"fixed": "fixed.nii.gz"},
@@ -149,7 +149,7 @@ def test_fixed_image_of_another_format(inputs, tmp_path):
         (
             ["--dicom", "--no-anonymize"],
             {"fixed": "stranger"},
-            "--dicom cannot be done: the fixed and the moving series are of different patients",
+            "--dicom is not possible: the fixed and the moving series are of different patients",
         ),
         (["--dicom"], {"moving": "gone.zip"}, "no such file"),
     ],
@@ -171,7 +171,7 @@ def test_foreign_files_in_the_place_of_the_series(inputs, tmp_path, capsys):
     (tmp_path / SERIES).mkdir()
     (tmp_path / SERIES / "notes.txt").write_text("mine")
     for options in (["--dicom"], []):
-        message = "holds notes.txt, which is not of an earlier run"
+        message = "holds notes.txt, which no earlier run wrote"
         assert_one_line(arguments(inputs, tmp_path, *options), message, capsys)
     assert [path.name for path in tmp_path.rglob("*")] == [SERIES, "notes.txt"]
 

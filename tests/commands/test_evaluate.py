@@ -33,7 +33,7 @@ def model_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A config with three labelled scans, one bare couple, and one pair with an empty image."""
+    """A config with three labelled scans, a pair without labels, and one with an empty image."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     with PackWriter(folder / "scans.h5") as pack:
@@ -97,7 +97,7 @@ def test_scheme_repeats_limit_and_surfaces(model_folder, data, tmp_path, capsys)
     assert main([*map(str, command), *options]) == 0
     printed = capsys.readouterr().out
     assert "HD95 (mm)" in printed
-    assert "only the images were compared" in printed  # of the bare couple
+    assert "only the images were compared" in printed  # for the pair without labels
     frame = pd.read_csv(tmp_path / "all" / "pairs.csv")
     assert list(frame.stage[-2:]) == ["dense_2/repeat_1", "dense_2/repeat_2"]
     assert list(pd.read_csv(tmp_path / "bare" / "pairs.csv").fixed.unique()) == ["bare1"]
@@ -130,8 +130,8 @@ def test_a_limit_does_not_replace_a_whole_evaluation(model_folder, data, tmp_pat
     assert main([*command, "--limit", "1", "--force"]) == 0
     summary = json.loads((tmp_path / "bare" / "summary.json").read_text())
     assert (summary["pairs"], summary["pairs_available"]) == (1, 2)
-    assert main([*command, "--limit", "2"]) == 0  # no pair is lost
-    assert "Not refined, as `rcn register` does by default" in capsys.readouterr().out
+    assert main([*command, "--limit", "2"]) == 0  # measures no fewer pairs
+    assert "Without refinement. `rcn register` refines by default" in capsys.readouterr().out
 
 
 class ThreeAffine(RegistrationModel):
@@ -234,7 +234,7 @@ def test_model_of_another_size(model_folder, data, tmp_path, capsys):
 
 
 def _trained_on(folder, model_folder, data, record):
-    """A copy of the model that says it was trained on "a" and "b", in one of two ways."""
+    """A copy of the model whose records say that it was trained on "a" and "b"."""
     shutil.copytree(model_folder, folder)
     if record == "checksums":
         with PackReader(data.parent / "scans.h5") as reader:
@@ -254,7 +254,7 @@ def _trained_on(folder, model_folder, data, record):
 @pytest.mark.parametrize("record", ["checksums", "config"])
 @pytest.mark.slow
 def test_training_pairs_are_named(model_folder, data, tmp_path, capsys, record):
-    """a and b were trained on, also under other names; c, bare1 and bare2 were not."""
+    """Scans a and b were trained on, also under other names; c, bare1 and bare2 were not."""
     _trained_on(tmp_path / "model", model_folder, data, record)
     command = ["evaluate", str(tmp_path / "model"), "--data", str(data), "--scheme", "2"]
     assert main([*command, "--limit", "6"]) == 0

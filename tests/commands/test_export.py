@@ -1,4 +1,4 @@
-"""`rcn export`: what it says, where it writes, and one line for every fault."""
+"""`rcn export`: what it prints, where it writes, and its one-line errors."""
 
 import errno
 import json
@@ -41,7 +41,7 @@ def test_the_model_folder_gets_a_saved_model(models, capsys):
     assert record["preprocessing"] == {"margin": 0.07}
     assert record["n_repeats"] == 2
     assert {path.name for path in folder.iterdir()} == {"config.json", "weights.h5", "saved_model"}
-    load_with_config(folder)  # the folder is a model folder still
+    load_with_config(folder)  # the folder is still a model folder
 
     image = tf.constant(np.random.default_rng(0).uniform(size=(1, *SHAPE, 1)).astype("float32"))
     register = tf.saved_model.load(str(folder / "saved_model")).signatures["register"]
@@ -62,7 +62,7 @@ def test_the_model_that_comes_with_rcn(tmp_path, capsys):
 
 
 def spoilt_model(models, folder, name):
-    """Copy of the plain model with one file spoilt."""
+    """Copy of the plain model in which one file is damaged."""
     for file in ("config.json", "weights.h5"):
         (folder / file).write_bytes((models / "plain" / file).read_bytes())
     if name == "config":
@@ -108,8 +108,8 @@ def test_bad_arguments(models, tmp_path, capsys):
         ([model, "--out", str(tmp_path / "no" / "such")], "no such folder"),
         ([model, "--out", str(file)], "file is a file; expected a folder"),
         ([model, "--out", str(file / "below")], "no such folder"),
-        ([model, "--out", str(full)], "holds other things than an export, first 'thesis.tex'"),
-        ([model, "--out", str(full), "--force"], "holds other things than an export"),
+        ([model, "--out", str(full)], "holds more than an export, for example 'thesis.tex'"),
+        ([model, "--out", str(full), "--force"], "holds more than an export"),
     ]:
         assert_one_line(["export", *arguments], message, capsys)
     assert {path.name for path in tmp_path.iterdir()} == {"file", "full"}

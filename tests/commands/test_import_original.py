@@ -1,4 +1,4 @@
-"""`rcn import-original`: what it writes and says, and what it refuses without writing."""
+"""`rcn import-original`: what it writes and prints, and what it refuses without writing."""
 
 import json
 import shutil
@@ -80,7 +80,7 @@ def test_model_folder_and_what_is_said(run, weights, tmp_path, capsys):
         "in training only: det_factor, augmentation",
         f"ignored {2 * len(weights) + 2} variables of the optimiser",
         "(global_step, is_training)",
-        "datasets/liver.json of args.json is not here",
+        "datasets/liver.json of args.json was not found",
         f"rcn evaluate {out} --data DATASET.json --subset NAME --repeats 3",
     ):
         assert part in printed
@@ -121,8 +121,8 @@ def test_the_dataset_config_tells_size_and_kind(run, tmp_path, capsys):
     assert f"--data {named} --subset" in printed
     model, config = load_with_config(tmp_path / "a")
     assert model.volume_shape == SHAPE
-    assert config["preprocessing"]["apply_mask"] is True  # brains were stripped
-    own = dataset_config(run / "datasets", image_type="liver")  # as args.json has it
+    assert config["preprocessing"]["apply_mask"] is True  # the brains were skull-stripped
+    own = dataset_config(run / "datasets", image_type="liver")  # as args.json states
     assert str(own) in imported(capsys, run, "--out", tmp_path / "b")
     assert load_with_config(tmp_path / "b")[1]["preprocessing"]["apply_mask"] is False
     own.write_text("{")
@@ -140,7 +140,7 @@ def test_an_existing_folder_is_not_overwritten(run, tmp_path, capsys):
     assert "already holds a model" in refused(capsys, run, *VOLUMES)
     assert load_with_config(out)[1]["original"]["step"] == 5000
     (out / "saved_model").mkdir()
-    assert "is of the model before" in imported(capsys, run, "--force", *VOLUMES)
+    assert "is an export of the previous model" in imported(capsys, run, "--force", *VOLUMES)
     assert load_with_config(out)[1]["original"]["step"] == 10000
     (out / "training.json").write_text("{}")
     assert "holds a training run" in refused(capsys, run, "--force", *VOLUMES)
@@ -167,8 +167,8 @@ def test_arguments_that_do_not_fit(run, options, message, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("ending", "change", "message"),
     [
-        ("index", lambda path: path.write_bytes(b""), "is no index of a TensorFlow checkpoint"),
-        ("index", lambda path: path.write_bytes(b"x" * 300), "is no index of a TensorFlow"),
+        ("index", lambda path: path.write_bytes(b""), "is not an index of a TensorFlow checkpoint"),
+        ("index", lambda path: path.write_bytes(b"x" * 300), "is not an index of a TensorFlow"),
         ("data-00000-of-00001", lambda path: path.write_bytes(b""), "is cut short: 0 bytes"),
         ("data-00000-of-00001", lambda path: path.unlink(), "is missing"),
     ],
@@ -189,7 +189,9 @@ def test_checkpoints_of_other_networks(tmp_path, capsys):
         return message
 
     kernel = "gaffdfrm/deform_stem_0/conv2/W"
-    assert "is no checkpoint of the original" in line({"dense/kernel": np.zeros((3, 3))}, "other")
+    assert "is not a checkpoint of the original" in line(
+        {"dense/kernel": np.zeros((3, 3))}, "other"
+    )
     without = {name: value for name, value in weights.items() if name != kernel}
     assert f"weights 1 missing ({kernel})" in line(without, "missing")
     extra = {**weights, "gaffdfrm/deform_stem_0/conv9/W": np.zeros(3, "float32")}

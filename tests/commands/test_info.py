@@ -63,7 +63,7 @@ def test_memory_of_the_defaults(capsys):
     assert main(["info", "--memory", "--set", "recompute=true"]) == 0
     printed = capsys.readouterr().out
     assert "128 x 128 x 128 voxels, batch 4 per replica" in printed
-    assert "recompute: true is what the config says" in printed
+    assert "recompute: the config says true" in printed
 
 
 def test_memory_of_a_config_has_the_datas_shape(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Commands with names that are not UTF-8 in every position, and what a killed run leaves."""
+"""Commands whose arguments are names that are not UTF-8, and leftovers of a killed run."""
 
 import json
 import os
@@ -21,10 +21,10 @@ ODD = os.fsdecode(b"M\xfcl ler\n")  # Latin-1, with a blank and a line break
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """A folder with a pair, labels and a model, all of whose names are odd."""
+    """A folder with a pair, labels and a model, all with odd names."""
     folder = tmp_path_factory.mktemp("names") / ODD
     folder.mkdir()
-    write_pair(folder.parent)  # by ITK, which takes no odd name
+    write_pair(folder.parent)  # written by ITK, which cannot write odd names
     for path in folder.parent.glob("*.nii.gz"):
         path.rename(folder / f"{ODD}{path.name}")
     save_model(small_network(), folder / f"{ODD}model", preprocessing={"margin": 0.05})
@@ -88,7 +88,7 @@ def test_prepare(inputs, tmp_path, capsys):
 def test_an_export_that_tensorflow_could_not_open_is_refused(inputs, tmp_path, capsys):
     out = tmp_path / ODD
     assert main(["export", f"{inputs / ODD}model", "--out", str(out)]) == 2
-    assert "TensorFlow opens no folder whose name is not UTF-8" in capsys.readouterr().err
+    assert "TensorFlow cannot open a folder whose name is not UTF-8" in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -43,7 +43,7 @@ def test_given_twice_is_one_line(capsys, arguments, named):
 def test_what_may_be_repeated():
     made = parser()
     arguments = ["x", "--set", "a", "--set", "b", "--force", "--force", "--out", "c", "--native"]
-    for _ in range(2):  # a parser is used again
+    for _ in range(2):  # a parser may be used twice
         args = made.parse_args(arguments)
         assert (args.set, args.force, args.out, args.native) == (["a", "b"], True, "c", True)
         assert args.rest == ["x"]
@@ -83,7 +83,7 @@ def test_every_command_refuses(capsys, run, arguments):
         ("apply --transform a --imgae b", "there is no option --imgae; did you mean --image?"),
         ("apply --transform a --imgae=b", "there is no option --imgae; did you mean --image?"),
         ("register --fixed a --moving b --out c --qqq", "there is no option --qqq; see rcn"),
-        ("apply --transform a --system LPS surplus", "'surplus' is one argument too many"),
+        ("apply --transform a --system LPS surplus", "unexpected argument 'surplus'"),
         ("apply --transform a --system XYZ", "invalid choice: 'XYZ'"),
         ("prepare lpba --data a --out b --mode c", "there is no option --mode"),
         ("prepare nothing", "rcn prepare: error: "),

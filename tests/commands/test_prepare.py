@@ -23,7 +23,7 @@ SHAPE = ("--shape", "16", "18", "20", "--workers", "1")
 
 @pytest.fixture(scope="module")
 def download(tmp_path_factory):
-    """A SLIVER07 of three scans, one of them with a name of its own in the landmarks' folder."""
+    """A SLIVER07 download of three scans; one has another name in the landmarks' folder."""
     folder = tmp_path_factory.mktemp("sliver")
     for number, liver_hu in ((1, 55), (2, 110), (10, 60)):
         image, labels = abdomen(liver_hu, seed=number)
@@ -157,7 +157,7 @@ def test_atlas_of_lpba(tmp_path, capsys):
         assert run("lpba", "--data", tmp_path, "--out", tmp_path, *SHAPE, *atlas) == 0
         config = load_dataset_config(tmp_path / "lpba.json")
         assert config.atlas == expected
-    assert config.structures == {"21": 21}  # 99 is none of the 56
+    assert config.structures == {"21": 21}  # 99 is not one of the 56 structures
     assert run("lpba", "--data", tmp_path, "--out", tmp_path, *SHAPE, "--atlas", "S09") == 2
     assert "lpba has no scan 'S09'" in capsys.readouterr().err
     assert run("lpba", "--data", tmp_path, "--out", tmp_path, *SHAPE, "--only", "S03") == 0

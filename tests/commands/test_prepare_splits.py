@@ -23,7 +23,7 @@ def write_ball(path, radius):
 
 @pytest.fixture
 def study(tmp_path):
-    """Three subjects with two sessions each, as BIDS has them."""
+    """Three subjects with two sessions each, in BIDS' layout."""
     paths = []
     for number, (subject, session) in enumerate((s, k) for s in (1, 2, 3) for k in "ab"):
         name = f"sub-{subject}_ses-{session}_T1w.nii.gz"
@@ -103,7 +103,9 @@ def test_impossible_hold_outs_are_one_line_before_any_work(tmp_path, study, caps
 def test_a_shape_that_train_refuses_is_warned_of(tmp_path, study, capsys):
     words = ("--hold-out", "1")
     assert run(tmp_path, study, *words, shape=(32, 31, 40)) == 0
-    assert "at least 32 voxels along each axis" in capsys.readouterr().err
+    warned = capsys.readouterr().err
+    assert "at least 32 voxels along each axis" in warned
+    assert "will refuse volumes of 32 x 31 x 40" in warned
     assert run(tmp_path, study, shape=(9999, 9999, 9999)) == 2
     assert "does not fit this machine's memory" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""A command's warnings are single lines on standard error, once each, where they belong."""
+"""A command's warnings are single lines on standard error, each once and at the right time."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""What a running training shows: on narrow and wide terminals, and where there is none."""
+"""What a running training shows on narrow and wide terminals, and without a terminal."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def lines_of(console):
 
 
 def test_lines_are_those_of_the_log(tmp_path, capsys):
-    """Every second step, and the last: the same steps and numbers as metrics.jsonl."""
+    """Every second step and the last one have the same numbers as metrics.jsonl."""
     study = write_study(tmp_path)
     settings = ["log_every=2", "steps=5", "network.base=tests.models.test_cascade:ConstantFlow"]
     settings += ["network.affine=false", "images_every=100"]

@@ -1,4 +1,4 @@
-"""Sixteen inputs that users have, and what should come of each; skipped where they are absent.
+"""Sixteen kinds of users' input and the expected result of each; skipped if they are absent.
 
 A script beside the other real scans writes them; `RCN_TEST_CASES` names its folder.
 """
@@ -71,7 +71,7 @@ def test_2_a_tilted_scan(folder, capsys):
 
 
 def test_3_a_rounded_matrix(folder):
-    """The labels get the matrix that was rounded, so that image and labels stay together."""
+    """The labels get the rounded matrix too, so that image and labels stay aligned."""
     header = nibabel.load(folder / "rounded.nii.gz").affine
     labels = nibabel.load(folder / "moving_labels.nii.gz")
     same = nibabel.Nifti1Image(np.asanyarray(labels.dataobj), header)

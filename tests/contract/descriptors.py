@@ -1,4 +1,4 @@
-"""One row per registration model: what to make of it small, and what it must then be."""
+"""One row per registration model: how to make a small one, and its expected properties."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from tests.contract.small_models import PlanarShift, ThreeAffineSteps
 
 @dataclasses.dataclass(frozen=True)
 class Descriptor:
-    """A model and what is known of it.
+    """A model and its expected properties.
 
     Attributes:
         cls: RegistrationModel.
-        arguments: of a small one, `volume_shape` not a cube.
+        arguments: of a small model whose `volume_shape` is not a cube.
         parameters: exact number of its weights.
         stages: (name, kind) of its stages.
-        options: call options that are not the defaults, and the stages that they give.
-        planar: arguments for planes, where the model is made for volumes and planes.
-        loss: objective that all its weights have a gradient of.
-        heavy: tracing it takes seconds, so that its longest tests are slow ones.
+        options: call options other than the defaults, and the stages that they give.
+        planar: arguments for planes, if the model takes both volumes and planes.
+        loss: objective that has a gradient for all weights.
+        heavy: whether tracing takes seconds, so that its longest tests are marked slow.
     """
 
     cls: type

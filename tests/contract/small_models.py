@@ -1,4 +1,4 @@
-"""Two registration models that are nothing like a cascade, with flows that can be worked out.
+"""Two registration models that differ from cascades, with flows that are known exactly.
 
 `PlanarShift` is for planes only: it moves everything by two weights, one after the other.
 `ThreeAffineSteps` composes three affine maps and then adds a flow, which is a weight too. Both
@@ -13,7 +13,7 @@ from rcn_tf.models.output import unregistered
 
 
 class PlanarShift(RegistrationModel):
-    """Two dense stages of constant flows, the second as often as asked."""
+    """Two dense stages of constant flows; the second is repeated as often as asked."""
 
     RANKS = (2,)
     SMALLEST = 8

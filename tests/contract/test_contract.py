@@ -1,4 +1,4 @@
-"""What every registration model must hold, run for each row of `descriptors`."""
+"""Tests that every registration model must pass, run for each row of `descriptors`."""
 
 import importlib
 import inspect
@@ -25,11 +25,11 @@ from tests.contract.descriptors import DESCRIPTORS
 from tests.contract.small_models import PlanarShift, ThreeAffineSteps
 
 PLANAR = [row for row in DESCRIPTORS if row.planar is not None]
-FIRST = list({row.cls: row for row in reversed(DESCRIPTORS)}.values())  # of each class
+FIRST = list({row.cls: row for row in reversed(DESCRIPTORS)}.values())  # first row of each class
 
 
 def of_rows(rows, slow_where_heavy=False):
-    """A test of each row; of a heavy model perhaps a slow one."""
+    """Parametrises a test with all rows; those of heavy models may be marked slow."""
     marks = {True: [pytest.mark.slow], False: []}
     return pytest.mark.parametrize(
         "row",
@@ -53,7 +53,7 @@ def smooth_pair(shape, batch=1, seed=0):
 
 @pytest.fixture(scope="module")
 def made():
-    """A model per row, each made once."""
+    """One model per row, made once."""
     models = {}
 
     def make(row):
@@ -66,7 +66,7 @@ def made():
 
 
 def disturbed(model, seed=0):
-    """Gives the weights values that make every stage move something."""
+    """Sets the weights so that every stage moves voxels."""
     rng = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         noise = rng.standard_normal(variable.shape).astype("float32")
@@ -75,7 +75,7 @@ def disturbed(model, seed=0):
 
 
 def test_every_model_of_the_package_has_a_row():
-    """Those of `MODELS`, and what else is a model in a module of `rcn_tf.models`."""
+    """The models of `MODELS`, and all others in the modules of `rcn_tf.models`."""
     tested = {row.cls for row in DESCRIPTORS}
     for name in MODELS:
         assert model_class(name) in tested, f"{name} needs a row in tests/contract/descriptors.py"
@@ -95,7 +95,7 @@ def test_rows_are_not_stale():
 
 
 class Broken(rcn_tf.RegistrationModel):
-    """Returns whatever it is told to."""
+    """A model that returns the output it is given."""
 
     SMALLEST = 8
 
@@ -273,7 +273,7 @@ def study(tmp_path_factory):
 
 @of_rows(FIRST, slow_where_heavy=True)
 def test_trained_resumed_and_validated(row, study, tmp_path):
-    """Two steps at once and one by one end with the same weights, bit for bit."""
+    """Two steps in one run and in two runs give the same weights, bit for bit."""
     arguments = {k: v for k, v in row.arguments.items() if k != "volume_shape"}
     values = {
         "model": next(

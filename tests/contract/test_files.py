@@ -1,4 +1,4 @@
-"""The small models from files to files: values worked out in NumPy, read back by SimpleITK."""
+"""The small models from files to files; NumPy computes the values, SimpleITK reads them back."""
 
 import json
 
@@ -27,7 +27,7 @@ UPDATE = np.array([0.6, -0.8, 0.35])
 
 @pytest.fixture(scope="module")
 def affine_model():
-    """Three known affine steps; the additive update is the same vector everywhere."""
+    """Three known affine steps and a constant additive update."""
     model = ThreeAffineSteps(SHAPE)
     model.matrices.assign(np.array([matrix for matrix, _ in STEPS], "float32"))
     model.offsets.assign(np.array([offset for _, offset in STEPS], "float32"))
@@ -37,7 +37,7 @@ def affine_model():
 
 
 def mapped(points, number):
-    """Where the first `number` affine steps take voxels: the last step looks up first."""
+    """Positions of voxels after the first `number` affine steps; the last step is applied first."""
     centre = (np.array(SHAPE) - 1) / 2
     for matrix, offset in reversed(STEPS[:number]):
         points = points + (points - centre) @ np.array(matrix).T + offset
@@ -56,7 +56,7 @@ def scan(seed, shape, spacing):
 
 
 def register(folder, model, fixed, moving):
-    """Runs `rcn register` from the headers, without refinement; the metrics."""
+    """Runs `rcn register` with start "header" and without refinement; returns the metrics."""
     save_model(model, folder / "model", preprocessing={})
     for name, image in (("fixed", fixed), ("moving", moving)):
         sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
@@ -98,7 +98,7 @@ def test_every_affine_step_is_a_row_of_an_evaluation(affine_model):
     rng = np.random.default_rng(3)
     volume = rng.integers(0, 255, SHAPE).astype("uint8")
     fixed = np.array([[7.0, 9, 8], [5, 12, 10], [9, 7, 11]], np.float32)
-    truth = mapped(fixed, 3) + UPDATE  # the whole registration hits these
+    truth = mapped(fixed, 3) + UPDATE  # landmarks under the whole registration
     scans = (
         Scan("a", volume, None, fixed, {"spacing": np.array([2.0, 1.0, 3.0])}),
         Scan("b", volume, None, truth.astype("float32"), {"spacing": np.array([2.0, 1.0, 3.0])}),
@@ -127,7 +127,7 @@ def test_refinement_goes_on_from_the_whole_output(affine_model, kind):
     np.testing.assert_allclose(refined.flow, compose(out.flow, last.flow), atol=1e-5)
     assert gain.loss_after < gain.loss_before
     assert np.abs(last.flow).max() > 0.05
-    if kind == "affine":  # what `affine.tfm` is made of stays
+    if kind == "affine":  # the affine part does not change
         np.testing.assert_array_equal(refined.affine[0], out.affine[0])
 
 
@@ -172,7 +172,7 @@ def test_images_of_another_rank_are_one_line(shape, model, message, tmp_path, ca
 
 
 def test_weights_are_counted_for_any_model(tmp_path):
-    """By hand: kernels and biases of the layers, and the variables of the model itself."""
+    """Counted by hand: kernels and biases of the layers, and the model's own variables."""
     save_model(PlanarShift((16, 20), channels=3), tmp_path / "planar")
     planar = (9 * 2 * 3 + 3) + (9 * 3 * 2 + 2) + 2 + 2
     assert count_parameters(tmp_path / "planar") == (planar, planar)

@@ -1,11 +1,11 @@
-"""What the tests of the native op need: the op itself, or the reason why it is absent."""
+"""Fixtures for the tests of the native op, which skip with a reason if it is absent."""
 
 import pytest
 
 
 @pytest.fixture(scope="session")
 def native():
-    """Module with the raw ops; skips where they cannot be built."""
+    """Module with the raw ops; skips if they cannot be built."""
     from custom_ops import loader
 
     if loader.missing_because() is not None:
@@ -15,7 +15,7 @@ def native():
 
 @pytest.fixture(scope="session")
 def compiler():
-    """Path of a C++ compiler; skips where there is none."""
+    """Path of a C++ compiler; skips if there is none."""
     from custom_ops import toolchain
 
     if toolchain.find_compiler() is None:

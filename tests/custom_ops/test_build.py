@@ -1,4 +1,4 @@
-"""Building and loading the native op: the cache, and what happens where that fails."""
+"""Building and loading the native op: the cache, and what happens if that fails."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ from custom_ops import build, selfcheck, toolchain
 
 ROOT = Path(__file__).parents[2]
 
-# Stands for a compiler: notes each call and writes what it is asked for, after a while.
+# Replaces a compiler: logs each call and writes the requested file after a delay.
 COMPILER = """#!/bin/sh
 if [ "$1" = --version ]; then echo "fakec++ 1.0"; exit 0; fi
 echo call >> {log}
@@ -30,7 +30,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """A compiler that only pretends, and its log."""
+    """A fake compiler and its log."""
     log = tmp_path / "log"
     log.touch()
     install(tmp_path / "fakec++", COMPILER.format(log=log))
@@ -48,7 +48,7 @@ def calls(log):
 
 
 def run(code, **environment):
-    """(stdout, stderr, exit code) of Python code in a process of its own."""
+    """(stdout, stderr, exit code) of Python code that runs in a separate process."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -62,7 +62,7 @@ def run(code, **environment):
 def test_second_build_comes_from_the_cache(cache, fake):
     first = build.build(toolchain.plan(cuda=False))
     once = calls(fake)
-    assert once == 6  # five sources and the link
+    assert once == 8  # seven sources and the link
     assert first.parent.parent == cache / "ops"
     assert build.build(toolchain.plan(cuda=False)) == first
     assert calls(fake) == once
@@ -112,7 +112,7 @@ def test_two_processes_build_once(cache, fake):
         for _ in range(2)
     ]
     assert [process.wait() for process in processes] == [0, 0]
-    assert calls(fake) == 6
+    assert calls(fake) == 8
     assert build.is_intact(next(p for p in (cache / "ops").iterdir() if p.is_dir()))
 
 
@@ -158,7 +158,7 @@ def test_library_that_does_not_load_is_built_again_then_given_up(cache, fake):
     assert code == 0, err
     assert out.startswith("python")
     assert "does not load" in out
-    assert calls(fake) == 12  # twice, not once per call
+    assert calls(fake) == 12  # built twice, not once per call
 
 
 def test_ops_that_compute_something_else_are_not_trusted(native):
@@ -171,7 +171,7 @@ def test_ops_that_compute_something_else_are_not_trusted(native):
             return 0 * native.rcn_warp_image_grad(shape, flow, upstream)
 
     selfcheck.check(native)
-    with pytest.raises(toolchain.BuildError, match="gradient by the image .* comes out wrong"):
+    with pytest.raises(toolchain.BuildError, match="gradient by the image .* is wrong"):
         selfcheck.check(LosesAGradient)
 
 
@@ -210,7 +210,7 @@ def test_command_builds_and_finds_what_it_built(cache, fake):
 def test_command_shows_the_compilers_on_demand(cache, fake):
     _, err, code = command("build-ops", "--no-cuda", "--verbose")
     assert code == 0
-    assert err.count("fakec++ ") == 6
+    assert err.count("fakec++ ") == 8
 
 
 @pytest.mark.slow
@@ -219,7 +219,7 @@ def test_command_fails_in_one_line(cache, tmp_path):
     assert (code, out) == (2, "")
     assert err.splitlines()[-1] == (
         "rcn build-ops: error: the native warp op cannot be built: no C++ compiler was found "
-        "(g++, clang++ or the one named by CXX)"
+        "(g++, clang++ or the one that CXX names)"
     )
     assert "Traceback" not in err
     _, err, code = command("build-ops", "--cuda", NVCC="/nowhere/nvcc")
@@ -241,9 +241,11 @@ def test_cuda_commands_cover_the_gpus_that_nvcc_knows(cache, fake, tmp_path, mon
     plan = toolchain.plan(cuda=True)
     assert plan.gpus == (toolchain.visible_gpus() or (75, 86, 90, 120))
     commands, objects = plan.compile_commands(tmp_path)
-    assert len(commands) == len(objects) == 6
-    kernels = " ".join(commands[-1])
-    for gpu in plan.gpus:
-        assert f"arch=compute_{gpu},code=sm_{gpu}" in kernels
-    assert f"code=compute_{plan.gpus[-1]}" in kernels
+    assert len(commands) == len(objects) == 9
+    for source, command in zip(toolchain.CUDA, commands[-2:]):
+        kernels = " ".join(command)
+        assert source in kernels
+        for gpu in plan.gpus:
+            assert f"arch=compute_{gpu},code=sm_{gpu}" in kernels
+        assert f"code=compute_{plan.gpus[-1]}" in kernels
     assert all("-DRCN_CUDA" in c for c in commands if "op_kernels.cc" in " ".join(c))

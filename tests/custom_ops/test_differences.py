@@ -59,7 +59,7 @@ def test_gradient_equals_numerical_one(rng, backend, shape):
 
 
 def test_native_sums_are_the_same_bits_for_any_number_of_threads(rng, compiler):
-    """Planes are summed by themselves and added in order, whoever summed them."""
+    """Each plane is summed separately, and planes are added in order, whatever the threads."""
     if "native" not in custom_ops.available_backends():
         pytest.skip("the native op cannot be built here")
     field = tf.constant(rng.standard_normal((2, 40, 33, 35, 3)), tf.float32)

@@ -1,4 +1,4 @@
-"""The kernels without TensorFlow: what CUDA threads do, and the CPU's under a memory checker."""
+"""The kernels without TensorFlow: a CUDA thread's code, and the CPU's with a memory checker."""
 
 import ctypes
 import os
@@ -51,26 +51,31 @@ def test_cuda_threads_compute_what_the_cpu_does(host_library, rng, channels, pad
 
 @pytest.fixture(scope="module")
 def cuda_on_host(compiler, tmp_path_factory):
-    """`warp_cuda.cu`, launches included, compiled for the host; 16-bit types hold floats."""
+    """The CUDA sources, launches included, compiled for the host; 16-bit types hold floats."""
     folder = tmp_path_factory.mktemp("cuda")
-    source = (toolchain.SOURCES / "warp_cuda.cu").read_text()
+    header = (toolchain.SOURCES / "cuda_launch.h").read_text()
     launch = "kernel<<<blocks_for(units), kThreads, 0, stream>>>("
-    assert source.count(launch) == source.count("<<<") - 1  # the other is in a comment
-    (folder / "warp.cc").write_text(source.replace(launch, "emulate(kernel)("))
+    assert header.count(launch) == header.count("<<<") - 1  # the other is in a comment
+    (folder / "cuda_launch.h").write_text(header.replace(launch, "emulate(kernel)("))
+    for source in toolchain.CUDA:
+        text = (toolchain.SOURCES / source).read_text()
+        assert "<<<" not in text
+        (folder / source).with_suffix(".cc").write_text(text)
     headers = [f"-I{Path(__file__).parent / 'cuda_on_host'}", f"-I{toolchain.SOURCES}"]
-    command = [compiler, "-std=c++17", "-O1", "-fPIC", "-shared", *headers, "warp.cc"]
-    subprocess.run([*command, "-o", "libcuda.so"], cwd=folder, check=True)
+    command = [compiler, "-std=c++17", "-O1", "-fPIC", "-shared", *headers]
+    files = [str(Path(source).with_suffix(".cc")) for source in toolchain.CUDA]
+    subprocess.run([*command, *files, "-o", "libcuda.so"], cwd=folder, check=True)
     return plain.CudaLibrary(folder / "libcuda.so")
 
 
 def pointer(array):
-    return array.ctypes.data_as(ctypes.c_void_p)
+    return None if array is None else array.ctypes.data_as(ctypes.c_void_p)
 
 
 def image_gradient(library, kind, shape, flow, upstream, padding, deterministic):
     geometry = plain.Geometry(shape, flow.shape)
     scratch = np.empty(library.scratch_bytes(geometry, kind, deterministic), "uint8")
-    gradient = np.full(shape, 7, upstream.dtype)  # what was there must not count
+    gradient = np.full(shape, 7, upstream.dtype)  # previous content must not matter
     arrays = map(pointer, (flow, upstream, scratch, gradient))
     library.image_gradient(geometry, padding, kind, *arrays, deterministic=deterministic)
     return gradient
@@ -104,6 +109,28 @@ def test_cuda_source_computes_what_the_cpu_does(
         np.testing.assert_allclose(by_image, expected, atol=5e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("shape", "window"), [((2, 7, 5, 13, 2), 5), ((1, 2, 20, 3, 1), 9)])
+def test_cuda_source_of_the_local_ncc_computes_what_the_cpu_does(
+    cuda_on_host, host_library, rng, shape, window, masked, dtype
+):
+    fixed, warped = 50 + rng.random((2, *shape)).astype(dtype)
+    mask = (rng.random((*shape[:4], 1)) - 0.3).astype(dtype) if masked else None
+    for squared in (True, False):
+        call = plain.NccCall(shape, window, squared)
+        values, *slopes = plain.HostLibrary(host_library).local_ncc(call, fixed, warped, mask)
+        out = [np.full_like(array, 7) for array in (values, *slopes)]
+        scratch = np.empty(cuda_on_host.local_ncc_scratch_bytes(call, dtype), "uint8")
+        arrays = map(pointer, (fixed, warped, mask, scratch, *out))
+        cuda_on_host.local_ncc(call, dtype, *arrays)
+        tolerance = 1e-5 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(out[0], values, rtol=tolerance)
+        for ours, reference in zip(out[1:], slopes):
+            scale = abs(reference).max()
+            np.testing.assert_allclose(ours / scale, reference / scale, atol=20 * tolerance)
+
+
 def test_fixed_point_sums_of_what_is_not_finite_or_zero(cuda_on_host, rng):
     flow = rng.normal(0, 1, (1, 3, 4, 5, 3)).astype("float32")
     upstream = np.ones((1, 3, 4, 5, 1), "float32")
@@ -124,7 +151,7 @@ def test_fixed_point_sums_of_what_is_not_finite_or_zero(cuda_on_host, rng):
 
 @pytest.mark.parametrize("kernels", ["cpu", "voxel"])
 def test_volumes_beyond_32_bit_indices(host_library, kernels):
-    """2.2e9 voxels; the pages that are never touched take no memory."""
+    """The volume has 2.2e9 voxels; pages that are never touched take no memory."""
     size, flow = 1300, np.zeros((1, 1, 1, 3, 3), "float32")
     image = np.zeros((1, size, size, size, 1), "float32")
     image[0, -1, -1, -2:, 0] = 3.0, 5.0
@@ -158,13 +185,20 @@ for kernels in ("cpu", "voxel"):
                     library.warp(image, flow, padding, add_flow=channels == 3)
                     library.flow_gradient(image, flow, upstream, padding)
                     library.image_gradient(image.shape, flow, upstream, padding)
+library = plain.HostLibrary(sys.argv[1], threads=3)
+for shape in ((2, 5, 6, 7, 2), (1, 1, 1, 1, 1), (1, 37, 3, 2, 1), (1, 2, 90, 600, 1)):
+    for dtype in ("float32", "float64"):
+        fixed, warped = rng.random((2, *shape)).astype(dtype)
+        for window in (1, 5, 9, 99):
+            for mask in (None, rng.random((*shape[:4], 1)).astype(dtype)):
+                library.local_ncc(plain.NccCall(shape, window), fixed, warped, mask)
 print("checked")
 """
 
 
 @pytest.mark.slow
 def test_no_read_or_write_out_of_bounds(compiler, tmp_path):
-    """AddressSanitizer watches every array, UndefinedBehaviorSanitizer the arithmetic."""
+    """AddressSanitizer checks every array, UndefinedBehaviorSanitizer the arithmetic."""
     runtime = subprocess.run(
         [compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
     ).stdout.strip()

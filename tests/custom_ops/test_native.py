@@ -1,4 +1,4 @@
-"""What only the native op promises: see test_sampling.py for what both backends do."""
+"""Properties of the native op alone; test_sampling.py tests both backends."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ IMAGE, GRID = (2, 9, 11, 70), (2, 7, 10, 133)
 def inputs(rng, channels, spread=4.0, dtype="float32"):
     image = rng.standard_normal((*IMAGE, channels)).astype(dtype)
     flow = rng.normal(0, spread, (*GRID, 3)).astype(dtype)
-    flow[..., 2] -= np.linspace(0, 63, GRID[-1], dtype=dtype)  # the wider grid onto the image
+    flow[..., 2] -= np.linspace(0, 63, GRID[-1], dtype=dtype)  # maps the wider grid onto the image
     return tf.constant(image), tf.constant(flow)
 
 
@@ -182,7 +182,7 @@ MISFITS = [
 
 @pytest.mark.parametrize(("image", "flow", "message"), MISFITS)
 def test_the_ops_themselves_name_wrong_shapes(native, image, flow, message):
-    """As they must where the Python checks saw shapes that were not known yet."""
+    """The ops must check shapes that were not yet known when the Python checks ran."""
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         native.rcn_warp(np.zeros(image, "f4"), np.zeros(flow, "f4"))
     with pytest.raises(ValueError, match=message):  # when traced

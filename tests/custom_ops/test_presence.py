@@ -1,4 +1,4 @@
-"""Where there is a compiler the native op runs: otherwise its tests would skip unnoticed."""
+"""If there is a compiler, the native op must run; otherwise its tests would skip unnoticed."""
 
 from custom_ops import loader
 

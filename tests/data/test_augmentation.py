@@ -65,7 +65,7 @@ def test_image_is_pulled_back(rng):
 
 
 def test_labels_and_landmarks_follow_the_image():
-    """A blob per landmark, labelled: all three must still agree after the deformation."""
+    """Each landmark has a labelled blob; all three must still agree after the deformation."""
     points = np.array([[7.0, 6.0, 5.0], [16.0, 13.0, 10.0], [-1.0, -1.0, -1.0]])
     grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1)
     squared = [((grid - p) ** 2).sum(axis=-1) for p in points[:2]]
@@ -74,7 +74,7 @@ def test_labels_and_landmarks_follow_the_image():
     flow = 2.5 * random_flow(2, SHAPE, 0, 2).numpy()
     flow[1] = flow[0]
     moved = move_landmarks(np.stack([points, points]), flow)
-    assert np.abs(moved[0, :2] - points[:2]).max() > 0.5  # the test would see a sign error
+    assert np.abs(moved[0, :2] - points[:2]).max() > 0.5  # large enough to reveal a sign error
     warped = custom_ops.warp(images, flow).numpy()[..., 0]
     new_labels = np.stack([warp_labels(one, field) for one, field in zip(labels, flow)])
     assert set(np.unique(new_labels)) == {0, 7, 8}

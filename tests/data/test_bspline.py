@@ -1,4 +1,4 @@
-"""The free-form field against the original's and against the definition of a B-spline."""
+"""The B-spline field against the original's code and against the definition of a B-spline."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.conftest import GOLDEN
 
 
 def test_agrees_with_the_original():
-    """The original's control grid has its first two axes swapped against its output."""
+    """In the original's control grid the first two axes are swapped relative to its output."""
     golden = np.load(GOLDEN / "ops.npz")
     control = golden["bspline_control"].swapaxes(1, 2)
     flow = free_form_flow(control, (32, 32, 32))

@@ -57,7 +57,7 @@ def test_paths_of_the_original_start_above_the_configs_folder(tmp_path):
     "name", ["liver", "brain", "brain_s02", "brain_s03", "vtn_liver", "vtn_brain"]
 )
 def test_example_configs_load(name):
-    config = load_dataset_config(CONFIGS / f"{name}.json")  # no packs here
+    config = load_dataset_config(CONFIGS / f"{name}.json")  # the packs are absent
     assert config.image_type in name
     assert config.image_size == (128, 128, 128)
     assert {"1", "2"} <= set(config.schemes)
@@ -65,7 +65,7 @@ def test_example_configs_load(name):
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_an_atlas_is_not_registered_to_itself(number):
-    """RCN, Table 5: each of LPBA's first three scans in turn, all others are moving."""
+    """RCN, Table 5: each of LPBA's first three scans is the atlas once; all others are moving."""
     name = "brain" if number == 1 else f"brain_s0{number}"
     config = load_dataset_config(CONFIGS / f"{name}.json")
     assert config.atlas == f"lpba/S0{number}"

@@ -1,4 +1,4 @@
-"""Warping of label maps against one-hot channels warped linearly."""
+"""Warping of label maps, compared with linearly warped one-hot channels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""rcn_tf.data.packs: reads original-style packs; every fault has an error naming file and key."""
+"""rcn_tf.data.packs: reads original-style packs; every error names file and key."""
 
 import h5py
 import numpy as np

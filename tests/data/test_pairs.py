@@ -1,4 +1,4 @@
-"""rcn_tf.data.pairs: which pairs, and a training order that depends on nothing but the seed."""
+"""rcn_tf.data.pairs: which pairs are formed, and a training order that depends on the seed only."""
 
 import collections
 import dataclasses
@@ -81,6 +81,6 @@ def test_subsets_get_their_shares():
     draws = [order[k] for k in range(3000)]
     counts = collections.Counter("abcd" if fixed in "abcd" else "efg" for fixed, _ in draws)
     assert counts == {"abcd": 2001, "efg": 999}
-    # Inside a subset too, every pair comes once before any comes again.
+    # Within a subset, too, every pair comes once before any pair is repeated.
     small = collections.Counter(pair for pair in draws if pair[0] in "efg")
     assert max(small.values()) - min(small.values()) <= 1

@@ -183,7 +183,7 @@ def test_cache_keeps_its_limit_and_the_most_recent(tmp_path):
 
 
 def test_a_store_adds_annotations_to_what_it_keeps(tmp_path):
-    """Training reads volumes alone, its validation whole scans: each is in memory once."""
+    """Training reads only volumes, validation whole scans; each array is in memory once."""
     path = write_dataset(tmp_path)
     with h5py.File(tmp_path / "pack.h5", "a") as file:
         file["a"]["segmentation"] = np.full(SHAPE, 7, np.uint8)

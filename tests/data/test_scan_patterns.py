@@ -204,7 +204,7 @@ def test_the_papers_studies(tmp_path):
 
 
 def test_ids_of_the_originals_packs_are_no_patterns(write_config, tmp_path):
-    """Such ids stand in the original's datasets/liver.json and brain.json."""
+    """The original's datasets/liver.json and brain.json contain such ids."""
     ids = ["13472546_180(1)", "00490534_from_12680to_13004", "GU_1-28741", "2017_02_aftergas"]
     with PackWriter(tmp_path / "youyi.h5") as pack:
         for scan_id in ids:

@@ -62,7 +62,7 @@ def _group_for_array(file, folder):
         (_link_to_volume, "a", "`volume` of 'a' .* has its values in another file"),
         (_foreign_bytes, "a", "has its values in another file"),
         (_virtual, "a", "has its values in another file"),
-        (_enormous, "a", r"claims 1\.07e\+09 GiB, more than memory"),
+        (_enormous, "a", r"claims 1\.07e\+09 GiB, more than this machine has"),
         (_objects, "a", "`segmentation` of 'a' .* must be integers; got object"),
         (_group_for_array, "a", "`volume` of 'a' .* is not an array"),
     ],

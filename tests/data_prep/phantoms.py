@@ -8,7 +8,7 @@ LIVER = ((-70.0, -20.0, 40.0), (75.0, 65.0, 70.0))  # centre and half axes, mm, 
 
 
 def small_abdomen():
-    """The same in a body of 144 mm, for what does not look at sizes."""
+    """The same in a body of 144 mm, for tests that do not depend on sizes."""
     image, labels = abdomen()
     for one in (image, labels):
         one.SetSpacing((2.0, 2.0, 2.0))

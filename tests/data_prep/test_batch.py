@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class TextRecipe:
-    """Makes a volume of the number in the scan's file; some words have other effects."""
+    """Makes a volume filled with the number in the scan's file; some words have other effects."""
 
     factor: int = 1
     shape: tuple = (2, 3, 4)
@@ -95,7 +95,7 @@ def test_all_scans_in_order(tmp_path, workers):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_warnings_of_a_scan_reach_the_user_with_its_id(tmp_path, workers):
     scans = scans_of(tmp_path, [5, "odd7", "odd3"])
-    for fresh in (3, 0):  # what was said of a finished scan is said again
+    for fresh in (3, 0):  # warnings of a finished scan are repeated
         with pytest.warns(InputWarning) as caught:
             summary = batch.build_pack(scans, TextRecipe(), tmp_path / "pack.h5", workers=workers)
         assert summary.fresh == fresh
@@ -129,7 +129,7 @@ def test_finished_scans_are_not_done_again(tmp_path):
     with h5py.File(pack, "r+") as file:
         file["scan/2/segmentation"][1, 0, 0] = 1
     assert run([5, 8, 7], dataclasses.replace(recipe, factor=2))[0] == ["scan/2"]
-    assert run([8])[1].prepared == ["scan/0"]  # what is no longer asked for is not kept
+    assert run([8])[1].prepared == ["scan/0"]  # scans that are no longer asked for are removed
     assert contents(pack) == {"scan/0": 8}
 
 
@@ -220,7 +220,7 @@ def test_scans_that_kill_their_worker(tmp_path, texts):
 
 
 def test_parts_of_another_recipe_are_not_taken(tmp_path):
-    """A whole pack, an interrupted run with other options, then the first options again."""
+    """A complete pack, an interrupted run with other options, then the first options again."""
     pack, scans = tmp_path / "pack.h5", scans_of(tmp_path, [1, 2, 3])
     batch.build_pack(scans, TextRecipe(), pack)
     with pytest.raises(KeyboardInterrupt):
@@ -250,7 +250,7 @@ def test_others_must_be_of_the_same_recipe(tmp_path):
     assert contents(pack) == {"scan/0": 1, "scan/1": 2}
     with h5py.File(pack, "r+") as file:
         del file["scan/1"]
-        file["scan/1/volume"] = 3  # no volume at all
+        file["scan/1/volume"] = 3  # not a volume
     with pytest.raises(ValueError, match="'scan/1' in .* is damaged"):
         batch.build_pack(scans[:1], TextRecipe(), pack, keep_others=True)
 
@@ -285,7 +285,7 @@ def test_missing_file_is_a_failed_scan(tmp_path):
 
 @pytest.mark.slow
 def test_kill_at_any_moment(tmp_path):
-    """The run is killed again and again; the pack appears once, whole, each scan done once."""
+    """The run is killed repeatedly; the pack appears only complete, and each scan is done once."""
     scans_of(tmp_path, [f"wait{k}" for k in range(6)])
     journal = tmp_path / "journal"
     script = f"""
@@ -324,7 +324,7 @@ if __name__ == "__main__":
 
 
 def _children(pid):
-    """Number of a process' children (the workers, and the one that tracks their resources)."""
+    """Number of a process' children (the workers and the process that tracks their resources)."""
     try:
         return len(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     except OSError:
@@ -332,7 +332,7 @@ def _children(pid):
 
 
 def _wait_for_the_end_of(group, seconds=10):
-    """The killed run's workers notice and end."""
+    """Waits until the workers of the killed run notice it and end."""
     end = time.monotonic() + seconds
     with contextlib.suppress(ProcessLookupError):
         while time.monotonic() < end:
@@ -342,7 +342,7 @@ def _wait_for_the_end_of(group, seconds=10):
 
 
 def test_a_pack_that_is_up_to_date_keeps_its_date(tmp_path):
-    """What is made from it in turn then need not be made again."""
+    """Files that are made from the pack then need not be made again."""
     scans = scans_of(tmp_path, [1, 2])
     pack = tmp_path / "pack.h5"
     batch.build_pack(scans, TextRecipe(), pack, attributes={"seed": 1})

@@ -36,7 +36,7 @@ def test_study_of_the_real_scans(tmp_path, shared_data):
             assert scan.volume.max() > 230
             if scan.segmentation is not None:
                 _check_labels(scan)
-    # Any scan can be made again by itself.
+    # Any single scan can be made again.
     subject = next(s for s in brain_study.SUBJECTS if s.name == "labelmap_02")
     files = brain_study._files(subject, 1, folder)
     again = brain_study.StudyRecipe(SHAPE, 3)(files, StepTimer())

@@ -1,4 +1,4 @@
-"""data_prep.checking: damaged bytes of a pack are found, wherever they lie in a scan."""
+"""data_prep.checking: damaged bytes of a pack are found anywhere in a scan."""
 
 import json
 
@@ -34,7 +34,7 @@ def config(tmp_path):
 
 
 def place_of(config, scan, key):
-    """Offset of a chunk's middle in the pack, by HDF5's own account."""
+    """Offset of a chunk's middle in the pack, according to HDF5."""
     with h5py.File(config.with_suffix(".h5")) as file:
         array = file[scan][key]
         if array.chunks is None:

@@ -1,4 +1,4 @@
-"""An older dataset config is brought up to date; what a person made of it stays."""
+"""An older dataset config is updated; manual changes are kept."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ def make_pack(folder, ids):
 
 
 def prepare(folder, ids, labels=(), image_type=None, **options):
-    """One run of a preparation; returns what it said and the config as it is then."""
+    """Runs a preparation; returns its output and the config after it."""
     plan = plan_config(folder / "p.json", folder / "p.h5", {one: one[0] for one in ids}, **options)
     make_pack(folder, ids)
     said = plan.write(ids, shape=(2, 3, 4), labels=labels, subset="train", image_type=image_type)
@@ -135,7 +135,7 @@ def test_atlas_labels_and_shape(tmp_path):
     prepare(tmp_path, IDS, labels=[1, 2, 3])
     edit(tmp_path, atlas="p/b_t1", segmentation_class_value={"one": 1, "two": 2})
     said, config = prepare(tmp_path, IDS, labels=[2, 3, 4])
-    assert config["atlas"] == "p/b_t1"  # kept where no other is asked for
+    assert config["atlas"] == "p/b_t1"  # kept if no other one is asked for
     assert config["segmentation_class_value"] == {"two": 2}
     assert "`segmentation_class_value` lost one" in said
     assert "does not list 2 labels of the pack: 3, 4" in said

@@ -1,4 +1,4 @@
-"""data_prep.image_files and `rcn prepare images`: image files to packs that lie right in space."""
+"""data_prep.image_files and `rcn prepare images`: packs whose scans lie correctly in space."""
 
 import json
 
@@ -57,7 +57,7 @@ def prepare_scan(image, labels=None, landmarks=None, mask=None, **options):
 
 
 def test_a_multiframe_file(tmp_path):
-    """From the top down, with labels of the same: as the image that it was made of."""
+    """Frames and labels from the top down give the same scan as the original image."""
     paths = write_scan(tmp_path, "scan", suffix=".nii.gz")
     for role in ("image", "labels"):
         image = sitk.Cast(sitk.ReadImage(str(paths[role])) + 0.5, sitk.sitkUInt16)
@@ -160,7 +160,7 @@ def test_masks_in_the_originals_manner_are_recognised(tmp_path, scans):
 
 
 def test_padding_and_normalisation_leave_the_pack_alike(tmp_path, scans):
-    """A CT padded outside its circle, and a z-score inside the organ."""
+    """Tests a CT that is padded outside its circle, and a z-score inside the organ."""
     image = sitk.ReadImage(str(scans[0]["image"]))
     array = sitk.GetArrayFromImage(image)
     plain = prepare_scan(scans[0]["image"]).volume.astype(float)
@@ -333,7 +333,7 @@ def test_orientation_of_files_that_do_not_say(tmp_path, scans):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_is_assumed_of_a_scan_is_said_by_the_command(tmp_path, scans, capsys, workers):
-    """From the worker's process too, once, and not where the orientation is given."""
+    """The warning also comes from a worker process, once, and not if the orientation is given."""
     for scan, name in zip(scans, ("a", "b")):
         image = sitk.ReadImage(str(scan["image"]))
         sitk.WriteImage(image, str(tmp_path / f"{name}.vtk"))

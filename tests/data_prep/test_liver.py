@@ -127,7 +127,7 @@ def test_reference_quantiles(files, tmp_path):
 
 
 def test_no_patient_in_the_pack(tmp_path):
-    """Of a DICOM series with a name, a number and private tags only voxels reach the pack."""
+    """From a DICOM series with a name, a number and private tags only voxels get into the pack."""
     image, _ = abdomen()
     folder = tmp_path / "series"
     write_series(folder, image, intercept=-2048)
@@ -149,7 +149,7 @@ def _as_nifti(image, folder):
 
 @pytest.mark.shared_data
 def test_a_real_ct_as_dicom(shared_data, tmp_path):
-    """Through a DICOM series the abdomen gives the very scan that its NIfTI file gives."""
+    """As a DICOM series the abdomen gives exactly the same scan as its NIfTI file."""
     image = sitk.ReadImage(str(shared_data / "liver" / "abdomen_ct.nii.gz"))
     nifti = _as_nifti(sitk.Cast(image, sitk.sitkInt16), tmp_path)
     canonical = sitk.DICOMOrient(sitk.Cast(image, sitk.sitkInt16), "LPS")

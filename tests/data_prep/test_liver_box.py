@@ -1,4 +1,4 @@
-"""data_prep.liver_box: livers of any exposure and orientation, and what is none."""
+"""data_prep.liver_box: livers of any exposure and orientation, and images without a liver."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_any_orientation(orientation):
 
 
 def test_the_left_side_is_no_liver():
-    """A mirrored patient has the largest organ on the left: it is not taken for the liver."""
+    """In a mirrored patient the largest organ is on the left; it is not taken for the liver."""
     image, _ = abdomen()
     mirrored = np.ascontiguousarray(sitk.GetArrayFromImage(image)[:, :, ::-1])
     changed = sitk.GetImageFromArray(mirrored)

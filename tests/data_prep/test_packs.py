@@ -142,7 +142,7 @@ def test_kill_in_the_middle_keeps_the_old_pack(tmp_path, volume):
 
 
 def test_full_disk_is_an_oserror_and_keeps_the_old_pack(tmp_path, volume):
-    """A limit on the file's size stands in for a full disk."""
+    """A limit on the file's size simulates a full disk."""
     path = tmp_path / "pack.h5"
     with PackWriter(path) as pack:
         pack.add("old", volume)

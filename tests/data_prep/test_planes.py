@@ -123,13 +123,14 @@ def test_a_volume_of_one_slice_is_the_plane_across_its_thin_axis(tmp_path, acros
     np.testing.assert_allclose(source.point_to_index(point), there, atol=0.6)
 
 
-def test_tiff(tmp_path):
+def test_tiff(tmp_path, capsys):
     paths = []
     for name, centre in CENTRES.items():
         image = sitk.GetImageFromArray(np.uint8(np.clip(40 * (9 - disc(centre)), 0, 250)))
         paths.append(tmp_path / f"{name}.tif")
         sitk.WriteImage(image, str(paths[-1]))
     assert prepare(tmp_path, {"images": paths}) == 0
+    assert "will refuse planes of 16 x 20" in capsys.readouterr().err
     with h5py.File(tmp_path / "planes.h5") as pack:
         assert all(pack[name]["volume"].shape == SHAPE for name in CENTRES)
 

@@ -1,4 +1,4 @@
-"""data_prep.quality: every flag is raised by what it is for, and by nothing else."""
+"""data_prep.quality: every flag is raised by its own defect and by no other."""
 
 import dataclasses
 
@@ -120,7 +120,7 @@ def brains(rng, count):
 
 
 def test_most_scans_wrong(rng):
-    """Three dark scans of four: those are flagged, not the one that is right."""
+    """If three of four scans are too dark, those are flagged and not the correct one."""
     scans = brains(rng, 4)
     for name in ("s0", "s1", "s3"):
         scans[name] = dataclasses.replace(scans[name], volume=scans[name].volume // 9)

@@ -1,4 +1,4 @@
-"""data_prep.scan_names and data_prep.subjects: what paths and ids tell."""
+"""data_prep.scan_names and data_prep.subjects: ids and subjects from paths."""
 
 import pytest
 

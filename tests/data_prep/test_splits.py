@@ -1,4 +1,4 @@
-"""data_prep.splits: whole subjects, chosen alike everywhere, and nothing impossible."""
+"""data_prep.splits: whole subjects, the same choice everywhere, and errors."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""data_prep.stripping with stand-ins for the tools on the PATH."""
+"""data_prep.stripping with fake tools on the PATH."""
 
 import os
 import pathlib
@@ -101,7 +101,7 @@ def test_a_tool_that_hangs(tools, head, monkeypatch):
 
 
 def test_the_tool_ends_with_its_run(tools, head, tmp_path):
-    """On SIGTERM neither the tool nor the unstripped head in its folder stays."""
+    """After SIGTERM neither the tool's process nor the unstripped head in its folder remains."""
     tools("mri_synthstrip", f'echo $$ > "{tmp_path}/pid"; exec sleep 60')
     (tmp_path / "tmp").mkdir()
     code = (

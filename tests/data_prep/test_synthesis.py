@@ -9,7 +9,7 @@ from data_prep import synthesis
 
 @pytest.fixture
 def head():
-    """White matter left and right, cortex, a ventricle, CSF around; ids far from their order."""
+    """White matter left and right, cortex, a ventricle and CSF around; ids are not in order."""
     grid = np.stack(np.meshgrid(*map(np.arange, (44, 42, 40)), indexing="ij"), axis=-1)
     radius = np.linalg.norm(grid - np.array([21, 20, 19]), axis=-1)
     labels = np.zeros(radius.shape, np.uint8)

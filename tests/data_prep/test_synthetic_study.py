@@ -100,7 +100,7 @@ def test_a_real_brain(shared_data, contrast):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=["labels", "liver"])
 def test_an_orientation_that_is_given(files, tmp_path, recipe):
-    """A format that states none, in LPS: told so, the scan is the same."""
+    """In a format without orientation, the scan is the same if its orientation is given."""
     paths = {"image": tmp_path / "ct.vtk", "labels": tmp_path / "labels.vtk"}
     for path, image in zip(paths.values(), small_abdomen()):
         sitk.WriteImage(image, str(path))

@@ -1,4 +1,4 @@
-"""A tiny study of labelled, landmarked blobs, and models of its size, for the tests of `eval`."""
+"""A tiny study of blobs with labels and landmarks, and small models, for the tests of `eval`."""
 
 import json
 
@@ -17,7 +17,7 @@ SPACING_XYZ = (1.5, 2.0, 2.5)
 
 
 def scan(shift, mask=False):
-    """(volume, segmentation, landmarks) of two boxes in a head in the dark, moved by `shift`.
+    """(volume, segmentation, landmarks) of two boxes in a head, moved by `shift`.
 
     The head's outline is what keeps ANTs, on so few voxels, from wandering off.
     """
@@ -48,7 +48,7 @@ def write_data(folder, *, studies=("brain", "vtn_brain", "liver"), mask=False):
 
 
 def write_config(folder, study, **changes):
-    """`<study>.json`: to an atlas where the name begins with "brain", else all pairs."""
+    """Writes `<study>.json`: pairs to an atlas if the name begins with "brain", else all pairs."""
     scans = [f"scans/{name}" for name in SHIFTS]
     subsets = {"1": scans, "sliver-val": scans, "lits-val": scans[:2], "lspig-val": scans[:2]}
     config = {

@@ -1,4 +1,4 @@
-"""Classical methods on shifted and affinely moved blobs; what is missing is said."""
+"""Classical methods on shifted and affinely moved blobs, and errors for missing packages."""
 
 import sys
 
@@ -12,7 +12,7 @@ from rcn_tf import metrics
 from rcn_tf.data.label_warp import warp_labels
 from tests.eval import study
 
-SHIFT = np.array([1.0, 2.0, 3.0])  # along (z, y, x): a mixed-up order would show
+SHIFT = np.array([1.0, 2.0, 3.0])  # along (z, y, x); all differ, so that a wrong order shows
 
 
 def pair():
@@ -47,7 +47,7 @@ def test_ants_runs_the_stages_of_the_footnote():
     assert (
         " ".join(ants.arguments("F", "M", "OUT", deformable=False)) == printed.split(" -t SyN")[0]
     )
-    assert ants.arguments("a b", "M", "OUT")[11] == "[a b,M,1]"  # paths with spaces stay one word
+    assert ants.arguments("a b", "M", "OUT")[11] == "[a b,M,1]"  # spaces do not split a path
 
 
 @pytest.mark.parametrize("kind", ["Affine", "SyN"])

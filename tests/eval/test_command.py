@@ -30,7 +30,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def folders(made, tmp_path):
-    """Copies of the data and models that a test may change, without results."""
+    """Copies of the data and models, without results, which a test may change."""
     for name in ("data", "models"):
         shutil.copytree(made / name, tmp_path / name)
     return tmp_path
@@ -38,13 +38,13 @@ def folders(made, tmp_path):
 
 @pytest.fixture
 def measured(made, folders):
-    """The same with the results of all pairs."""
+    """The same, with the results of all pairs."""
     shutil.copytree(made / "measured", folders / "out")
     return folders
 
 
 def values(folder, row, metric):
-    """A metric of every pair, from what is kept of a method."""
+    """A metric of every pair, from the stored results of a method."""
     path = folder / "out" / "pairs" / "brain" / "lpba-val" / f"{row}.jsonl"
     return [json.loads(line)[metric] for line in path.read_text().splitlines()]
 
@@ -86,7 +86,7 @@ def test_what_was_measured_is_not_measured_again(measured, monkeypatch):
 
 
 def test_scores_are_those_of_the_model(measured):
-    """Dice of the first pair by the kept flow, with another implementation of the warp."""
+    """Dice of the first pair from the stored flow, with another implementation of the warp."""
     example = measured / "out" / "examples" / "brain" / "lpba-val" / "voxelmorph_2_brain.npz"
     flow = np.load(example)["flow"]
     fixed, moving = (study.scan(study.SHIFTS[name])[1] for name in ("S01", "S02"))
@@ -176,7 +176,7 @@ def test_model_of_another_size(folders, capsys):
         folders / "models" / "brain" / "vm_x2_brain", base="vm_x2", shape=(32, 32, 32)
     )
     assert "vm_x2_brain registers volumes of shape" in error_of(folders, capsys, "table4")
-    text = (folders / "out" / "table4.md").read_text()  # what came before it is kept
+    text = (folders / "out" / "table4.md").read_text()  # the results before it are kept
     mean = np.mean(values(folders, "voxelmorph_1_brain", "dice"))
     assert f"| VoxelMorph | 0.688 (0.015) / {mean:.3f} (" in text
 
@@ -234,7 +234,7 @@ def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatc
     train()
     config = json.loads((x2 / "config.json").read_text())
     assert (config["training"]["steps"], config["network"]["channels"]) == (3, 2)
-    # As a run that was killed after its first step leaves it.
+    # The state that a run leaves if it is killed after its first step.
     for path in double.glob("checkpoints/ckpt-[23].*"):
         path.unlink()
     tf.compat.v1.train.update_checkpoint_state(
@@ -263,7 +263,7 @@ def test_a_training_that_fails_leaves_its_row_empty(folders, capsys):
 
 
 def test_scores_stay_when_their_package_is_gone(folders, monkeypatch):
-    """Pairs that were measured stay in the table where the others cannot be measured any more."""
+    """Measured pairs stay in the table even if the others can no longer be measured."""
     flow = np.zeros((*study.SHAPE, 3), np.float32)
     for name in ("ants.syn", "elastix.bspline", "demons.affine", "demons.demons"):
         monkeypatch.setattr(f"eval.baselines.{name}", lambda *_: flow)

@@ -1,4 +1,4 @@
-"""What a folder of dataset configs lacks, in words."""
+"""Messages about files that a folder of dataset configs lacks."""
 
 from eval.data_folder import DataFolder
 from eval.tables import Task

@@ -1,4 +1,4 @@
-"""The mini study keeps subjects apart and has what every table asks for."""
+"""The mini study keeps subjects apart and has the data that every table needs."""
 
 import numpy as np
 import pytest

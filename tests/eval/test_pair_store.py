@@ -1,4 +1,4 @@
-"""Scores on disk: kept at once, found again, never mistaken for others."""
+"""Scores on disk: stored immediately, found again, never mistaken for others."""
 
 import dataclasses
 import json

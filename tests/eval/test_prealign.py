@@ -1,4 +1,4 @@
-"""Aligned packs: images, labels and landmarks go the same way, and the way back is kept."""
+"""Aligned packs: images, labels and landmarks move alike, and the way back is stored."""
 
 import json
 

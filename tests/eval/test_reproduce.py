@@ -1,4 +1,4 @@
-"""What goes from the data into the figures."""
+"""The scans that the figures get from the data."""
 
 import numpy as np
 

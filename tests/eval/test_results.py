@@ -63,7 +63,10 @@ def test_few_pairs_have_no_p_value_and_the_reason_is_said():
     for row in table.rows[:2]:
         row.pairs[TASK] = row.pairs[TASK][:2]
     assert "| Affine only | - | 2 |" in markdown(table)
-    assert "brain lpba-val: no p-values of 2 pairs; the signed-rank test needs 6" in markdown(table)
+    assert (
+        "brain lpba-val: no p-values for 2 pairs; the signed-rank test needs at least 6"
+        in markdown(table)
+    )
 
 
 def test_equal_rows_do_not_differ():
@@ -85,7 +88,7 @@ def test_cells_show_paper_ours_and_difference():
 def test_other_data_have_no_difference():
     text = markdown(result(comparable=False))
     assert "| 0.686 (0.014) / 0.730 (0.018) |" in text
-    assert "not to be compared" in text
+    assert "not comparable" in text
     assert "LPBA Dice / mini study's Dice | CPU seconds |" in text
     assert "### All metrics, mini study in place of brain lpba-val" in text
 
@@ -118,7 +121,7 @@ def test_a_table_is_complete_when_all_cells_are():
     table.rows.pop()
     assert table.is_complete()
     table.rows[0].pairs[TASK][0]["dice"] = None
-    assert table.is_complete()  # of one pair there is no Dice
+    assert table.is_complete()  # one pair has no Dice
     for pair in table.rows[0].pairs[TASK]:
         pair["dice"] = None
     assert not table.is_complete()

@@ -77,7 +77,7 @@ def test_capping_leaves_other_networks():
 
 
 def test_the_papers_images_choose_the_preset_wherever_the_scans_lie():
-    """The mini study's brains stand in for livers, and its folders are named by the tables."""
+    """In the mini study brains replace livers, but presets are those of the paper's experiment."""
     anywhere = Task("my own scans", "test", "liver")
     assert Trained("vtn_addd").spec(anywhere).preset == "vtn_addd"
     assert Trained("vtn_addd").spec(Task("liver of a brain", "test")).preset == "vtn_addd_brain"

@@ -1,4 +1,4 @@
-"""Evaluation with a model whose flows are known, so that every number can be worked out."""
+"""Evaluation with a model whose flows are known, so that every number can be computed by hand."""
 
 import json
 
@@ -93,7 +93,7 @@ def test_every_landmark_has_a_column():
 
 
 def test_the_organ_is_all_structures_together():
-    """The lower structure takes the upper one's place: their union shares one row of three."""
+    """The lower structure takes the upper one's place, so the unions share one of three rows."""
     frame = _frame(StubModel((0, 0, 0)), [(_scan("a"), _scan("b", shift=2))])
     before = _stage(frame, "before")
     assert before["jaccard"] == 0
@@ -105,7 +105,7 @@ def test_the_organ_is_all_structures_together():
 
 
 def test_landmarks_of_aligned_scans_are_measured_in_the_original():
-    """VTN, section V-B: the linear part of the alignment is undone, then mm are taken."""
+    """VTN, section V-B: the linear part of the alignment is undone before converting to mm."""
     moving = _scan("b", points=[[2, 4, 4]])
     moving.attributes["alignment"] = np.array([[0, 2.0, 0], [0, 0, 1], [1, 0, 0]])
     before = _stage(
@@ -262,7 +262,7 @@ def test_earlier_results_are_read_under_todays_names(tmp_path):
 
 
 class Broken:
-    """Returns what it is told."""
+    """A model that returns the output it is given."""
 
     def __init__(self, output):
         self.output = output
@@ -296,7 +296,7 @@ def test_outputs_that_break_the_contract(output, message):
 
 
 def test_overlap_as_the_original_counts_it():
-    """Between three labels a voxel may have no majority: then it belongs to none of them."""
+    """A voxel between three labels may have no majority; then it belongs to none of them."""
     segmentation = np.full(SHAPE, 9, np.uint8)
     segmentation[:, 4:, :6], segmentation[:, 4:, 6:] = 1, 5
     moving = Scan("b", segmentation + np.arange(12, dtype=np.uint8), segmentation)

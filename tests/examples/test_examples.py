@@ -1,4 +1,4 @@
-"""The examples run, and the default model does what the README says of it."""
+"""The examples run, and the default model performs as the README says."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def run(*arguments):
 
 @pytest.mark.nightly
 def test_demo_recovers_a_known_deformation(tmp_path):
-    """MNI152 against a deformed copy of itself; needs nothing but pip."""
+    """Registers MNI152 to a deformed copy of itself; needs only packages from pip."""
     pytest.importorskip("nilearn")
     text = run("examples/demo.py", "--out", tmp_path, "--synthetic")
     before, after = map(float, re.search(r"([\d.]+) mm before, ([\d.]+) mm after", text).groups())
@@ -53,7 +53,7 @@ def test_default_model_is_small_and_says_how_it_was_trained():
 
 
 def test_default_model_aligns_and_does_no_harm_to_equal_images():
-    """MNI152 registered to itself still looks like itself; to a moved copy, it is moved back."""
+    """MNI152 stays unchanged if registered to itself; registered to a moved copy, it is aligned."""
     nilearn = pytest.importorskip("nilearn")
     template = "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
     model, _ = load_with_config(DEFAULT_MODEL)
@@ -106,7 +106,7 @@ def test_warp_benchmark_runs():
 
 @pytest.mark.nightly
 def test_reference_flows_of_demons_reduce_the_difference(tmp_path):
-    """Made for every pair, in voxels and axis order ij: warping by them aligns the scans."""
+    """Every pair has a flow in voxels and axis order ij, and warping by it aligns the scans."""
     import h5py
 
     from tests.training.study import write_study

@@ -1,4 +1,4 @@
-"""The serving example over TCP: a good pair, every refusal, and that nothing is kept."""
+"""The serving example over TCP: a good pair, every error, and that no data are kept."""
 
 import contextlib
 import gzip
@@ -67,7 +67,7 @@ def server(model, tmp_path_factory):
 
 @contextlib.contextmanager
 def served(application):
-    """Port of uvicorn in a thread."""
+    """Runs uvicorn in a thread; returns its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     config = uvicorn.Config(application, port=port, log_level="critical", ws="none")
@@ -87,7 +87,7 @@ def served(application):
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(server):
-    """After every test the temporary folder is empty and no place is taken."""
+    """Checks after every test that the temporary folder is empty and no place is taken."""
     yield
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and (list(server[1].iterdir()) or places_taken(server)):
@@ -118,7 +118,7 @@ def post(server, fixed, moving, **more):
 
 
 def refusal(response, status):
-    """The one line of a refusal, which names no file and no folder."""
+    """The one line of an error response, which must name no file and no folder."""
     assert response.status_code == status, response.text
     assert set(response.json()) == {"detail"}
     detail = response.json()["detail"]
@@ -158,7 +158,7 @@ def test_health(server):
 
 
 def spoilt(name):
-    """(bytes of a bad file, status, what the refusal says)."""
+    """{name: (bytes of a bad file, status, message)}."""
     image, good = blob(), nifti(blob(), ".nii")
     cut = gzip.compress(good)
     return {
@@ -227,7 +227,7 @@ def test_too_large_a_body_announced_or_not(server):
     blocks = (request.read()[k : k + 65536] for k in range(0, len(large), 65536))
     response = httpx.post(request.url, content=blocks, headers=headers)
     assert "larger than 1048576 bytes" in refusal(response, 413)
-    with socket.create_connection(server[0]) as client:  # refused before any of it is sent
+    with socket.create_connection(server[0]) as client:  # refused before the body is sent
         client.sendall(head(10**12))
         assert client.recv(4096).startswith(b"HTTP/1.1 413")
 
@@ -248,7 +248,7 @@ def begin_upload(server):
 
 
 def test_senders_that_stall_take_no_place(server):
-    """Five idle ones do not shut the line; a sixth may send, a seventh at a time may not."""
+    """Five idle senders do not block the server; a sixth may send, a seventh is refused."""
     good = nifti(blob())
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(begin_upload(server)) for _ in range(5)]
@@ -287,7 +287,7 @@ def test_an_upload_that_trickles_is_ended(server):
 
 
 def test_a_registration_that_takes_too_long(server, monkeypatch):
-    """504; its place and its folder are kept until it really ends."""
+    """The status is 504; the place and the folder are kept until the registration really ends."""
     import app
     from waiting_line import WaitingLine
 

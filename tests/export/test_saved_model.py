@@ -1,4 +1,4 @@
-"""Exported models compute what the model does, in processes that have nothing of this project."""
+"""Exports give the same results as the model, in processes without this package."""
 
 import json
 import os
@@ -22,7 +22,7 @@ NETWORKS = {  # name: (arguments of the cascade, repeats)
     "voxelmorph": ({"base": "voxelmorph", "n_cascades": 1, "affine": False}, 1),
 }
 
-# Runs an export with TensorFlow alone; the arguments are its folder, a file of inputs and one for
+# Runs an export with TensorFlow alone; the arguments are its folder, a file of inputs, a file for
 # the results, and a library of ops.
 FRESH = """
 import sys
@@ -50,7 +50,7 @@ np.savez(results, flow=out["flow"], warped=out["warped"], again=warped["warped"]
 
 
 class PythonNetwork(keras.Model):
-    """A dense network that leaves TensorFlow for NumPy."""
+    """A dense network that computes in NumPy instead of TensorFlow."""
 
     def __init__(self, *, channels, flow_multiplier, init, name):
         super().__init__(name=name)
@@ -62,14 +62,14 @@ class PythonNetwork(keras.Model):
 
 
 class RandomNetwork(PythonNetwork):
-    """Another flow at every call."""
+    """A network whose flow differs at every call."""
 
     def call(self, fixed, moving):
         return tf.concat([fixed, moving, fixed], axis=-1) * tf.random.normal([])
 
 
 class HiddenVariable(PythonNetwork):
-    """Has a variable that Keras does not know of."""
+    """A network with a variable that Keras does not track."""
 
     def __init__(self, **arguments):
         super().__init__(**arguments)
@@ -80,7 +80,7 @@ class HiddenVariable(PythonNetwork):
 
 
 class NativeNetwork(PythonNetwork):
-    """Demands the native warp, whatever is exported."""
+    """A network that demands the native warp, whatever the export needs."""
 
     def call(self, fixed, moving):
         flow = tf.concat([fixed, moving, fixed], axis=-1)
@@ -88,7 +88,7 @@ class NativeNetwork(PythonNetwork):
 
 
 class OneSample(PythonNetwork):
-    """Knows batches of one alone."""
+    """A network that takes only batches of one."""
 
     def call(self, fixed, moving):
         return tf.concat([fixed, moving, fixed] * int(fixed.shape[0]), axis=-1)
@@ -194,12 +194,12 @@ def test_record_says_what_goes_in(exported):
     assert record["n_repeats"] == repeats
     assert record["preprocessing"] == {"margin": 0.05}
     assert record["versions"]["tensorflow"] == tf.__version__
-    assert "training" not in record  # it names a user's files
+    assert "training" not in record  # the entry would name a user's files
     assert max(record["differences"].values()) < export.TOLERANCE
 
 
 def fresh_process(folder, rng, tmp_path, *libraries):
-    """(what an export gives in a process without this project, its inputs)."""
+    """(results of an export in a process without this project, its inputs)."""
     pair = dict(zip(("fixed", "moving"), smooth_images(rng, 2)))
     np.savez(tmp_path / "inputs.npz", **pair)
     words = [folder, tmp_path / "inputs.npz", tmp_path / "results.npz", *libraries]

@@ -1,4 +1,4 @@
-"""HDF5 files that are something else, cut off, or being written."""
+"""Files that are not HDF5, are cut off, or are being written."""
 
 import h5py
 import numpy as np

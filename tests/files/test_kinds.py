@@ -1,4 +1,4 @@
-"""What files are by their first bytes; the bytes come from other programs wherever possible."""
+"""Kinds of files by their first bytes, which other programs wrote wherever possible."""
 
 import bz2
 import gzip
@@ -124,7 +124,9 @@ def test_what_is_there_instead_of_a_file(tmp_path):
     with pytest.raises(ValueError, match="pipe is neither a file nor a folder"):
         require_file(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/nowhere/scan.nii")
-    with pytest.raises(FileNotFoundError, match="link is a link to /nowhere/scan.nii, where noth"):
+    with pytest.raises(
+        FileNotFoundError, match="link is a link to /nowhere/scan.nii, which does not exist"
+    ):
         require_file(tmp_path / "link")
     (tmp_path / "key").symlink_to("../.git/annex/objects/0a/1b/MD5E-s1--0a/MD5E-s1--0a")
     with pytest.raises(FileNotFoundError, match="key is a git-annex pointer.*git annex get"):

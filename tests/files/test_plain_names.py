@@ -1,4 +1,4 @@
-"""Names that are not UTF-8, and errors and texts that contain them."""
+"""Names that are not UTF-8, and messages that contain them."""
 
 import os
 import warnings

@@ -1,4 +1,4 @@
-"""Folders of killed runs are removed by the next run, those of running processes never."""
+"""The next run removes folders of killed runs, but never those of running processes."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path, other_process):
     process, left = other_process
     with replacing(tmp_path / "a.txt") as file:
         file.write_text("whole")
-    assert (left / "half.nii").exists()  # it lives
+    assert (left / "half.nii").exists()  # its process is alive
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     with replacing(tmp_path / "a.txt") as file:
@@ -62,7 +62,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path, other_process):
 
 
 def test_a_living_process_in_other_namespaces_keeps_its_folder(tmp_path, other_process):
-    """The process number is another container's and means nothing: the lock decides."""
+    """The process number is from another container and meaningless, so the lock decides."""
     _, held = other_process
     renamed = held.rename(tmp_path / ".partial-999999999-abc")
     remove_leftovers(tmp_path)
@@ -145,7 +145,7 @@ def test_names_of_255_bytes(tmp_path):
 
 
 def test_many_processes_side_by_side(tmp_path):
-    """No process takes another's folder for a leftover, however they interleave."""
+    """No process mistakes another's folder for a leftover, however they interleave."""
     code = (
         "import sys\nfrom rcn_tf.files.whole_files import replacing\n"
         "for k in range(100):\n"

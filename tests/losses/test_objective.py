@@ -1,4 +1,4 @@
-"""Weights as data: which stage carries which term."""
+"""Objectives as data: which stage has which term."""
 
 import numpy as np
 import pytest
@@ -128,7 +128,7 @@ def test_default_weights_are_the_papers():
 
 
 def test_parts_of_own_kinds_names_and_the_names_before_the_slash(fixed, make_output):
-    """A named part's terms come on top of those of the kind, and replace the same terms."""
+    """A named part's terms are added to those of the kind, and replace those of the same name."""
     names = ["warp_1/iteration_1", "warp_1/iteration_2", "warp_2/iteration_1"]
     out = make_output(0, affine=False, names=names, kind="warp")
     objective = {
@@ -176,7 +176,7 @@ def test_parameters_reach_the_function(fixed, make_output):
 
 
 def test_decay_is_avsms():
-    """Its code's weight at epochs 0, 5, ..., of which those from 300 on have several steps."""
+    """The weight of AVSM's code at epochs 0, 5, ...; those from 300 on have several steps."""
     expected = np.load(GOLDEN / "losses.npz")["affine_factor_every5"]
     for index, value in enumerate(expected):
         decay, weight = (Decay(7), 10.0) if index < 60 else (Decay(7, 301, least=0.01), 0.1)
@@ -314,7 +314,7 @@ def test_objectives_that_do_not_fit_the_stages(objective, message):
         ({"final": {"mse": True}}, "final.mse must be a number"),
         ({"final": [{"mse": 1}]}, "'final' must map terms"),
         ({"reversed": [{}]}, "'reversed' must map parts"),
-        ({"reversed": {"final": {"invertibility": 1}}}, "'invertibility' has no place"),
+        ({"reversed": {"final": {"invertibility": 1}}}, "'invertibility' is not allowed"),
         ({"affine": {"smoothness": 1}}, "unknown term 'smoothness' in 'affine'"),
         (5, "must map parts to terms"),
     ],
@@ -374,7 +374,7 @@ def test_what_one_more_stage_has():
 
 
 def test_values_of_old_configs_are_the_same_to_the_bit(fixed, make_output):
-    """Written out as before there were parameters: a training goes on exactly."""
+    """Objectives of configs from before parameters give the same values, so trainings resume."""
     out = make_output(2)
     terms = registration_losses(out, fixed, RCN_WEIGHTS)
     values = [

@@ -1,4 +1,4 @@
-"""docs/losses.md names what there is, and its examples are objectives."""
+"""docs/losses.md lists all terms, and its examples are valid objectives."""
 
 import inspect
 import re

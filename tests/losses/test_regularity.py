@@ -14,7 +14,7 @@ GIVEN = np.load(GOLDEN / "losses.npz")
 
 @pytest.fixture(params=[(5, 7, 6), (7, 6)], ids=["3D", "2D"])
 def flow(request, rng):
-    """Two random float64 flows, plus a ramp of another slope along every axis."""
+    """Two random float64 flows plus a ramp with a different slope along every axis."""
     shape, rank = request.param, len(request.param)
     ramp = sum(slope * index for slope, index in zip((0.3, -0.7, 1.1), np.indices(shape)))
     return rng.standard_normal((2, *shape, rank)) + ramp[None, ..., None]
@@ -124,7 +124,7 @@ def test_affine_terms_of_a_plane_follow_the_singular_values(rng):
 
 @pytest.mark.parametrize("shape", [(9, 12, 7), (9, 12)])
 def test_deviation_is_that_of_the_map_between_minus_one_and_one(shape, rng):
-    """The matrix that maps normalised coordinates, made from three or two known points."""
+    """The map of normalised coordinates is computed from three or two known points."""
     rank = len(shape)
     matrix, offset = 0.2 * rng.standard_normal((1, rank, rank)), rng.standard_normal((1, rank))
     half = (np.array(shape) - 1) / 2

@@ -18,7 +18,7 @@ AVSM = np.load(GOLDEN / "losses.npz")
 
 @pytest.fixture(params=SHAPES, ids=["3D", "2D"])
 def pair(request, rng):
-    """Two pairs of float64 images in [0, 1] that have something in common."""
+    """Two pairs of correlated float64 images in [0, 1]."""
     shape = (2, *request.param, 1)
     sigma = (0, *[1.0] * len(request.param), 0)
     common, a, b = (ndimage.gaussian_filter(rng.standard_normal(shape), sigma) for _ in range(3))
@@ -91,8 +91,8 @@ def test_local_ncc(pair, window, squared):
 
 
 def test_local_ncc_does_not_see_a_constant(pair):
-    """In float32 a naive difference of sums would lose the variance of 1000 + image wholly."""
-    images = [np.round(image * 1024) / 1024 for image in pair]  # exact also beside 1000
+    """In float32 a naive difference of sums would lose all of the variance of 1000 + image."""
+    images = [np.round(image * 1024) / 1024 for image in pair]  # stays exact when 1000 is added
     plain, shifted = (
         losses.local_ncc(*[tf.constant(image + constant, tf.float32) for image in images], window=7)
         for constant in (0.0, 1000.0)
@@ -121,7 +121,7 @@ def test_local_ncc_refuses_an_even_window(pair):
 
 @pytest.mark.parametrize("case", [0, 1, 2])
 def test_multi_kernel_ncc_is_avsms(case):
-    """The authors' code in float64, in both phases, with the kernels it chooses by size."""
+    """Compares with the authors' code in float64, in both phases, with its kernels by size."""
     shape = tuple(AVSM[f"lncc{case}_shape"])
     fixed, moving = system_inputs.pair(int(AVSM["avsm_seed"]) + 30 + case, shape)
     for name, phase in (("", "vsvf"), ("_affine", "affine")):
@@ -162,7 +162,7 @@ def test_multi_kernel_ncc_refuses_what_does_not_fit(pair):
 
 
 def expected_nmi(fixed, warped, bins, bandwidth):
-    """Every voxel's share of each bin, then Shannon's entropies, one voxel after the other."""
+    """Every voxel's share of each bin, voxel by voxel, then Shannon's entropies."""
     centres = np.linspace(0, 1, bins)
     joint = np.zeros((bins, bins))
     for values in zip(fixed.ravel(), warped.ravel()):

@@ -36,7 +36,7 @@ def overlap(flow, fixed, moving, label):
 @pytest.mark.parametrize("pooled", [False, True])
 def test_soft_dice_of_all_structures(case, pooled):
     flow, fixed, moving = case
-    moving[1][moving[1] == 8] = 0  # in one image only: counts, as 0
+    moving[1][moving[1] == 8] = 0  # in one image only: counts as 0
     fixed[1][fixed[1] == 250] = 0
     moving[1][moving[1] == 250] = 0  # in neither: does not count
     expected = []

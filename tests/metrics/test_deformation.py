@@ -59,7 +59,7 @@ def test_adding_a_translation_changes_nothing(metric):
 
 
 def test_folded_volume_of_affine_fields():
-    """Nothing folds, all of it does with its volume, or it collapses to nothing."""
+    """A field that folds nowhere, one that folds everywhere, and one that collapses."""
     smooth = _flow(lambda d, h, w: (0.5 * d, -0.2 * h + 0.4 * d, 0.1 * w))
     mirrored = _flow(lambda d, h, w: (0 * d, 0.3 * d, -3 * w))
     collapsed = _flow(lambda d, h, w: (0 * d, -h, 0 * w))
@@ -74,7 +74,7 @@ def test_folded_volume_of_one_inverted_line():
 
 
 def test_folded_volume_sees_what_forward_differences_miss():
-    """A voxel at the far border, dragged across its neighbours: only tetrahedra there turn."""
+    """A voxel at the far border is moved across its neighbours; only tetrahedra there invert."""
     flow = np.zeros((1, *SHAPE, 3), np.float32)
     flow[0, -1, -1, -1] = (-1.5, -1.5, -1.5)
     assert metrics.folding_fraction(flow) == [0]

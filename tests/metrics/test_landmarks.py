@@ -13,7 +13,7 @@ SHAPE = (6, 8, 5)
 
 @pytest.fixture
 def ramp():
-    """A flow with its own slopes along each axis: linear sampling of it is exact."""
+    """A flow with a different slope along each axis, which linear sampling reproduces exactly."""
     d, h, w = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
     return np.stack([0.1 * d + 0.2 * h + 0.5, -0.3 * w + 0.1 * h, 0.2 * d - 1], axis=-1)
 

@@ -89,7 +89,7 @@ def test_wrong_input(a, b, message):
 
 
 def test_two_axes_and_batches_of_them(label_maps):
-    """A batch of 2D maps has a last axis of one, so that three axes are always a volume."""
+    """A batch of 2D maps needs a last axis of one, because three axes always mean a volume."""
     a, b = (labels[:2] for labels in label_maps)  # two slices
     for score in (metrics.dice, metrics.jaccard):
         expected = [score(a[k][None], b[k][None], [1, 2, 3, 4]) for k in range(2)]

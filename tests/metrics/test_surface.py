@@ -96,7 +96,7 @@ def test_outlines_in_2d_agree_with_simpleitk():
 
 @pytest.mark.parametrize("rank", [2, 3])
 def test_a_matrix_leads_from_indices_to_millimetres(rng, rank):
-    """Against all pairs of surface voxels, with a matrix that shears."""
+    """Compares with all pairs of surface voxels, for a matrix that shears."""
     matrix = np.diag(SPACING[:rank]) + np.triu(np.full((rank, rank), 0.7), 1)
     shape = (7, 9, 8)[:rank]
     a = _box((1,) * rank, (5, 6, 4)[:rank], shape)

@@ -68,7 +68,7 @@ def test_affine_stage_reports_the_matrix_and_offset_of_its_flow(images):
 
 
 def test_composition_is_exact_after_the_affine_stage(images):
-    """Sampling the affine flow agrees inside; outside it would clamp, the formula does not."""
+    """Sampling the affine flow agrees inside; outside it would clamp, unlike the formula."""
     out = random_model()(*images)
     affine, dense = out.stages[:2]
     sampled = custom_ops.compose(affine.total_flow, dense.flow).numpy()

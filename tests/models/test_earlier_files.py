@@ -1,4 +1,4 @@
-"""Files of the version before models had names: the same flows, losses and transforms."""
+"""Files of the version before models had names give the same flows, losses and transforms."""
 
 import gzip
 import json
@@ -21,7 +21,7 @@ SAME_VERSION = tf.__version__.startswith("2.15")
 
 @pytest.fixture
 def files(tmp_path):
-    """A copy of the files, which may be written to."""
+    """A copy of the files, which tests may change."""
     return shutil.copytree(FOLDER, tmp_path / "files")
 
 
@@ -48,7 +48,7 @@ def test_a_run_goes_on_with_the_losses_of_an_undisturbed_one(files):
 
 
 def test_the_transform_of_a_result_is_the_field_that_was_written(files):
-    """Points through the folder, against SimpleITK's own reading of the field."""
+    """Points moved by the folder's transform, compared with SimpleITK's reading of the field."""
     found = rcn_tf.load_result(files / "result").transform_points
     field = sitk.ReadImage(str(files / "result" / "displacement.nii.gz"), sitk.sitkVectorFloat64)
     reference = sitk.DisplacementFieldTransform(field)

@@ -1,4 +1,4 @@
-"""One clear line for what a model cannot use; Keras' global policies do not matter."""
+"""One clear line for unusable inputs; Keras' global policies have no influence."""
 
 import functools
 
@@ -65,9 +65,9 @@ def test_pairs(model, image):
 def test_values_out_of_range_are_named(model, image):
     with pytest.warns(InputWarning, match=r"`moving` has values from 0 to 2\d\d; networks expect"):
         model(image, np.rint(image * 255).astype(np.uint8))
-    model(image, image * 1.009)  # as rounding leaves it
+    model(image, image * 1.009)  # within rounding errors
     traced = tf.function(lambda fixed, moving: model(fixed, moving).flow)
-    assert traced(image, image).shape == (1, *SHAPE, 3)  # where nobody can look, nothing is said
+    assert traced(image, image).shape == (1, *SHAPE, 3)  # no values to check
 
 
 def test_any_real_type_is_taken(model, image):

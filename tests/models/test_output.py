@@ -24,13 +24,13 @@ def steps(rng):
 
 
 def affine_map(step, points):
-    """Where an affine step moves points: y - c = (I + A) (x - c) + b."""
+    """Positions of points after an affine step: y - c = (I + A) (x - c) + b."""
     matrix, offset = step[0][0], step[1][0]
     return (points - CENTRE) @ (np.eye(3) + matrix).T + offset + CENTRE
 
 
 def through(steps, points):
-    """The map of several steps: the last is applied first, then what came before it."""
+    """The map of several steps; the last step is applied first."""
     for step in reversed(steps):
         points = affine_map(step, points)
     return points
@@ -68,13 +68,13 @@ def test_affine_steps_add_up_to_one_matrix(moving, steps, number):
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_flow_after_affine_steps_is_exact(moving, steps, rng, number):
-    """Beyond the border too, where sampling the affine flow would clamp it."""
+    """It is exact beyond the border too, where sampling the affine flow would clamp it."""
     flow = small_flow(rng)
     out = apply_steps(moving, steps[:number]).then(flow)
     expected = through(steps[:number], GRID + flow[0])
     np.testing.assert_allclose(out.flow[0] + GRID, expected, atol=1e-5)
     assert out.stages[-1].total_matrix is None
-    assert out.affine[0].shape == (1, 3, 3)  # of the affine steps in front
+    assert out.affine[0].shape == (1, 3, 3)  # accumulated over the affine steps before
 
 
 def test_later_flows_are_looked_up_where_the_update_leads(moving, steps, rng):

@@ -1,4 +1,4 @@
-"""Grids and widths that no machine can hold are refused before anything is made of them."""
+"""Grids and widths that fit no machine's memory are refused before anything is allocated."""
 
 import json
 
@@ -44,9 +44,9 @@ def test_an_ordinary_network_passes():
         ({"volume_shape": "abc"}, "`volume_shape` must be two or three whole numbers; got 'abc'"),
         ({"volume_shape": 64}, "`volume_shape` must be two or three whole numbers; got 64"),
         ({"volume_shape": None}, "`volume_shape` must be two or three whole numbers"),
-        ({"channels": "4"}, "`channels` must be a whole number from 0 on; got 4"),
-        ({"channels": 1e9}, "`channels` must be a whole number from 0 on"),
-        ({"n_cascades": -1}, "`n_cascades` must be a whole number from 0 on; got -1"),
+        ({"channels": "4"}, "`channels` must be a whole number of at least 0; got 4"),
+        ({"channels": 1e9}, "`channels` must be a whole number of at least 0"),
+        ({"n_cascades": -1}, "`n_cascades` must be a whole number of at least 0; got -1"),
         ({"affine": "no"}, "`affine` must be true or false; got 'no'"),
     ],
 )
@@ -56,7 +56,7 @@ def test_what_cannot_be_made_is_named(change, words):
 
 
 def test_what_looks_large_is_traced_without_being_made(monkeypatch):
-    """Two cascades need twice the weights of one, and the flows of two stages."""
+    """Two cascades need twice the weights of one cascade and the flows of two stages."""
     monkeypatch.setattr(size_check, "physical_memory", lambda: 2**20)
     needed = rcn_tf.RecursiveCascade.traced_bytes(GOOD)
     model = rcn_tf.RecursiveCascade(**GOOD)

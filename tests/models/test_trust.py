@@ -1,4 +1,4 @@
-"""Code that a folder names is imported with permission only, or where this account saved it."""
+"""Code that a folder names is imported only with permission or if this account saved it."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ def network(**arguments):
 
 @pytest.fixture
 def strangers(tmp_path, monkeypatch):
-    """A model folder of a stranger: its network is code that lies on the path."""
+    """A model folder of another account, whose network is code on the import path."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "strange_code.py").write_text(STRANGER)
@@ -148,7 +148,10 @@ def _enormous(file, _):
     ("attack", "message"),
     [
         (_foreign_bytes, "the weight w in .*weights.h5 has its values in another file"),
-        (_enormous, r"the weight w in .*weights.h5 claims 8\.19e\+03 GiB, more than memory"),
+        (
+            _enormous,
+            r"the weight w in .*weights.h5 claims 8.19e.03 GiB, more than this machine has",
+        ),
     ],
 )
 def test_weights_are_read_from_the_folder_alone(tmp_path, attack, message):

@@ -61,7 +61,7 @@ def test_checkpoint_of_the_original_graph(model, tmp_path, rng):
 
 
 class NamelessLayers(keras.Model):
-    """A base network whose layers have the names that Keras gives them."""
+    """A base network whose layers have Keras' automatic names."""
 
     def __init__(self, *, channels, flow_multiplier, init, name):
         super().__init__(name=name)
@@ -74,7 +74,7 @@ class NamelessLayers(keras.Model):
 
 
 def test_layers_without_a_name_are_known_by_their_order(tmp_path, rng):
-    """Keras numbers them through the life of a process: the model has other numbers when loaded."""
+    """Keras numbers layers per process, so the names are different when the model is loaded."""
     base = f"{__name__}:NamelessLayers"
     model = rcn_tf.RecursiveCascade(base, 12, SHAPE, channels=3, affine=False)
     for variable in model.weights:
@@ -175,7 +175,7 @@ def test_failed_save_keeps_the_old_weights(model, tmp_path, monkeypatch):
 
 
 def test_weights_of_another_model_are_noticed(model, tmp_path):
-    """Replaced, damaged in a single bit, or on purpose: then `weights` goes from the config."""
+    """Weights are replaced, damaged in one bit, or replaced on purpose (without the checksum)."""
     for name in ("a", "b"):
         save_model(model, tmp_path / name)
         model.dense[0].weights[0].assign_add(tf.ones_like(model.dense[0].weights[0]))
@@ -197,7 +197,7 @@ def test_weights_of_another_model_are_noticed(model, tmp_path):
 
 
 def test_a_kill_between_config_and_weights_leaves_a_model(model, tmp_path, monkeypatch):
-    """The new config is there, the old weights still are; the next save repairs the record."""
+    """The new config and the old weights are there; the next save repairs the record."""
     save_model(model, tmp_path)
     before = [weight.copy() for weight in model.get_weights()]
     model.dense[0].weights[0].assign_add(tf.ones_like(model.dense[0].weights[0]))

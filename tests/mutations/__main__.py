@@ -1,12 +1,12 @@
-"""Puts faults into a copy of the sources one at a time and says which the fast tests catch.
+"""Puts faults into a copy of the sources, one at a time, and prints which the fast tests catch.
 
     python -m tests.mutations                 all faults
-    python -m tests.mutations --only warp     those whose name holds "warp"
-    python -m tests.mutations --check         only that every fault still fits the sources
+    python -m tests.mutations --only warp     faults whose name contains "warp"
+    python -m tests.mutations --check         only check that the faults fit the sources
 
-Exit code 1 if a fault is missed or no longer fits, or its tests fail without it (BROKEN). Tests run
-in a fork of a process that has imported TensorFlow but nothing of this project, so that they see
-the copy.
+The exit code is 1 if a fault is missed, no longer fits, or its tests fail without it (BROKEN).
+Tests run in a fork of a process that has imported TensorFlow but nothing of this project, so that
+they use the copy.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _TESTS_PASSED, _TESTS_FAILED = 0, 1  # exit codes of pytest
 
 
 def misfit(fault, root):
-    """Why a fault cannot be put in, or None."""
+    """Why a fault cannot be inserted, or None."""
     path = root / fault.file
     if not path.is_file():
         return f"there is no {fault.file}"
@@ -96,7 +96,7 @@ def _pytest(tests, folder):
 
 
 def prepare():
-    """Imports what takes long, once for all forks, and none of this project."""
+    """Imports slow packages once for all forks, but no module of this project."""
     sys.dont_write_bytecode = True
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("MPLBACKEND", "Agg")
@@ -120,7 +120,7 @@ def main(arguments=None):
         return int(bool(unfit))
     prepare()
     counts = dict.fromkeys((CAUGHT, MISSED, BROKEN), 0)
-    sound = {}  # whether tests pass without a fault
+    sound = {}  # whether the tests pass without a fault
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         copy_sources(folder)

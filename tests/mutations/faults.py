@@ -25,6 +25,8 @@ class Fault(NamedTuple):
 
 WARP = ("tests/custom_ops/test_sampling.py",)
 NATIVE = ("tests/custom_ops/test_presence.py", *WARP)  # a faulty op may fail its own check
+LOCAL_NCC = ("tests/custom_ops/test_local_ncc.py",)
+NATIVE_NCC = ("tests/custom_ops/test_presence.py", *LOCAL_NCC)
 FIELDS = ("tests/test_fields.py",)
 LOSS_FILES = (
     "tests/losses/test_rcn_terms.py",
@@ -101,6 +103,42 @@ FAULTS = (
         "for axis in (1, 2, 3):",
         "for axis in (1, 2):",
         ("tests/custom_ops/test_differences.py",),
+    ),
+    # The local NCC
+    Fault(
+        "local NCC: the mean stays in the variance",
+        PYTHON_WARP,
+        "tf.maximum(box_mean(tf.square(image)) - tf.square(centre), 0.0)",
+        "box_mean(tf.square(image))",
+        LOCAL_NCC,
+    ),
+    Fault(
+        "local NCC: windows count though the mask hides their centre",
+        PYTHON_WARP,
+        "for x in (weight, weight * image))",
+        "for x in (weight, image))",
+        LOCAL_NCC,
+    ),
+    Fault(
+        "native local NCC: gradient by the mean left out",
+        "custom_ops/cc/local_ncc.h",
+        "terms.warped_rest = -(terms.cross * fixed + terms.warped_slope * warped);",
+        "terms.warped_rest = 0;",
+        NATIVE_NCC,
+    ),
+    Fault(
+        "native local NCC: terms do not leave the window along z",
+        "custom_ops/cc/local_ncc_cpu.cc",
+        "slide_row(slot(entering) + first, slot(leaving) + first, count, sums);",
+        "add_row(slot(entering) + first, count, sums);",
+        NATIVE_NCC,
+    ),
+    Fault(
+        "native local NCC: sums along z start anew in the wrong planes",
+        "custom_ops/cc/local_ncc_cpu.cc",
+        "at_ < 0 ? z / kAnchor * kAnchor : at_ + 1",
+        "z",
+        NATIVE_NCC,
     ),
     # Fields
     Fault(

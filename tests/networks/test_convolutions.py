@@ -1,4 +1,4 @@
-"""The networks' convolutions equal Keras' own, in values and in gradients, in every form."""
+"""The networks' convolutions equal Keras' in values and gradients, for every algorithm."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def assert_same(layer, reference, x, rng):
         np.testing.assert_allclose(ours, expected, atol=1e-5 * abs(expected.numpy()).max())
 
 
-# Tiny volumes, whose patches become a matrix, and one that is not.
+# Tiny volumes, whose patches become a matrix, and a volume that is not tiny.
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 2, 2), (3, 4, 5), (1, 6, 2), (9, 8, 10)])
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("size", [3, 2])
@@ -37,7 +37,7 @@ def test_convolution(rng, shape, strides, size):
     assert_same(ours, keras.layers.Conv3D(5, size, strides, padding="same"), x, rng)
 
 
-# Few outputs of one voxel, which are matrices; few channels; many channels.
+# Few outputs of one voxel, which are computed as matrices; few channels; many channels.
 @pytest.mark.parametrize(
     ("shape", "channels", "filters"),
     [

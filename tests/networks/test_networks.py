@@ -1,4 +1,4 @@
-"""Every network: its size, its shapes on odd volumes, and what its options do."""
+"""Every network: number of parameters, output shapes for odd sizes, effects of its options."""
 
 import numpy as np
 import pytest
@@ -22,12 +22,12 @@ PARAMETERS = {
 
 
 def conv(inputs, outputs, size=9):
-    """Weights of a 2D convolution, size taps and a bias."""
+    """Number of weights of a 2D convolution with size x size taps and a bias."""
     return (size * inputs + 1) * outputs
 
 
 def vtn_parameters_2d(c=16):
-    """Counted by the table of layers in VTN, Figure 4, with 2D kernels."""
+    """Counted from the layers of VTN, Figure 4, with 2D kernels."""
     down = [2, c, 2 * c, 4 * c, 8 * c, 16 * c, 32 * c]
     total = sum(conv(a, b) for a, b in zip(down, down[1:])) + sum(conv(a, a) for a in down[3:])
     width = down[6]
@@ -75,7 +75,7 @@ def test_parameter_counts_in_2d(base):
 
 
 def test_table_4_variants_are_of_the_size_the_paper_says():
-    """x2 has four times the parameters of VM, the others about twice."""
+    """VM x2 has four times the parameters of VM, the others about twice as many."""
     vm = PARAMETERS["voxelmorph"]
     assert PARAMETERS["vm_x2"] / vm == pytest.approx(4, rel=0.02)
     assert 1.7 < PARAMETERS["vm_double"] / vm < 2.1
@@ -84,20 +84,20 @@ def test_table_4_variants_are_of_the_size_the_paper_says():
 
 @pytest.mark.parametrize("base", BASES)
 def test_any_volume_shape(base, images):
-    """The flow depends on the images up to the last, odd plane, and on which one is fixed."""
+    """The flow depends on the last, odd plane of the images and on which image is fixed."""
     network = random_network(base)
     flow = network(*images).numpy()
     assert flow.shape == (*ODD[:4], 3)
     for axis in range(3):
         assert np.ptp(flow[..., axis]) > 1e-3
         ends = np.take(flow, -1, axis=1 + axis)
-        assert np.ptp(ends) > 1e-3  # the last plane is computed, not padded
+        assert np.ptp(ends) > 1e-3  # the last plane is computed and not padded
     swapped = network(*images[::-1]).numpy()
-    assert abs(flow - swapped).max() > 1e-3  # fixed and moving are told apart
+    assert abs(flow - swapped).max() > 1e-3  # the order of fixed and moving matters
 
 
 def random_network(base):
-    """With large flows, which depend on the images everywhere, whatever `init` says."""
+    """A network with large flows that depend on the images everywhere, whatever `init` says."""
     tf.random.set_seed(5)
     network = BASES[base](channels=2, init="original")
     network(*(tf.zeros((1, 32, 32, 32, 1)),) * 2)
@@ -110,7 +110,7 @@ def random_network(base):
 
 @pytest.mark.parametrize("base", BASES)
 def test_any_image_shape(base, rng):
-    """The channels of a 2D flow, its size, and that the far corner of the images reaches it."""
+    """A 2D flow has two channels, the images' size, and depends on their far corner."""
     images = [rng.uniform(size=(2, 35, 50, 1)).astype("float32") for _ in range(2)]
     network = BASES[base](channels=2, rank=2, init="original")
     flow = network(*images)
@@ -121,7 +121,7 @@ def test_any_image_shape(base, rng):
 
 
 def test_a_2d_cascade_registers_and_learns(rng):
-    """Both bases, affine stage and composition, and gradients to every weight."""
+    """Tests both bases, affine stage, composition, and gradients of every weight."""
     fixed, moving = (rng.uniform(size=(2, 35, 50, 1)).astype("float32") for _ in range(2))
     for base in ("vtn", "voxelmorph"):
         model = RecursiveCascade(base, 2, (35, 50), channels=2, affine_channels=2)

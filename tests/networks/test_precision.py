@@ -1,4 +1,4 @@
-"""Convolutions in 16 bits: what stays float32, how far results differ, and loss scaling."""
+"""Convolutions in 16 bits: layers that stay float32, deviations, and loss scaling."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_most_convolutions_are_low_and_the_flow_is_not(precision):
     }
     assert kinds["upsamp1to0"] == kinds["conv1"] == "float32"
     assert kinds["deconv1"] == kinds["conv3"] == precision
-    # A flow computed in 16 bits would take few values: 8 or 11 bits of them per octave.
+    # A flow computed in 16 bits would have few different values: 2^8 or 2^11 per octave.
     flow = model(*(np.random.default_rng(0).uniform(size=(2, 1, *SHAPE, 1)))).flow.numpy()
     assert len(np.unique(flow)) > 0.9 * flow.size
 
@@ -103,7 +103,7 @@ def test_gradients_are_nearly_those_of_float32(precision, recompute, images):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["adam", pytest.param("adamw", marks=pytest.mark.nightly)])
 def test_float16_trains_with_a_loss_scale(images, name):
-    """Its losses are float32's; a step that overflows is left out and halves the scale."""
+    """Losses are as in float32; a step that overflows is skipped and halves the scale."""
 
     def trained(precision):
         strategy = make_strategy("one")

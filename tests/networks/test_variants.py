@@ -1,4 +1,4 @@
-"""RCN's Table 4: what sets the larger VoxelMorphs apart, by arrangements of weights that agree."""
+"""RCN's Table 4: with suitable weights the larger VoxelMorphs equal the plain one."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def built(network, pair):
 
 
 def by_layer(network):
-    """{layer's name: layer} of everything with weights."""
+    """{name: layer} of all layers with weights."""
     return {layer.name: layer for layer in network.submodules if hasattr(layer, "kernel")}
 
 
@@ -41,7 +41,7 @@ def test_vm_x2_is_voxelmorph_of_twice_the_channels(pair):
 
 
 def test_vm_double_with_idle_second_convolutions_is_voxelmorph(pair):
-    """Where all values are positive, LeakyReLU and a convolution by 1 change nothing."""
+    """If all values are positive, LeakyReLU and an identity convolution change nothing."""
     plain = randomise(built(VoxelMorph(channels=1), pair), positive=True)
     double = built(vm_double(channels=1), pair)
     known = by_layer(plain)
@@ -70,10 +70,10 @@ def test_vm_xx2_that_ignores_its_first_half_is_voxelmorph(pair):
         other = layers[name if name == "flow" else f"second_{name}"]
         kernel, bias = layer.get_weights()
         wider = np.zeros(other.kernel.shape, np.float32)
-        wider[..., : kernel.shape[-2], :] = kernel  # what the first half adds comes last
+        wider[..., : kernel.shape[-2], :] = kernel  # the channels of the first half come last
         other.set_weights([wider, bias])
     expected = plain(*pair).numpy()
     np.testing.assert_allclose(twice(*pair), expected, rtol=1e-5, atol=1e-7)
     kernel = layers["second_conv1"].kernel
-    kernel.assign_add(np.ones(kernel.shape, np.float32))  # now it looks at the first half
+    kernel.assign_add(np.ones(kernel.shape, np.float32))  # now it depends on the first half
     assert np.abs(twice(*pair) - expected).max() > 1e-3

@@ -1,4 +1,4 @@
-"""Checkpoints as the original's training leaves them: TensorFlow 1's Saver, Adam's slots, args."""
+"""Checkpoints like those of the original's training: TensorFlow 1's Saver, Adam's slots, args."""
 
 import json
 
@@ -10,7 +10,7 @@ import rcn_tf
 SHAPE = (32, 36, 40)
 V1 = tf.compat.v1
 
-ARGS = {  # every option of the original's command, as it writes them
+ARGS = {  # every option of the original's command, in its format
     "base_network": "VTN",
     "n_cascades": 1,
     "rep": 1,

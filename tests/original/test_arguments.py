@@ -1,4 +1,4 @@
-"""`args.json` and the Python text in it, which is never run."""
+"""`args.json` and the Python text in it, which is never executed."""
 
 import json
 
@@ -79,7 +79,7 @@ def test_net_args_go_before_the_options(tmp_path):
     training, unknown, data = found.notes
     assert training.endswith("training only: det_factor, summary")
     assert unknown.endswith("too: odd")
-    assert data.endswith("no use here: mode")
+    assert data.endswith("are not used: mode")
 
 
 def test_no_file_and_sparse_files(tmp_path):

@@ -1,4 +1,4 @@
-"""Which checkpoint is meant, what is used of it, and the errors for damaged ones."""
+"""Which checkpoint is chosen, which parts are used, and the errors for damaged ones."""
 
 import shutil
 
@@ -115,12 +115,12 @@ def test_missing_files(copy, tmp_path):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("index", lambda data: b"", "is no index of a TensorFlow checkpoint"),
-        ("index", lambda data: data[:-50], "is no index of a"),
+        ("index", lambda data: b"", "is not an index of a TensorFlow checkpoint"),
+        ("index", lambda data: data[:-50], "is not an index of a"),
         (
             "index",
             lambda data: b"\x17" * 500 + data[500:],
-            "is no index of a TensorFlow checkpoint",
+            "is not an index of a TensorFlow checkpoint",
         ),
         ("data-00000-of-00001", lambda data: b"", "is cut short: 0 bytes, the index lists"),
         ("data-00000-of-00001", lambda data: data[:-1], "is cut short"),
@@ -179,7 +179,7 @@ def test_other_variables_are_no_network_of_the_original(weights):
     assert "the kernel of a 3D convolution" in message(**{"deform_stem_0/conv1/W": (5,)})
     assert "the dense stages 0, 1, 3; expected" in message(**{"deform_stem_3/conv1/W": (1,)})
     assert "is not upsamp1to0 (vtn) or flow" in message(**{"deform_stem_0/flow/W": None})
-    with pytest.raises(ValueError, match="here is no checkpoint of the original"):
+    with pytest.raises(ValueError, match="here is not a checkpoint of the original"):
         infer_architecture({}, "here")
 
 

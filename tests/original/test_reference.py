@@ -1,4 +1,4 @@
-"""Imported by the command, checkpoints of the reference weights give the original's numbers."""
+"""Checkpoints of the reference weights, imported by the command, give the original's numbers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every number of `papers.yaml` stands in the paper's text: in that table, row and column."""
+"""Every number of `papers.yaml` is in the paper's text, in that table, row and column."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ ROWS = [(name, label) for name, table in RAW.items() for label in table["rows"]]
 
 
 HEADER = re.compile("Method|Architecture|Cascade |Network|Training Dataset")
-NAMES = {  # of columns, as printed
+NAMES = {  # names of columns, as printed
     "Dice": "Dice",
     "LPBA Dice": "Avg. Dice",
     "landmarks": "Lm. Dist.",
@@ -42,13 +42,13 @@ def table_lines(name):
 
 
 def printed_name(column, paper):
-    """How a column is headed below its dataset, where it has one."""
+    """Heading of a column below the name of its dataset, if it has one."""
     times = dict(zip(("GPU seconds", "CPU seconds"), TIMES[paper]))
     return {**NAMES, **times}.get(column) or NAMES[column.partition(" ")[2]]
 
 
 def numbers(text):
-    """Cells of a printed row; citations, units and marks of the best taken out."""
+    """Cells of a printed row without citations, units and marks of the best."""
     text = re.sub(r"\[[\d, ]+\]", "", text)
     text = re.sub(r"(?<=\d)(?: s\b|\?)", "", text).replace("N/A", "-")
     return re.findall(r"\d+(?:\.\d+)?(?: \(\d+\.\d+\))?|(?<= )-(?= )", text)
@@ -57,7 +57,7 @@ def numbers(text):
 @pytest.mark.shared_data
 @pytest.mark.parametrize(("name", "label"), ROWS)
 def test_rows_are_printed(name, label):
-    """Cell by cell; a digit right after the label is a footnote's mark."""
+    """Compares cell by cell; a digit right after the label is a footnote's mark."""
     rests = [line[len(label) :] for line in table_lines(name) if line.startswith(label)]
     rows = [numbers(re.sub(r"^\d(?= )", "", rest)) for rest in rests]
     assert RAW[name]["rows"][label] in rows

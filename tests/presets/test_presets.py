@@ -1,4 +1,4 @@
-"""Presets load, make the networks that the papers name, and state scores that the papers have."""
+"""Presets load, make the papers' networks, and state the papers' scores."""
 
 import dataclasses
 import itertools
@@ -35,7 +35,7 @@ def test_presets_load_and_are_described(name):
 
 
 def test_presets_are_those_that_users_know():
-    """Names, values, papers and scores are kept: runs and model folders were made by them."""
+    """Names, values, papers and scores do not change, as runs and model folders depend on them."""
     kept = json.loads((pathlib.Path(__file__).parent / "published.json").read_text())
     assert list(PRESETS) == list(kept)
     for name, preset in PRESETS.items():
@@ -92,7 +92,7 @@ def test_models_can_be_made(name):
 
 
 def test_rcn_trains_with_the_defaults():
-    """RCN, section 4.1: nothing but the network differs."""
+    """RCN, section 4.1: only the network differs."""
     config = load("vtn_10_liver")
     assert (config.network.base, config.network.n_cascades) == ("vtn", 10)
     defaults = TrainingConfig()
@@ -138,7 +138,7 @@ def test_supervised_presets_need_reference_flows():
     ],
 )
 def test_scores_are_those_of_the_row(name, scores):
-    """The numbers themselves are compared with the papers' text in test_papers.py."""
+    """test_papers.py compares the numbers themselves with the papers' text."""
     assert tuple(PRESETS[name].scores.values()) == scores
 
 
@@ -173,7 +173,7 @@ def test_documented_yaml_example_loads(tmp_path):
 
 
 def test_documented_presets_are_the_presets():
-    """Names in the table, braces as a shell expands them."""
+    """Expands braces in the names of the table as a shell does."""
     text = (ROOT / "docs" / "configs.md").read_text().split("## Training")[1]
     cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     names = [name for cell in cells for name in re.findall(r"`(.+?)`", cell)]

@@ -1,4 +1,4 @@
-"""What a model was trained for: Hounsfield units, extents, skulls."""
+"""Images that a model is not meant for: Hounsfield units, extents, skulls."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ CONFIG = {
 
 
 def head(scalp=0.0, bone=0.0, scale=1.0):
-    """An ellipsoid of brain; with scalp and bone as thick as is said, mm. 4 mm voxels."""
+    """An ellipsoid of brain in voxels of 4 mm, with scalp and bone of the given thickness in mm."""
     image = sitk.Image(64, 72, 64, sitk.sitkFloat32)
     image.SetSpacing([4.0 * scale] * 3)
     image.SetOrigin([-2 * scale * (n - 1) for n in image.GetSize()])
@@ -52,8 +52,8 @@ def test_a_skull_is_seen():
 
 def test_small_and_large_things_are_no_brain():
     small, large = differences(head(scale=0.4), head(scale=1.6))
-    assert small.startswith("the fixed image shows something of 5")
-    assert large.startswith("the moving image shows something of 2")
+    assert small.startswith("the fixed image shows an object of 5")
+    assert large.startswith("the moving image shows an object of 2")
 
 
 @pytest.mark.parametrize("pixel_type", [sitk.sitkInt16, sitk.sitkFloat32])
@@ -93,8 +93,8 @@ def test_the_default_model_says_so():
         ("brain/subject_a_t1.nii.gz", None),
         ("brain/fsf_t1_brain.nii.gz", None),
         ("liver/abdomen_ct.nii.gz", "is a CT"),
-        ("cardiac/sa_ED.nii.gz", "shows something of 90 x 29"),
-        ("hippocampus/hippocampus_001.nii.gz", "shows something of 35 x 35 x 51 mm"),
+        ("cardiac/sa_ED.nii.gz", "shows an object of 90 x 29"),
+        ("hippocampus/hippocampus_001.nii.gz", "shows an object of 35 x 35 x 51 mm"),
     ],
 )
 def test_real_scans(shared_data, scan, found):

@@ -1,4 +1,4 @@
-"""The 48 orientations: what is found, what is not, and the code that is advised."""
+"""The 48 orientations: which are found, which are not, and the code that is suggested."""
 
 import itertools
 
@@ -48,7 +48,7 @@ def test_wrong_axes_are_found_and_the_code_puts_them_right(axes, signs):
     found = better_orientation(prepared(image), prepared(other_contrast(wrong)))
     assert found is not None
     assert found.score > found.stated_score + 0.15
-    # With the advised code the voxels lie where they lay: compared point by point.
+    # With the suggested code the voxels are at their true places, compared point by point.
     set_orientation(wrong, corrected_code(wrong, found.orientation))
     wrong = sitk.DICOMOrient(wrong, "LPS")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(wrong), sitk.GetArrayFromImage(image))
@@ -86,7 +86,7 @@ def test_symmetric_scans_give_no_false_alarm():
     assert better_orientation(prepared(symmetric), prepared(mirrored)) is None
     upside_down = with_other_axes(symmetric, (0, 1, 2), (-1, 1, 1))
     found = better_orientation(prepared(symmetric), prepared(upside_down))
-    assert found.orientation == Orientation((0, 1, 2), (-1, 1, 1))  # not mirrored besides
+    assert found.orientation == Orientation((0, 1, 2), (-1, 1, 1))  # not mirrored as well
 
 
 def test_unrelated_scans_and_a_good_header_give_no_alarm():

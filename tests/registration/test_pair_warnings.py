@@ -1,4 +1,4 @@
-"""The sentences about a result's numbers: each is there for its reason and for no other."""
+"""The warnings about a result's numbers: each is given for its reason and for no other."""
 
 import pytest
 
@@ -28,7 +28,7 @@ GOOD = {
             None,
         ),
         ({"correlation": {"before": None, "initial": 0.5, "after": None}}, "image is constant"),
-        ({"agreement": {"after": 0.2}}, "(agreement 0.20, as unrelated images have)"),
+        ({"agreement": {"after": 0.2}}, "(agreement 0.20, as for unrelated images)"),
         (
             {"dice": {"structures": {3: {"before": 0.0, "initial": 0.0, "after": 0.0}}}},
             "1 of 1 structure never overlaps",

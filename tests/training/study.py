@@ -1,6 +1,6 @@
-"""A tiny study to train on, and training it in processes of their own.
+"""A tiny study for training, and functions that train on it in separate processes.
 
-python -m tests.training.study DEVICES ARGUMENT...     `rcn ARGUMENT...` on so many CPU devices
+python -m tests.training.study DEVICES ARGUMENT...     `rcn ARGUMENT...` on DEVICES CPU devices
 """
 
 import json
@@ -56,7 +56,7 @@ def write_study(folder):
 
 
 def losses_of(folder):
-    """Logged total losses of a run."""
+    """The logged total losses of a run."""
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     return [line["total"] for line in lines if "total" in line]
 
@@ -67,7 +67,7 @@ def own_threads():
 
 
 def start_training(study, out, *arguments, devices=1, **environment):
-    """Starts `rcn train` on a study in a process of its own; its output is piped."""
+    """Starts `rcn train` on a study in a separate process with piped output."""
     command = [sys.executable, "-m", "tests.training.study", str(devices), "train"]
     return subprocess.Popen(
         [*command, str(study / "train.json"), "--out", str(out), *arguments],
@@ -79,7 +79,7 @@ def start_training(study, out, *arguments, devices=1, **environment):
 
 
 def run_training(study, out, *arguments, **options):
-    """Runs it to its end; returns its standard error. Raises AssertionError if it fails."""
+    """Runs a training to its end; returns standard error. Raises AssertionError if it fails."""
     process = start_training(study, out, *arguments, **options)
     _, error = process.communicate(timeout=300)
     assert process.returncode == 0, error

@@ -94,7 +94,7 @@ description: no
 
 
 def test_yaml_says_the_same_as_json(write, tmp_path):
-    """YAML 1.2: 1e-4 is a number, `no` a word."""
+    """YAML 1.2: 1e-4 is a number and `no` is a string."""
     from_yaml = load_training_config(write(YAML, "train.yaml"))
     assert from_yaml.optimizer.learning_rate == 1e-4
     assert from_yaml.description == "no"
@@ -122,7 +122,7 @@ def test_round_trip(write):
     assert list(plain) == [field.name for field in dataclasses.fields(config)]
     for again in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
         assert again == config
-    assert load_training_config(write(plain, "training.json")) == config  # what a run's folder has
+    assert load_training_config(write(plain, "training.json")) == config  # as in a run
 
 
 def test_a_config_cannot_be_changed(write):
@@ -277,7 +277,7 @@ def test_sources_that_are_not_there_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="--presets` lists"):
         load_training_config("zzz")
     (tmp_path / "train.cfg").write_text("")
-    with pytest.raises(ValueError, match=r"ends in .json, .yaml, .yml"):
+    with pytest.raises(ValueError, match=r"must end in .json, .yaml, .yml"):
         load_training_config(tmp_path / "train.cfg")
 
 

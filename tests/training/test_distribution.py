@@ -1,4 +1,4 @@
-"""The same training on one device, on several and on two machines' worth of processes."""
+"""The same training on one device, on several devices, and in two worker processes."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def single(study, tmp_path_factory):
-    """Run folder of a training on one device, every step's checkpoint kept."""
+    """Run folder of a training on one device, with the checkpoints of all steps."""
     out = tmp_path_factory.mktemp("runs") / "one"
     run_training(study, out, *BATCH, "--strategy", "one")
     return out
@@ -47,7 +47,7 @@ def two_workers():
 
 @contextlib.contextmanager
 def started(study, out, *arguments):
-    """Two workers with a training under way; none outlives the block."""
+    """Two workers with a running training; both end with the block."""
     with contextlib.ExitStack() as stack:
         workers = []
         for config in two_workers():
@@ -69,7 +69,7 @@ def wait_for_file(path, processes):
 @pytest.mark.slow
 @pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.nightly)])
 def test_replicas_train_like_one_device(study, single, tmp_path, replicas):
-    """Samples, augmentation, losses and updates: all but the order of sums is the same."""
+    """Samples, augmentation, losses and updates are the same, except for the order of sums."""
     run_training(study, tmp_path / "run", *BATCH, "--strategy", "mirrored", devices=replicas)
     np.testing.assert_allclose(losses_of(tmp_path / "run"), losses_of(single), rtol=1e-5)
     np.testing.assert_allclose(weights_of(tmp_path / "run"), weights_of(single), atol=1e-5)
@@ -79,7 +79,7 @@ def test_replicas_train_like_one_device(study, single, tmp_path, replicas):
 
 @pytest.mark.nightly
 def test_a_run_is_resumed_under_another_strategy(study, single, tmp_path):
-    """Three steps on two replicas, with activations computed again, three on one device."""
+    """Three steps on two replicas with recomputed activations, then three on one device."""
     half = ("--set", "steps=3", "--set", "recompute=true", "--strategy", "mirrored")
     run_training(study, tmp_path / "run", *BATCH, *half, devices=2)
     run_training(study, tmp_path / "run", *BATCH, "--resume", "--strategy", "one")
@@ -89,7 +89,7 @@ def test_a_run_is_resumed_under_another_strategy(study, single, tmp_path):
 
 @pytest.mark.nightly
 def test_two_workers_train_like_one_device(study, single, tmp_path):
-    """Two processes that only share the folder; the second writes nothing into it."""
+    """Two processes share only the folder, and the second writes nothing into it."""
     with started(study, tmp_path / "run", *BATCH) as workers:
         outputs = [worker.communicate(timeout=120) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], outputs
@@ -103,7 +103,7 @@ def test_two_workers_train_like_one_device(study, single, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.nightly), 1])
 def test_a_lost_worker_ends_the_job_resumably(study, single, tmp_path, victim):
-    """Whichever of two is killed, the other says so; one device finishes what they began."""
+    """If either worker is killed, the other reports it; one device can finish the training."""
     endless = (*BATCH, "--set", "steps=100000", "--set", "checkpoint_every=1")
     with started(study, tmp_path / "run", *endless) as workers:
         wait_for_file(tmp_path / "run" / "checkpoints" / "checkpoint", workers)
@@ -120,7 +120,7 @@ def test_a_lost_worker_ends_the_job_resumably(study, single, tmp_path, victim):
 
 @pytest.mark.nightly
 def test_one_interrupted_worker_stops_all(study, tmp_path):
-    """SIGTERM to the second worker alone, as when one machine is drained."""
+    """SIGTERM is sent to the second worker only, as when one machine is drained."""
     with started(study, tmp_path / "run", *BATCH, "--set", "steps=100000") as workers:
         wait_for_file(tmp_path / "run" / "checkpoints" / "checkpoint", workers)
         workers[1].terminate()
@@ -130,7 +130,7 @@ def test_one_interrupted_worker_stops_all(study, tmp_path):
 
 
 def test_slurm_names_the_workers(monkeypatch):
-    """srun's variables on a node with two tasks: their addresses, and which this one is."""
+    """srun's variables on a node with two tasks give their addresses and this task's number."""
     from rcn_tf.training import strategies
 
     monkeypatch.delenv("TF_CONFIG", raising=False)

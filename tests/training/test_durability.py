@@ -1,4 +1,4 @@
-"""Kills and full disks: a run goes on where its newest checkpoint is, with the same numbers."""
+"""Kills and full disks: a run continues from its newest checkpoint with the same numbers."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from tests.training.study import losses_of, write_study
 
 pytestmark = pytest.mark.slow
 
-STEPS = {6: 90, 20: 300}  # of so many kills: more than the lives of the killed processes hold
+STEPS = {2: 40, 20: 300}  # {kills: steps}, more than the killed processes can do
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def study(tmp_path_factory):
 
 
 def train_and_kill(study, out, kills, seed):
-    """Runs in a process without TensorFlow's threads, forks one life after the other.
+    """Forks one training process after the other, from a process without TensorFlow's threads.
 
-    Three of four are killed some time after their first step, one of four while it starts.
-    Prints the number of lives that the last, undisturbed one came after.
+    Three of four are killed some time after their first step, one of four during its start.
+    Prints the number of processes before the last, undisturbed one.
     """
     settings = [f"steps={STEPS[kills]}", "checkpoint_every=1", "log_every=1", "deterministic=true"]
     config = load_training_config(study / "train.json", settings)
@@ -59,14 +59,14 @@ def train_and_kill(study, out, kills, seed):
 
 
 def live(config, out, pipe):
-    """A forked life: starts or resumes, says through the pipe when a step is done."""
+    """A forked process: starts or resumes, and reports through the pipe when a step is done."""
     resume = (out / "checkpoints" / "checkpoint").exists()
     train(config, out, resume=resume, on_step=lambda *_: os.write(pipe, b"."))
     os._exit(0)
 
 
 def check_newest(out):
-    """The newest checkpoint can be read whole, in a process of its own; so can the model."""
+    """Checks in a separate process that the newest checkpoint and the model can be read."""
     child = os.fork()
     if not child:
         latest = tf.train.latest_checkpoint(str(out / "checkpoints"))
@@ -83,7 +83,7 @@ def check_newest(out):
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.nightly)])
 def test_kills_change_nothing(study, tmp_path, kills):
-    """Losses and weights, bit for bit, of a run that was killed so many times."""
+    """A run that was killed often has the same losses and weights, bit for bit."""
     steps = STEPS[kills]
     code = (
         "import pathlib, sys; from tests.training.test_durability import train_and_kill; "
@@ -113,7 +113,7 @@ def test_kills_change_nothing(study, tmp_path, kills):
 
 @pytest.fixture
 def small_disk():
-    """Files may not grow beyond so many bytes, as on a disk that is full."""
+    """Limits the size of files, which simulates a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

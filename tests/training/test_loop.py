@@ -1,4 +1,4 @@
-"""Training end to end on a tiny pack: resuming, stopping, divergence, and what is written."""
+"""Training end to end on a tiny pack: resuming, stopping, divergence, and the files."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from tests.training.study import SHAPE, losses_of, run_training, write_study
 
 
 class Exploding(keras.Model):
-    """One weight; the flow is NaN for a moving image that is white at the corner."""
+    """A model of one weight; its flow is NaN if the moving image is white at the corner."""
 
     def __init__(self, *, channels, flow_multiplier, init, name):
         super().__init__(name=name)
@@ -38,7 +38,7 @@ class Exploding(keras.Model):
 
 
 class NotDifferentiable(Exploding):
-    """Its flow is finite, the gradient of its weight is not."""
+    """A model whose flow is finite but whose weight's gradient is not."""
 
     def call(self, fixed, moving):
         return tf.sqrt(self.scale - 1.0) * tf.ones_like(fixed) * tf.ones((1, 1, 1, 1, 3))
@@ -103,7 +103,7 @@ def test_tensorboard_has_scalars_and_slices(finished):
 
 
 def test_the_deformed_grid_has_lines_in_every_slice(tmp_path):
-    """Undeformed: one of eight voxels along each axis, in slices across any axis."""
+    """In the undeformed grid every eighth voxel along each axis is a line, in all slices."""
     records = Records(tmp_path)
     blank = tf.zeros((1, 32, 48, 40, 1))
     flow = tf.zeros((1, 32, 48, 40, 3))
@@ -163,7 +163,7 @@ def test_learning_rate_schedule_survives_resuming(config, tmp_path):
 
 @pytest.mark.slow
 def test_steps_that_a_kill_undid_are_run_and_logged_again(config, finished, tmp_path):
-    """As after a kill -9 past step 5: newest checkpoint of step 4, the log further on."""
+    """As after a kill -9 past step 5: the newest checkpoint is of step 4, the log goes further."""
     folder = tmp_path / "run"
     train(config.with_settings("steps=5"), folder)
     (folder / "weights.h5").unlink()
@@ -220,7 +220,7 @@ def test_nan_stops_with_the_pair_and_keeps_the_last_checkpoint(config, tmp_path)
 
 @pytest.mark.slow
 def test_supervised_training_follows_the_reference_flows(data, tmp_path):
-    """A constant reference of (2, -1, 1) voxels is learnt, on the one pair that has it."""
+    """A constant reference flow of (2, -1, 1) voxels is learnt on the only pair that has one."""
     flow = np.broadcast_to([2.0, -1.0, 1.0], (*SHAPE, 3))
     with h5py.File(tmp_path / "flows.h5", "w") as file:
         write_reference_flow(file, "s0", "s1", flow)
@@ -247,7 +247,7 @@ def test_recomputing_changes_no_loss(config, finished, tmp_path):
 
 @pytest.mark.slow
 def test_a_seed_determines_a_run_to_the_last_bit(data, tmp_path):
-    """Two processes with --seed 7; a third with another seed differs."""
+    """Two processes with --seed 7 agree; a third with another seed differs."""
     runs = [tmp_path / name for name in ("a", "b", "c")]
     real = ("--set", "network.base=vtn", "--set", "network.affine=true", "--set", "steps=3")
     for run, seed in zip(runs, "778"):
@@ -306,7 +306,7 @@ def test_folder_mistakes_are_named(config, finished, tmp_path):
         train(config, finished)
     with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
         train(config, tmp_path / "new", resume=True)
-    with pytest.raises(ValueError, match="cannot resume .* `network.channels` was 2, is 4"):
+    with pytest.raises(ValueError, match="cannot resume .* `network.channels` was 2 and is now 4"):
         train(config.with_settings("network.channels=4"), finished, resume=True)
 
 
@@ -340,7 +340,7 @@ def test_command_resumes_by_the_folder_alone(data, tmp_path, capsys):
     out = tmp_path / "run"
     (tmp_path / "train.yaml").write_text(f"network: {BASE}\nbatch_size: 1\nrecompute: false\n")
     short = ["--data", str(data / "data.json"), "--seed", "3", "--set", "steps=1"]
-    short += ["--set", "deterministic=false"]  # would hold for all tests of this process
+    short += ["--set", "deterministic=false"]  # true would affect all tests of this process
     assert rcn(["train", str(tmp_path / "train.yaml"), "--out", str(out), *short]) == 0
     written = json.loads((out / "training.json").read_text())
     assert (written["seed"], written["deterministic"]) == (3, False)
@@ -349,7 +349,7 @@ def test_command_resumes_by_the_folder_alone(data, tmp_path, capsys):
     assert json.loads((out / "training.json").read_text()) == {**written, "steps": 2}
     capsys.readouterr()
     assert rcn(["train", "--resume", "--out", str(out), "--set", "seed=4"]) == 2
-    assert "`seed` was 3, is 4" in capsys.readouterr().err
+    assert "`seed` was 3 and is now 4" in capsys.readouterr().err
 
 
 def test_command_lists_the_presets(capsys):
@@ -384,7 +384,7 @@ def test_command_needs_a_folder(capsys):
 
 @pytest.mark.slow
 def test_interrupted_command_saves_and_says_so(data, tmp_path):
-    """SIGINT to a real process."""
+    """Sends SIGINT to a real process."""
     import signal
     import subprocess
     import sys

@@ -1,4 +1,4 @@
-"""The estimate of a training step's memory: counts on small networks, and one real step."""
+"""The estimate of a training step's memory: small networks by hand, and one real step."""
 
 import pathlib
 import subprocess
@@ -50,7 +50,7 @@ def test_a_network_counted_by_hand(precision):
     assert found.optimizer == 4 * weights
     assert found.flows == flows
     assert found.recomputed == 2 * stage
-    # Nobody asks the first network for the gradient of the images: its kernel is not looked up.
+    # No gradient of the images is needed, so the first network's kernel is not kept.
     spared = 2 * 27 * 2 * 5 if precision == "bfloat16" else 0
     assert found.activations == 3 * stage - spared
     parts = found.runtime + 8 * weights + flows
@@ -136,7 +136,7 @@ def test_the_choice(monkeypatch):
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A machine of 64 GiB, 16 of them free, whose files are in a folder."""
+    """A simulated machine with 64 GiB, 16 of them free, whose system files are in a folder."""
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: [])
     monkeypatch.setattr(available_module, "physical_memory", lambda: 64 * 2**30)
     (tmp_path / "meminfo").write_text(f"MemTotal: 1 kB\nMemAvailable:  {16 * 2**20} kB\n")

@@ -1,4 +1,4 @@
-"""Early warnings: what is said, and when nothing is."""
+"""Early warnings: their texts, and when there are none."""
 
 import types
 
@@ -72,7 +72,7 @@ def test_folding_of_an_original_start_is_laid_to_it():
 
 
 def source(contrast=None):
-    """Training data of one scan, drawn with a contrast."""
+    """Training data of one scan that was drawn with a given contrast."""
     scan = types.SimpleNamespace(attributes={} if contrast is None else {"contrast": contrast})
     store = types.SimpleNamespace(read=lambda scan_id: scan)
     return types.SimpleNamespace(identity={"subsets": [{"scans": ["a"]}]}, store=store)

@@ -16,7 +16,7 @@ def test_learning_rate_halves_once_the_given_steps_are_done():
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "rectified_adam", "lamb", "lookahead"])
 def test_the_schedule_reaches_the_optimiser(name):
-    """From step 1 on the rate is next to nothing: the second update does not move."""
+    """From step 1 on the rate is nearly zero, so the second update changes nothing."""
     if name not in ("adam", "adamw"):
         pytest.importorskip("tensorflow_addons.optimizers")
     optimizer = make_optimizer(name, Halving(0.1, [1] * 40))
@@ -53,7 +53,7 @@ def test_clip_norm_limits_the_global_norm(name):
         variables = [tf.Variable([1.0, 2.0]), tf.Variable([3.0])]
         gradients = [scale * tf.constant([3.0, 0.0]), scale * tf.constant([4.0])]
         optimizer = make_optimizer(name, 1e-3, clip_norm=clip_norm)
-        # Adam's update of a constant gradient does not depend on its size: vary it.
+        # Adam's update does not depend on the size of a constant gradient, so it must vary.
         optimizer.apply_gradients(zip(gradients, variables))
         optimizer.apply_gradients(zip([0.01 * scale * v for v in variables], variables))
         return np.concatenate([v.numpy() for v in variables])

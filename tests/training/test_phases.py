@@ -1,4 +1,4 @@
-"""Phases of a training: what each trains, by its weights, and that a resumed run knows its own."""
+"""Phases of a training: which weights each changes, and that a resumed run knows its phase."""
 
 import json
 
@@ -25,7 +25,7 @@ PHASES = [
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """Two narrow cascades on the tests' study, in two phases."""
+    """Two narrow cascades on the tests' study, trained in two phases."""
     folder = write_study(tmp_path_factory.mktemp("study"))
     return TrainingConfig.from_dict(
         {
@@ -48,7 +48,7 @@ def config(tmp_path_factory):
 
 
 def weights_after(config, steps, folder):
-    """The weights by part after the first steps of the run."""
+    """The weights of each part after the first steps of the run."""
     train(config, folder, should_stop=lambda: len(lines(folder)) >= steps)
     model = load_model(folder)
     return {name: [v.numpy() for v in part] for name, part in model.parts.items()}

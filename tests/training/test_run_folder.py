@@ -1,4 +1,4 @@
-"""Resuming a run that was moved, by what its data hold: paths and names play no part."""
+"""Resuming a run that was moved: its data are recognised by content, not by path or name."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture
 def moved(project, tmp_path):
-    """A copy of the project elsewhere, while the first one is not there."""
+    """A copy of the project at another place, while the first one is absent."""
     copy = shutil.copytree(project, tmp_path / "elsewhere")
     away = project.rename(project.with_name("away"))
     yield copy
@@ -84,7 +84,7 @@ def rename(config, pack):
 
 
 def add_others(config, pack):
-    """A scan that no subset has, and a subset that the scheme has not."""
+    """Adds a scan that is in no subset, and a subset that is in no scheme."""
     pack["s9/volume"] = pack["s0/volume"][...] // 2
     config["subsets"]["other"] = ["s9"]
 
@@ -138,13 +138,13 @@ def resize(config, pack):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (edit_voxel, "the volume of 's2' is another one (1 of 4)"),
+        (edit_voxel, "the volume of 's2' has changed (1 of 4)"),
         (drop, "scan 's2' is missing (1 of 4)"),
         (add, "scan 's4' is new (1 of 5)"),
         (reorder, "its scheme has other subsets, shares, pairs, atlas or order"),
         (pair, "its scheme has other subsets, shares, pairs, atlas or order"),
         (take_atlas, "its scheme has other subsets, shares, pairs, atlas or order"),
-        (resize, "its volumes are 33 x 36 x 34 voxels, before 32 x 36 x 34"),
+        (resize, "its volumes have 33 x 36 x 34 voxels instead of 32 x 36 x 34"),
     ],
 )
 def test_other_data_are_refused_with_what_differs(moved, change, words, capsys):
@@ -163,7 +163,7 @@ def test_data_that_changed_where_they_were_are_refused_too(moved, capsys):
     changed = other_study(moved, edit_voxel).with_name("scans.h5")
     changed.replace(moved / "data" / "scans.h5")
     assert resume(moved / "runs" / "one") == 2
-    assert "the volume of 's2' is another one" in capsys.readouterr().err
+    assert "the volume of 's2' has changed" in capsys.readouterr().err
 
 
 def test_data_that_are_nowhere_are_asked_for(moved, capsys):
@@ -193,7 +193,7 @@ def test_a_damaged_record_is_named(moved, capsys):
 
 
 def test_two_trainings_in_one_folder_are_refused(moved, capsys):
-    """The second, with and without --resume, while the first is at its first step; then it may."""
+    """The second is refused, with and without --resume, until the first one ends."""
     config = load_training_config(moved / "data" / "train.json", SETTINGS)
     out, refusals = moved / "runs" / "two", []
 

@@ -1,4 +1,4 @@
-"""The lock of a run's folder: one training at a time, and what the dead leave holds nobody up."""
+"""The lock of a run's folder: one training at a time, and locks of dead processes are ignored."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def holder(tmp_path):
 
 
 def write_lock(folder, age=0.0, **changes):
-    """A lock as another process has written it so many seconds ago."""
+    """Writes a lock as another process would have written it some seconds ago."""
     folder.mkdir()
     entry = {
         "id": "another",
@@ -95,14 +95,14 @@ def test_another_machine_that_fell_silent_is_gone(tmp_path):
 @pytest.mark.parametrize(
     "holder_of",
     [
-        lambda: {"host": run_lock.platform.node()},  # before a reboot
-        lambda: {"boot": run_lock._boot_id()},  # a container of this machine
+        lambda: {"host": run_lock.platform.node()},  # written before a reboot
+        lambda: {"boot": run_lock._boot_id()},  # written in a container of this machine
         lambda: {"boot": run_lock._boot_id(), "pid": 2**22 + 1},
     ],
 )
 @pytest.mark.parametrize("kernel", [True, False])
 def test_a_process_of_this_machine_is_known_to_be_gone(tmp_path, monkeypatch, holder_of, kernel):
-    """With the kernel's locks and on a file system without them."""
+    """Tests with the kernel's locks and on a file system without them."""
     if not kernel:
         monkeypatch.setattr(run_lock, "_flock", lambda file: None)
     write_lock(tmp_path / "run", **holder_of())

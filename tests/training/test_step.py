@@ -1,4 +1,4 @@
-"""One optimiser step: it learns, and its loss counts samples as the config says."""
+"""One optimiser step: it learns, and its loss weights samples as the config says."""
 
 import numpy as np
 import pytest
@@ -49,10 +49,10 @@ def test_one_pair_is_learnt(pair):
 
 @pytest.mark.slow
 def test_invertibility_registers_the_reversed_pair_too(pair):
-    """Its value is that of the two round trips, worked out by hand from both registrations."""
+    """The value is that of the two round trips, computed by hand from both registrations."""
     weights = {**RCN_WEIGHTS, "final": {"similarity": 1.0, "invertibility": 1e-3}}
     model, step = make(weights)
-    for _ in range(3):  # at the start the flows hardly differ from zero
+    for _ in range(3):  # at the start the flows are nearly zero
         forward, backward = model(*pair).flow, model(*pair[::-1]).flow
         term = float(step(*pair)["final/invertibility"][0])
     quarters = tuple(slice(n // 4, n - n // 4) for n in SHAPE)
@@ -70,7 +70,7 @@ def test_invertibility_registers_the_reversed_pair_too(pair):
 
 
 def test_gradient_is_the_mean_over_the_global_batch(pair):
-    """A batch of two equal pairs moves the weights like one of them."""
+    """A batch of two equal pairs changes the weights like one of the pairs."""
     single, single_step = make(RCN_WEIGHTS)
     double, double_step = make(RCN_WEIGHTS, batch_size=2)
     single_step(*pair)
@@ -82,7 +82,7 @@ def test_gradient_is_the_mean_over_the_global_batch(pair):
 
 @pytest.mark.slow
 def test_repeats_in_training_add_stages(pair):
-    """The loss is that of the result of both repeats, and each repeat's smoothness counts."""
+    """The similarity is that after both repeats, and each repeat's smoothness counts."""
     model, step = make(RCN_WEIGHTS, base="vtn", n_repeats=2)
     expected = rcn_tf.registration_losses(model(*pair, n_repeats=2), pair[0])
     once = rcn_tf.registration_losses(model(*pair), pair[0])

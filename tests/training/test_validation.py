@@ -1,4 +1,4 @@
-"""Validation while training: which pairs, what is measured, and the best model."""
+"""Validation during training: its pairs, its measures, and the best model."""
 
 import json
 import shutil
@@ -61,7 +61,7 @@ def test_mistakes_come_before_the_first_step(config, tmp_path):
 
 
 def test_measures_are_those_of_an_evaluation(config, tmp_path, monkeypatch):
-    """And training and validation read every pack through one store of scans."""
+    """Training and validation also read every pack through one store of scans."""
     opened = []
     monkeypatch.setattr(scans, "PackReader", lambda path: opened.append(path) or PackReader(path))
     train(config, tmp_path / "run")
@@ -83,7 +83,7 @@ def test_measures_are_those_of_an_evaluation(config, tmp_path, monkeypatch):
 
 
 def test_the_best_model_is_kept(config, tmp_path, monkeypatch):
-    """Scores 0.5, 0.7, 0.6: the model of step 4 stays, through a resumption too."""
+    """With scores 0.5, 0.7, 0.6 the model of step 4 is kept, also after resuming."""
     scores = iter([0.5, 0.7, 0.6, 0.65])
 
     class Judge(Validation):
@@ -118,7 +118,7 @@ def test_a_folding_network_is_warned_of(config, tmp_path, monkeypatch, caplog):
 
 @pytest.mark.slow
 def test_what_a_kill_left_of_the_best_model_counts_for_nothing(config, tmp_path):
-    """Weights without their config, as between the two: resuming goes on and replaces them."""
+    """A kill between the two files leaves weights without a config; resuming replaces them."""
     run = tmp_path / "run"
     train(config.with_settings("steps=2"), run)
     (run / "best" / "config.json").unlink()
@@ -160,7 +160,7 @@ def test_missing_scans_say_how_to_train_without(study, tmp_path):
 def test_without_labels_similarity_counts():
     assert score({"correlation": 0.9, "folding_percent": 0.0}) == 0.9
     assert score({"dice": 0.6, "correlation": 0.9}) == 0.6
-    assert score({"similarity": 0.9, "folding_percent": 0.0}) == 0.9  # of an earlier version
+    assert score({"similarity": 0.9, "folding_percent": 0.0}) == 0.9  # score of an earlier version
 
 
 def test_validation_on_training_pairs_is_named_so(config, study, tmp_path, caplog):
@@ -194,7 +194,7 @@ def test_an_atlas_is_no_training_pair(study, config):
 
 
 def test_the_best_model_is_known_again_after_a_move(config, study, tmp_path):
-    """By what the pairs hold: another path counts, other labels do not."""
+    """Pairs are recognised by content: the path may change, the labels must not."""
     best = tmp_path / "run" / "best"
     train(config.with_settings("steps=2"), tmp_path / "run")
     moved, edited = (shutil.copytree(study, tmp_path / name) for name in ("moved", "edited"))

@@ -1,4 +1,4 @@
-"""NIfTI files written byte by byte, for tests of what a header means."""
+"""NIfTI files written byte by byte, for tests of the meaning of headers."""
 
 import gzip
 import struct
@@ -54,7 +54,7 @@ def nifti_bytes(
 
 
 def write_nifti(path, **fields):
-    """Writes a .nii or .nii.gz file. Args: as of `nifti_bytes`. Returns: path."""
+    """Writes a .nii or .nii.gz file. Args: as for `nifti_bytes`. Returns: path."""
     content = nifti_bytes(**fields)
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
     return path

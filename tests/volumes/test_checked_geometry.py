@@ -1,4 +1,4 @@
-"""Formats other than NIfTI: each voxel where the file's own text or bytes put it, or a word.
+"""Formats other than NIfTI: each voxel is where the file's bytes put it, or there is a message.
 
 Headers are written by hand, so that no library's reading is compared with its own writing.
 """
@@ -104,7 +104,7 @@ def test_metaimage_without_a_direction(tmp_path):
     with pytest.warns(InputWarning, match=r"a\.mha does not state its orientation; LPS"):
         image = read_image(metaimage(tmp_path, "Offset = 1 -2 3"))
     np.testing.assert_allclose(corners(image), placed(np.diag([2, 3, 4]), (1, -2, 3)))
-    with pytest.warns(InputWarning, match=r"\(AnatomicalOrientation RAI is none\)"):
+    with pytest.warns(InputWarning, match=r"\(AnatomicalOrientation RAI does not count\)"):
         read_image(metaimage(tmp_path, "AnatomicalOrientation = RAI"))
     told = read_image(metaimage(tmp_path, "Offset = 1 -2 3"), orientation="RAS")
     np.testing.assert_allclose(corners(told), placed(np.diag([-2, -3, 4]), (-1, 2, 3)))
@@ -166,7 +166,7 @@ def test_units(tmp_path, unit, factor):
 def test_unknown_units(tmp_path):
     lines = ["space: RAS", "space directions: (2,0,0) (0,3,0) (0,0,4)"]
     for units in ('"parsec" "parsec" "parsec"', '"mm" "mm" "cm"'):
-        with pytest.warns(InputWarning, match="which is not known; mm are taken"):
+        with pytest.warns(InputWarning, match="which is not known; mm are assumed"):
             image = read_image(nrrd(tmp_path, *lines, f"space units: {units}"))
         assert image.GetSpacing() == (2, 3, 4)
     matrix = f"TransformMatrix = {numbers(np.eye(3))}"

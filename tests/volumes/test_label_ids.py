@@ -1,4 +1,4 @@
-"""Telling label maps from images."""
+"""Distinguishing label maps from images."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_images(scan, change):
 
 @pytest.mark.parametrize("edge", [3, 6, 12])
 def test_label_maps(rng, edge):
-    """Also a parcellation as fine as 1000 regions of 3 x 3 x 3 voxels."""
+    """Includes a parcellation of 1000 regions of only 3 x 3 x 3 voxels."""
     blocks = [-(-n // edge) for n in SHAPE]
     ids = rng.permutation(np.prod(blocks)).reshape(blocks)
     labels = ids.repeat(edge, 0).repeat(edge, 1).repeat(edge, 2)

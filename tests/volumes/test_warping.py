@@ -73,7 +73,7 @@ def test_flow_with_known_slopes_by_hand():
 
 @pytest.mark.parametrize("kind", [sitk.sitkFloat32, sitk.sitkInt16])
 def test_displacement_file_in_simpleitk_alone_gives_the_warped_image(tmp_path, kind):
-    """Largest difference allowed: 1e-4 grey levels of about 130, background included."""
+    """Differences are at most 1e-4 of about 130 grey levels, background included."""
     fixed = blob()
     copy, _ = turned_copy(sitk.DICOMOrient(blob()[5:-4, 4:-3, 2:-4], "LIA"))  # cut field of view
     moving = sitk.Cast(copy + 3, kind)  # background 3, not 0

@@ -1,10 +1,13 @@
-"""Figures of one registration; matplotlib's object interface, nothing global.
+"""Figures of one registration, drawn with matplotlib's object interface (no global state).
 
 Every function takes prepared `Views` and returns a `matplotlib.figure.Figure`.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -24,14 +27,17 @@ from rcn_tf.registration.report.planes import (
 )
 from rcn_tf.volumes import Grid
 
+if TYPE_CHECKING:
+    from rcn_tf.registration.pair import RegistrationResult
+
 CAPTIONS = {
     "fixed": "fixed",
     "before": "moving, by header",
     "initial": "moving, boxes aligned",
 }
-MARGIN = 0.06  # of the box, shown around it
+MARGIN = 0.06  # shown around the box, as a fraction of its size
 GRID_LINES = 24  # along the longest side
-TILES = 6  # of the checkerboard, along the shorter side
+TILES = 6  # tiles of the checkerboard along the shorter side
 LABEL_OPACITY = 0.5
 FOLDING_COLOUR = (0.85, 0.0, 0.85)
 
@@ -43,11 +49,11 @@ class Views:
     Args:
         images: dict of fixed, before, initial, after -> View, windowed to [0, 1], on the
             fixed image's voxels around its foreground box.
-        labels: dict of what there is of fixed (the fixed labels) and after (the warped
-            moving ones) -> View of ids, on the same voxels.
+        labels: dict of fixed (the fixed labels) and after (the warped moving labels), as far
+            as they are given -> View of ids, on the same voxels.
         flow: View of the flow [D, H, W, 3] on the network grid, voxels.
         moving_spacing: mm per array axis of the moving network grid.
-        after: what the image after registration is called.
+        after: name of the image after registration.
     """
 
     images: dict
@@ -56,12 +62,12 @@ class Views:
     moving_spacing: np.ndarray
     after: str = "registered"
 
-    def caption(self, name):
+    def caption(self, name: str) -> str:
         """Title of one of the images."""
         return f"moving, {self.after}" if name == "after" else CAPTIONS[name]
 
 
-def make_views(result):
+def make_views(result: RegistrationResult) -> Views:
     """Views of a RegistrationResult."""
     fixed = result.image
     shown = _box_with_margin(result, fixed)
@@ -73,7 +79,7 @@ def make_views(result):
     }
     views = {name: view_of_image(image, shown) for name, image in images.items()}
     moving = np.concatenate([views[stage].array.ravel() for stage in _STAGES])
-    limits = dict.fromkeys(_STAGES, window_range(moving))  # one image, whichever way it lies
+    limits = dict.fromkeys(_STAGES, window_range(moving))  # all stages show the same image
     limits["fixed"] = window_range(views["fixed"].array)
     transform = result.transform
     labels = {"fixed": result.fixed_labels, "after": result.warped_labels}
@@ -86,15 +92,15 @@ def make_views(result):
     )
 
 
-def slices_figure(views):
-    """Fixed image and the moving one before and after, in three planes."""
+def slices_figure(views: Views) -> Figure:
+    """The fixed image and the moving one before and after registration, in three planes."""
     return _panels(
         views.images["fixed"],
         [(views.caption(name), _grey(view)) for name, view in views.images.items()],
     )
 
 
-def checkerboard_figure(views):
+def checkerboard_figure(views: Views) -> Figure:
     """Tiles of the fixed image alternating with tiles of the moving one."""
     fixed = views.images["fixed"]
 
@@ -108,18 +114,18 @@ def checkerboard_figure(views):
     return _panels(fixed, [(views.caption(k), board(views.images[k])) for k in _STAGES])
 
 
-def difference_figure(views):
-    """Moving minus fixed, each brought to the fixed image's mean and spread of intensities.
+def difference_figure(views: Views) -> Figure:
+    """Moving minus fixed, after each moving image got the fixed one's mean and spread.
 
-    White is no difference, blue where the moving image is darker, red where it is brighter.
+    White means no difference; the moving image is darker where it is blue, brighter where red.
     """
     return _panels(
         views.images["fixed"], [(views.caption(k), _difference(views, k)) for k in _STAGES]
     )
 
 
-def labels_figure(views):
-    """Structures in colour on the fixed image: the fixed labels, the warped moving labels."""
+def labels_figure(views: Views) -> Figure:
+    """The fixed labels and the warped moving labels, in colour on the fixed image."""
     fixed = views.images["fixed"]
     titles = {"fixed": "fixed labels", "after": f"moving labels, {views.after}"}
 
@@ -133,7 +139,7 @@ def labels_figure(views):
     return _panels(fixed, [(titles[k], overlay(view)) for k, view in views.labels.items()])
 
 
-def deformation_figure(views):
+def deformation_figure(views: Views) -> Figure:
     """Deformed grid, flow as colours and Jacobian determinant, on the network grid."""
     flow = views.flow
     millimetres = flow.array * views.moving_spacing
@@ -157,7 +163,8 @@ def deformation_figure(views):
                 lambda axes, plane: _grid_lines(axes, flow, plane),
             ),
             (
-                f"|x|, |y|, |z| taken off red, green, blue\n(white: none; {scale:.1f} mm: all)",
+                f"|x|, |y|, |z| taken from red, green, blue\n(white: 0 mm; no colour left: "
+                f"{scale:.1f} mm)",
                 lambda axes, plane: _show(axes, colours.slice(plane), colours, plane),
             ),
             ("Jacobian determinant\n(folding in magenta)", jacobian),
@@ -165,7 +172,7 @@ def deformation_figure(views):
     )
 
 
-def overview_figure(views):
+def overview_figure(views: Views) -> Figure:
     """Everything in one picture: slices, and the difference before and after."""
     columns = [(views.caption(name), _grey(view)) for name, view in views.images.items()]
     columns.append(("difference, boxes aligned", _difference(views, "initial")))
@@ -173,12 +180,12 @@ def overview_figure(views):
     return _panels(views.images["fixed"], columns)
 
 
-def flow_colours(flow, scale):
-    """RGB of displacements [..., 3] (z, y, x): |x|, |y|, |z| / scale taken off R, G, B."""
+def flow_colours(flow: np.ndarray, scale: float) -> np.ndarray:
+    """RGB of displacements [..., 3] (z, y, x): 1 - |x|, |y|, |z| / scale as R, G, B."""
     return np.clip(1 - np.abs(flow[..., ::-1]) / scale, 0, 1)
 
 
-def png(figure, dpi=110):
+def png(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as PNG bytes."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
@@ -236,14 +243,14 @@ def _show(axes, picture, view, plane, **options):
 
 
 def _colour_bar(axes, drawn):
-    """What the colours mean, below the last picture of a column."""
+    """Draws the colour scale below the last picture of a column."""
     if axes.get_subplotspec().is_last_row():
         bar = axes.inset_axes([0.05, -0.065, 0.9, 0.035])
         axes.figure.colorbar(drawn, cax=bar, orientation="horizontal").ax.tick_params(labelsize=7)
 
 
 def _determinant(flow):
-    """det J of a flow [D, H, W, 3], of a single slice within its plane."""
+    """det J of a flow [D, H, W, 3]; for a single slice it is that of the plane."""
     found = np.asarray(jacobian_determinant(planar_flow(flow)[None]))[0]
     thin = [axis for axis in range(3) if flow.shape[axis] == 1]
     return np.expand_dims(found, thin[0]) if thin else found
@@ -266,9 +273,9 @@ def _difference(views, name):
 
 
 def _label_colours(labels):
-    """RGBA picture of a label picture: an id has one colour everywhere, 0 is transparent."""
+    """RGBA picture of a label picture: an id has the same colour everywhere, 0 is transparent."""
     palette = colormaps["tab20"]
-    colours = palette((labels.astype(np.int64) * 7) % palette.N)  # near ids, unlike colours
+    colours = palette((labels.astype(np.int64) * 7) % palette.N)  # neighbouring ids differ
     colours[..., 3] = np.where(labels > 0, LABEL_OPACITY, 0)
     return colours
 
@@ -276,7 +283,7 @@ def _label_colours(labels):
 def _intensity_fit(fixed, moving):
     """Slope and level that give the moving image the fixed one's mean and spread of intensities.
 
-    Least squares would lower the contrast of an image the more, the worse it is aligned.
+    A least-squares fit would lower the contrast of badly aligned images.
     """
     fixed, moving = (part[::2, ::2, ::2].astype(np.float64) for part in (fixed, moving))
     if not moving.std():
@@ -297,7 +304,7 @@ def _tiles(view, plane):
 
 
 def _grid_lines(axes, view, plane):
-    """Lines of equal moving index: where the moving image's regular grid comes to lie."""
+    """Draws lines of equal moving index: the moving image's regular grid, deformed."""
     width, height = view.extent(plane)
     shifts = view.slice(plane)
     row_axis, column_axis = (axis for axis in range(3) if axis != plane.axis)

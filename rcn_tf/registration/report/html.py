@@ -1,6 +1,11 @@
 """`report.html`: one self-contained page, images embedded, nothing fetched from a network."""
 
+from __future__ import annotations
+
 import html
+import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from rcn_tf.files.whole_files import replacing, write_text
 from rcn_tf.registration.pair_metrics import STAGES, metrics_rows
@@ -16,23 +21,23 @@ _SECTIONS = (
     ),
     (
         "Checkerboard",
-        "Tiles of the fixed image alternate with tiles of the moving one: edges should run "
-        "on from tile to tile.",
+        "Tiles of the fixed image alternate with tiles of the moving one: edges should continue "
+        "from tile to tile.",
         figures.checkerboard_figure,
     ),
     (
         "Difference",
-        "Moving minus fixed, as a part of the fixed image's grey range, after each moving image "
-        "was given the fixed one's mean and spread: white where both are equal, blue where the "
+        "Moving minus fixed, as a fraction of the fixed image's grey range, after each moving "
+        "image got the fixed one's mean and spread: white where both are equal, blue where the "
         "moving image is darker, red where it is brighter.",
         figures.difference_figure,
     ),
     (
         "Deformation",
-        "On the network grid, beyond the alignment of the boxes. White in the coloured flow "
-        "means no displacement. The determinant is the moving image's local volume per fixed "
-        "volume: above 1 (blue) the tissue is larger in the moving image, below 1 (red) "
-        "smaller, and at 0 or less the transform folds.",
+        "On the network grid, without the alignment of the boxes. White in the coloured flow "
+        "means no displacement. The determinant is the local volume in the moving image divided "
+        "by that in the fixed image: above 1 (blue) the tissue is larger in the moving image, "
+        "below 1 (red) it is smaller, and at 0 or less the transform folds.",
         figures.deformation_figure,
     ),
 )
@@ -58,13 +63,15 @@ _NAMES = {
 }
 
 
-def render_report(views, metrics, facts):
+def render_report(
+    views: figures.Views, metrics: Mapping[str, Any], facts: Mapping[str, Any]
+) -> str:
     """The page as text.
 
     Args:
         views: rcn_tf.registration.report.figures.Views.
         metrics: dict, of `rcn_tf.registration.pair.register_pair`.
-        facts: dict of what to state at the top, such as file names.
+        facts: {name: value} to list at the top, such as file names.
     Returns: str, HTML.
     """
     warnings = "".join(
@@ -85,7 +92,9 @@ def render_report(views, metrics, facts):
     )
 
 
-def write_report(views, metrics, facts, folder):
+def write_report(
+    views: figures.Views, metrics: Mapping[str, Any], facts: Mapping[str, Any], folder: pathlib.Path
+) -> None:
     """Writes `report.html` and `overview.png` into an existing folder."""
     with replacing(folder / "overview.png") as path:
         path.write_bytes(figures.png(figures.overview_figure(views), dpi=120))
@@ -95,11 +104,11 @@ def write_report(views, metrics, facts, folder):
 def _summary(metrics):
     rows = [row for row in metrics_rows(metrics) if row["structure"] in ("", "mean")]
     note = (
-        "before: the moving image where its header puts it; initial: the foreground boxes "
-        "laid over each other; after: registered. Correlation is taken within the fixed "
-        "image's foreground box at full resolution. Agreement is that of small windows at low "
-        "resolution, of any contrast: 1 where the images show the same, 0.1 to 0.4 where they "
-        "show unrelated things; inside is within the fixed organ's outline."
+        "before: the moving image at the position that its header states; initial: with the "
+        "foreground boxes aligned; after: registered. The correlation is computed within the "
+        "fixed image's foreground box at full resolution. The agreement compares small windows "
+        "at low resolution, whatever the contrast: it is 1 where the images show the same and "
+        "0.1 to 0.4 for unrelated images; inside means within the fixed organ's outline."
     )
     return f'{_table(rows)}<p class="note">{note}</p>'
 

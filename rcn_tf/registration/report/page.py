@@ -1,5 +1,7 @@
 """Self-contained HTML pages: images embedded, nothing fetched from a network."""
 
+from __future__ import annotations
+
 import base64
 import html
 
@@ -17,7 +19,7 @@ dt { color: #555; } dd { margin: 0; }
 """
 
 
-def page(title, body):
+def page(title: str, body: str) -> str:
     """A whole page as text. Args: title: plain text. body: HTML that follows the heading."""
     title = html.escape(title)
     return (
@@ -27,7 +29,7 @@ def page(title, body):
     )
 
 
-def image(png, title):
-    """An embedded picture. Args: png: bytes. title: plain text, for those who see no pictures."""
+def image(png: bytes, title: str) -> str:
+    """An embedded picture. Args: png: bytes. title: plain text, the alternative to the picture."""
     data = base64.b64encode(png).decode("ascii")
     return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'

@@ -1,11 +1,14 @@
-"""Axial, coronal and sagittal slices of a volume, displayed as radiologists do.
+"""Axial, coronal and sagittal slices of a volume in radiological display.
 
 Volumes are first brought to LPS axes, where array axis 0 runs to the head, axis 1 to the
 back and axis 2 to the patient's left. Axial and coronal slices then show the patient's right
 on the picture's left; sagittal slices show the front on the left; the head is up.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,12 +16,12 @@ import SimpleITK as sitk
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """One way of slicing: the axis cut, and what the picture's sides are called."""
+    """One direction of slicing: the axis that is cut, and the names of the picture's sides."""
 
     name: str
-    axis: int  # cut; the remaining two are the rows and the columns
-    flip_rows: bool  # rows run to the head, pictures downwards
-    sides: tuple  # left, right, top, bottom
+    axis: int  # the axis that is cut; the remaining two are the rows and the columns
+    flip_rows: bool  # whether rows run to the head, so that the picture must be flipped
+    sides: tuple[str, str, str, str]  # left, right, top, bottom
 
 
 PLANES = (
@@ -28,15 +31,15 @@ PLANES = (
 )
 
 
-def planes_of(shape):
-    """The planes worth showing of an array [D, H, W, ...]: of a single slice its own alone."""
+def planes_of(shape: Sequence[int]) -> tuple[Plane, ...]:
+    """The planes to show of an array [D, H, W, ...]; for a single slice only its own plane."""
     thin = [plane for plane in PLANES if shape[plane.axis] == 1]
     return tuple(thin[:1]) or PLANES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class View:
-    """A volume on LPS axes, cut to the part worth showing.
+    """A volume on LPS axes, cropped to the part that is shown.
 
     Args: array: [D, H, W] or [D, H, W, C]; spacing: mm per array axis.
     """
@@ -44,20 +47,20 @@ class View:
     array: np.ndarray
     spacing: tuple
 
-    def slice(self, plane, position=0.5):
+    def slice(self, plane: Plane, position: float = 0.5) -> np.ndarray:
         """Picture [rows, columns(, C)] through `position` (0 to 1 along the cut axis)."""
         size = self.array.shape[plane.axis]
         picture = np.take(self.array, min(int(position * size), size - 1), axis=plane.axis)
         return picture[::-1] if plane.flip_rows else picture
 
-    def extent(self, plane):
+    def extent(self, plane: Plane) -> tuple[float, float]:
         """(width, height) of the plane's pictures in mm."""
         rows, columns = (axis for axis in range(3) if axis != plane.axis)
         lengths = np.multiply(self.array.shape[:3], self.spacing)
         return float(lengths[columns]), float(lengths[rows])
 
 
-def view_of_image(image, box=None):
+def view_of_image(image: sitk.Image, box: tuple[slice, ...] | None = None) -> View:
     """View of a SimpleITK image.
 
     Args: image: 3D; box: three slices of the LPS-oriented array, or None for all.
@@ -67,8 +70,8 @@ def view_of_image(image, box=None):
     return View(array if box is None else array[box], canonical.GetSpacing()[::-1])
 
 
-def window_range(array):
-    """Darkest and brightest intensity worth showing: the percentiles 0.5 and 99.5.
+def window_range(array: np.ndarray) -> tuple[float, float]:
+    """Darkest and brightest intensity to show: the percentiles 0.5 and 99.5.
 
     Args: array: real, any shape. Returns: (low, high), low < high.
     """
@@ -78,7 +81,7 @@ def window_range(array):
     return (low, high) if low < high else (low, low + 1)
 
 
-def window(array, limits):
+def window(array: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     """Intensities scaled from `limits` to [0, 1] and clipped, float32."""
     low, high = limits
     return np.clip((np.asarray(array, np.float32) - low) / (high - low), 0, 1)

@@ -98,7 +98,7 @@ def _frame_values(slices):
     planes = [stored[one.file][one.frame] for one in slices]
     lines = [(one.slope, one.intercept) for one in slices]
     if not np.isfinite(lines).all():
-        raise ValueError(f"{slices[0].file} has a rescale slope or intercept that is no number")
+        raise ValueError(f"{slices[0].file} has a rescale slope or intercept that is not a number")
     if all(line == (1, 0) for line in lines):
         return np.stack(planes)
     whole = np.equal(lines, np.rint(lines)).all() and np.abs(lines).max() < 2**24

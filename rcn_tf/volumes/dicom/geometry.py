@@ -140,7 +140,7 @@ def _direction(slices, name):
 def _step(places, name):
     if places[-1] - places[0] <= SAME_PLACE:
         raise ValueError(
-            f"{name}: all {len(places)} slices lie in the same place, as of one slice over time; "
+            f"{name}: all {len(places)} slices lie in the same place, like one slice over time; "
             "expected a 3D image"
         )
     steps = np.diff(places)
@@ -181,7 +181,7 @@ def _check_line(corners, direction, slices, name):
     sheared = np.linalg.norm(line - height * normal)
     if sheared > allowed:
         warn(
-            f"{name}: the slices lean by {tilt:.2f} degrees, which is left out; the last one lies "
+            f"{name}: the slices lean by {tilt:.2f} degrees, which is ignored; the last one lies "
             f"{sheared:.2g} mm from its place"
         )
 
@@ -198,6 +198,6 @@ def _compare_with_header(step, slices, name):
     believed = slices[0].frame is not None or thickness <= (1 + SPACING_TOLERANCE) * stated
     if believed and abs(stated - step) > SPACING_TOLERANCE * step:
         warn(
-            f"{name}: the slices are {step:.4g} mm apart by their positions, which are taken; "
+            f"{name}: the slices are {step:.4g} mm apart by their positions, which are used; "
             f"their headers say {stated:.4g} mm (are slices missing?)"
         )

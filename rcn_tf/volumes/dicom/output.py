@@ -78,7 +78,7 @@ def _checked(image):
         raise ValueError(f"a DICOM slice has at most {_MOST_ROWS} rows and columns")
     axes = np.reshape(image.GetDirection(), (3, 3))
     if np.abs(axes.T @ axes - np.eye(3)).max() > _SKEW:
-        raise ValueError("the image's axes are not at right angles, which DICOM cannot say")
+        raise ValueError("the image's axes are not at right angles, which DICOM cannot express")
     array = sitk.GetArrayViewFromImage(image)
     if not np.isfinite(array).all():
         raise ValueError("the image has NaN or infinite voxels, which DICOM cannot store")

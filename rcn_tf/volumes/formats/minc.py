@@ -97,7 +97,7 @@ def _stated(path, size):
                 raise ValueError(f"{path} states no regular {name} of {size[axis]} voxels")
             unit = bytes(np.bytes_(dimension.get("units", b"mm"))).decode("latin-1").strip()
             if unit.lower() not in ("mm", ""):
-                warn(f"{path} states its {name} in {unit!r}; mm are taken")
+                warn(f"{path} states its {name} in {unit!r}; mm are assumed")
             if step < 0:  # the reader has turned this axis
                 start[axis] += step * (length - 1)
             spacing[axis] = abs(step)

@@ -115,7 +115,7 @@ class CsvPoints:
                 return checked_system({"0": "RAS", "1": "LPS"}.get(found[1], found[1]))
         words = set(_SYSTEM_WORD.findall(" ".join(comments)))
         if words == {"RAS"} and not self._columns.system:
-            warn("a comment in the file of points says RAS, so the points are taken for RAS")
+            warn("a comment in the file of points says RAS, so the points are read as RAS")
         return words.pop() if len(words) == 1 else None
 
     def _find_style(self):

@@ -93,7 +93,9 @@ def write_points(
     Raises: ValueError: if the suffix differs. OSError: if it cannot be written.
     """
     if not isinstance(file.layout, type(_layout(path))):
-        raise ValueError(f"{path}: points keep their file's format, {file.layout.suffix}")
+        raise ValueError(
+            f"{path}: points are written in the format of their file, {file.layout.suffix}"
+        )
     content = file.layout.render(_flipped(np.asarray(points), file.system), notes)
     with replacing(path) as temporary:
         temporary.write_bytes(content)

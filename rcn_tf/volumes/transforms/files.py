@@ -80,7 +80,7 @@ def read_transform(path: str | pathlib.Path) -> TransformFile:
         if (path / COMPOSITE).is_file():
             return TransformFile(path, [Link(one) for one in read_itk_maps(path / COMPOSITE)])
         raise FileNotFoundError(
-            f"{path} is no result of `rcn register`: it has no {FIELD} and no {COMPOSITE}"
+            f"{path} is not a result of `rcn register`: it has no {FIELD} and no {COMPOSITE}"
         )
     image = read_displacement(path / FIELD if path.is_dir() else path)
     field = DisplacementField(Grid.from_image(image), sitk.GetArrayFromImage(image))

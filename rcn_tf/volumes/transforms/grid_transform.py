@@ -75,8 +75,6 @@ class GridTransform(PointMap):
         if factor <= 1:
             return self
         shape = tuple(max(1, round(size / factor)) for size in self.fixed_grid.shape)
-        grids = [
-            grid.crop_resampled([(0, size) for size in grid.shape], shape)
-            for grid in (self.fixed_grid, self.moving_grid)
-        ]
-        return GridTransform(*grids, np.asarray(resize(self.flow[None], shape))[0])
+        box = [(0, size) for size in self.fixed_grid.shape]
+        fixed, moving = (g.crop_resampled(box, shape) for g in (self.fixed_grid, self.moving_grid))
+        return GridTransform(fixed, moving, np.asarray(resize(self.flow[None], shape))[0])

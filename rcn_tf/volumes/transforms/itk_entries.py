@@ -54,7 +54,7 @@ def read_entries(path: str | pathlib.Path) -> list[Entry]:
     Returns: list of Entry, without the composite itself.
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file, damaged, several transforms that no composite joins, or
+        ValueError: not such a file, damaged, several transforms outside a composite, or
             numbers that are not finite.
     """
     path = pathlib.Path(path)
@@ -75,7 +75,7 @@ def read_entries(path: str | pathlib.Path) -> list[Entry]:
     composite = entries[0].kind.startswith(COMPOSITE)
     if len(entries) > 1 and not composite:
         raise ValueError(
-            f"{path} holds {len(entries)} transforms that no composite joins; "
+            f"{path} holds {len(entries)} transforms outside a composite; "
             "write each to a file of its own"
         )
     if composite and len(entries) == 1:
@@ -87,7 +87,7 @@ def _read_text(path):
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ValueError("is not an ITK transform: it is no text file") from None
+        raise ValueError("is not an ITK transform: it is not a text file") from None
     if not text.startswith(_TEXT_HEADER):
         kind = "elastix's parameters" if text.lstrip().startswith("(") else "something else"
         raise ValueError(f"is not an ITK transform: it begins as {kind}, not {_TEXT_HEADER!r}")
@@ -113,7 +113,7 @@ def _read_hdf5(path):
             names = sorted(group, key=int)
             return [_hdf5_entry(file, _inside(file, group, name)) for name in names]
     except (OSError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise ValueError("is not an ITK transform: no such HDF5 file, or damaged") from error
+        raise ValueError("is not an ITK transform: not such an HDF5 file, or damaged") from error
 
 
 def _hdf5_entry(file, group):
@@ -165,12 +165,12 @@ def _read_minc(path):
         raise ValueError("is not a transform of MINC: it does not begin with 'MNI Transform File'")
     text = re.sub(r"[%#].*", "", text)  # comments
     if re.findall(r"Transform_Type\s*=\s*(\w+)", text) != ["Linear"]:
-        raise ValueError("is not one linear transform; of MINC's only these are read")
+        raise ValueError("is not one linear transform; only such transforms of MINC are read")
     found = re.search(r"Linear_Transform\s*=([^;]*);", text)
     try:
         matrix = np.array(found[1].split() if found else [], np.float64).reshape(3, 4)
     except ValueError:
-        raise ValueError("is damaged: its linear transform has no twelve numbers") from None
+        raise ValueError("is damaged: its linear transform does not have twelve numbers") from None
     if re.search(r"Invert_Flag\s*=\s*True", text, re.IGNORECASE):
         matrix = np.linalg.inv(np.vstack([matrix, [0, 0, 0, 1]]))[:3]
     linear, offset = _FLIP @ matrix[:, :3] @ _FLIP, _FLIP @ matrix[:, 3]

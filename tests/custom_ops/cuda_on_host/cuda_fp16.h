@@ -1,4 +1,4 @@
-// The type's conversions without its rounding; see cuda_runtime.h.
+// The conversions of __half without its rounding; see cuda_runtime.h.
 
 #pragma once
 

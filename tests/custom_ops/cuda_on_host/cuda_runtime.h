@@ -1,5 +1,6 @@
-// As much of CUDA as `warp_cuda.cu` uses, on the host with one thread: the grid-stride loops
-// then cover everything. What it cannot show are races, launch limits and memory errors.
+// The part of CUDA that `warp_cuda.cu` uses, on the host with a single thread, whose
+// grid-stride loops then cover all voxels. It cannot show races, launch limits and memory
+// errors.
 
 #pragma once
 
@@ -53,7 +54,7 @@ inline long long __double_as_longlong(double value) {
 using std::isfinite;
 using std::isinf;
 
-// In the place of kernel<<<...>>>: calls the kernel at once.
+// Replaces kernel<<<...>>>: calls the kernel at once.
 template <typename Kernel>
 Kernel emulate(Kernel kernel) {
   return kernel;

@@ -1,4 +1,4 @@
-"""Slices come out in radiological orientation with true proportions."""
+"""Slices have radiological orientation and true proportions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Figures and page: flow colours, folding marks and nothing fetched from outside."""
+"""Figures and page: colours of the flow, marks of folding, and no external content."""
 
 import base64
 import re
@@ -16,7 +16,7 @@ from tests.registration.test_pair import SHAPE, KnownNetwork, blob, blob_labels
 @pytest.fixture(scope="module")
 def result():
     flow = np.zeros((*SHAPE, 3), np.float32)
-    flow[:, :, SHAPE[2] // 2 :, 2] = -2  # along x only; folds where it sets in
+    flow[:, :, SHAPE[2] // 2 :, 2] = -2  # along x only; folds where it starts
     return register_pair(KnownNetwork(flow), {}, blob(), blob(), force=True)
 
 
@@ -26,14 +26,14 @@ def views(result):
 
 
 def panels(figure):
-    """Arrays drawn, [row][column], of the axes that show pictures."""
+    """The arrays that are drawn, [row][column]."""
     drawn = [axes.images for axes in figure.axes if axes.get_subplotspec() is not None]
     columns = len(drawn) // len(PLANES)
     return [drawn[k : k + columns] for k in range(0, len(drawn), columns)]
 
 
 def test_flow_colours_are_white_for_none_and_lack_red_along_x(views):
-    # |x| takes away red: channel k is 1 - |d_k| / largest.
+    # |x| reduces red: channel k is 1 - |d_k| / largest.
     (_, (colours,), _), *_ = panels(fig.deformation_figure(views))
     picture = np.asarray(colours.get_array())
     np.testing.assert_array_equal(picture[5, 2], [1, 1, 1])
@@ -48,7 +48,7 @@ def test_folding_is_marked(views):
 
 
 def test_a_failed_registration_looks_like_one():
-    """Each difference is fitted by itself, so that equal images show none beside a bad result."""
+    """Each difference is fitted separately, so equal images show none beside a bad result."""
     flow = np.zeros((*SHAPE, 3), np.float32)
     flow[..., 0] = 9
     failed = register_pair(KnownNetwork(flow), {}, blob(), blob() * 3 + 5, force=True)

@@ -1,4 +1,4 @@
-"""Voxels of DICOM files: each frame's own values, in any encoding, as they were stored."""
+"""Voxels of DICOM files: each frame's own values, in any encoding."""
 
 import locale
 
@@ -32,7 +32,7 @@ def scan():
 
 
 def test_values_of_single_frames(tmp_path, scan):
-    """Slopes and intercepts of frames, as in PET; those of the first do not hold for the others."""
+    """Frames have their own slopes and intercepts, as in PET; those of the first are not shared."""
     slopes, intercepts = [1, 0.25, 0.5, 2, 0.125, 3, 1.5], [0, 7, 0, -3, 0, 1, 0]
     data = multiframe(
         scan, kind=ENHANCED_PET, groups=lambda _, k: rescaled(slopes[k], intercepts[k])
@@ -50,7 +50,7 @@ def test_hounsfield_units(tmp_path, scan):
 
 
 def test_values_of_the_old_place(tmp_path, scan):
-    """A slope outside the groups holds for all frames; slopes of only some frames are damage."""
+    """A slope outside the groups is for all frames; slopes of only some frames are an error."""
     data = multiframe(scan)
     data.RescaleSlope, data.RescaleIntercept = "0.5", "10"
     image = read_image(write(tmp_path / "one.dcm", data))
@@ -90,14 +90,14 @@ def test_compressed_by_others(tmp_path, scan, compressor):
     data["PixelData"].is_undefined_length = True
     data["PixelData"].VR = "OB"
     data.file_meta.TransferSyntaxUID = source.file_meta.TransferSyntaxUID
-    data.PerFrameFunctionalGroupsSequence.reverse()  # frame k lies where slice 6 - k was
+    data.PerFrameFunctionalGroupsSequence.reverse()  # frame k is at the place of slice 6 - k
     pydicom.dcmwrite(tmp_path / "scan.dcm", data)
     array = sitk.GetArrayFromImage(scan) * np.arange(7, 0, -1).reshape(7, 1, 1)
     assert_same(read_image(tmp_path / "scan.dcm"), scan, array[::-1])
 
 
 def write_compressed(path, image, compressor):
-    """Writes an image by GDCM, which leaves another locale behind."""
+    """Writes an image with GDCM, which changes the locale."""
     writer = sitk.ImageFileWriter()
     writer.SetImageIO("GDCMImageIO")
     writer.SetFileName(str(path))
@@ -134,7 +134,7 @@ def test_twelve_bits_under_an_overlay(tmp_path, scan):
 
 
 def test_shown_white_is_no_other_value(tmp_path, scan):
-    """MONOCHROME1 says how to display numbers, not what they mean, also in a series."""
+    """MONOCHROME1 concerns only the display of values, also in a series."""
     data = multiframe(scan)
     data.PhotometricInterpretation = "MONOCHROME1"
     assert_same(read_image(write(tmp_path / "scan.dcm", data)), scan)

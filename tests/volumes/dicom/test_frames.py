@@ -1,4 +1,4 @@
-"""Multi-frame DICOM files: frames in their place, each with its own values, or a clear refusal.
+"""Multi-frame DICOM files: each frame at its place with its own values, or a clear error.
 
 Places are computed here from what was written (PS3.3, C.7.6.2.1.1), values by hand; a series of
 single slices of the same image is the second oracle.
@@ -63,7 +63,7 @@ def test_any_orientation(tmp_path, scan, axes):
 
 
 def test_pixels_of_the_rows_and_the_columns(tmp_path, scan):
-    """PixelSpacing is between rows, then columns: voxel (4, 0, 0) is 4 x 0.7 mm along the row."""
+    """PixelSpacing is first between rows, then columns: voxel (4, 0, 0) is 2.8 mm along the row."""
     image = read_image(write(tmp_path / "scan.dcm", multiframe(scan)))
     corner, turn = np.array((-31.0, 12.5, 80.0)), np.reshape(scan.GetDirection(), (3, 3))
     for index in ((4, 0, 0), (0, 5, 0), (0, 0, 6)):
@@ -83,7 +83,7 @@ def test_nothing_of_the_patient_stays(tmp_path, scan):
     ("order", "message"),
     [
         ([0, 1, 2, 4, 5, 6], r"slices are missing .* \(2.5 to 5 mm; .* behind slice 3 of 6\)"),
-        ([3] * 7, "all 7 slices lie in the same place, as of one slice over time"),
+        ([3] * 7, "all 7 slices lie in the same place, like one slice over time"),
         ([0, 1, 2, 2, 3, 4, 5, 6], "slices lie on one another and nothing .* tells the volumes"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_data_set_without_preamble(tmp_path, scan, implicit):
 
 @pytest.mark.parametrize("kind", [SECONDARY, ULTRASOUND, ENHANCED_MR, NUCLEAR])
 def test_frames_without_positions(tmp_path, scan, kind):
-    """A spacing of 1 is never assumed, even if the first has a place and a thickness."""
+    """A spacing of 1 is never assumed, even if the first frame has a position and a thickness."""
     data = plain(multiframe(scan, kind=kind))
     data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
     data.PixelSpacing, data.SliceThickness = [1, 1], 1
@@ -157,7 +157,7 @@ def test_no_pixel_spacing(tmp_path, scan, missing):
 
 
 def nuclear(scan, step, kind="RECON TOMO"):
-    """A reconstruction of nuclear medicine: the first slice's place, and a signed step."""
+    """A reconstruction of nuclear medicine: the first slice's position and a signed step."""
     data = plain(multiframe(scan, kind=NUCLEAR))
     data.ImageType = ["ORIGINAL", "PRIMARY", kind, "EMISSION"]
     data.PixelSpacing, data.SpacingBetweenSlices = ["0.9", "0.7"], step
@@ -173,7 +173,7 @@ def nuclear(scan, step, kind="RECON TOMO"):
 
 
 def test_nuclear_medicine(tmp_path, scan):
-    """A negative step goes against the normal: frame k lies at the corner + k x step x normal."""
+    """A negative step goes against the normal: frame k is at corner + k x step x normal."""
     for name, step in (("up", "2.5"), ("down", "-2.5")):
         write(tmp_path / f"{name}.dcm", nuclear(scan, step))
     with pytest.warns(InputWarning, match=r"down\.dcm: only the first frame has a place"):
@@ -189,7 +189,7 @@ def test_nuclear_medicine(tmp_path, scan):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_dose_grid(tmp_path, scan, sign):
-    """Planes lie at offsets along the normal, or for axial ones at those z."""
+    """Offsets of planes are along the normal, or for axial planes z coordinates."""
     image = sitk.Image(scan)
     image.SetDirection((1, 0, 0, 0, sign, 0, 0, 0, sign))
     for name, start in (("relative", 0.0), ("absolute", 80.0)):
@@ -210,7 +210,7 @@ def test_a_segmentation_object(tmp_path, scan):
 
 
 def test_frames_of_several_files(tmp_path, scan):
-    """A concatenation is one image; files of one frame of the new kind are a series."""
+    """A concatenation is one image; enhanced files of one frame each are a series."""
     uid = "1.2.826.0.1.77"
     for number, part in enumerate(([0, 1, 2], [3, 4, 5, 6])):
         data = multiframe(scan, part)

@@ -1,4 +1,4 @@
-"""Headers as they are read and copied: only the named attributes, only sound values."""
+"""Headers that are read and copied: only listed attributes with valid values."""
 
 import shutil
 

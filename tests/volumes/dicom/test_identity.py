@@ -1,4 +1,4 @@
-"""Identity of written series: nobody's, or the patient's if that was asked for."""
+"""Identity of written series: none, or the patient's if asked for."""
 
 import re
 
@@ -52,7 +52,7 @@ def test_two_series_share_no_identity(tmp_path, source):
 
 
 def test_identity_that_is_kept(tmp_path, source):
-    """Patient and study stay; the place is the fixed series'."""
+    """Patient and study are kept; the frame of reference is the fixed series'."""
     fixed = made(
         tmp_path / "fixed",
         StudyInstanceUID="1.2.826.0.1.333",

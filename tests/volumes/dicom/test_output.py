@@ -1,4 +1,4 @@
-"""Series that are written: values, geometry, and what the standard demands."""
+"""Series that are written: values, geometry, and the standard's requirements."""
 
 import locale
 
@@ -95,7 +95,7 @@ REQUIRED = {
 @pytest.mark.parametrize("anonymize", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_the_standard_demands(tmp_path, kind, anonymize):
-    """Attributes of type 1, as PS3.3 lists them; a validator was run by hand besides."""
+    """Attributes of type 1, as listed in PS3.3; a validator was also run by hand."""
     headers = made(tmp_path / "source", kind)
     write_series(scan(), tmp_path / "out", headers, headers, anonymize=anonymize)
     files = written(tmp_path / "out")
@@ -131,7 +131,7 @@ def test_what_the_standard_demands(tmp_path, kind, anonymize):
     ],
 )
 def test_headers_that_say_too_little(tmp_path, kind, changes):
-    """Secondary captures hold the same values, at the same place."""
+    """Secondary captures have the same values at the same place."""
     with pydicom.config.disable_value_validation():
         source = made(tmp_path / "source", kind, **changes)
     image = sitk.Cast(scan(), sitk.sitkFloat32) / 3
@@ -192,7 +192,7 @@ def test_other_encodings_of_the_source(tmp_path, encoding):
 
 
 def write_jpeg(file):
-    """Compresses a file by GDCM, which leaves another locale behind."""
+    """Compresses a file with GDCM, which changes the locale."""
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     writer.SetFileName(f"{file}.dcm")

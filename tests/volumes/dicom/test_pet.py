@@ -1,4 +1,4 @@
-"""Written PET series keep all that SUV is computed from."""
+"""Written PET series keep everything from which SUV is computed."""
 
 import datetime
 

@@ -1,4 +1,4 @@
-"""DICOM series: slices in their order and place, a clear choice, nothing about the patient."""
+"""DICOM series: order and position of slices, a clear choice, and no patient data."""
 
 import numpy as np
 import pydicom
@@ -137,7 +137,7 @@ def test_uids_that_begin_alike(tmp_path, scan):
 
 
 def test_objects_that_refer_to_the_series(tmp_path, scan):
-    """A contour object, without pixels, names the series that it was drawn on."""
+    """A contour object without pixels refers to the series on which it was drawn."""
     uid = write_series(tmp_path, scan)
     header = pydicom.dcmread(sorted(tmp_path.iterdir())[0])
     del header.PixelData
@@ -180,7 +180,7 @@ def test_folder_above_the_series(tmp_path, scan):
 
 
 def test_one_file_of_a_series(tmp_path, scan):
-    """A file is DICOM by its content; the rest of its series is asked for."""
+    """A file is recognised as DICOM by its content; the error asks for the rest of its series."""
     write_series(tmp_path / "ct", scan)
     (file, *rest) = sorted((tmp_path / "ct").iterdir())
     with pytest.raises(ValueError, match=r"single slice; others .*: give the folder .*ct$"):
@@ -223,7 +223,7 @@ def test_a_folder_without_a_volume(tmp_path, scan):
 
 
 def test_mosaics(tmp_path, scan):
-    """Each picture shows many slices at one time; its position is not that of a slice."""
+    """Each picture of a mosaic shows many slices; its position is not that of a slice."""
     write_series(tmp_path, scan, changes={"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]})
     with pytest.raises(ValueError, match="is of mosaics, .* convert it first"):
         read_image(tmp_path)
@@ -266,7 +266,7 @@ def test_a_slice_without_position(tmp_path, scan):
 
 
 def test_shifted_slices(tmp_path, scan):
-    """A corner beside the others' line; a lean of less than a degree only gives a warning."""
+    """A slice whose corner is off the others' line; a lean of less than a degree only warns."""
     write_series(tmp_path / "one", scan)
     file = sorted((tmp_path / "one").iterdir())[2]
     position = pydicom.dcmread(file).ImagePositionPatient
@@ -315,7 +315,7 @@ def test_padding(tmp_path, scan, signed, stored, padding):
 
 
 def test_padding_range_and_slopes(tmp_path, scan):
-    """Padding of floating-point values; none is stated if slices would have different ones."""
+    """Padding of floating-point values; it is not stated if it differs between slices."""
     values = sitk.Cast(scan, sitk.sitkFloat64) * 0.5
     for name, slopes in (("one", [0.5] * 7), ("many", [0.5, 0.25] * 3 + [0.5])):
         changes = {"PixelPaddingValue": 10, "PixelPaddingRangeLimit": 20}
@@ -337,7 +337,7 @@ def test_damaged_file(tmp_path, scan, index):
 
 @pytest.mark.parametrize("implicit", [False, True])
 def test_pixels_that_are_not_all_there(tmp_path, scan, implicit):
-    """The file is well formed, and GDCM would fill it with arbitrary memory."""
+    """The file is well formed, but GDCM would fill missing pixels with arbitrary memory."""
     write_series(tmp_path, scan)
     file = sorted(tmp_path.glob("*"))[3]
     data = pydicom.dcmread(file)

@@ -147,7 +147,7 @@ def test_an_incomplete_echo_is_refused_when_chosen(tmp_path, scan):
 
 @pytest.mark.parametrize("keyword", ["TriggerTime", "AcquisitionTime"])
 def test_times_of_each_slice(tmp_path, scan, keyword):
-    """Phases of a heart whose beats differ from slice to slice: by their order in each place."""
+    """Phases of a heart whose beats differ between slices are separated by order in each place."""
     for number in range(3):
         times = {"TriggerTime": 50, "AcquisitionTime": 101000}
         write_series(
@@ -197,7 +197,7 @@ def test_a_scout_within_the_series(tmp_path, scan, frames):
 
 
 def test_slabs_of_a_file(tmp_path, scan):
-    """Two stacks, side by side with a gap: not a volume with slices missing."""
+    """Two stacks with a gap between them are not a volume with missing slices."""
     data = multiframe(
         scan,
         [0, 1, 2, 4, 5, 6],
@@ -209,7 +209,7 @@ def test_slabs_of_a_file(tmp_path, scan):
 
 
 def test_files_and_series_in_one_folder(tmp_path, scan):
-    """A multi-frame file is a series among others; one alone is taken."""
+    """A multi-frame file counts as one series; a single one is taken without a choice."""
     write(tmp_path / "a.dcm", multiframe(scan, range(6)))
     assert_values(read_image(tmp_path), scan[:, :, :6])
     write_series(tmp_path, scan + 1, uid=UID)

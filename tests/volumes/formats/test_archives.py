@@ -47,7 +47,7 @@ def packed(path, members, compression=zipfile.ZIP_DEFLATED):
 
 @pytest.fixture
 def study(tmp_path, scan):
-    """An export as hospitals make it: numbered folders, one series spread over two."""
+    """An export like those of hospitals: numbered folders, with one series spread over two."""
     write_series(tmp_path / "a", scan, description="portal", uid="1.2.826.1")
     write_series(tmp_path / "b", scan[:, :, :5] + 7, description="arterial", uid="1.2.826.2")
     members = {"DICOM/": b"", "README.TXT": b"burnt on a CD", "__MACOSX/._x": b"\0"}
@@ -181,7 +181,7 @@ def test_archives_without_a_series(tmp_path, content, message):
 
 
 def test_archives_with_damaged_bytes(study, rng):
-    """Whatever the damage: an image as before, or one error that names the archive."""
+    """Whatever the damage, the result is the image or one error that names the archive."""
     sound = study.read_bytes()
     path = study.with_name("damaged.zip")
     for _ in range(60):
@@ -193,5 +193,5 @@ def test_archives_with_damaged_bytes(study, rng):
         try:
             assert read_image(path, "1.2.826.1").GetSize() == (4, 5, 6)
         except ValueError as error:
-            assert "damaged.zip" in str(error)  # noqa: PT017 - both ends are right
+            assert "damaged.zip" in str(error)  # noqa: PT017 - both outcomes are right
             assert str(pathlib.Path(tempfile.gettempdir())) + os.sep not in str(error)

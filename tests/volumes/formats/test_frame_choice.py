@@ -33,7 +33,7 @@ def test_nifti(tmp_path, name):
 
 
 def test_a_frame_of_a_repaired_geometry(tmp_path):
-    """The rows of the sform are off a right angle by half a degree."""
+    """The rows of the sform deviate from a right angle by half a degree."""
     sform = PLAIN + [[0, 0.02, 0, 0], [0] * 4, [0] * 4]
     path = write_nifti(tmp_path / "a.nii", sform=sform, frames=2)
     image = read_image(path, frame=1)

@@ -1,4 +1,4 @@
-"""FreeSurfer's .mgz: the same place in space as the NIfTI file, and one line when it is bad."""
+"""FreeSurfer's .mgz: the same place in space as the NIfTI file, and one-line errors."""
 
 import gzip
 import struct
@@ -75,7 +75,7 @@ def test_frames(tmp_path):
 
 
 def test_no_geometry(pair, tmp_path):
-    """FreeSurfer's default is coronal, and the header's numbers do not count."""
+    """FreeSurfer's default is coronal, and the header's numbers are ignored."""
     content = bytearray(gzip.decompress(pair[1].read_bytes()))
     struct.pack_into(">h", content, 28, 0)
     (tmp_path / "none.mgh").write_bytes(content)

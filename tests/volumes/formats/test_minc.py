@@ -1,4 +1,4 @@
-"""MINC in every order, direction and sign: each voxel where nibabel has it."""
+"""MINC in every order, direction and sign: each voxel is at nibabel's place."""
 
 import itertools
 import sys

@@ -114,7 +114,7 @@ def test_a_tilted_gantry_is_refused(tmp_path, codes, permissive, monkeypatch):
 
 @pytest.mark.parametrize("permissive", [None, "YES"])
 def test_an_affine_to_another_space_beside_the_scanners(tmp_path, permissive, monkeypatch):
-    """sform of code 4 (MNI): the qform is what the scanner said, and ITK's choice."""
+    """With an sform of code 4 (MNI) the qform is the scanner's geometry, and ITK's choice."""
     if permissive:
         monkeypatch.setenv("ITK_NIFTI_SFORM_PERMISSIVE", permissive)
     path = write_nifti(
@@ -164,7 +164,7 @@ def test_rounded_matrices_become_the_nearest_rotation(tmp_path, decimals, flip):
     rounded = np.round(exact, decimals)
     sizes = np.linalg.norm(rounded[:, :3], axis=0)
     path = write_nifti(tmp_path / "a.nii", sform=rounded, pixdim=(1, *sizes))
-    image = read_image(path)  # on so few voxels no shift is worth a word
+    image = read_image(path)  # on so few voxels no shift gives a warning
     direction = np.reshape(image.GetDirection(), (3, 3))
     np.testing.assert_allclose(direction @ direction.T, np.eye(3), atol=1e-6)
     assert np.sign(np.linalg.det(direction)) == flip

@@ -56,7 +56,7 @@ def test_units(tmp_path, code):
 def test_quaternions_that_rounding_made_too_long(tmp_path):
     header = read_header(write_nifti(tmp_path / "a.nii", qform=(0, 0, 1.00001, 0, 0, 0)))
     np.testing.assert_allclose(header.qform_affine(), np.diag([-2.0, -3, 4, 1]), atol=1e-12)
-    # A half turn is known only to the root of single precision, a quarter turn better.
+    # A half turn is known only to the square root of single precision, a quarter turn better.
     assert header.qform_error() == pytest.approx(2 * np.sqrt(1.2e-7))
     quarter = read_header(write_nifti(tmp_path / "b.nii", qform=(0, 0, np.sqrt(0.5), 0, 0, 0)))
     assert quarter.qform_error() < 1e-6

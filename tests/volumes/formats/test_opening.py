@@ -1,4 +1,4 @@
-"""Sound images are read under any name; other files are refused by their kind."""
+"""Valid images are read under any name; other files are refused with their kind."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Image files whose headers lie: sizes, spacings, geometry, places of the voxels."""
+"""Image files with false headers: sizes, spacings, geometry, offsets of the voxels."""
 
 import pickle
 import struct

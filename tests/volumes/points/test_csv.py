@@ -1,4 +1,4 @@
-"""CSV files of points as 3D Slicer, spreadsheets, ANTs and people write them."""
+"""CSV files of points as written by 3D Slicer, spreadsheets, ANTs and by hand."""
 
 import csv
 import io
@@ -58,7 +58,7 @@ SAME = {
 
 @pytest.mark.parametrize("text", SAME.values(), ids=SAME)
 def test_the_same_two_points(tmp_path, text):
-    """Read as LPS, and written back in the same style: only the numbers change."""
+    """Points are read as LPS and written back in the same format; only the numbers change."""
     path = tmp_path / "p.csv"
     path.write_bytes(text.encode())
     file = read_points(path)

@@ -72,7 +72,7 @@ def test_csv_without_a_header_in_ras(tmp_path):
 
 
 def test_a_second_pass_renews_the_status(tmp_path):
-    """Rows that are shorter than the header keep their columns, too."""
+    """Rows that are shorter than the header also keep their columns."""
     text = "name,x,y,z,comment\na,1,2,3\nb,4,5,6,far\n"
     first = read_points(write(tmp_path / "p.csv", text))
     write_points(tmp_path / "q.csv", first, first.points, ["", "outside"])
@@ -177,5 +177,5 @@ def test_binary_missing_and_other_format(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_points(tmp_path / "none.csv")
     file = read_points(write(tmp_path / "p.fcsv", FCSV.format(*LPS, system="LPS")))
-    with pytest.raises(ValueError, match="keep their file's format, .fcsv"):
+    with pytest.raises(ValueError, match="written in the format of their file, .fcsv"):
         write_points(tmp_path / "q.csv", file, MOVED)

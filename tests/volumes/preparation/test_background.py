@@ -96,7 +96,7 @@ def test_padding_in_the_corners_is_not_the_background(make, value):
 @pytest.mark.parametrize("low", [-1000, -200, 0])
 @pytest.mark.parametrize("padded", [False, True])
 def test_a_body_without_noise_is_not_its_background(low, padded):
-    """Phantoms and clipped CT: the body's own constant is not a second background."""
+    """In phantoms and clipped CT the body's own constant is not a second background."""
     d, h, w = np.meshgrid(*[np.linspace(-1, 1, n) for n in (20, 36, 40)], indexing="ij")
     body, liver = (w / 0.62) ** 2 + (h / 0.45) ** 2 < 1, d**2 + h**2 + (w + 0.2) ** 2 < 0.1
     array = np.select([liver, body], [110.0, 40.0], low)

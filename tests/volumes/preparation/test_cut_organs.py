@@ -12,7 +12,7 @@ def ball(radius, centre=(20.0, 21.0, 19.0), shape=(40, 42, 41)):
 
 
 def test_most_lost_slices_are_found(rng):
-    """For balls at any place between the voxels, whose surface a mask cut at 45 %."""
+    """Balls at any position between voxels, whose surface a mask cuts off at 45 %."""
     errors = {"corrected": [], "as cut": []}
     for _ in range(30):
         image = ball(rng.uniform(8, 15), rng.uniform(18, 22, 3))

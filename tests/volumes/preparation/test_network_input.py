@@ -192,7 +192,7 @@ def as_image(array):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_volumes_do_not_depend_on_grey_values_nor_background(change):
-    """Equal up to rounding, also for an organ that fades into a background of 0."""
+    """Volumes are equal up to rounding, also for an organ that fades into a background of 0."""
     plain = prepare_volume(as_image(brain()), SHAPE)
     changed = prepare_volume(as_image(CHANGES[change](brain())), SHAPE)
     np.testing.assert_allclose(changed.box, plain.box, atol=1e-9)
@@ -214,7 +214,7 @@ def test_noise_and_padding_in_it_change_little():
 
 
 def test_a_mask_that_cuts_off_an_organs_dark_surface_changes_little():
-    """The z-score inside such a mask; the box is extrapolated to where it was."""
+    """Uses a z-score inside such a mask; the box is extrapolated to the true surface."""
     plain = prepare_volume(as_image(brain()), SHAPE)
     mask = brain() > 20
     values = brain()[mask]

@@ -69,7 +69,7 @@ def test_inverse_of_a_far_turned_map_finds_the_points():
 
 
 def test_inverse_of_a_quarter_turn():
-    """A header that turned the patient by 90 degrees: full steps without L would diverge."""
+    """A header that rotates the patient by 90 degrees; full steps without L would diverge."""
     grid = oblique_grid()
     turn = np.array([[0, -1.0, 0], [1, 0, 0], [0, 0, 1]])
     field = field_of(lambda points: points @ turn.T + (300, 0, -40), grid)
@@ -96,7 +96,7 @@ def test_inverse_field_says_where_it_holds():
 
 
 def test_folding_is_flagged_and_nothing_else():
-    """x -> x + a sin(x / 3) with a > 3 goes back on itself around x = 3 pi."""
+    """x -> x + a sin(x / 3) with a > 3 decreases around x = 3 pi."""
     grid = Grid((8, 10, 48), np.array([[0, 0, 0.5, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]))
     shift = np.array([1.0, 0, 0])
 
@@ -122,7 +122,7 @@ def test_folding_is_flagged_and_nothing_else():
 
 
 def test_a_fold_at_any_corner_of_a_cell_is_found():
-    """One voxel that jumps over its neighbour along x turns cells on both of its sides."""
+    """A voxel that moves past its neighbour along x inverts cells on both of its sides."""
     grid = Grid((7, 7, 7), np.eye(4)[[2, 1, 0, 3]])
     for step in (-1.5, 1.5):
         vectors = np.zeros((*grid.shape, 3), np.float32)

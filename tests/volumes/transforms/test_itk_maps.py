@@ -133,7 +133,7 @@ def test_beyond_a_field_its_border_goes_on(tmp_path):
 
 
 def test_ants_matrices(tmp_path):
-    """As antsRegistration and antsApplyTransforms write and read them, in both precisions."""
+    """As antsRegistration writes and antsApplyTransforms reads matrices, in both precisions."""
     ants = pytest.importorskip("ants")
     matrix = np.random.default_rng(0).normal(0, 0.1, (3, 3)) + np.eye(3)
     for k, precision in enumerate(("float", "double")):
@@ -155,7 +155,7 @@ def test_the_base_class_that_ants_names(tmp_path):
 
 
 def test_minc_is_ras(tmp_path):
-    """x and y change their sign on the way in and out: a turn about z stays, shifts do not."""
+    """x and y change sign on input and output, so a rotation about z is kept, shifts are not."""
     text = "MNI Transform File\n% a comment; = here\n\nTransform_Type = Linear;\n"
     text += "Linear_Transform =\n 0 -1 0.5 10\n 1 0 0 20\n 0 0 2 30;\n"
     (tmp_path / "t.xfm").write_text(text)
@@ -175,7 +175,7 @@ FAULTS = [
     ("t.tfm", "", "is not an ITK transform"),
     ("t.tfm", '(Transform "EulerTransform")\n', "begins as elastix's parameters"),
     ("t.tfm", HEAD, "holds no transform"),
-    ("t.tfm", HEAD + 2 * ONE.format(UNIT), "holds 2 transforms that no composite joins"),
+    ("t.tfm", HEAD + 2 * ONE.format(UNIT), "holds 2 transforms outside a composite"),
     ("t.tfm", HEAD + ONE.format("1 2 x"), "its Parameters are not all numbers"),
     ("t.tfm", HEAD + ONE.format(UNIT[:-1] + "nan"), "NaN or infinite parameters"),
     ("t.tfm", HEAD + ONE.format("1 2 3"), "its numbers are damaged"),
@@ -188,7 +188,7 @@ FAULTS = [
     ("t.tfm", HEAD + SPLINE.format("100000 100000 100000" + GRID), "is damaged: 3 numbers"),
     ("t.mat", "1 0 0 5\n0 1 0 6\n0 0 1 7\n0 0 0 1\n", "as of FSL"),
     ("t.mat", "\0junk", "is not an ITK transform"),
-    ("t.h5", "junk", "no such HDF5 file, or damaged"),
+    ("t.h5", "junk", "not such an HDF5 file, or damaged"),
     ("t.xfm", "junk", "is not a transform of MINC"),
     ("t.xfm", "MNI Transform File\nTransform_Type = Grid_Transform;", "is not one linear"),
     ("t.xfm", "MNI Transform File\nTransform_Type = Linear;\nLinear_Transform = 1 2;", "twelve"),
@@ -203,7 +203,7 @@ def test_bad_files_are_one_line(tmp_path, capfd, name, text, message):
         read_itk_maps(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert capfd.readouterr().err == ""  # nothing of ITK's or HDF5's own
+    assert capfd.readouterr().err == ""  # no messages of ITK or HDF5
 
 
 def test_a_file_that_is_cut_off(tmp_path, capfd):

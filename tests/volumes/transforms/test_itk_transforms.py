@@ -93,7 +93,7 @@ def test_without_an_affine_stage_the_boxes_are_aligned(transform, fixed):
 
 
 def test_a_small_box_in_a_large_image_takes_the_images_grid(transform, monkeypatch):
-    """Covering it at the box's spacing would take far more voxels; T is then exact at voxels."""
+    """Covering it at the box's spacing would need far more voxels; T is then exact at voxels."""
     network = transform.fixed_grid
     large = network.crop_resampled(np.array([[-80, 100], [-90, 110], [-70, 90]]), (30, 28, 26))
     monkeypatch.setattr(itk_transforms, "MAX_VOXELS", 50_000)
