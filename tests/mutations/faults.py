@@ -45,6 +45,11 @@ METRICS = (
 )
 EVALUATION = ("tests/evaluation/test_evaluation.py",)
 AUGMENTATION = ("tests/data/test_augmentation.py", "tests/data/test_bspline.py")
+OPTIMISATION = (
+    "tests/registration/optimisation/test_affine.py",
+    "tests/registration/optimisation/test_deformation.py",
+    "tests/registration/optimisation/test_levels.py",
+)
 SPACE = ("tests/volumes/test_grids.py", "tests/volumes/test_warping.py")
 DISPLACEMENT = ("tests/volumes/transforms/test_displacement.py",)
 ITK = (
@@ -478,8 +483,8 @@ FAULTS = (
     Fault(
         "warping: displacement subtracted",
         "rcn_tf/volumes/warping.py",
-        "moving_grid.point_to_index(points + displacement)",
-        "moving_grid.point_to_index(points - displacement)",
+        "index += displacement @ to_index[:3, :3].T",
+        "index -= displacement @ to_index[:3, :3].T",
         SPACE,
     ),
     Fault(
@@ -559,6 +564,76 @@ FAULTS = (
         "return updated(best), RefinementGain",
         "return updated(variable), RefinementGain",
         ("tests/registration/test_refinement.py",),
+    ),
+    Fault(
+        "optimisation: against the descent",
+        "rcn_tf/registration/optimisation/deformation.py",
+        "return -length * mean / size",
+        "return length * mean / size",
+        OPTIMISATION,
+    ),
+    Fault(
+        "optimisation: the moving image's margin forgotten",
+        "rcn_tf/registration/optimisation/deformation.py",
+        "lookup = flow + shift",
+        "lookup = flow + 0 * shift",
+        OPTIMISATION,
+    ),
+    Fault(
+        "optimisation: updates added instead of composed, in the wrong order",
+        "rcn_tf/registration/optimisation/deformation.py",
+        "compose(flow, adam.update(gradient, length))",
+        "compose(adam.update(gradient, length), -flow)",
+        OPTIMISATION,
+    ),
+    Fault(
+        "affine search: shift before the turn",
+        "rcn_tf/registration/optimisation/affine.py",
+        "linear[:3, 3] = centre + shift - matrix @ centre",
+        "linear[:3, 3] = centre + matrix @ shift - centre",
+        OPTIMISATION,
+    ),
+    Fault(
+        "levels: voxels of all axes as fine as the finest",
+        "rcn_tf/registration/optimisation/levels.py",
+        "extent / np.maximum(own_spacing, step)",
+        "extent / step",
+        OPTIMISATION,
+    ),
+    Fault(
+        "levels: what the moving image does not show counts",
+        "rcn_tf/registration/optimisation/levels.py",
+        "weight = fixed_shown * moving_shown[inner]",
+        "weight = fixed_shown",
+        OPTIMISATION,
+    ),
+    Fault(
+        "smoothing: the zeros outside count",
+        "custom_ops/smoothing.py",
+        "tf.clip_by_value(index, 0, size - 1)",
+        "tf.math.floormod(index, size)",
+        ("tests/custom_ops/test_smoothing.py",),
+    ),
+    Fault(
+        "linear samples: half a voxel off",
+        "rcn_tf/volumes/linear_sampling.py",
+        "    flow = flow - low\n",
+        "    flow = flow - low - 0.5\n",
+        SPACE,
+    ),
+    Fault(
+        "transform: the affine part of the displacement forgotten",
+        "rcn_tf/volumes/transforms/grid_transform.py",
+        "at_zero_flow = self.moving_grid.affine @ to_index - np.eye(4)",
+        "at_zero_flow = 0 * self.moving_grid.affine",
+        SPACE,
+    ),
+    Fault(
+        "sample: points numbered across the cube's axes",
+        "rcn_tf/fields.py",
+        "lookup = tf.reshape(points, cube) - identity_grid",
+        "lookup = tf.reshape(points, cube) - 1 + identity_grid",
+        FIELDS,
     ),
     # Training
     Fault(
