@@ -210,3 +210,14 @@ def test_jacobian_determinant_is_negative_where_axes_flip():
 def test_integrate_of_a_constant_velocity_is_that_constant(steps):
     velocity = np.broadcast_to(np.float32([0.5, -0.25, 1.0]), (1, *SHAPE, 3))
     np.testing.assert_allclose(fields.integrate(velocity, steps), velocity, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(9, 11), (7, 9, 8)])
+def test_many_points_are_sampled_as_precisely_as_few(shape, rng):
+    """Against SciPy; numbering the points along one axis would cost single precision its digits."""
+    field = rng.standard_normal((2, *shape, 2)).astype("float32")
+    points = rng.uniform(-2, 12, (2, 100_003, len(shape))).astype("float32")
+    found = fields.sample(field, points).numpy()
+    for b, c in np.ndindex(2, 2):
+        expected = map_coordinates(field[b, ..., c], points[b].T, order=1, mode="nearest")
+        np.testing.assert_allclose(found[b, :, c], expected, atol=2e-4)

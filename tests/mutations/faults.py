@@ -587,10 +587,10 @@ FAULTS = (
         OPTIMISATION,
     ),
     Fault(
-        "affine search: shift before the turn",
+        "affine search: turned about the origin",
         "rcn_tf/registration/optimisation/affine.py",
         "linear[:3, 3] = centre + shift - matrix @ centre",
-        "linear[:3, 3] = centre + matrix @ shift - centre",
+        "linear[:3, 3] = shift",
         OPTIMISATION,
     ),
     Fault(

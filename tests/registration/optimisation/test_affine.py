@@ -17,7 +17,7 @@ def aligned(to_moving, kind):
 
 
 def test_a_rigid_map_is_found_in_physical_space():
-    rotation, shift = turn(9, (2, -1, 1)), np.array([4.0, -3.0, 2.0])
+    rotation, shift = turn(9, (2, -1, 1)), np.array([3.0, 4.0, -4.0])
     found = aligned(lambda points: points @ rotation.T + shift, "rigid")
     points = inner_points()
     expected = points @ rotation.T + shift
