@@ -51,6 +51,7 @@ def arguments(inputs, out, *more, fixed="fixed", moving="moving", model="model")
     return ["register", *map(str, [*flat, *more])]
 
 
+@pytest.mark.slow
 def test_series_in_series_out(inputs, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(arguments(inputs, out, "--dicom")) == 0
@@ -123,6 +124,7 @@ def test_multiframe_files(inputs, tmp_path, capsys):
     assert not (tmp_path / "gap").exists()
 
 
+@pytest.mark.slow
 def test_fixed_image_of_another_format(inputs, tmp_path):
     options = ["--dicom", "--no-anonymize"]
     assert main(arguments(inputs, tmp_path, *options, fixed="fixed.nii.gz")) == 0

@@ -103,6 +103,7 @@ def test_scheme_repeats_limit_and_surfaces(model_folder, data, tmp_path, capsys)
     assert list(pd.read_csv(tmp_path / "bare" / "pairs.csv").fixed.unique()) == ["bare1"]
 
 
+@pytest.mark.slow
 def test_refinement_is_a_stage_of_its_own(model_folder, data, tmp_path):
     command = ["evaluate", model_folder, "--data", data, "--subset", "all", "--out", tmp_path]
     command += ["--refine", 3, "--diffeomorphic", "--limit", 2]

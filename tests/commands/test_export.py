@@ -132,6 +132,7 @@ def test_folder_that_cannot_be_written(models, tmp_path, capsys, monkeypatch):
     assert_one_line(arguments, "Permission denied", capsys)
 
 
+@pytest.mark.slow
 def test_full_disk_keeps_the_earlier_export(models, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()

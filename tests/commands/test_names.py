@@ -44,6 +44,7 @@ def image(inputs, name):
     return f"--{name.replace('_', '-')}", f"{inputs / ODD}{name}.nii.gz"
 
 
+@pytest.mark.slow
 def test_register(result, capsys):
     assert {path.name for path in result.iterdir()} == FILES | {"warped_labels.nii.gz"}
     settings = json.loads((result / "metrics.json").read_bytes().decode("ascii"))["settings"]

@@ -52,6 +52,7 @@ def test_without_a_model(tmp_path, capsys):
     assert metrics["inverse_error_mm"]["mean"] < 0.1
 
 
+@pytest.mark.slow
 def test_a_scan_to_itself_stays(tmp_path):
     fixed, _ = pair(lambda points: points)
     code, metrics = register(tmp_path, fixed, fixed)
@@ -59,6 +60,7 @@ def test_a_scan_to_itself_stays(tmp_path):
     assert errors(tmp_path, lambda points: points).mean() < 0.05
 
 
+@pytest.mark.slow
 def test_a_moved_copy_comes_back(tmp_path):
     """Five degrees and 5 mm, on another grid."""
     rotation, shift = turn(5, (1, -2, 1)), np.array([3.0, -4.0, 0.0])
@@ -67,6 +69,7 @@ def test_a_moved_copy_comes_back(tmp_path):
     assert errors(tmp_path, lambda points: points @ rotation.T + shift).mean() < 0.45
 
 
+@pytest.mark.slow
 def test_two_runs_are_equal_to_the_last_bit(tmp_path):
     fields = []
     for name in ("a", "b"):
@@ -85,6 +88,7 @@ def noise(image, seed=0):
 
 
 @pytest.mark.parametrize("kind", ["unrelated", "flipped", "noise"])
+@pytest.mark.slow
 def test_the_result_is_never_worse_than_the_start(tmp_path, kind):
     image = grid_image((36, 34, 40), (2.6, 3.0, 2.8))
     fixed = scan(image)
@@ -98,6 +102,7 @@ def test_the_result_is_never_worse_than_the_start(tmp_path, kind):
     assert agreement["after"] >= max(agreement["before"], agreement["initial"]) - 1e-6
 
 
+@pytest.mark.slow
 def test_a_rigid_map_alone(tmp_path):
     rotation, shift = turn(9, (2, -1, 1)), np.array([4.0, -3.0, 2.0])
     images = pair(lambda points: points @ rotation.T + shift)
@@ -140,6 +145,7 @@ def test_options_that_exclude_each_other(tmp_path, capsys, options, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_call_does_the_same(tmp_path):
     fixed, moving = pair(bulge)
     register(tmp_path, fixed, moving, "--effort", "default")

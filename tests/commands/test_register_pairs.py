@@ -164,6 +164,7 @@ def test_a_single_pair_needs_both_images(capsys):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_displacement_for_learn2reg(study, tmp_path, capsys):
     """The challenge's evaluation warps the moving labels to those that were written."""
     for name in ("imagesTr", "labelsTr"):

@@ -96,5 +96,6 @@ DESCRIPTORS = (
         ),
         planar={"volume_shape": (16, 20)},
         loss={"final": {"mse": 1.0}, "affine": {"deviation": 0.01}},
+        heavy=True,
     ),
 )

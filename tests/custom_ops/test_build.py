@@ -176,6 +176,7 @@ def test_ops_that_compute_something_else_are_not_trusted(native):
         selfcheck.check(LosesAGradient)
 
 
+@pytest.mark.slow
 def test_demanding_the_native_op_says_why_it_is_not_there(cache, tmp_path):
     code = "import custom_ops; custom_ops.resolve_backend()"
     _, err, _ = run(code, PATH=str(tmp_path), CXX="", RCN_OPS="native")

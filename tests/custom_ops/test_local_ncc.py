@@ -362,6 +362,7 @@ for shape in ((1, 53, 9, 21, 1), (2, 40, 17, 2), (1, 6, 150, 400, 1)):
 
 
 @pytest.mark.usefixtures("native")
+@pytest.mark.slow
 def test_same_bits_for_any_number_of_threads():
     outputs = {
         subprocess.run(

@@ -148,6 +148,7 @@ def _as_nifti(image, folder):
 
 
 @pytest.mark.shared_data
+@pytest.mark.slow
 def test_a_real_ct_as_dicom(shared_data, tmp_path):
     """As a DICOM series the abdomen gives exactly the same scan as its NIfTI file."""
     image = sitk.ReadImage(str(shared_data / "liver" / "abdomen_ct.nii.gz"))

@@ -108,6 +108,7 @@ def test_sources_that_do_not_fit_are_named_and_change_nothing(model, tmp_path):
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [("float32", 0), pytest.param("float16", 1e-3, marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_model_folder_round_trip(model, tmp_path, dtype, tolerance):
     save_model(model, tmp_path / "m", dtype=dtype, training={"steps": 5})
     again, config = load_with_config(tmp_path / "m")
@@ -174,6 +175,7 @@ def test_failed_save_keeps_the_old_weights(model, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "weights.h5"]
 
 
+@pytest.mark.slow
 def test_weights_of_another_model_are_noticed(model, tmp_path):
     """Weights are replaced, damaged in one bit, or replaced on purpose (without the checksum)."""
     for name in ("a", "b"):

@@ -128,6 +128,7 @@ def test_other_precisions_need_no_scale():
     assert scaled_optimizer(optimizer, "bfloat16") is optimizer
 
 
+@pytest.mark.slow
 def test_a_model_folder_is_loaded_in_any_precision(images, tmp_path):
     model = make("bfloat16")
     save_model(model, tmp_path)

@@ -180,6 +180,7 @@ def test_the_originals_measures(project, study, expected, tmp_path):
         assert statistics["std"] == pytest.approx(expected[measure].std(ddof=0), rel=10 * tolerance)
 
 
+@pytest.mark.slow
 def test_by_default_voxels_belong_to_the_strongest_label(project, study, expected, tmp_path):
     kind, _, _ = study
     found, _ = evaluate(project, study, tmp_path / "out", "--scheme", "2")

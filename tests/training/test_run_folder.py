@@ -57,6 +57,7 @@ def other_study(moved, change, name="changed"):
     return folder / "data.json"
 
 
+@pytest.mark.slow
 def test_a_run_moved_with_its_data_goes_on_by_itself(moved, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert resume("elsewhere/runs/one") == 0
