@@ -1,0 +1,114 @@
+"""`rcn register` beside ANTs SyN, from files to files: Dice, correlation, folding, seconds, memory.
+
+    pip install antspyx
+    python benchmarks/register.py pairs.csv [--methods fast default best ants] [--out FOLDER]
+
+The table is that of `rcn register --pairs`. "fast", "default" and "best" are efforts of the bare
+command; "ants" is antspyx's preset "SyN" (rigid, affine and SyN by mutual information) with
+ITK's threads as they are, its labels warped by its "genericLabel". Methods take turns within each
+pair, each in a process of its own: seconds and peak memory include Python's start and reading and
+writing. Dice is the mean over the structures of both label maps without the background,
+correlation that of the grey values where the warped image has data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import SimpleITK as sitk
+
+from rcn_tf.metrics import correlation, dice
+from rcn_tf.registration.pairs_file import read_pairs
+
+EFFORTS = ("fast", "default", "best")
+HEADINGS = ("pair", "method", "Dice", "correlation", "folding %", "seconds", "MB")
+
+ANTS = """
+import sys, ants
+fixed, moving, out, labels = (sys.argv + [""])[1:5]
+images = [ants.image_read(path) for path in (fixed, moving)]
+done = ants.registration(*images, type_of_transform="SyN", random_seed=1)
+ants.image_write(done["warpedmovout"], out + "/warped.nii.gz")
+if labels:
+    warped = ants.apply_transforms(
+        images[0], ants.image_read(labels), done["fwdtransforms"], interpolator="genericLabel"
+    )
+    ants.image_write(warped, out + "/warped_labels.nii.gz")
+field = ants.create_jacobian_determinant_image(images[0], done["fwdtransforms"][0])
+print("folding", 100 * float((field.numpy() <= 0).mean()))
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pairs", type=pathlib.Path)
+    parser.add_argument("--methods", nargs="+", choices=(*EFFORTS, "ants"), default=EFFORTS)
+    parser.add_argument("--out", type=pathlib.Path, help="keeps the results' folders")
+    args = parser.parse_args()
+    print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
+    with tempfile.TemporaryDirectory() as temporary:
+        out = args.out or pathlib.Path(temporary)
+        for pair in read_pairs(args.pairs):
+            for method in args.methods:
+                folder = out / pair.name / method
+                folder.mkdir(parents=True, exist_ok=True)
+                cells = measured(pair, method, folder)
+                print(f"| {pair.name} | {method} | {' | '.join(cells)} |", flush=True)
+
+
+def measured(pair, method, folder):
+    """Cells of one row, from Dice on."""
+    if method == "ants":
+        words = [sys.executable, "-c", ANTS, pair.fixed, pair.moving, folder]
+        words += [pair.moving_labels] if pair.moving_labels else []
+    else:
+        words = [sys.executable, "-m", "rcn_tf", "register", "--out", folder, "--effort", method]
+        for role, path in pair.files().items():
+            words += [f"--{role.replace('_', '-')}", path]
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begin
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (0, 3):  # 3: the start was written instead of a worse result
+        return [f"failed ({code})", *"----"]
+    if method == "ants":
+        folding = float(printed.split()[-1])
+    else:
+        folding = json.loads((folder / "metrics.json").read_text())["folding_percent"]
+    numbers = (*_scores(pair, folder), folding, seconds, usage.ru_maxrss / 1024)
+    return [_text(n, d) for n, d in zip(numbers, (3, 3, 3, 1, 0))]
+
+
+def _scores(pair, folder):
+    """(mean Dice or None, correlation) of the written images."""
+    fixed = sitk.GetArrayFromImage(sitk.ReadImage(str(pair.fixed))).astype(np.float64)
+    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "warped.nii.gz")))
+    shown = warped != 0
+    similarity = correlation(fixed[shown], warped[shown].astype(np.float64))
+    if not (pair.fixed_labels and pair.moving_labels):
+        return None, similarity
+    maps = [
+        np.rint(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))).astype(np.int64)
+        for path in (pair.fixed_labels, folder / "warped_labels.nii.gz")
+    ]
+    return float(np.nanmean(dice(*maps))), similarity
+
+
+def _text(number, digits):
+    return "" if number is None else f"{number:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()
