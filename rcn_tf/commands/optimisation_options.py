@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import pathlib
 
 from rcn_tf.choices import EFFORTS, SIMILARITIES, TRANSFORM_TYPES
 
 
 def add_optimisation(parser: argparse.ArgumentParser) -> None:
-    """`--effort`, `--similarity`, `--transform-type` and `--refine`."""
+    """`--effort`, `--similarity`, `--transform-type`, `--initial` and `--refine`."""
     parser.add_argument(
         "--effort",
         choices=EFFORTS,
@@ -28,6 +29,13 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
         help="rigid and affine search for such a map alone (default: deformable)",
     )
     parser.add_argument(
+        "--initial",
+        type=pathlib.Path,
+        metavar="TRANSFORM",
+        help="start from this transform instead of the network's result or an affine map; takes "
+        "what `rcn apply --transform` takes, and [TRANSFORM,1] for its inverse",
+    )
+    parser.add_argument(
         "--refine",
         type=int,
         metavar="N",
@@ -42,7 +50,7 @@ def check_optimisation(args: argparse.Namespace) -> None:
         return
     if args.refine < 0:
         raise ValueError(f"--refine must be at least 0; got {args.refine}")
-    for name in ("effort", "similarity", "transform_type"):
+    for name in ("effort", "similarity", "transform_type", "initial"):
         if getattr(args, name) is not None:
             option = f"--{name.replace('_', '-')}"
             raise ValueError(f"--refine replaces the optimisation that {option} is for; give one")
@@ -56,3 +64,19 @@ def optimisation_settings(args: argparse.Namespace):
         return None
     given = {name: getattr(args, name) for name in ("effort", "similarity", "transform_type")}
     return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def initial_transform(args: argparse.Namespace):
+    """Chain that `--initial` names, or None.
+
+    Raises: FileNotFoundError, ValueError: naming the file and what is wrong.
+    """
+    from rcn_tf.commands.transform_options import TransformArgument
+    from rcn_tf.volumes.transforms.chain import Chain
+    from rcn_tf.volumes.transforms.files import read_transform
+
+    if args.initial is None:
+        return None
+    argument = TransformArgument.parse(str(args.initial))
+    chain = Chain(read_transform(argument.path).links)
+    return chain.inverse() if argument.inverted else chain

@@ -14,6 +14,7 @@ from rcn_tf.commands.model_options import (
 from rcn_tf.commands.optimisation_options import (
     add_optimisation,
     check_optimisation,
+    initial_transform,
     optimisation_settings,
 )
 from rcn_tf.commands.options import (
@@ -162,6 +163,7 @@ def register(args, steps, noted, load):
     """
     with steps("read", f"reading {_shown(args, 'fixed')} and {_shown(args, 'moving')}"):
         images = _read_images(args)
+        initial = initial_transform(args)
         headers = _read_headers(args) if args.dicom else None
     with results_folder(args.out) as partial:
         with steps("load", f"loading {_model_in_words(args, images)}"):
@@ -176,6 +178,7 @@ def register(args, steps, noted, load):
             **images,
             refine_steps=args.refine or 0,
             optimisation=optimisation_settings(args),
+            initial=initial,
             start=args.start,
             force=args.force,
             inverse=not args.no_inverse and args.fields == "all",

@@ -22,7 +22,7 @@ from rcn_tf.models.output_check import check_finite, check_output
 from rcn_tf.registration import meant_for
 from rcn_tf.registration import pair_warnings as register_warnings
 from rcn_tf.registration.comparison import comparable_images
-from rcn_tf.registration.optimisation.optimise import Start
+from rcn_tf.registration.optimisation.optimise import Start, start_of
 from rcn_tf.registration.optimisation.search import search
 from rcn_tf.registration.orientation_check import better_orientation
 from rcn_tf.registration.outputs import results_folder
@@ -122,6 +122,7 @@ def register_pair(
     moving_mask=None,
     refine_steps=0,
     optimisation=None,
+    initial=None,
     start=None,
     force=False,
     inverse=True,
@@ -148,6 +149,8 @@ def register_pair(
             (`rcn_tf.registration.refinement`).
         optimisation: Settings of the optimisation from coarse to fine
             (`rcn_tf.registration.optimisation`); None leaves it out.
+        initial: map of points (`transform_points`) from which the optimisation starts, instead of
+            the network's result and an affine map; needs `optimisation`.
         start: "header" or "boxes"; None takes the better one.
         force: return the network's result even if it fits worse than a start.
         inverse: whether to compute the inverse transform, which takes as long as the transform.
@@ -182,7 +185,9 @@ def register_pair(
             turned = better_orientation(*boxes, begin.fits["header"])
     output, gain, record = None, None, None
     candidates = {begin.best: _start(begin.transform(begin.best))}
-    if model is not None and (optimisation is None or optimisation.uses_a_network):
+    if initial is not None:
+        candidates = {"initial": start_of(initial.transform_points, boxes[0].grid)}
+    elif model is not None and (optimisation is None or optimisation.uses_a_network):
         output, gain = _run_network(model, config, begin, across, refine_steps, steps, options)
         flow = spatial_flow(_finite_flow(output, model), across)
         found = GridTransform(begin.fixed.grid, begin.moving.grid, flow)
@@ -191,7 +196,12 @@ def register_pair(
         results = [candidates["network"].transform]
     else:
         found = search(
-            *boxes, candidates, begin.comparison, optimisation, steps, planar=across is not None
+            *boxes,
+            candidates,
+            begin.comparison,
+            optimisation,
+            steps,
+            aligns=across is None and initial is None,
         )
         results, record, output = found.transforms, found.record, None
     with steps("transform", "computing the displacement at full resolution"):

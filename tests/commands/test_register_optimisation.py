@@ -115,6 +115,31 @@ def test_a_rigid_map_alone(tmp_path):
     assert errors(tmp_path, lambda points: points @ rotation.T + shift).mean() < 0.4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_transform_to_start_from(tmp_path, inverted):
+    """A turn that the search would not find, by half a circle."""
+    rotation, shift = turn(150, (1, -2, 1)), np.array([5.0, 3.0, -4.0])
+    known = sitk.AffineTransform(3)
+    known.SetMatrix(rotation.ravel().tolist())
+    known.SetTranslation((shift + [1.0, -1.0, 1.0]).tolist())
+    path = tmp_path / "known.tfm"
+    sitk.WriteTransform(known.GetInverse() if inverted else known, str(path))
+    images = pair(lambda points: points @ rotation.T + shift)
+    initial = f"[{path},1]" if inverted else str(path)
+    code, metrics = register(tmp_path, *images, "--initial", initial)
+    assert code == 0
+    assert metrics["optimisation"]["start"] == "initial"
+    assert errors(tmp_path, lambda points: points @ rotation.T + shift).mean() < 0.6
+
+
+def test_an_initial_transform_that_is_none(tmp_path, capsys):
+    code, _ = register(tmp_path, *pair(bulge), "--initial", str(tmp_path / "gone.tfm"))
+    assert code == 2
+    assert "gone.tfm" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_single_slices_need_no_model(tmp_path):
     image = grid_image((1, 60, 64), (1.5, 1.6, 5.0))
     wave = lambda points: points + 3 * np.sin(points[..., [1, 0, 2]] / 12) * [1, 1, 0]  # noqa: E731

@@ -6,6 +6,7 @@ first flow. Similarity and smoothness are measured on every level in its own vox
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -117,6 +118,22 @@ def linear_start(grid: Grid, affine: np.ndarray) -> Start:
     """The start that is an affine map [4, 4], given on a grid."""
     moved = levels.moved_grid(grid, affine)
     return Start(GridTransform(grid, moved, np.zeros((*grid.shape, 3), np.float32)), affine)
+
+
+def start_of(transform_points: Callable[[np.ndarray], np.ndarray], grid: Grid) -> Start:
+    """The start that is any map of points, sampled at the voxels of a grid.
+
+    Args: transform_points: f(points [..., 3], LPS, mm) -> points. grid: over the fixed image's box.
+    Returns: Start; its affine part is the least-squares fit over the grid.
+    """
+    points = grid.points()
+    moved = transform_points(points)
+    design = np.concatenate([points.reshape(-1, 3), np.ones((points[..., 0].size, 1))], axis=1)
+    affine = np.eye(4)
+    affine[:3] = np.linalg.lstsq(design, moved.reshape(-1, 3), rcond=None)[0].T
+    moved_grid = levels.moved_grid(grid, affine)
+    flow = moved_grid.point_to_index(moved) - np.moveaxis(np.indices(grid.shape), 0, -1)
+    return Start(GridTransform(grid, moved_grid, flow), affine)
 
 
 def _flow_on(start, grid, affine):

@@ -65,7 +65,7 @@ def search(
     settings: Settings,
     steps: Steps,
     *,
-    planar: bool = False,
+    aligns: bool = True,
 ) -> Found:
     """Registers a pair from the best of several starts.
 
@@ -75,7 +75,8 @@ def search(
         comparison: Comparison of the images.
         settings: Settings.
         steps: announces and times what is done.
-        planar: whether the images are single slices, for which no affine map is searched.
+        aligns: whether an affine map may be searched for: not for single slices, nor where the
+            start was chosen. A rigid or affine transform is always searched for.
     Returns: Found.
     Raises: ValueError: the loss is not finite.
     """
@@ -83,7 +84,7 @@ def search(
     fits = {name: _agreement(comparison, start) for name, start in candidates.items()}
     first = next(iter(candidates))
     aligned_only = settings.transform_type != "deformable"
-    if not planar and (aligned_only or max(fits.values()) < fits[first] + ENOUGH):
+    if aligned_only or (aligns and max(fits.values()) < fits[first] + ENOUGH):
         kind = settings.transform_type if aligned_only else "affine"
         with steps("align", f"searching for the best {kind} map"):
             found = align_images(
