@@ -8,7 +8,7 @@ command; "ants" is antspyx's preset "SyN" (rigid, affine and SyN by mutual infor
 ITK's threads as they are, its labels warped by its "genericLabel". Methods take turns within each
 pair, each in a process of its own: seconds and peak memory include Python's start and reading and
 writing. Dice is the mean over the structures of both label maps without the background,
-correlation that of the grey values where the warped image has data.
+correlation that of the grey values where the fixed image is bright (Otsu's threshold).
 """
 
 from __future__ import annotations
@@ -93,10 +93,10 @@ def measured(pair, method, folder):
 
 def _scores(pair, folder):
     """(mean Dice or None, correlation) of the written images."""
-    fixed = sitk.GetArrayFromImage(sitk.ReadImage(str(pair.fixed))).astype(np.float64)
-    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "warped.nii.gz")))
-    shown = warped != 0
-    similarity = correlation(fixed[shown], warped[shown].astype(np.float64))
+    fixed = sitk.ReadImage(str(pair.fixed), sitk.sitkFloat64)
+    bright = sitk.GetArrayFromImage(sitk.OtsuThreshold(fixed, 0, 1)) > 0
+    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "warped.nii.gz"), sitk.sitkFloat64))
+    similarity = correlation(sitk.GetArrayFromImage(fixed)[bright], warped[bright])
     if not (pair.fixed_labels and pair.moving_labels):
         return None, similarity
     maps = [

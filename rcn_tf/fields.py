@@ -29,7 +29,7 @@ _MOST_STEPS = 40
 _PROBE = 0.1  # voxels, of the differences that give a derivative
 _SINGULAR = 1e-3  # determinant below which a derivative is not inverted
 _TOLERANCE = 1e-4  # voxels
-_SWEEPS = 12  # at most, in `invert_on`
+_SWEEPS = 7  # at most, in `invert_on`
 _LEFT = 1e-3  # fraction of unsolved voxels at which `invert_on` stops
 
 
@@ -135,7 +135,7 @@ def invert_on(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Inverts a flow at all voxels of another grid together, from a first guess.
 
-    Takes at most twelve full Newton-like steps, each multiplied by the inverse of the flow's linear
+    Takes at most seven full Newton-like steps, each multiplied by the inverse of the flow's linear
     part, and stops when all but one voxel in a thousand are solved. `invert_points` solves the
     rest.
 
@@ -158,7 +158,9 @@ def invert_on(
         residual = tf.norm(error, axis=-1)
         if tf.reduce_mean(tf.cast(residual > _TOLERANCE, flow.dtype)) <= _LEFT:
             break
-        moved -= tf.linalg.matvec(linear, error)
+        # A product with a small matrix by its columns, which is faster than `matvec`.
+        for k, column in enumerate(tf.unstack(linear, axis=1)):
+            moved -= error[..., k : k + 1] * column
     return targets + moved, residual
 
 
