@@ -95,7 +95,10 @@ def pooled_ncc(window):
     """The local NCC with means by average pooling, which leaves out what is outside."""
 
     def mean(image):
-        return tf.nn.avg_pool3d(image, window, 1, "SAME")
+        for axis in (1, 2, 3):  # a whole box at once takes a hundred times as long
+            size = [window if k == axis else 1 for k in range(5)]
+            image = tf.nn.avg_pool3d(image, size, 1, "SAME")
+        return image
 
     def loss(fixed, warped):
         fixed, warped = (x - tf.reduce_mean(x) for x in (fixed, warped))
