@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from tests.test_golden import CASES, Case  # noqa: E402
+from tests.test_golden import NAMES, Case  # noqa: E402
 
 SUB4 = (slice(None, None, 4),) * 3
 
@@ -21,7 +21,7 @@ SUB4 = (slice(None, None, 4),) * 3
 def main():
     print("| file | flows | warped | losses | gradient norms |")
     print("|---|---|---|---|---|")
-    for name in CASES:
+    for name in NAMES:
         print(
             f"| {name} | " + " | ".join(f"{value:.1e}" for value in deviations(Case(name))) + " |"
         )
