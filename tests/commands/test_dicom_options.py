@@ -71,7 +71,7 @@ def test_series_in_series_out(inputs, tmp_path, capsys):
     assert metrics["dicom_rounding"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_later_run(inputs, tmp_path):
     """A later run replaces the series; a run without --dicom removes the earlier one."""
     out = tmp_path / "out"
@@ -87,7 +87,7 @@ def test_a_later_run(inputs, tmp_path):
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_both_from_one_archive(inputs, tmp_path):
     """A pair from one archive gives the same result as two separate series."""
     choice = ["--fixed-series", "1.2.826.1", "--moving-series", "1.2.826.2", "--dicom"]

@@ -27,7 +27,7 @@ def models(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_model_folder_gets_a_saved_model(models, capsys):
     folder = models / "custom"
     assert main(["export", str(folder), "--repeats", "2"]) == 0

@@ -86,7 +86,7 @@ def test_pipeline_benchmark_runs(tmp_path):
     assert re.search(r"waiting for data: [\d.]+% of the training time", text)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.shared_data
 def test_preparation_benchmark_runs(shared_data):
     options = ("--data", shared_data, "--copies", 2, "--workers", 2)

@@ -221,7 +221,7 @@ def test_runs_in_plain_tensorflow(exported, rng, tmp_path):
     np.testing.assert_allclose(found["again"], expected.warped, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_native_export_needs_its_library_alone(rng, tmp_path):
     if "native" not in custom_ops.available_backends():
         pytest.skip("the native op cannot be had")

@@ -79,7 +79,7 @@ def test_the_policy_does_not_outlive_the_block():
     ("precision", "recompute"),
     [("bfloat16", True), ("float16", False)],
 )
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_gradients_are_nearly_those_of_float32(precision, recompute, images):
     def gradients(precision, recompute):
         model = make(precision, init="gentle")
@@ -100,7 +100,7 @@ def test_gradients_are_nearly_those_of_float32(precision, recompute, images):
     assert np.linalg.norm(low) == pytest.approx(np.linalg.norm(exact), rel=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["adam", pytest.param("adamw", marks=pytest.mark.nightly)])
 def test_float16_trains_with_a_loss_scale(images, name):
     """Losses are as in float32; a step that overflows is skipped and halves the scale."""

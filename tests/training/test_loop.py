@@ -245,7 +245,7 @@ def test_recomputing_changes_no_loss(config, finished, tmp_path):
     np.testing.assert_allclose(losses_of(tmp_path / "run"), losses_of(finished), rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_seed_determines_a_run_to_the_last_bit(data, tmp_path):
     """Two processes with --seed 7 agree; a third with another seed differs."""
     runs = [tmp_path / name for name in ("a", "b", "c")]

@@ -207,7 +207,7 @@ STEP = """
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_real_step_takes_about_what_was_estimated():
     if tf.config.list_physical_devices("GPU"):
