@@ -126,7 +126,7 @@ def test_gradient_reaches_every_weight(images):
         assert abs(gradient.numpy()).max() > 0, variable.name
 
 
-@pytest.mark.parametrize("base", [pytest.param("vtn", marks=pytest.mark.slow), "voxelmorph"])
+@pytest.mark.parametrize("base", [pytest.param("vtn", marks=pytest.mark.nightly), "voxelmorph"])
 @pytest.mark.slow
 def test_recomputed_activations_give_the_same_gradients(base, images):
     fixed, moving = images
