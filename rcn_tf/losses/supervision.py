@@ -84,7 +84,7 @@ def landmark_distance(
         fixed_landmarks, moving_landmarks: [B, N, R] float, voxels, axis order ij; any value,
             even NaN, where the mask is 0.
         landmark_mask: [B, N], 1 where both landmarks are known; by default all are.
-        spacing: [R], mm per voxel along each axis; by default 1.
+        spacing: [R] or [B, R], mm per voxel along each axis; by default 1.
 
     Returns: [B], mm; 0 if no landmark of a sample is known.
     """
@@ -98,7 +98,7 @@ def landmark_distance(
     moving = tf.where(known, moving, tf.zeros_like(moving))
     missed = fixed + sample_at(flow, fixed) - moving
     if spacing is not None:
-        missed *= tf.cast(spacing, flow.dtype)
+        missed *= tf.reshape(tf.cast(spacing, flow.dtype), [-1, 1, flow.shape[-1]])
     distances = _length(missed) * mask
     return tf.math.divide_no_nan(tf.reduce_sum(distances, axis=1), tf.reduce_sum(mask, axis=1))
 

@@ -109,6 +109,9 @@ def test_landmark_distance(case, rng):
 
     np.testing.assert_allclose(loss(flow), expected, rtol=1e-9)
     check_gradient(loss, flow, rng)
+    # As the input pipeline gives it: a spacing for each sample.
+    spacing = np.stack([spacing, 2 * spacing])
+    np.testing.assert_allclose(loss(flow), np.multiply(expected, [1, 2]), rtol=1e-9)
 
 
 def test_landmark_distance_without_landmarks_and_at_agreement(case):
