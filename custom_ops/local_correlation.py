@@ -38,8 +38,9 @@ def local_ncc(
 
     >>> import tensorflow as tf
     >>> image = tf.random.stateless_uniform([1, 9, 8, 1], (1, 2))
-    >>> [round(float(local_ncc(image, other, window=5)[0]), 2) for other in (1 - image, 0 * image)]
-    [0.0, 1.0]
+    >>> inverted, flat = local_ncc(image, 1 - image, window=5), local_ncc(image, 0 * image)
+    >>> print(f"{inverted.numpy().item():.2f} {flat.numpy().item():.2f}")
+    0.00 1.00
 
     Args:
         fixed, warped: [B, *spatial, C] float16, bfloat16, float32 or float64; each channel counts
