@@ -234,6 +234,8 @@ def register_pair(
         compared = comparable_images(fixed, moving, boxes, stages, images)
         metrics = registration_metrics(transform, backward, *compared, fixed_labels, labels)
         metrics.update(_judgement(begin, verdict))
+        if record is not None:
+            metrics["optimisation"] = record
         metrics["warnings"] = [
             *register_warnings.about_the_kinds(
                 {"the fixed image": fixed, "the moving image": moving},
@@ -245,8 +247,6 @@ def register_pair(
             *meant_for.warnings(config, unknown, verdict.failed),
             *register_warnings.about_the_result(metrics),
         ]
-    if record is not None:
-        metrics["optimisation"] = record
     if gain is not None:
         metrics["refinement"] = {k: v for k, v in gain._asdict().items() if k != "seconds"}
     return RegistrationResult(

@@ -29,6 +29,9 @@ MAX_STRETCH = 1.5
 UNRELATED = 0.3
 """Agreement that scans of unrelated things reach as well."""
 
+HARDLY = 0.4
+"""Agreement of a start below which the optimisation of the pair is not to be trusted."""
+
 
 def about_the_start(start: Start) -> list:
     """Warns unless the start is two boxes that show the same part of the body."""
@@ -112,6 +115,12 @@ def about_the_result(metrics: dict) -> list:
             f"{agreement['after']:.2f}, as for unrelated images): look at the pictures before "
             "using the result"
         )
+    elif _undeformed(metrics) < HARDLY:
+        found.append(
+            "the images hardly agreed before they were deformed (agreement "
+            f"{_undeformed(metrics):.2f}, as for unrelated images), and a deformation can make "
+            "unrelated images agree: look at the pictures before using the result"
+        )
     if metrics["folding_percent"] > MAX_FOLDING:
         found.append(f"{metrics['folding_percent']:.1f} % of the volume folds")
     if "dice" in metrics:
@@ -124,6 +133,14 @@ def about_the_result(metrics: dict) -> list:
                 "ids, unless one does not show them"
             )
     return found
+
+
+def _undeformed(metrics):
+    """Agreement of what the optimisation started from; 1 where nothing was optimised."""
+    record = metrics.get("optimisation")
+    if record is None or not record["levels"] or metrics["fallback"]:
+        return 1.0
+    return record["candidates"][record["start"]]
 
 
 def _stretch(boxes: GridTransform):

@@ -100,6 +100,8 @@ def test_the_result_is_never_worse_than_the_start(tmp_path, kind):
     _, metrics = register(tmp_path, fixed, moving)
     agreement = metrics["agreement"]
     assert agreement["after"] >= max(agreement["before"], agreement["initial"]) - 1e-6
+    warned = any("hardly agreed before they were deformed" in w for w in metrics["warnings"])
+    assert warned == (kind == "noise")
 
 
 @pytest.mark.slow
