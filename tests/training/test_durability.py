@@ -18,8 +18,6 @@ from rcn_tf.training.config import load_training_config
 from rcn_tf.training.loop import train
 from tests.training.study import losses_of, write_study
 
-pytestmark = pytest.mark.slow
-
 STEPS = {2: 40, 20: 300}  # {kills: steps}, more than the killed processes can do
 
 
@@ -121,6 +119,7 @@ def small_disk():
     signal.signal(signal.SIGXFSZ, handler)
 
 
+@pytest.mark.slow
 def test_full_disk_keeps_the_previous_checkpoint(study, tmp_path, small_disk):
     config = load_training_config(
         study / "train.json", ["network.base=voxelmorph", "network.channels=6"]
@@ -145,6 +144,7 @@ def test_full_disk_keeps_the_previous_checkpoint(study, tmp_path, small_disk):
     np.testing.assert_allclose(losses_of(out), losses_of(tmp_path / "whole"), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_fragments_are_removed_and_checkpoints_are_not(tmp_path):
     variable = tf.Variable([1.0])
     checkpoints = Checkpoints(tmp_path, tf.train.Checkpoint(v=variable), tf.train.Checkpoint())
@@ -172,6 +172,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(study, tmp_path
     assert "resuming from step 2" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "index"])
 def test_a_damaged_checkpoint_is_named(study, tmp_path, damage):
     config = load_training_config(study / "train.json", ["steps=1"])

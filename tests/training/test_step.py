@@ -47,7 +47,6 @@ def test_one_pair_is_learnt(pair):
     np.testing.assert_allclose(inside, (2.0, -1.0, 3.0), atol=0.7)
 
 
-@pytest.mark.slow
 def test_invertibility_registers_the_reversed_pair_too(pair):
     """The value is that of the two round trips, computed by hand from both registrations."""
     weights = {**RCN_WEIGHTS, "final": {"similarity": 1.0, "invertibility": 1e-3}}
