@@ -45,7 +45,7 @@ def register_images(
     Returns: RegistrationResult.
     Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
     """
-    if model is None and thin_axis(fixed) is not None:
+    if model is None and refine_steps is None and thin_axis(fixed) is not None:
         model = NO_MODEL  # the brain model is one of volumes
     if model == NO_MODEL:
         model, config = None, {}

@@ -164,6 +164,9 @@ def register_pair(
     Raises: ValueError: for images, labels or masks that cannot be used, naming the fault.
     """
     steps = steps or Steps()
+    if optimisation is None and (model is None or initial is not None):
+        what = "an initial transform" if initial is not None else "registration without a model"
+        raise ValueError(f"{what} needs the optimisation, which `refine_steps` replaces")
     with steps("prepare", "preparing both images"):
         if fixed_labels is not None and moving_labels is None:
             raise ValueError("the fixed labels need moving labels to be compared with")
@@ -184,7 +187,8 @@ def register_pair(
         if across is None:
             turned = better_orientation(*boxes, begin.fits["header"])
     output, gain, record = None, None, None
-    candidates = {begin.best: _start(begin.transform(begin.best))}
+    first = start or begin.best
+    candidates = {first: _start(begin.transform(first))}
     if initial is not None:
         candidates = {"initial": start_of(initial.transform_points, boxes[0].grid)}
     elif model is not None and (optimisation is None or optimisation.uses_a_network):
@@ -193,7 +197,7 @@ def register_pair(
         found = GridTransform(begin.fixed.grid, begin.moving.grid, flow)
         candidates["network"] = _start(found, *_affine_stages(output, across))
     if optimisation is None:
-        results = [candidates["network"].transform]
+        results = {"network": candidates["network"].transform}
     else:
         found = search(
             *boxes,
@@ -201,11 +205,12 @@ def register_pair(
             begin.comparison,
             optimisation,
             steps,
-            aligns=across is None and initial is None,
+            aligns=initial is None,
         )
         results, record, output = found.transforms, found.record, None
     with steps("transform", "computing the displacement at full resolution"):
-        unknown = unlike if optimisation is None else []  # which needs to know nothing
+        # An optimisation fits any images, whatever the model was trained on.
+        unknown = unlike if optimisation is None else []
         verdict = judge(begin, results, unlike=bool(unknown), force=force)
         transform = verdict.transform
         displacement = transform.displacement_on(Grid.from_image(fixed))
@@ -235,7 +240,7 @@ def register_pair(
         metrics = registration_metrics(transform, backward, *compared, fixed_labels, labels)
         metrics.update(_judgement(begin, verdict))
         if record is not None:
-            metrics["optimisation"] = record
+            metrics["optimisation"] = {**record, "written": verdict.name}
         metrics["warnings"] = [
             *register_warnings.about_the_kinds(
                 {"the fixed image": fixed, "the moving image": moving},

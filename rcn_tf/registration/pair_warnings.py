@@ -136,9 +136,9 @@ def about_the_result(metrics: dict) -> list:
 
 
 def _undeformed(metrics):
-    """Agreement of what the optimisation started from; 1 where nothing was optimised."""
+    """Agreement of what was optimised; 1 where no optimised result is written."""
     record = metrics.get("optimisation")
-    if record is None or not record["levels"] or metrics["fallback"]:
+    if record is None or record["written"] != "optimised":
         return 1.0
     return record["candidates"][record["start"]]
 

@@ -1,4 +1,4 @@
-"""Decides between a network's result and the start that it should have improved.
+"""Decides between a registration's result and the start that it should have improved.
 
 A network gives a flow for any two images, and gradient descent lets any outline follow another.
 A result must therefore fit at least as well as the better start, both over everything and inside
@@ -8,7 +8,7 @@ from 0.70 to 0.22 and the voxels were 9 mm off instead of 2. If the images are o
 the model's, the result must also agree better than unrelated images do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ class Verdict(NamedTuple):
     """Verdict on a result.
 
     Attributes:
+        name: of the result, or of the start where that is used.
         transform: GridTransform to use, the result or a start with zero flow.
         fit: its Fit.
         fallback: whether it is a start instead of the result.
@@ -41,6 +42,7 @@ class Verdict(NamedTuple):
         warnings: list of sentences, empty for a good result.
     """
 
+    name: str
     transform: GridTransform
     fit: Fit
     fallback: bool
@@ -49,30 +51,40 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    start: Start, results: Sequence[GridTransform], *, unlike: bool = False, force: bool = False
+    start: Start,
+    results: Mapping[str, GridTransform],
+    *,
+    unlike: bool = False,
+    force: bool = False,
 ) -> Verdict:
     """The first of several results that is no worse than the better start.
 
     Args:
         start: Start.
-        results: GridTransforms, the most elaborate first: what the optimisation gave, then what
-            it started from.
+        results: {name: GridTransform}, at least one, the most elaborate first: what the
+            optimisation gave, then what it started from. A plain start among them is not judged.
         unlike: whether the images are of another kind than the model's
-        (`rcn_tf.registration.meant_for`).
+            (`rcn_tf.registration.meant_for`).
         force: accept the first result in any case.
     """
     best = start.fits[start.best]
-    faults = []
-    for result in results:
+    refused: list[tuple[float, str]] = []
+    for name, result in results.items():
+        if name in NAMES:  # a start itself, which is the fallback below
+            continue
         fit = start.comparison.of(result.transform_points)
         moved = _motion(result, start.transform(start.best), start.comparison.points)
-        faults.append((result, fit, moved, _fault(fit, best, start.best, unlike, moved)))
-        if not faults[-1][3]:
-            return Verdict(result, fit, False, False, [])
-    result, fit, moved, reason = faults[0]
-    if force:
-        text = f"{reason}; it is written all the same, as --force says: look at it before using it"
-        return Verdict(result, fit, False, False, [text])
+        reason = _fault(fit, best, start.best, unlike, moved)
+        if not reason:
+            warnings = [
+                f"{why}; the {name} map that it started from is written" for _, why in refused
+            ]
+            return Verdict(name, result, fit, False, False, warnings)
+        if force:
+            text = f"{reason}; it is written all the same, as --force says: look at it before use"
+            return Verdict(name, result, fit, False, False, [text])
+        refused.append((moved, reason))
+    moved, reason = refused[0]
     if start.is_aligned:
         text = (
             f"the images are aligned already {NAMES[start.best]}: the model would move them by "
@@ -83,7 +95,8 @@ def judge(
             f"the registration failed: {reason}; the images are written {NAMES[start.best]} "
             "instead, without any deformation (--force writes the result itself)"
         )
-    return Verdict(start.transform(start.best), best, True, not start.is_aligned, [text])
+    name, transform = start.best, start.transform(start.best)
+    return Verdict(name, transform, best, True, not start.is_aligned, [text])
 
 
 def _motion(result, start, points):

@@ -23,7 +23,7 @@ def test_a_better_result_is_given_out():
     start = start_of(IMAGE, moved(IMAGE, [0, 0, 7]), "header")
     step = start.fixed.grid.spacing[0]
     start.fits["boxes"] = start.fits["header"]  # as if the boxes were no better
-    verdict = judge(start, [result_of(start, 7 / step)])
+    verdict = judge(start, {"network": result_of(start, 7 / step)})
     assert verdict.fit.agreement > start.fits["header"].agreement + 0.1
     assert (verdict.fallback, verdict.failed, verdict.warnings) == (False, False, [])
     np.testing.assert_allclose(verdict.transform.transform_points([[0, 0, 0]]), [[0, 0, 7]])
@@ -31,7 +31,7 @@ def test_a_better_result_is_given_out():
 
 def test_a_worse_result_is_not():
     start = start_of(IMAGE, textured(1))
-    verdict = judge(start, [result_of(start, 4)])
+    verdict = judge(start, {"network": result_of(start, 4)})
     assert (verdict.fallback, verdict.failed) == (True, True)
     assert not verdict.transform.flow.any()
     assert verdict.fit is start.fits[start.best]
@@ -42,15 +42,35 @@ def test_a_worse_result_is_not():
 def test_force_gives_out_a_worse_result_with_a_warning():
     start, result = start_of(IMAGE, textured(1)), None
     result = result_of(start, 4)
-    verdict = judge(start, [result], force=True)
+    verdict = judge(start, {"network": result}, force=True)
     assert verdict.transform is result
     assert not verdict.failed
     assert "written all the same, as --force says" in verdict.warnings[0]
 
 
+def test_what_a_worse_result_started_from_is_given_out_with_a_warning():
+    start = start_of(IMAGE, moved(IMAGE, [0, 0, 7]), "header")
+    start.fits["boxes"] = start.fits["header"]
+    good = result_of(start, 7 / start.fixed.grid.spacing[0])
+    results = {"optimised": result_of(start, 30), "affine": good, "header": result_of(start, 0)}
+    verdict = judge(start, results)
+    assert (verdict.name, verdict.fallback, verdict.transform) == ("affine", False, good)
+    (text,) = verdict.warnings
+    assert text.startswith("the result fits worse") and "affine map that it started from" in text
+    forced = judge(start, results, force=True)
+    assert forced.transform is results["optimised"]
+
+
+def test_a_plain_start_is_the_fallback_and_a_failure():
+    start = start_of(IMAGE, textured(1))
+    results = {"optimised": result_of(start, 4), start.best: start.transform(start.best)}
+    verdict = judge(start, results)
+    assert (verdict.name, verdict.fallback, verdict.failed) == (start.best, True, True)
+
+
 def test_a_scan_to_itself_stays_and_is_no_failure():
     start = start_of(IMAGE, IMAGE)
-    verdict = judge(start, [result_of(start, 0.7)])
+    verdict = judge(start, {"network": result_of(start, 0.7)})
     assert (verdict.fallback, verdict.failed) == (True, False)
     np.testing.assert_allclose(verdict.transform.transform_points([[3, 4, 5]]), [[3, 4, 5]])
     millimetres = 0.7 * start.moving.grid.spacing[0]
@@ -84,7 +104,7 @@ def test_inside_and_outside_have_to_hold(agreement, inside, unlike, message):
     object.__setattr__(
         start, "comparison", FixedFit(Fit(agreement, inside, 1, None), start.comparison.points)
     )
-    verdict = judge(start, [result_of(start, 1)], unlike=unlike)
+    verdict = judge(start, {"network": result_of(start, 1)}, unlike=unlike)
     assert verdict.fallback == (message is not None)
     if message:
         assert message in verdict.warnings[0]
@@ -97,7 +117,7 @@ def test_unlike_images_that_do_not_come_to_agree_fall_back():
         start, "comparison", FixedFit(Fit(0.45, 0.27, 1, None), start.comparison.points)
     )
     result = result_of(start, 1)
-    assert judge(start, [result]).transform is result
-    verdict = judge(start, [result], unlike=True)
+    assert judge(start, {"network": result}).transform is result
+    verdict = judge(start, {"network": result}, unlike=True)
     assert verdict.failed
     assert "hardly better than unrelated ones (agreement 0.45)" in verdict.warnings[0]

@@ -5,7 +5,8 @@
 with c the centre of the fixed image's box and affine_0 the map from which the search starts. In
 the rigid phase A is a rotation exp([w]x); the affine phase goes on from its A with all nine
 entries, and the finer levels know this phase alone. Parameters are scaled to mm: an entry of A
-counts by what it moves at a quarter of the box's extent from c.
+counts by what it moves at a quarter of the box's extent from c. Single slices are turned, stretched
+and moved within their plane.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from custom_ops import warp
 from rcn_tf.fields import affine_flow
 from rcn_tf.keras_api import keras
 from rcn_tf.registration.optimisation.levels import Level, Pyramid
+from rcn_tf.registration.optimisation.similarities import Similarity
 
 KINDS = ("rigid", "affine")
 """Kinds of maps, from the least to the most freedom."""
@@ -25,12 +27,14 @@ STEP = 0.15
 """Length of the first steps, as a fraction of a voxel."""
 
 
-def align(pyramid: Pyramid, similarity, *, kind: str = "affine", steps: int = 40) -> np.ndarray:
+def align(
+    pyramid: Pyramid, similarity: Similarity, *, kind: str = "affine", steps: int = 40
+) -> np.ndarray:
     """The map of points from the fixed to the moving image that the coarse levels find.
 
     Args:
         pyramid: Pyramid; its `affine` is the start, and its levels are all used.
-        similarity: f(fixed, warped, weight) -> [1], lower is better.
+        similarity: one of SIMILARITIES.
         kind: "rigid", or "affine", which begins with a rigid search.
         steps: gradient steps per level and phase.
     Returns: [4, 4] float64, LPS, mm.
@@ -66,6 +70,8 @@ class _Search:
         self.level, self.phase = level, phase
         self.matrix, self.shift = matrix, shift
         self.units = 4.0 / extent  # per mm
+        self.turn_unit = 4.0 / float(extent.mean())
+        self.axes, self.within = _freedom(level.grid)
         size = 3 if phase == "rigid" else 9
         self.parameters = tf.Variable(tf.zeros(size + 3))
         grid = level.grid
@@ -96,12 +102,13 @@ class _Search:
     def map(self, parameters):
         """(A [3, 3], t [3] mm) of parameters in mm."""
         start = tf.constant(self.matrix, tf.float32)
-        shift = tf.constant(self.shift, tf.float32) + parameters[-3:]
+        shift = tf.constant(self.shift, tf.float32)
+        shift += tf.linalg.matvec(self.within, parameters[-3:])
         if self.phase == "rigid":
-            turn = parameters[:3] * float(self.units.mean())
-            return tf.linalg.matmul(start, _rotation(turn)), shift
+            turn = tf.linalg.matvec(self.axes, parameters[:3] * self.turn_unit)
+            return start @ _rotation(turn), shift
         change = tf.reshape(parameters[:9], (3, 3)) * tf.constant(self.units, tf.float32)
-        return start + change, shift
+        return start + self.within @ change @ self.within, shift
 
     def flow(self, matrix, shift):
         """Flow [1, D, H, W, 3] in voxels of the level's moving image."""
@@ -110,6 +117,19 @@ class _Search:
         offset = tf.linalg.matvec(self.to_voxels, tf.linalg.matvec(deviation, self.offset) + shift)
         offset += tf.constant(self.level.margin, tf.float32)
         return affine_flow(linear[None], offset[None], self.level.grid.shape)
+
+
+def _freedom(grid):
+    """Projections [3, 3] onto the axes that may be turned about, and onto what may be moved in.
+
+    Both are the identity for a volume; for a single slice its normal, and its plane.
+    """
+    thin = np.flatnonzero(np.equal(grid.shape, 1))
+    if not thin.size:
+        return tf.eye(3), tf.eye(3)
+    normal = grid.affine[:3, thin[0]] / grid.spacing[thin[0]]
+    across = tf.constant(np.outer(normal, normal), tf.float32)
+    return across, tf.eye(3) - across
 
 
 def _rotation(vector):

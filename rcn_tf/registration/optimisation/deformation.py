@@ -12,10 +12,8 @@ the images say nothing (air, flat tissue) are moved by their neighbours alone.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -23,27 +21,21 @@ import tensorflow as tf
 from custom_ops import compose, warp
 from custom_ops.smoothing import gaussian
 from rcn_tf.registration.optimisation.levels import Level
+from rcn_tf.registration.optimisation.similarities import Similarity
+
+STEP, LAST = 0.4, 0.1
+"""Length of the first step in voxels, and of the last one as a fraction of it."""
+
+FLUID, ELASTIC = 1.0, 0.8
+"""Standard deviations in voxels by which the gradient and the flow are smoothed."""
+
+FLOOR = 0.1
+"""Floor of Adam's denominator, relative to the first gradient's root mean square."""
 
 PATIENCE, GAIN = 10, 2e-4
 """A level ends if `PATIENCE` steps have lowered the loss by less than this fraction of it."""
 
 _MOMENTS = 0.9, 0.99
-
-
-@dataclasses.dataclass(frozen=True)
-class Descent:
-    """How a flow descends.
-
-    Attributes:
-        step: length of the first step in voxels; the last is a tenth of it.
-        fluid, elastic: standard deviations in voxels by which gradient and flow are smoothed.
-        floor: floor of Adam's denominator, relative to the first gradient's root mean square.
-    """
-
-    step: float = 0.4
-    fluid: float = 1.0
-    elastic: float = 0.8
-    floor: float = 0.1
 
 
 class LevelRecord(NamedTuple):
@@ -64,28 +56,22 @@ class LevelRecord(NamedTuple):
 
 
 def deform(
-    level: Level,
-    flow: tf.Tensor,
-    similarity: Callable[..., tf.Tensor],
-    *,
-    steps: int,
-    descent: Descent,
+    level: Level, flow: tf.Tensor, similarity: Similarity, *, steps: int
 ) -> tuple[tf.Tensor, LevelRecord]:
     """Improves a flow on one level.
 
     Args:
         level: Level.
         flow: [1, D, H, W, 3] float32, voxels of the level's grid, the start.
-        similarity: f(fixed, warped, weight) -> [1]; weight is that of the level.
+        similarity: one of SIMILARITIES; its weight is that of the level.
         steps: number of steps, at most.
-        descent: Descent.
 
     Returns: (flow with the lowest loss, LevelRecord).
     Raises: ValueError: the loss is not finite.
     """
     begin = time.perf_counter()
     shift = tf.constant(level.margin, tf.float32)
-    adam = _Adam(descent.floor, flow)
+    adam = _Adam(flow)
     best, history, before, after = flow, [], math.nan, math.inf
     for number in range(steps + 1):
         lookup = flow + shift
@@ -101,9 +87,9 @@ def deform(
         history.append(after)
         if number == steps or _has_settled(history):
             break
-        gradient = gaussian(tape.gradient(loss, lookup), descent.fluid)
-        length = descent.step * (1 - 0.9 * number / steps)
-        flow = gaussian(compose(flow, adam.update(gradient, length)), descent.elastic)
+        gradient = gaussian(tape.gradient(loss, lookup), FLUID)
+        length = STEP * (1 - (1 - LAST) * number / steps)
+        flow = gaussian(compose(flow, adam.update(gradient, length)), ELASTIC)
     seconds = time.perf_counter() - begin
     spacing = tuple(round(float(mm), 3) for mm in level.grid.spacing)
     return best, LevelRecord(spacing, number, before, after, round(seconds, 3))
@@ -112,8 +98,7 @@ def deform(
 class _Adam:
     """Updates of at most about a given length, from gradients of any scale."""
 
-    def __init__(self, floor: float, like: tf.Tensor):
-        self._relative_floor = floor
+    def __init__(self, like: tf.Tensor):
         self._first = self._second = tf.zeros_like(like)
         self._number, self._floor = 0, 0.0
 
@@ -122,7 +107,7 @@ class _Adam:
         self._number += 1
         if self._number == 1:
             size = float(tf.sqrt(tf.reduce_mean(tf.square(gradient))))
-            self._floor = self._relative_floor * size + 1e-20
+            self._floor = FLOOR * size + 1e-20
         old, older = _MOMENTS
         self._first += (1 - old) * (gradient - self._first)
         self._second += (1 - older) * (tf.square(gradient) - self._second)

@@ -92,9 +92,7 @@ class Pyramid:
         self.grids = grids
         self.affine = affine
         finest = grids[-1]
-        self._margin = np.ceil(MARGIN * np.array(finest.shape)).astype(int)
-        self._margin[np.array(finest.shape) == 1] = 0
-        wide = padded(finest, self._margin)
+        wide = padded(finest, margin_of(finest))
         moved = moved_grid(wide, affine)
         self._images = {
             "fixed": (finest, fixed.array_on(finest), fixed.shown_on(finest)),
@@ -103,8 +101,7 @@ class Pyramid:
 
     def level(self, grid: Grid) -> Level:
         """Both images on one of the grids."""
-        margin = np.ceil(MARGIN * np.array(grid.shape)).astype(int)
-        margin[np.array(grid.shape) == 1] = 0
+        margin = margin_of(grid)
         wide = padded(grid, margin)
         fixed, fixed_shown = self._on("fixed", grid)
         moving, moving_shown = self._on("moving", wide)
@@ -125,6 +122,12 @@ class Pyramid:
             return image, shown.astype(np.float32)
         image = sample_array(image, own, grid, order=1, outside=None)
         return image, sample_array(shown.astype(np.float32), own, grid, order=0, outside=None)
+
+
+def margin_of(grid: Grid) -> np.ndarray:
+    """[3] int, voxels of the moving image's margin around a grid; none across a single slice."""
+    shape = np.array(grid.shape)
+    return np.where(shape == 1, 0, np.ceil(MARGIN * shape)).astype(int)
 
 
 def padded(grid: Grid, margin: np.ndarray) -> Grid:

@@ -1,7 +1,7 @@
 """Registration of a pair from coarse to fine, from any start.
 
 The affine part of the start becomes the map of the pyramid, and what the start does beyond it the
-first flow. Similarity and smoothness are measured on every level in its own voxels.
+first flow, which every level improves in its own voxels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tensorflow as tf
 from rcn_tf import fields
 from rcn_tf.registration.optimisation import levels
 from rcn_tf.registration.optimisation.affine import align, rigid_part
-from rcn_tf.registration.optimisation.deformation import Descent, LevelRecord, deform
+from rcn_tf.registration.optimisation.deformation import LevelRecord, deform
 from rcn_tf.registration.optimisation.effort import Effort
 from rcn_tf.registration.optimisation.similarities import SIMILARITIES
 from rcn_tf.volumes.grids import Grid
@@ -57,7 +57,6 @@ def optimise(
     effort: Effort,
     *,
     similarity: str = "local_ncc",
-    descent: Descent | None = None,
 ) -> Optimised:
     """Improves a transform by a dense displacement, from coarse to fine.
 
@@ -66,7 +65,6 @@ def optimise(
         start: Start.
         effort: Effort.
         similarity: one of SIMILARITIES.
-        descent: Descent; None takes the defaults.
     Returns: Optimised.
     Raises: ValueError: the loss is not finite.
     """
@@ -74,17 +72,11 @@ def optimise(
     spacing = levels.image_spacing(fixed.standard)
     grids = levels.level_grids(fixed.grid, spacing, effort.voxels, len(effort.steps))
     pyramid = levels.Pyramid(fixed, moving, affine, grids)
-    flow = tf.constant(_flow_on(start.transform, grids[0], affine)[None])
+    flow = tf.constant(_flow_beyond(affine, start.transform.transform_points, grids[0])[None])
     records = []
     for grid, steps in zip(grids, effort.steps[-len(grids) :]):
         flow = fields.resize(flow, grid.shape)
-        flow, record = deform(
-            pyramid.level(grid),
-            flow,
-            SIMILARITIES[similarity],
-            steps=steps,
-            descent=descent or Descent(),
-        )
+        flow, record = deform(pyramid.level(grid), flow, SIMILARITIES[similarity], steps=steps)
         records.append(record)
     finest = grids[-1]
     transform = GridTransform(finest, levels.moved_grid(finest, affine), flow.numpy()[0])
@@ -131,16 +123,11 @@ def start_of(transform_points: Callable[[np.ndarray], np.ndarray], grid: Grid) -
     design = np.concatenate([points.reshape(-1, 3), np.ones((points[..., 0].size, 1))], axis=1)
     affine = np.eye(4)
     affine[:3] = np.linalg.lstsq(design, moved.reshape(-1, 3), rcond=None)[0].T
-    moved_grid = levels.moved_grid(grid, affine)
-    flow = moved_grid.point_to_index(moved) - np.moveaxis(np.indices(grid.shape), 0, -1)
-    return Start(GridTransform(grid, moved_grid, flow), affine)
+    flow = _flow_beyond(affine, transform_points, grid)
+    return Start(GridTransform(grid, levels.moved_grid(grid, affine), flow), affine)
 
 
-def _flow_on(start, grid, affine):
-    """The start's flow in the voxels of another grid [D, H, W, 3], by linear interpolation."""
-    if not start.flow.any():
-        return np.zeros((*grid.shape, 3), np.float32)
-    points = grid.points()
-    target = np.linalg.inv(affine @ grid.affine)
-    moved = start.transform_points(points) @ target[:3, :3].T + target[:3, 3]
-    return (moved - np.moveaxis(np.indices(grid.shape), 0, -1)).astype(np.float32)
+def _flow_beyond(affine, transform_points, grid):
+    """What a map does beyond an affine one, [D, H, W, 3] float32 in the voxels of a grid."""
+    index = levels.moved_grid(grid, affine).point_to_index(transform_points(grid.points()))
+    return (index - np.moveaxis(np.indices(grid.shape), 0, -1)).astype(np.float32)

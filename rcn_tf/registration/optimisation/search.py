@@ -12,9 +12,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from rcn_tf.choices import TRANSFORM_TYPES
 from rcn_tf.registration.agreement import Comparison
 from rcn_tf.registration.optimisation.effort import EFFORTS
 from rcn_tf.registration.optimisation.optimise import Start, align_images, optimise
+from rcn_tf.registration.optimisation.similarities import SIMILARITIES
 from rcn_tf.registration.steps import Steps
 from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.transforms.grid_transform import GridTransform
@@ -32,11 +34,20 @@ class Settings:
         similarity: one of SIMILARITIES.
         transform_type: "rigid", "affine" or "deformable"; the first two leave out the network and
             the dense levels.
+    Raises: ValueError: an unknown choice.
     """
 
     effort: str = "default"
     similarity: str = "local_ncc"
     transform_type: str = "deformable"
+
+    def __post_init__(self):
+        known = {"effort": EFFORTS, "similarity": SIMILARITIES, "transform_type": TRANSFORM_TYPES}
+        for name, allowed in known.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(allowed)}; got {getattr(self, name)!r}."
+                )
 
     @property
     def uses_a_network(self) -> bool:
@@ -49,11 +60,12 @@ class Found:
     """Result of a search.
 
     Attributes:
-        transforms: GridTransforms, the best first; the later ones are what it started from.
+        transforms: {name: GridTransform}, the most elaborate first: "optimised", and what that
+            started from.
         record: JSON-serialisable; what was compared, and what each level did.
     """
 
-    transforms: list[GridTransform]
+    transforms: dict[str, GridTransform]
     record: dict[str, Any]
 
 
@@ -75,8 +87,8 @@ def search(
         comparison: Comparison of the images.
         settings: Settings.
         steps: announces and times what is done.
-        aligns: whether an affine map may be searched for: not for single slices, nor where the
-            start was chosen. A rigid or affine transform is always searched for.
+        aligns: whether an affine map may be searched for beside the candidates. A rigid or affine
+            transform is always searched for.
     Returns: Found.
     Raises: ValueError: the loss is not finite.
     """
@@ -91,10 +103,7 @@ def search(
                 fixed, moving, candidates[first].affine, kind=kind, similarity=settings.similarity
             )
         candidates[kind], fits[kind] = found, _agreement(comparison, found)
-    if aligned_only:
-        best = settings.transform_type
-    else:
-        best = max(fits, key=fits.__getitem__)
+    best = settings.transform_type if aligned_only else max(fits, key=fits.__getitem__)
     record = {
         **dataclasses.asdict(settings),
         "candidates": fits,
@@ -102,7 +111,7 @@ def search(
         "levels": [],
     }
     if aligned_only:
-        return Found([candidates[best].transform], record)
+        return Found({best: candidates[best].transform}, record)
     with steps("optimise", f"optimising from coarse to fine ({settings.effort})"):
         result, levels = optimise(
             fixed,
@@ -112,7 +121,7 @@ def search(
             similarity=settings.similarity,
         )
     record["levels"] = [level._asdict() for level in levels]
-    return Found([result, candidates[best].transform], record)
+    return Found({"optimised": result, best: candidates[best].transform}, record)
 
 
 def _agreement(comparison, start):

@@ -17,29 +17,36 @@ from rcn_tf.losses import mind_ssc, mse, nmi, pearson
 WINDOW = 7
 """Side of the local NCC's window, voxels of the level."""
 
+Similarity = Callable[..., tf.Tensor]
+"""f(fixed, warped, weight) -> [1]."""
+
 
 def _local_ncc(fixed, warped, weight):
     return local_ncc(fixed, warped, weight, window=WINDOW)
 
 
-def _within(loss):
+def _of_voxels(loss):
+    """A loss that takes the voxels in any order, on those that both images show."""
+
     def masked(fixed, warped, weight):
-        return loss(*_shown(fixed, warped, weight))
+        if weight is None:
+            return loss(fixed, warped)
+        return loss(*(tf.boolean_mask(x, weight[..., 0] > 0)[None] for x in (fixed, warped)))
 
     return masked
 
 
-def _shown(fixed, warped, weight):
-    """Both images with the fixed one's values where nothing can be compared."""
-    if weight is None:
-        return fixed, warped
-    return fixed * weight, warped * weight
+def _mind_ssc(fixed, warped, weight):
+    """Descriptors see the neighbours, so both images are 0 where nothing can be compared."""
+    if weight is not None:
+        fixed, warped = fixed * weight, warped * weight
+    return mind_ssc(fixed, warped)
 
 
-SIMILARITIES: Mapping[str, Callable[..., tf.Tensor]] = {
+SIMILARITIES: Mapping[str, Similarity] = {
     "local_ncc": _local_ncc,
-    "pearson": _within(pearson),
-    "mse": _within(mse),
-    "nmi": _within(nmi),
-    "mind_ssc": _within(mind_ssc),
+    "pearson": _of_voxels(pearson),
+    "mse": _of_voxels(mse),
+    "nmi": _of_voxels(nmi),
+    "mind_ssc": _mind_ssc,
 }

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from rcn_tf.fields import jacobian_determinant
-from rcn_tf.registration.optimisation.deformation import Descent, deform
+from rcn_tf.registration.optimisation.deformation import deform
 from rcn_tf.registration.optimisation.effort import Effort
 from rcn_tf.registration.optimisation.levels import Level
 from rcn_tf.registration.optimisation.optimise import linear_start, optimise
@@ -49,7 +49,6 @@ def test_a_smooth_deformation_is_found_without_folds():
 )
 def test_every_similarity_reduces_the_distance(similarity):
     start = np.linalg.norm(bulge(inner_points()) - inner_points(), axis=1).mean()
-    assert similarity in SIMILARITIES
     found = optimised(Effort(20_000, (25,)), similarity=similarity)
     assert missed(found.transform) < 0.75 * start
 
@@ -66,9 +65,7 @@ def level_of(fixed, moving, weight=None):
 def test_equal_images_do_not_move(rng):
     image = rng.uniform(size=(14, 15, 16)).astype("float32")
     zero = tf.zeros((1, *image.shape, 3))
-    flow, record = deform(
-        level_of(image, image), zero, SIMILARITIES["local_ncc"], steps=20, descent=Descent()
-    )
+    flow, record = deform(level_of(image, image), zero, SIMILARITIES["local_ncc"], steps=20)
     assert np.abs(flow).max() == 0
     assert record.after == record.before
 
@@ -82,7 +79,7 @@ def test_voxels_without_weight_have_no_say(rng):
     for value in (0.0, 1.0):
         fixed[:, :, 10:] = value
         level, zero = level_of(fixed, moving, weight), tf.zeros((1, *fixed.shape, 3))
-        flow, _ = deform(level, zero, SIMILARITIES["local_ncc"], steps=5, descent=Descent())
+        flow, _ = deform(level, zero, SIMILARITIES["local_ncc"], steps=5)
         flows.append(flow.numpy())
     np.testing.assert_array_equal(*flows)
     assert np.abs(flows[0]).max() > 0.1
@@ -92,7 +89,7 @@ def test_a_level_ends_where_nothing_is_gained(rng):
     image = np.zeros((12, 12, 12), "float32")
     image[4:8, 4:8, 4:8] = 1
     level, zero = level_of(image, image), tf.zeros((1, *image.shape, 3))
-    _, record = deform(level, zero, SIMILARITIES["mse"], steps=100, descent=Descent())
+    _, record = deform(level, zero, SIMILARITIES["mse"], steps=100)
     assert record.steps < 30
 
 
@@ -100,4 +97,4 @@ def test_a_loss_that_is_not_finite_is_named():
     image = np.full((12, 12, 12), np.nan, "float32")
     level, zero = level_of(image, image), tf.zeros((1, *image.shape, 3))
     with pytest.raises(ValueError, match="the loss of the optimisation is not finite"):
-        deform(level, zero, SIMILARITIES["mse"], steps=2, descent=Descent())
+        deform(level, zero, SIMILARITIES["mse"], steps=2)
