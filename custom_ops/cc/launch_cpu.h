@@ -4,6 +4,7 @@
 #ifndef CUSTOM_OPS_CC_LAUNCH_CPU_H_
 #define CUSTOM_OPS_CC_LAUNCH_CPU_H_
 
+#include "messages.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "warp_cpu.h"
@@ -11,6 +12,11 @@
 namespace rcn {
 
 using CpuDevice = Eigen::ThreadPoolDevice;
+
+inline Shape sizes(const tensorflow::TensorShape& shape) {
+  const auto dims = shape.dim_sizes();
+  return Shape(dims.begin(), dims.end());
+}
 
 inline Workers workers_of(tensorflow::OpKernelContext* context) {
   const auto* pool = context->device()->tensorflow_cpu_worker_threads();

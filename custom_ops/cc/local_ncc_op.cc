@@ -31,11 +31,6 @@ using tensorflow::TensorShape;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-Shape sizes(const TensorShape& shape) {
-  const auto dims = shape.dim_sizes();
-  return Shape(dims.begin(), dims.end());
-}
-
 // Sizes that are not known, of an unknown rank too, are left out.
 Shape known_sizes(InferenceContext* c, ShapeHandle handle, const Shape& otherwise) {
   if (!c->RankKnown(handle)) return otherwise;

@@ -27,11 +27,6 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
-Shape sizes(const TensorShape& shape) {
-  const auto dims = shape.dim_sizes();
-  return Shape(dims.begin(), dims.end());
-}
-
 // Geometry of a call whose shapes are known to fit.
 absl::Status measure(const Shape& image, const Shape& flow, Geometry* geometry) {
   geometry->batch = image[0];

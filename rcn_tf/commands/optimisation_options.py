@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+from typing import TYPE_CHECKING
 
 from rcn_tf.choices import EFFORTS, SIMILARITIES, TRANSFORM_TYPES
+from rcn_tf.commands.transform_options import TransformArgument
+from rcn_tf.files.checksums import file_checksum
+from rcn_tf.registration.outputs import COMPOSITE, FIELD
+
+if TYPE_CHECKING:
+    from rcn_tf.registration.optimisation.search import Settings
+    from rcn_tf.volumes.transforms.chain import Chain
 
 
 def add_optimisation(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +64,7 @@ def check_optimisation(args: argparse.Namespace) -> None:
             raise ValueError(f"--refine replaces the optimisation that {option} is for; give one")
 
 
-def optimisation_settings(args: argparse.Namespace):
+def optimisation_settings(args: argparse.Namespace) -> Settings | None:
     """Settings of the optimisation that the options ask for; None with --refine."""
     from rcn_tf.registration.optimisation.search import Settings
 
@@ -66,17 +74,30 @@ def optimisation_settings(args: argparse.Namespace):
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
-def initial_transform(args: argparse.Namespace):
-    """Chain that `--initial` names, or None.
+def initial_transform(args: argparse.Namespace) -> Chain | None:
+    """The map that `--initial` names.
 
     Raises: FileNotFoundError, ValueError: naming the file and what is wrong.
     """
-    from rcn_tf.commands.transform_options import TransformArgument
+    if args.initial is None:
+        return None
     from rcn_tf.volumes.transforms.chain import Chain
     from rcn_tf.volumes.transforms.files import read_transform
 
-    if args.initial is None:
-        return None
     argument = TransformArgument.parse(str(args.initial))
     chain = Chain(read_transform(argument.path).links)
     return chain.inverse() if argument.inverted else chain
+
+
+def initial_checksum(args: argparse.Namespace) -> str:
+    """Text that changes with the content of what `--initial` names.
+
+    Raises: FileNotFoundError: there is no such transform.
+    """
+    argument = TransformArgument.parse(str(args.initial))
+    path = argument.path
+    files = [path / name for name in (FIELD, COMPOSITE)] if path.is_dir() else [path]
+    sums = [file_checksum(file) for file in files if file.is_file()]
+    if not sums:
+        raise FileNotFoundError(f"--initial {path}: there is no such transform")
+    return f"{sums[0]}{', inverted' if argument.inverted else ''}"

@@ -10,6 +10,7 @@ import shutil
 import sys
 
 from rcn_tf.commands.model_options import model_options
+from rcn_tf.commands.optimisation_options import initial_checksum
 from rcn_tf.commands.shown_warnings import noting_warnings, silencing_warnings
 from rcn_tf.errors import printable
 from rcn_tf.quiet_tensorflow import load_tensorflow
@@ -129,6 +130,8 @@ def _settings(args):
     from rcn_tf import __version__
 
     chosen = {name: value for name, value in vars(args).items() if name not in _PER_RUN}
+    if args.initial is not None:
+        chosen["initial"] = initial_checksum(args)
     return {**chosen, "model": model_files_checksum(args.model), "rcn_tf": __version__}
 
 

@@ -80,10 +80,11 @@ def _three(shape):
 
 
 def _bounds(flow, shape):
-    """First and one past the last voxel that the indices depend on, per axis."""
+    """First and one past the last voxel that the indices depend on, per axis; NaN has no say."""
     last = np.array(shape) - 1
-    ends = [(flow[..., axis].min(), flow[..., axis].max()) for axis in range(3)]
-    low, high = np.nan_to_num(np.transpose(ends))
+    parts = [flow[..., axis].ravel() for axis in range(3)]
+    low = np.nan_to_num([np.fmin.reduce(part) for part in parts])
+    high = np.nan_to_num([np.fmax.reduce(part) for part in parts])
     low = np.clip(np.floor(low), 0, last).astype(int)
     high = np.clip(np.floor(high) + 1, 0, last).astype(int)
     return low, np.maximum(low, high) + 1

@@ -13,7 +13,7 @@ POINTS = np.array([[3.0, -8.0, 4.0], [-6.5, 10.25, -3.0], [8.0, 2.0, 6.0]])
 def image_of(array, spacing=(2.0, 1.5, 2.5), vectors=False):
     image = sitk.GetImageFromArray(array, isVector=vectors)
     image.SetSpacing(spacing)
-    image.SetOrigin([-(n - 1) / 2 * s for n, s in zip(SIZE, spacing)])
+    image.SetOrigin([-(n - 1) / 2 * s for n, s in zip(image.GetSize(), spacing)])
     return image
 
 

@@ -5,15 +5,9 @@ import pytest
 import SimpleITK as sitk
 
 from rcn_tf.commands.main import main
+from tests.commands.test_apply_chain import image_of
 
-SIZE, SPACING = (22, 26, 18), (2.0, 1.5, 2.5)
-
-
-def image_of(array, vectors=False):
-    image = sitk.GetImageFromArray(array, isVector=vectors)
-    image.SetSpacing(SPACING)
-    image.SetOrigin([-(n - 1) / 2 * s for n, s in zip(SIZE, SPACING)])
-    return image
+SIZE = (22, 26, 18)
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from rcn_tf import choices
 from rcn_tf.registration.agreement import Comparison
 from rcn_tf.registration.optimisation.effort import EFFORTS, Effort
 from rcn_tf.registration.optimisation.optimise import linear_start
 from rcn_tf.registration.optimisation.search import Settings, search
+from rcn_tf.registration.optimisation.similarities import SIMILARITIES
 from rcn_tf.registration.steps import Steps
 from rcn_tf.volumes import Grid, prepare_volume
 from tests.registration.optimisation.scenes import inner_points, pair
@@ -72,3 +74,11 @@ def test_a_rigid_transform_is_one(volumes):
     )
     np.testing.assert_allclose(linear @ linear.T, np.eye(3), atol=1e-4)
     assert mean_error(transform) < 0.5
+
+
+def test_choices_are_those_that_there_are():
+    assert tuple(EFFORTS) == choices.EFFORTS
+    assert tuple(SIMILARITIES) == choices.SIMILARITIES
+    for name in ("effort", "similarity", "transform_type"):
+        with pytest.raises(ValueError, match=f"`{name}` must be one of .*; got 'nothing'"):
+            Settings(**{name: "nothing"})
