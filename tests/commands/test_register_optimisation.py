@@ -182,3 +182,19 @@ def test_the_call_does_the_same(tmp_path):
     np.testing.assert_allclose(
         sitk.GetArrayFromImage(result.displacement), sitk.GetArrayFromImage(written), atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    "options", [{"refine_steps": 0}, {"refine_steps": 3, "initial": sitk.Transform()}]
+)
+def test_what_the_optimisation_is_needed_for(options):
+    fixed, moving = pair(bulge)
+    with pytest.raises(ValueError, match="needs the optimisation, which `refine_steps` replaces"):
+        rcn_tf.register_images(fixed, moving, "none", **options)
+
+
+def test_the_start_that_is_asked_for(tmp_path):
+    code, metrics = register(tmp_path, *pair(bulge), "--start", "boxes", "--effort", "fast")
+    assert code == 0
+    assert list(metrics["optimisation"]["candidates"]) == ["boxes", "affine"]
+    assert metrics["optimisation"]["written"] == "optimised"

@@ -70,7 +70,8 @@ def test_equal_images_do_not_move(rng):
     assert record.after == record.before
 
 
-def test_voxels_without_weight_have_no_say(rng):
+@pytest.mark.parametrize("similarity", ["local_ncc", "pearson", "mse", "nmi", "mind_ssc"])
+def test_voxels_without_weight_have_no_say(similarity, rng):
     """Where the images must not be compared, another content gives the same flow."""
     fixed, moving = (rng.uniform(size=(14, 15, 16)).astype("float32") for _ in range(2))
     weight = np.ones_like(fixed)
@@ -79,7 +80,7 @@ def test_voxels_without_weight_have_no_say(rng):
     for value in (0.0, 1.0):
         fixed[:, :, 10:] = value
         level, zero = level_of(fixed, moving, weight), tf.zeros((1, *fixed.shape, 3))
-        flow, _ = deform(level, zero, SIMILARITIES["local_ncc"], steps=5)
+        flow, _ = deform(level, zero, SIMILARITIES[similarity], steps=5)
         flows.append(flow.numpy())
     np.testing.assert_array_equal(*flows)
     assert np.abs(flows[0]).max() > 0.1
@@ -98,3 +99,17 @@ def test_a_loss_that_is_not_finite_is_named():
     level, zero = level_of(image, image), tf.zeros((1, *image.shape, 3))
     with pytest.raises(ValueError, match="the loss of the optimisation is not finite"):
         deform(level, zero, SIMILARITIES["mse"], steps=2)
+
+
+@pytest.mark.parametrize("similarity", ["pearson", "mse", "nmi"])
+def test_a_weight_selects_voxels(similarity, rng):
+    """The loss is that of the selected voxels alone, as if there were no others."""
+    fixed, moving = (rng.uniform(size=(6, 7, 8)).astype("float32") for _ in range(2))
+    level = level_of(fixed, moving, np.repeat([1.0, 1.0, 0.0, 1.0, 0.0, 1.0], 56).reshape(6, 7, 8))
+    kept = level_of(fixed[[0, 1, 3, 5]], moving[[0, 1, 3, 5]])
+    function = SIMILARITIES[similarity]
+    np.testing.assert_allclose(
+        function(level.fixed, level.moving, level.weight),
+        function(kept.fixed, kept.moving, None),
+        rtol=1e-5,
+    )
