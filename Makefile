@@ -56,6 +56,7 @@ lint: $(VENV)/.installed
 
 bench: ops
 	$(BIN)/python benchmarks/warp.py
+	$(BIN)/python benchmarks/local_ncc.py
 	$(BIN)/python benchmarks/training.py
 
 docs: $(VENV)/.installed

@@ -127,7 +127,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 PARSERS = {"rcn": rcn_parser, "python -m rcn_tf": rcn_parser, "python -m eval": eval_parser}
 TESTED = {  # tests that run each command with real files
     "prepare": "commands/test_prepare.py",
-    "train": "training/test_loop.py",
+    "train": "commands/test_train.py",
     "import-original": "commands/test_import_original.py",
     "evaluate": "commands/test_evaluate.py",
     "register": "commands/test_register.py",
