@@ -7,8 +7,9 @@ The table is that of `rcn register --pairs`. "fast", "default" and "best" are ef
 command; "ants" is antspyx's preset "SyN" (rigid, affine and SyN by mutual information) with
 ITK's threads as they are, its labels warped by its "genericLabel". Methods take turns within each
 pair, each in a process of its own: seconds and peak memory include Python's start and reading and
-writing. Dice is the mean over the structures of both label maps without the background,
-correlation that of the grey values where the fixed image is bright (Otsu's threshold).
+writing. Dice is the mean over the structures of both label maps without the background; where there
+are none, the correlation of the grey values where the fixed image is bright (Otsu's threshold)
+stands in. That has no use for CT, whose space outside the scan each method fills with another value.
 """
 
 from __future__ import annotations
@@ -92,18 +93,19 @@ def measured(pair, method, folder):
 
 
 def _scores(pair, folder):
-    """(mean Dice or None, correlation) of the written images."""
-    fixed = sitk.ReadImage(str(pair.fixed), sitk.sitkFloat64)
-    bright = sitk.GetArrayFromImage(sitk.OtsuThreshold(fixed, 0, 1)) > 0
-    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "warped.nii.gz"), sitk.sitkFloat64))
-    similarity = correlation(sitk.GetArrayFromImage(fixed)[bright], warped[bright])
-    if not (pair.fixed_labels and pair.moving_labels):
-        return None, similarity
-    maps = [
-        np.rint(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))).astype(np.int64)
-        for path in (pair.fixed_labels, folder / "warped_labels.nii.gz")
-    ]
-    return float(np.nanmean(dice(*maps))), similarity
+    """(mean Dice, None), or without labels (None, correlation), of the written images."""
+    if pair.fixed_labels and pair.moving_labels:
+        paths = pair.fixed_labels, folder / "warped_labels.nii.gz"
+        maps = [np.rint(_array(path)).astype(np.int64) for path in paths]
+        return float(np.nanmean(dice(*maps))), None
+    bright = sitk.OtsuThreshold(sitk.ReadImage(str(pair.fixed), sitk.sitkFloat64), 0, 1)
+    shown = sitk.GetArrayFromImage(bright) > 0
+    fixed, warped = (_array(path)[shown] for path in (pair.fixed, folder / "warped.nii.gz"))
+    return None, correlation(fixed, warped)
+
+
+def _array(path):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path), sitk.sitkFloat64))
 
 
 def _text(number, digits):
