@@ -9,7 +9,7 @@ ITK's threads as they are, its labels warped by its "genericLabel". Methods take
 pair, each in a process of its own: seconds and peak memory include Python's start and reading and
 writing. Dice is the mean over the structures of both label maps without the background; where there
 are none, the correlation of the grey values where the fixed image is bright (Otsu's threshold)
-stands in. That has no use for CT, whose space outside the scan each method fills with another value.
+stands in. That has no use for CT, as each method fills the space outside the scan differently.
 """
 
 from __future__ import annotations
