@@ -54,8 +54,15 @@ def check_model_options(args: argparse.Namespace) -> None:
 def model_options(model: Any, args: argparse.Namespace) -> dict[str, Any]:
     """{name: value} of the call options that the arguments set.
 
+    Args: model: RegistrationModel, or None where no network runs, which then takes no option.
     Raises: ValueError: the model does not declare one, or its value is wrong.
     """
+    if model is None:
+        flags = [f"--{flag}" for flag in _FLAGS.values() if getattr(args, flag, None) is not None]
+        given = [*flags, *(["--option"] if args.model_options else [])]
+        if given:
+            raise ValueError(f"{', '.join(given)}: no network runs here that could take options")
+        return {}
     from rcn_tf.models.model import checked_options
     from rcn_tf.settings.files import parse_value
 

@@ -171,7 +171,7 @@ def register(args, steps, noted, load):
             from rcn_tf.registration.pair import register_pair
             from rcn_tf.registration.result_files import write_result
 
-        options = {} if model is None else model_options(model, args)
+        options = model_options(model, args)
         result = register_pair(
             model,
             config,
@@ -199,7 +199,7 @@ def register(args, steps, noted, load):
         write_result(
             result,
             partial,
-            facts={**_facts(args, result), **options},
+            facts={**_facts(args, result, model), **options},
             metrics=metrics,
             fields=args.fields == "all",
             steps=steps,
@@ -207,10 +207,20 @@ def register(args, steps, noted, load):
     return {**metrics, "seconds": steps.seconds}
 
 
+def _model_name(args):
+    return args.model.resolve().name if args.model else "default"
+
+
 def _without_model(args, images):
-    """Whether a pair is registered by optimisation alone."""
+    """Whether a pair is registered by optimisation alone.
+
+    A model that is named is loaded even where its network does not run, because it says how images
+    are prepared.
+    """
     if args.model is not None:
         return str(args.model) == NO_MODEL
+    if args.initial is not None or args.transform_type in ("rigid", "affine"):
+        return True
     from rcn_tf.registration.plane import thin_axis
 
     return args.refine is None and thin_axis(images["fixed"]) is not None
@@ -223,7 +233,7 @@ def _model_in_words(args, images):
 
 
 def _load_for(images, args, load):
-    """(model, config) for a pair; single slices have no model unless one is named."""
+    """(model, config) for a pair; (None, {}) where it is registered without a model."""
     if not _without_model(args, images):
         return load(args)
     load_tensorflow()
@@ -244,17 +254,19 @@ def _shown(args, name):
     return path.name if frame is None else f"frame {frame} of {path.name}"
 
 
-def _facts(args, result):
+def _facts(args, result, model):
     """What the report states besides the metrics; of files the names, not where they lie."""
     from rcn_tf import __version__
 
     facts = {
         "fixed image": args.fixed.name,
         "moving image": args.moving.name,
-        "model": args.model.resolve().name if args.model else "default",
+        "model": _model_name(args) if model is not None else NO_MODEL,
         "network grid": " x ".join(map(str, result.fixed.grid.shape)),
         "rcn_tf": __version__,
     }
+    if args.refine is not None:
+        facts["refinement steps"] = args.refine
     for name in ("fixed_orientation", "moving_orientation", "fixed_frame", "moving_frame"):
         if getattr(args, name) is not None:
             facts[name.replace("_", " ")] = getattr(args, name)

@@ -106,8 +106,7 @@ class _Loaded:
 
         _say(f"loading the model {self._args.model or 'that comes with rcn'} ...")
         self._model = load_model(self._args)
-        if self._model[0] is not None:
-            model_options(self._model[0], self._args)
+        model_options(self._model[0], self._args)
 
     def __call__(self, args):
         return self._model

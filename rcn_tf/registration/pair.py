@@ -167,6 +167,9 @@ def register_pair(
     if optimisation is None and (model is None or initial is not None):
         what = "an initial transform" if initial is not None else "registration without a model"
         raise ValueError(f"{what} needs the optimisation, which `refine_steps` replaces")
+    runs = optimisation is None or (optimisation.uses_a_network and initial is None)
+    if options and not (runs and model is not None):
+        raise ValueError(f"no network runs here that could take the options {', '.join(options)}")
     with steps("prepare", "preparing both images"):
         if fixed_labels is not None and moving_labels is None:
             raise ValueError("the fixed labels need moving labels to be compared with")
@@ -191,7 +194,7 @@ def register_pair(
     candidates = {first: _start(begin.transform(first))}
     if initial is not None:
         candidates = {"initial": start_of(initial.transform_points, boxes[0].grid)}
-    elif model is not None and (optimisation is None or optimisation.uses_a_network):
+    elif model is not None and runs:
         output, gain = _run_network(model, config, begin, across, refine_steps, steps, options)
         flow = spatial_flow(_finite_flow(output, model), across)
         found = GridTransform(begin.fixed.grid, begin.moving.grid, flow)

@@ -156,6 +156,8 @@ def test_single_slices_need_no_model(tmp_path):
     [
         (("--refine", "5", "--effort", "fast"), "--refine replaces the optimisation"),
         (("--refine", "5"), "--model none has none"),
+        (("--repeats", "2"), "--repeats: no network runs here that could take options"),
+        (("--option", "n_repeats=2"), "--option: no network runs here"),
         (("--effort", "quick"), "invalid choice: 'quick'"),
         (("--similarity", "ncc"), "invalid choice: 'ncc'"),
     ],
@@ -198,3 +200,21 @@ def test_the_start_that_is_asked_for(tmp_path):
     assert code == 0
     assert list(metrics["optimisation"]["candidates"]) == ["boxes", "affine"]
     assert metrics["optimisation"]["written"] == "optimised"
+
+
+@pytest.mark.parametrize(
+    "choice", [{"model": "none"}, {"transform_type": "rigid"}, {"initial": sitk.Transform()}]
+)
+def test_options_of_a_network_that_does_not_run(choice):
+    fixed, moving = pair(bulge)
+    with pytest.raises(ValueError, match="no network runs here that could take .* n_repeats"):
+        rcn_tf.register_images(fixed, moving, **choice, n_repeats=2)
+
+
+def test_a_rigid_search_loads_no_model(tmp_path, capsys):
+    code, metrics = register(
+        tmp_path, *pair(lambda points: points + 2), "--transform-type", "rigid", model=()
+    )
+    assert code == 0
+    assert "loading TensorFlow" in capsys.readouterr().err
+    assert metrics["settings"]["model"] == "none"
