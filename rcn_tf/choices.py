@@ -3,7 +3,7 @@
 MIN_SIZE = 32
 """Smallest number of voxels along each axis of the papers' networks."""
 
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 """Number formats that convolutions can compute in (`rcn_tf.networks.precision`)."""
 
 OVERLAPS = ("argmax", "original")

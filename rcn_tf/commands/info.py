@@ -54,6 +54,7 @@ def _software():
     import custom_ops
     import rcn_tf
     from rcn_tf.keras_api import keras
+    from rcn_tf.networks.precision import fastest_precision
 
     rows = [("rcn_tf", rcn_tf.__version__), ("Python", platform.python_version())]
     rows += [(name, _version(name)) for name in _PACKAGES]
@@ -65,6 +66,7 @@ def _software():
     ]
     rows.append(("Devices", ", ".join(["CPU", *gpus])))
     rows.append(("Warp backend", custom_ops.resolve_backend()))
+    rows.append(("Precision auto", "{0.precision}: {0.reason}".format(fastest_precision())))
     return rows
 
 

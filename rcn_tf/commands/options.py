@@ -123,7 +123,8 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="number format of the convolutions (default: as trained)",
+        help="number format of the convolutions; auto: the faster one on this machine, which "
+        "`rcn info` names (default: as trained)",
     )
 
 

@@ -19,7 +19,7 @@ from rcn_tf.models.output import RegistrationOutput, unregistered
 from rcn_tf.models.size_check import tensor_bytes
 from rcn_tf.models.weights import original_names
 from rcn_tf.networks import BASES, AffineNetwork
-from rcn_tf.networks.precision import layers_in
+from rcn_tf.networks.precision import layers_in, resolved
 
 _FLOAT = 4  # bytes
 # Upper bounds for this package's networks: weights per squared channel, maps at full size.
@@ -40,8 +40,9 @@ class RecursiveCascade(RegistrationModel):
         affine_channels: width of the affine network.
         init: "gentle" starts every stage near the identity; "original" starts with large random
             flows, as the paper's code does.
-        precision: number format of the convolutions, "float32", "bfloat16" or "float16"
-            (`rcn_tf.networks.precision`); weights, images and flows are always float32.
+        precision: number format of the convolutions, "float32", "bfloat16", "float16", or "auto"
+            for the faster one here (`rcn_tf.networks.precision`); weights, images and flows are
+            always float32.
 
     Raises:
         ValueError: for an unknown base or init, a volume that is too small, or a cascade
@@ -91,7 +92,7 @@ class RecursiveCascade(RegistrationModel):
             "affine": affine,
             "affine_channels": affine_channels,
             "init": init,
-            "precision": precision,
+            "precision": resolved(precision),
         }
         self.affine = None
         with layers_in(precision):

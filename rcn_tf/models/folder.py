@@ -158,7 +158,10 @@ def load_with_config(
         network["precision"] = precision
     try:
         made = model_class(config.get("model", CASCADE))
-        if precision == "float32" and "precision" not in inspect.signature(made).parameters:
+        if (
+            precision in ("auto", "float32")
+            and "precision" not in inspect.signature(made).parameters
+        ):
             del network["precision"]  # it computes in nothing else
         check_network(made, network)
         model = made(**network)

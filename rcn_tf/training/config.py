@@ -91,7 +91,7 @@ class TrainingConfig:
     n_repeats: int = 1  # shared-weight repeats during training, the cascades' call option
     options: Mapping = dataclasses.field(default_factory=dict)  # further call options
     recompute: Union[bool, Literal["auto"]] = "auto"  # gradient checkpointing
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     loss: Mapping = dataclasses.field(
         default_factory=lambda: RCN_WEIGHTS
     )  # rcn_tf.losses.objective

@@ -18,6 +18,6 @@ def make_model(config: TrainingConfig, volume_shape: tuple) -> RegistrationModel
     arguments = dict(checked_network(config.model, config.network, trusted=True))
     if "precision" in inspect.signature(made).parameters:
         arguments["precision"] = config.precision
-    elif config.precision != "float32":
+    elif config.precision not in ("auto", "float32"):
         raise ValueError(f"`precision`: {config.model} computes only in float32.")
     return made(volume_shape=volume_shape, **arguments)

@@ -9,6 +9,7 @@ import tensorflow as tf
 import rcn_tf
 from rcn_tf.commands.main import main
 from rcn_tf.models.folder import DEFAULT_MODEL, save_model
+from rcn_tf.networks.precision import fastest_precision
 
 SMALL = "{base: tests.known_networks:OneConvolution, affine: false, n_cascades: 1}"
 
@@ -18,6 +19,7 @@ def test_versions(capsys):
     printed = capsys.readouterr().out
     for text in (rcn_tf.__version__, platform.python_version(), tf.__version__, "Warp backend"):
         assert text in printed
+    assert fastest_precision().reason in printed
 
 
 def test_model_folder(tmp_path, capsys):

@@ -9,6 +9,7 @@ from rcn_tf.keras_api import keras
 from rcn_tf.losses.objective import RCN_WEIGHTS
 from rcn_tf.models.folder import load_with_config, save_model
 from rcn_tf.networks import BASES
+from rcn_tf.networks import precision as formats
 from rcn_tf.networks.precision import layers_in, scaled_optimizer
 from rcn_tf.training.optimizers import make_optimizer
 from rcn_tf.training.step import make_train_step
@@ -123,6 +124,28 @@ def test_float16_trains_with_a_loss_scale(images, name):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ("fpu avx512f avx512_bf16 amx_bf16 amx_tile", "bfloat16"),
+        ("fpu avx512f avx512_bf16", "float32"),
+        ("fpu avx2", "float32"),
+        (None, "float32"),
+    ],
+)
+def test_auto_is_bfloat16_on_processors_with_matrix_units(flags, wanted, tmp_path, monkeypatch):
+    described = tmp_path / "cpuinfo"
+    if flags is not None:
+        core = f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: none\n\n"
+        described.write_text(core + core)
+    monkeypatch.setattr(formats, "_PROCESSOR", described)
+    assert formats.fastest_precision().precision == wanted
+    model = rcn_tf.RecursiveCascade("vtn", 1, SHAPE, 1, affine_channels=1, precision="auto")
+    assert model.get_config()["precision"] == wanted
+    assert model.dense[0].layers[0].compute_dtype in (wanted, "float32")
+    assert wanted in {layer.compute_dtype for layer in model.dense[0].layers}
+
+
 def test_other_precisions_need_no_scale():
     optimizer = make_optimizer("adam", 1e-3)
     assert scaled_optimizer(optimizer, "bfloat16") is optimizer
@@ -136,6 +159,8 @@ def test_a_model_folder_is_loaded_in_any_precision(images, tmp_path):
     assert config["network"]["precision"] == "bfloat16"
     np.testing.assert_allclose(again(*images).flow, model(*images).flow, atol=1e-4)
     exact = load_with_config(tmp_path, precision="float32")[0]
+    fastest = load_with_config(tmp_path, precision="auto")[0].get_config()["precision"]
+    assert fastest == formats.fastest_precision().precision
     np.testing.assert_allclose(exact(*images).flow, make("float32")(*images).flow, atol=1e-3)
 
 
