@@ -158,11 +158,9 @@ def load_with_config(
         network["precision"] = precision
     try:
         made = model_class(config.get("model", CASCADE))
-        if (
-            precision in ("auto", "float32")
-            and "precision" not in inspect.signature(made).parameters
-        ):
-            del network["precision"]  # it computes in nothing else
+        chooses = "precision" in inspect.signature(made).parameters
+        if precision in ("auto", "float32") and not chooses:
+            del network["precision"]  # it computes in float32 alone
         check_network(made, network)
         model = made(**network)
     except (TypeError, ValueError) as error:
