@@ -1,15 +1,15 @@
-"""`rcn register` beside ANTs SyN, from files to files: Dice, correlation, folding, seconds, memory.
+"""`rcn register` beside other programs, from files to files: Dice, folding, seconds, memory.
 
-    pip install antspyx
-    python benchmarks/register.py pairs.csv [--methods fast default best ants] [--out FOLDER]
+    python benchmarks/register.py pairs.csv [--methods fast default best ants ...] [--out FOLDER]
+        [--plot FILE.png]
 
 The table is that of `rcn register --pairs`. "fast", "default" and "best" are efforts of the bare
-command; "ants" is antspyx's preset "SyN" (rigid, affine and SyN by mutual information) with
-ITK's threads as they are, its labels warped by its "genericLabel". Methods take turns within each
-pair, each in a process of its own: seconds and peak memory include Python's start and reading and
-writing. Dice is the mean over the structures of both label maps without the background; where there
-are none, the correlation of the grey values where the fixed image is bright (Otsu's threshold)
-stands in. That has no use for CT, as each method fills the space outside the scan differently.
+command; the others are those of `peers.py` beside this file, which says what each needs. Methods
+take turns within each pair, each in a process of its own: seconds and peak memory include Python's
+start, reading and writing. Dice is the mean over the structures of both label maps without the
+background; where there are none, the correlation of the grey values where the fixed image is
+bright (Otsu's threshold) stands in. That has no use for CT, as each method fills the space outside
+the scan differently. The plot shows Dice against seconds, one colour per method.
 """
 
 from __future__ import annotations
@@ -29,32 +29,21 @@ import SimpleITK as sitk
 from rcn_tf.metrics import correlation, dice
 from rcn_tf.registration.pairs_file import read_pairs
 
+PEERS = pathlib.Path(__file__).with_name("peers.py")
+OTHERS = ("ants", "elastix", "greedy", "convexadam", "demons")
 EFFORTS = ("fast", "default", "best")
 HEADINGS = ("pair", "method", "Dice", "correlation", "folding %", "seconds", "MB")
-
-ANTS = """
-import sys, ants
-fixed, moving, out, labels = (sys.argv + [""])[1:5]
-images = [ants.image_read(path) for path in (fixed, moving)]
-done = ants.registration(*images, type_of_transform="SyN", random_seed=1)
-ants.image_write(done["warpedmovout"], out + "/warped.nii.gz")
-if labels:
-    warped = ants.apply_transforms(
-        images[0], ants.image_read(labels), done["fwdtransforms"], interpolator="genericLabel"
-    )
-    ants.image_write(warped, out + "/warped_labels.nii.gz")
-field = ants.create_jacobian_determinant_image(images[0], done["fwdtransforms"][0])
-print("folding", 100 * float((field.numpy() <= 0).mean()))
-"""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pairs", type=pathlib.Path)
-    parser.add_argument("--methods", nargs="+", choices=(*EFFORTS, "ants"), default=EFFORTS)
+    parser.add_argument("--methods", nargs="+", choices=(*EFFORTS, *OTHERS), default=EFFORTS)
     parser.add_argument("--out", type=pathlib.Path, help="keeps the results' folders")
+    parser.add_argument("--plot", type=pathlib.Path, help="draws Dice against seconds")
     args = parser.parse_args()
     print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
+    points: dict[str, list] = {}  # {method: [(seconds, Dice)]}
     with tempfile.TemporaryDirectory() as temporary:
         out = args.out or pathlib.Path(temporary)
         for pair in read_pairs(args.pairs):
@@ -63,12 +52,16 @@ def main():
                 folder.mkdir(parents=True, exist_ok=True)
                 cells = measured(pair, method, folder)
                 print(f"| {pair.name} | {method} | {' | '.join(cells)} |", flush=True)
+                if cells[0] and cells[-1] != "-":
+                    points.setdefault(method, []).append((float(cells[3]), float(cells[0])))
+    if args.plot:
+        plot(points, args.plot)
 
 
 def measured(pair, method, folder):
     """Cells of one row, from Dice on."""
-    if method == "ants":
-        words = [sys.executable, "-c", ANTS, pair.fixed, pair.moving, folder]
+    if method in OTHERS:
+        words = [sys.executable, PEERS, method, pair.fixed, pair.moving, folder]
         words += [pair.moving_labels] if pair.moving_labels else []
     else:
         words = [sys.executable, "-m", "rcn_tf", "register", "--out", folder, "--effort", method]
@@ -84,12 +77,27 @@ def measured(pair, method, folder):
     code = os.waitstatus_to_exitcode(status)
     if code not in (0, 3):  # 3: the start was written instead of a worse result
         return [f"failed ({code})", *"----"]
-    if method == "ants":
+    if method in OTHERS:
         folding = float(printed.split()[-1])
     else:
         folding = json.loads((folder / "metrics.json").read_text())["folding_percent"]
     numbers = (*_scores(pair, folder), folding, seconds, usage.ru_maxrss / 1024)
     return [_text(n, d) for n, d in zip(numbers, (3, 3, 3, 1, 0))]
+
+
+def plot(points, path):
+    """Draws the pairs of every method, and their mean larger. Args: {method: [(s, Dice)]}, path."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for number, (method, values) in enumerate(points.items()):
+        colour, name = f"C{number}", f"rcn {method}" if method in EFFORTS else method
+        axes.scatter(*zip(*values), s=15, alpha=0.5, color=colour)
+        axes.scatter(*np.mean(values, axis=0), s=90, color=colour, label=name, edgecolor="black")
+    axes.set(xlabel="seconds, from files to files", ylabel="mean Dice", xscale="log")
+    axes.legend()
+    figure.savefig(path, dpi=120)
 
 
 def _scores(pair, folder):

@@ -1,4 +1,4 @@
-"""benchmarks/register.py measures pairs of files."""
+"""benchmarks/register.py measures pairs of files, and other programs beside `rcn register`."""
 
 import pytest
 import SimpleITK as sitk
@@ -17,10 +17,14 @@ def test_a_pair_is_measured(tmp_path):
     rows = ["fixed,moving,fixed_labels,moving_labels,name"]
     rows += ["fixed.nii.gz,moving.nii.gz,fixed_labels.nii.gz,moving_labels.nii.gz,scene"]
     (tmp_path / "pairs.csv").write_text("\n".join(rows))
-    printed = run("benchmarks/register.py", tmp_path / "pairs.csv", "--methods", "fast")
-    cells = [cell.strip() for cell in printed.splitlines()[-1].strip("|").split("|")]
-    assert cells[:2] == ["scene", "fast"]
-    assert cells.pop(3) == ""  # the correlation, where there are labels
-    dice, folding, seconds, memory = map(float, cells[2:])
-    assert 0.75 < dice < 1 and folding == 0
-    assert 1 < seconds < 200 and 200 < memory < 8000
+    plot = tmp_path / "plot.png"
+    options = ("--methods", "fast", "demons", "--plot", plot)
+    printed = run("benchmarks/register.py", tmp_path / "pairs.csv", *options)
+    for line, method in zip(printed.splitlines()[-2:], ("fast", "demons")):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[:2] == ["scene", method]
+        assert cells.pop(3) == ""  # the correlation, where there are labels
+        dice, folding, seconds, memory = map(float, cells[2:])
+        assert 0.75 < dice < 1 and folding == 0
+        assert 1 < seconds < 200 and 100 < memory < 8000
+    assert plot.read_bytes().startswith(b"\x89PNG")

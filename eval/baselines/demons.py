@@ -19,27 +19,39 @@ _SAMPLED = 0.2  # fraction of the voxels that the affine stage samples
 
 def affine(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Only the affine stage. Returns: flow, see `eval.baselines`."""
-    return flow_of_transform(_affine(image(fixed), image(moving)), fixed.shape)
+    return flow_of_transform(register_affinely(image(fixed), image(moving)), fixed.shape)
 
 
 def demons(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Affine stage and demons. Returns: flow, see `eval.baselines`."""
-    target = image(fixed)
-    source = sitk.HistogramMatching(image(moving), target)
-    linear = _affine(target, source)
-    aligned = sitk.Resample(source, target, linear, sitk.sitkLinear)
+    return flow_of_transform(register(image(fixed), image(moving)), fixed.shape)
+
+
+def register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
+    """Affine stage and demons on images of any geometry.
+
+    Args: fixed, moving: float32 images of one contrast.
+    Returns: SimpleITK.Transform from fixed to moving points.
+    """
+    source = sitk.HistogramMatching(moving, fixed)
+    linear = register_affinely(fixed, source)
+    aligned = sitk.Resample(source, fixed, linear, sitk.sitkLinear)
     field = None
     for factor in LEVELS:
-        small, aligned_small = (_shrunk(one, factor) for one in (target, aligned))
+        small, aligned_small = (_shrunk(one, factor) for one in (fixed, aligned))
         if field is not None:
             field = sitk.Resample(field, small, sitk.Transform(), sitk.sitkLinear)
         field = _level(small, aligned_small, field)
     deformable = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-    return flow_of_transform(sitk.CompositeTransform([linear, deformable]), fixed.shape)
+    return sitk.CompositeTransform([linear, deformable])
 
 
-def _affine(fixed, moving):
-    """Affine transform by mutual information, starting from the centres of mass."""
+def register_affinely(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
+    """Affine transform by mutual information, starting from the centres of mass.
+
+    Args: fixed, moving: float32 images.
+    Returns: SimpleITK.Transform from fixed to moving points.
+    """
     start = sitk.CenteredTransformInitializer(
         fixed, moving, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.MOMENTS
     )
@@ -59,7 +71,7 @@ def _affine(fixed, moving):
 def _shrunk(one, factor):
     if factor == 1:
         return one
-    smooth = sitk.SmoothingRecursiveGaussian(one, factor / 2)
+    smooth = sitk.SmoothingRecursiveGaussian(one, [factor / 2 * mm for mm in one.GetSpacing()])
     return sitk.Shrink(smooth, [factor] * 3)
 
 
