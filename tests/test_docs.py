@@ -35,7 +35,7 @@ def run_blocks(page):
             assert main(arguments) == 0, line
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_tutorial(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_blocks(ROOT / "docs" / "tutorial.md")
@@ -76,7 +76,7 @@ def planes(tmp_path, monkeypatch):
     sys.modules.pop("mymodel", None)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_whole_model_is_trained_evaluated_registered_and_exported(planes):
     assert len(own_network_blocks("python")[0].splitlines()) <= 80
     assert main(["train", "mymodel.yaml", "--out", "run"]) == 0

@@ -8,7 +8,7 @@ from tests.registration.optimisation.scenes import pair
 from tests.registration.optimisation.test_deformation import bulge
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_pair_is_measured(tmp_path):
     for name, image in zip(("fixed", "moving"), pair(bulge)):
         sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))

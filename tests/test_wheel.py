@@ -84,6 +84,7 @@ def test_with_a_compiler(site, tmp_path):
     assert list((tmp_path / "cache").rglob("*.so"))
 
 
+@pytest.mark.nightly
 def test_without_a_compiler(site, tmp_path):
     empty = tmp_path / "bin"
     empty.mkdir()

@@ -38,6 +38,7 @@ def array(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", ["result", "result/displacement.nii.gz"])
 def test_image_and_labels_as_register_wrote_them(study, tmp_path, transform):
     for option, name in (("--image", "moving"), ("--labels", "moving_labels")):

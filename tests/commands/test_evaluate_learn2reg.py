@@ -51,6 +51,7 @@ def evaluate(study, out, *more):
     return main(["evaluate", *map(str, words)])
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_challenge(study, tmp_path, capsys):
     assert evaluate(study, tmp_path, "--subset", "registration_val", "--hd95") == 0
     shown = capsys.readouterr().out

@@ -46,6 +46,7 @@ def rows(printed):
     return {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line.strip()}
 
 
+@pytest.mark.slow
 def test_memory_of_a_preset(capsys):
     settings = ["--set", "network.base=voxelmorph", "--set", "batch_size=3"]
     options = ["--shape", "32", "33", "34", "--replicas", "2"]
@@ -87,6 +88,7 @@ def test_memory_of_a_config_has_the_datas_shape(tmp_path, capsys):
     assert "32 x 33 x 34 voxels, batch 4" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_memory_of_a_model_folder(tmp_path, capsys):
     model = rcn_tf.RecursiveCascade(
         "voxelmorph", 1, (32, 33, 34), channels=2, precision="bfloat16", affine_channels=1

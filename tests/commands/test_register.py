@@ -61,6 +61,7 @@ def register(inputs, out, *more, fixed="fixed.nii.gz", moving="moving.nii.gz"):
     )
 
 
+@pytest.mark.slow
 def test_end_to_end(inputs, tmp_path, capsys):
     out = tmp_path / "new" / "folder"
     labels = [
@@ -141,7 +142,7 @@ def test_fields_can_be_declined(inputs, tmp_path, capsys):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_refined_and_diffeomorphic(inputs, tmp_path, capsys):
     assert register(inputs, tmp_path / "plain", "--force") == 0
     assert register(inputs, tmp_path / "out", "--refine", 20, "--diffeomorphic", "--force") == 0
@@ -160,7 +161,7 @@ def test_refined_and_diffeomorphic(inputs, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_result_worse_than_its_start_is_not_written_without_force(inputs, tmp_path, capsys):
     """The model has random weights: of two different scans it makes a worse pair."""
     scans = []
@@ -185,6 +186,7 @@ def test_a_result_worse_than_its_start_is_not_written_without_force(inputs, tmp_
     assert metrics["displacement_mm"]["mean"] > 0.1  # the network's own result, not the start
 
 
+@pytest.mark.slow
 def test_a_scan_to_itself_stays_where_it_is(inputs, tmp_path, capsys):
     assert register(inputs, tmp_path / "out", moving="fixed.nii.gz") == 0
     assert "warning: the images are aligned already" in capsys.readouterr().err
@@ -192,7 +194,7 @@ def test_a_scan_to_itself_stays_where_it_is(inputs, tmp_path, capsys):
     assert np.abs(sitk.GetArrayViewFromImage(field)).max() < 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_where_to_start_can_be_said(inputs, tmp_path):
     for start in ("header", "boxes"):
         assert register(inputs, tmp_path / start, "--start", start, "--force") == 0
@@ -200,6 +202,7 @@ def test_where_to_start_can_be_said(inputs, tmp_path):
         assert metrics["start"] == start
 
 
+@pytest.mark.slow
 def test_a_wrong_orientation_is_named_with_the_way_out(inputs, tmp_path, capsys):
     image = textured()
     for name, scan in (("right", image), ("wrong", with_other_axes(image, (0, 1, 2), (1, -1, 1)))):
@@ -213,6 +216,7 @@ def test_a_wrong_orientation_is_named_with_the_way_out(inputs, tmp_path, capsys)
     assert "--fixed-orientation LAS" in line
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DEFAULT_MODEL.is_dir(), reason="the default model is not built yet")
 def test_default_model(inputs, tmp_path):
     arguments = ["--fixed", inputs / "fixed.nii.gz", "--moving", inputs / "moving.nii.gz"]
@@ -338,7 +342,7 @@ def assert_one_line(arguments, message, capsys):
     assert shown.out == ""
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.shared_data
 @pytest.mark.skipif(not DEFAULT_MODEL.is_dir(), reason="the default model is not built yet")
 @pytest.mark.parametrize(

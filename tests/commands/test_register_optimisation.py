@@ -195,6 +195,7 @@ def test_what_the_optimisation_is_needed_for(options):
         rcn_tf.register_images(fixed, moving, "none", **options)
 
 
+@pytest.mark.slow
 def test_the_start_that_is_asked_for(tmp_path):
     code, metrics = register(tmp_path, *pair(bulge), "--start", "boxes", "--effort", "fast")
     assert code == 0
@@ -211,6 +212,7 @@ def test_options_of_a_network_that_does_not_run(choice):
         rcn_tf.register_images(fixed, moving, **choice, n_repeats=2)
 
 
+@pytest.mark.slow
 def test_a_rigid_search_loads_no_model(tmp_path, capsys):
     code, metrics = register(
         tmp_path, *pair(lambda points: points + 2), "--transform-type", "rigid", model=()

@@ -78,6 +78,7 @@ def save_analyze(folder):
         nibabel.AnalyzeImage(array, np.diag([*SPACING, 1])).to_filename(folder / f"{name}.img")
 
 
+@pytest.mark.slow
 def test_analyze(study, tmp_path, capsys):
     save_analyze(study)
     assert register(study, "moving.img", "moving_labels.img", tmp_path / "assumed") == 0

@@ -163,6 +163,7 @@ def test_13_a_time_series(folder):
     np.testing.assert_array_equal(frames[..., 0], plain)
 
 
+@pytest.mark.nightly
 def test_14_a_run_that_was_moved(folder, tmp_path, monkeypatch):
     shutil.copy(folder / "train.yaml", tmp_path)
     images = [folder / "fixed.nii.gz", folder / "moving.nii.gz"]

@@ -283,7 +283,7 @@ def test_missing_file_is_a_failed_scan(tmp_path):
     assert "no such file" in summary.failed["gone"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_kill_at_any_moment(tmp_path):
     """The run is killed repeatedly; the pack appears only complete, and each scan is done once."""
     scans_of(tmp_path, [f"wait{k}" for k in range(6)])

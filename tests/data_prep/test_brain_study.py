@@ -19,7 +19,7 @@ def test_missing_scan_is_named(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.shared_data
 def test_study_of_the_real_scans(tmp_path, shared_data):
     folder = shared_data / "brain"

@@ -45,6 +45,7 @@ def test_tables_agree():
         assert (left in freesurfer.EVALUATED) == (right in freesurfer.EVALUATED)
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_every_real_subject_has_all_evaluated_structures(shared_data):
     names = ["subject_a_labels", *(f"labelmap_{n}" for n in ("01", "02", "05", "10"))]

@@ -59,6 +59,7 @@ def prepare(folder, paths, shape=SHAPE):
     return main(words)
 
 
+@pytest.mark.slow
 def test_planes_are_prepared_trained_on_evaluated_and_looked_at(tmp_path, slices):
     assert prepare(tmp_path, slices) == 0
     with PackReader(tmp_path / "planes.h5") as reader:

@@ -81,6 +81,7 @@ def _high_ids(files):
     return ScanFiles("high", None, path)
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.parametrize("contrast", [None, "t1", "random"])
 def test_a_real_brain(shared_data, contrast):

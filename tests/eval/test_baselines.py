@@ -79,7 +79,7 @@ def test_ants_undoes_a_shift():
     np.testing.assert_allclose(flow[12, 14, 12], SHIFT, atol=0.3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ants_syn_improves_on_affine():
     pytest.importorskip("ants")
     rng = np.random.default_rng(3)
@@ -94,7 +94,7 @@ def test_ants_syn_improves_on_affine():
     assert dice_after(flow, labels, moving_labels) > before + 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_elastix_undoes_a_shift(monkeypatch):
     pytest.importorskip("itk")
     monkeypatch.setattr(elastix, "ITERATIONS", 50)

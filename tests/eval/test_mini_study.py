@@ -50,7 +50,7 @@ def test_training_settings_fit_the_presets(preset):
     assert config.loss == read_training_config(preset).loss
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.shared_data
 def test_the_study_is_built(shared_data, tmp_path, monkeypatch):
     pytest.importorskip("ants")

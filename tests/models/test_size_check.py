@@ -55,6 +55,7 @@ def test_what_cannot_be_made_is_named(change, words):
         check_network(RecursiveCascade, {**GOOD, **change})
 
 
+@pytest.mark.slow
 def test_what_looks_large_is_traced_without_being_made(monkeypatch):
     """Two cascades need twice the weights of one cascade and the flows of two stages."""
     monkeypatch.setattr(size_check, "physical_memory", lambda: 2**20)

@@ -120,6 +120,7 @@ def test_any_image_shape(base, rng):
     assert change[0].max() == 0 < change[1, -8:, -8:].max()
 
 
+@pytest.mark.slow
 def test_a_2d_cascade_registers_and_learns(rng):
     """Tests both bases, affine stage, composition, and gradients of every weight."""
     fixed, moving = (rng.uniform(size=(2, 35, 50, 1)).astype("float32") for _ in range(2))

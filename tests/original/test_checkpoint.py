@@ -34,6 +34,7 @@ def copy(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "step", "note"),
     [
@@ -144,6 +145,7 @@ def test_damaged_values(copy):
         read_values(checkpoint, split_names(read_shapes(checkpoint))[0])
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite(weights, tmp_path):
     bad = {**weights, "gaffdfrm/deform_stem_1/flow/b": np.float32([1, np.nan, 2])}
     checkpoint = find_checkpoint(write_checkpoint(tmp_path / "bad", bad))

@@ -109,6 +109,7 @@ def test_words(axes, signs, words):
     assert describe(Orientation(axes, signs)) == words
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_real_brains(shared_data):
     scans = [

@@ -65,6 +65,7 @@ def changed(image, change):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "of_fixed, of_moving",
     [
@@ -304,7 +305,7 @@ def test_bad_input():
         register_pair(broken, {}, image, image)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_real_brains_normalised_inside_their_masks(shared_data):
     """With the default model, whose result a shift of the box by a voxel changes by a fifth."""
     cases = shared_data.parent / "cases"

@@ -100,8 +100,8 @@ def test_two_workers_train_like_one_device(study, single, tmp_path):
     assert len(list((tmp_path / "run" / "logs").iterdir())) == 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.nightly), 1])
+@pytest.mark.nightly
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_lost_worker_ends_the_job_resumably(study, single, tmp_path, victim):
     """If either worker is killed, the other reports it; one device can finish the training."""
     endless = (*BATCH, "--set", "steps=100000", "--set", "checkpoint_every=1")

@@ -78,8 +78,8 @@ def check_newest(out):
     assert os.waitpid(child, 0)[1] == 0, "a checkpoint or model is damaged"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("kills", [2, 20])
 def test_kills_change_nothing(study, tmp_path, kills):
     """A run that was killed often has the same losses and weights, bit for bit."""
     steps = STEPS[kills]

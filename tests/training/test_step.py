@@ -36,6 +36,7 @@ def make(weights, rate=3e-3, batch_size=1, base="voxelmorph", **kwargs):
     return model, step
 
 
+@pytest.mark.slow
 def test_one_pair_is_learnt(pair):
     """After a few steps the flow points along the known displacement."""
     model, step = make(RCN_WEIGHTS, base="vtn")

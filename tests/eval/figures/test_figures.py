@@ -161,6 +161,7 @@ def test_stages():
     assert titles == ["moving", "affine", "dense_1", "fixed"]
 
 
+@pytest.mark.slow
 def test_stages_are_of_trained_models(tmp_path):
     for n in (1, 2):
         write_model(tmp_path / "brain" / f"vtn_{n}_brain", n_cascades=n)

@@ -52,6 +52,7 @@ def test_a_good_network_spares_the_search_for_an_affine_map(volumes):
     assert result.transforms["network"] is candidates["network"].transform
 
 
+@pytest.mark.slow
 def test_a_bad_network_does_no_harm(volumes):
     candidates = {"header": shifted(volumes, 0), "network": shifted(volumes, -2 * SHIFT)}
     result, seconds = found(volumes, candidates)
