@@ -22,7 +22,7 @@ from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.transforms.grid_transform import GridTransform
 
-AFFINE_VOXELS, AFFINE_LEVELS = 60_000, 2
+AFFINE_VOXELS, AFFINE_LEVELS = 500_000, 3
 """Finest level and number of levels of the search for an affine map."""
 
 

@@ -21,9 +21,6 @@ from rcn_tf.registration.steps import Steps
 from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.transforms.grid_transform import GridTransform
 
-ENOUGH = 0.1
-"""Gain in agreement over the start that makes a candidate good enough to skip the affine search."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -96,7 +93,7 @@ def search(
     fits = {name: _agreement(comparison, start) for name, start in candidates.items()}
     first = next(iter(candidates))
     aligned_only = settings.transform_type != "deformable"
-    if aligned_only or (aligns and max(fits.values()) < fits[first] + ENOUGH):
+    if aligned_only or aligns:
         kind = settings.transform_type if aligned_only else "affine"
         with steps("align", f"searching for the best {kind} map"):
             found = align_images(
