@@ -300,6 +300,7 @@ class _Run:
             step,
             pairs_per_second=(step - last_step) * self.config.batch_size / (now - last_time),
             learning_rate=float(self.schedule(step - 1)),
+            **self.model.logged_scalars(),
         )
         self.logged = step, now
         self.on_log(step, values)
