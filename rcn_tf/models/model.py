@@ -180,7 +180,8 @@ class RegistrationModel(keras.Model):
     def logged_scalars(self) -> dict[str, float]:
         """Numbers of the model worth watching while it is trained, {name: value}.
 
-        They are written beside the loss terms with every line of a training's log.
+        Every line of a training's log has them as "model/<name>", in TensorBoard and
+        `metrics.jsonl`.
         """
         return {}
 

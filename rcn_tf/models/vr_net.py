@@ -18,15 +18,12 @@ Unless `original` is set, theta is positive as theta = exp(a) of a trained numbe
 not say how it keeps theta positive, and in the authors' code it is a plain number.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, Literal, Optional
 
 import tensorflow as tf
 
-from rcn_tf.keras_api import keras
 from rcn_tf.models.inputs import check_choice, check_whole
 from rcn_tf.models.model import RECOMPUTE, RegistrationModel
 from rcn_tf.models.output import RegistrationOutput, unregistered
@@ -34,7 +31,8 @@ from rcn_tf.models.size_check import tensor_bytes
 from rcn_tf.networks.light_unet import LightUNet
 from rcn_tf.networks.precision import layers_in
 from rcn_tf.networks.ronneberger import RonnebergerUNet
-from rcn_tf.networks.variational import DATA_STEPS, SAMPLINGS, Linearised, linearise, warping
+from rcn_tf.networks.variational import DATA_STEPS, SAMPLINGS, linearise, warping
+from rcn_tf.networks.variational_cascade import VariationalCascade
 
 UNETS = ("light", "ronneberger")
 INITIALS = ("unet", "zeros", "noise")
@@ -128,7 +126,7 @@ class VRNet(RegistrationModel):
                 f"with `original` the sizes of `volume_shape` must be multiples of "
                 f"{ORIGINAL_MULTIPLE}; got {self.volume_shape}. Without it any size is taken."
             )
-        self._config = {
+        self._config: dict[str, Any] = {
             "volume_shape": self.volume_shape,
             "n_warps": n_warps,
             "n_iterations": n_iterations,
@@ -147,7 +145,14 @@ class VRNet(RegistrationModel):
             if initial == "unet":
                 self.initial = self._unet(2, "initial")
             self.cascades = [
-                _Cascade(self._unet(self.rank, f"denoiser_{k}"), self._config, name=f"cascade_{k}")
+                VariationalCascade(
+                    self._unet(self.rank, f"denoiser_{k}"),
+                    data_term=data_term,
+                    residual=residual,
+                    initial_theta=initial_theta,
+                    positive=not original,
+                    name=f"cascade_{k}",
+                )
                 for k in range(n_warps * n_iterations)
             ]
             self._build()
@@ -218,8 +223,8 @@ class VRNet(RegistrationModel):
         return {name: float(cascade.theta()[0]) for name, cascade in self._named_cascades()}
 
     def logged_scalars(self) -> dict[str, float]:
-        """theta of every cascade, "warp_1/iteration_1/theta"."""
-        return {f"{name}/theta": theta for name, theta in self.thetas().items()}
+        """theta of every cascade, "theta/warp_1/iteration_1"."""
+        return {f"theta/{name}": theta for name, theta in self.thetas().items()}
 
     def reference_weights(self) -> dict[str, Any]:
         """Weights under the names of the authors' code, "vrnet/cnn_blocks.0.ec1.0.weight", ...
@@ -237,8 +242,7 @@ class VRNet(RegistrationModel):
         found = {}
         for number, cascade in enumerate(self.cascades):
             blocks[f"cnn_blocks.{number}"] = cascade.denoiser
-            theta = cascade.raw_theta if self._config["original"] else _Exponential(cascade.raw_theta)
-            found[f"vrnet/ic_blocks.{number}.param"] = theta
+            found[f"vrnet/ic_blocks.{number}.param"] = cascade.reference_theta()
         for block, unet in blocks.items():
             for name, variable in unet.reference_weights().items():
                 found[f"vrnet/{block}.{name}"] = variable
@@ -272,52 +276,3 @@ class VRNet(RegistrationModel):
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the same network again, JSON-serialisable."""
         return dict(self._config)
-
-
-class _Cascade(keras.layers.Layer):
-    """A denoiser and a data step with its own theta.
-
-    Args: denoiser: layer that maps a flow to a flow. config: arguments of VRNet.
-    """
-
-    def __init__(self, denoiser: keras.layers.Layer, config: Mapping[str, Any], *, name: str):
-        super().__init__(name=name, dtype="float32", autocast=False)
-        self.denoiser = denoiser
-        self._residual, self._positive = config["residual"], not config["original"]
-        self._step = DATA_STEPS[config["data_term"]]
-        start = config["initial_theta"]
-        self.raw_theta = tf.Variable([math.log(start) if self._positive else start], name="theta")
-
-    def theta(self) -> tf.Tensor:
-        """theta, [1]."""
-        return tf.exp(self.raw_theta) if self._positive else tf.convert_to_tensor(self.raw_theta)
-
-    def call(
-        self, gradient: tf.Tensor, difference: tf.Tensor, at: tf.Tensor, flow: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """v and the new u. Args: gradient, difference, at: of a Linearised. flow: u."""
-        denoised = self.denoiser(flow)
-        if self._residual:
-            denoised += flow
-        return denoised, self._step(Linearised(gradient, difference, at), denoised, self.theta())
-
-
-class _Exponential:
-    """exp(variable), as a weight to which an array can be assigned."""
-
-    def __init__(self, variable: tf.Variable):
-        self._variable = variable
-        self.shape, self.dtype = variable.shape, variable.dtype
-
-    def assign(self, value: tf.Tensor) -> None:
-        """Raises: ValueError: the value is not positive."""
-        if not bool(tf.reduce_all(value > 0)):
-            raise ValueError(
-                f"theta {float(value[0]):.4g} is not positive: only a model with `original` can "
-                "take it."
-            )
-        self._variable.assign(tf.math.log(value))
-
-    def numpy(self) -> Any:
-        """The value as an array."""
-        return tf.exp(self._variable).numpy()

@@ -49,7 +49,7 @@ class LightUNet(keras.layers.Layer):
 
     def __init__(self, inputs: int, channels: int = 8, *, rank: int = 3, name: str = "unet"):
         super().__init__(name=name, autocast=False)
-        self.blocks = {}
+        self.blocks: dict[str, keras.layers.Layer] = {}
 
         def add(make, *channels, name, **options):
             self.blocks[name] = make(*channels, rank=rank, name=name, **options)
@@ -76,8 +76,8 @@ class LightUNet(keras.layers.Layer):
             for name, _ in level:
                 x = self.blocks[name](x)
             skips.append(x)
-        for level, skip in zip(_DECODER, skips[-2::-1]):
-            up, first, second = (self.blocks[name] for name, _ in level)
+        for names, skip in zip(_DECODER, skips[-2::-1]):
+            up, first, second = (self.blocks[name] for name, _ in names)
             x = concatenate([crop_like(up(x), skip), skip], self.compute_dtype)
             x = second(first(x))
         return self.blocks[_OUTPUT](tf.cast(x, tf.float32))
@@ -90,4 +90,3 @@ class LightUNet(keras.layers.Layer):
             if layer.use_bias:
                 found[f"{name}.0.bias"] = layer.bias
         return found
-

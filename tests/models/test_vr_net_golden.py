@@ -43,9 +43,7 @@ class Case:
             original=True,
         )
         rcn_tf.load_reference_weights(self.model, reference_weights(name))
-        fixed, moving = map(
-            tf.constant, system_inputs.pair(int(seed), self.model.volume_shape)
-        )
+        fixed, moving = map(tf.constant, system_inputs.pair(int(seed), self.model.volume_shape))
         weights = self.model.reference_weights()
         with tf.GradientTape() as tape:
             self.output = self.model(fixed, moving)
