@@ -50,6 +50,7 @@ REPEATED = (
     ("dense_2/repeat_2", "dense"),
 )
 
+VR_NET_STAGES = (("initial", "dense"), ("warp_1/iteration_1", "dense"))
 VR_NET_LOSS = {"final": {"mae": 1.0, "central_gradient": 0.1}}
 
 DESCRIPTORS = (
@@ -75,21 +76,23 @@ DESCRIPTORS = (
     ),
     Descriptor(
         VRNet,
-        {"volume_shape": (33, 32, 36), "n_warps": 1, "channels": 2},
-        parameters=71_256 + 71_310 + 1,
-        stages=(("initial", "dense"), ("warp_1/iteration_1", "dense")),
+        {
+            "volume_shape": (40, 35),
+            "n_warps": 1,
+            "data_term": "l1",
+            "initial": "noise",
+            "channels": 3,
+        },
+        parameters=53_793 + 1,
+        stages=VR_NET_STAGES,
         loss=VR_NET_LOSS,
         heavy=True,
     ),
     Descriptor(
         VRNet,
-        {"volume_shape": (40, 35), "data_term": "l1", "initial": "zeros", "channels": 3},
-        parameters=2 * (53_793 + 1),
-        stages=(
-            ("initial", "dense"),
-            ("warp_1/iteration_1", "dense"),
-            ("warp_2/iteration_1", "dense"),
-        ),
+        {"volume_shape": (33, 32, 36), "n_warps": 1, "channels": 2},
+        parameters=71_256 + 71_310 + 1,
+        stages=VR_NET_STAGES,
         loss=VR_NET_LOSS,
         heavy=True,
     ),
