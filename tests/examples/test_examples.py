@@ -72,6 +72,15 @@ def test_default_model_aligns_and_does_no_harm_to_equal_images():
     assert folding_fraction(out.flow)[0] < 0.001
 
 
+@pytest.mark.slow
+def test_vr_net_learns_the_motion_of_synthetic_hearts():
+    text = run("examples/vr_net_2d.py", "--steps", 40)
+    before, after = map(float, re.search(r"Dice before ([\d.]+), after ([\d.]+)", text).groups())
+    assert after > before + 0.1
+    assert float(re.search(r"folded ([\d.]+) %", text)[1]) < 5
+    assert "'warp_2/iteration_1': 0.0" in text
+
+
 @pytest.mark.nightly
 def test_pipeline_benchmark_runs(tmp_path):
     _, labels = small_abdomen()
