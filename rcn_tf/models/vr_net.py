@@ -39,7 +39,8 @@ INITIALS = ("unet", "zeros", "noise")
 RONNEBERGER_UNIT = 8
 """Channels of Ronneberger's first level per unit of `channels`: 8 units are its 64 channels."""
 
-INITIAL_THETA = 0.01
+INITIAL_THETA = {"l1": 0.1, "l2": 0.01}
+"""By data term, for images in [0, 1]; found on synthetic hearts (docs/vr_net.md)."""
 ORIGINAL_THETA = 1.0
 ORIGINAL_MULTIPLE = 16
 """The authors' U-Net takes sizes that are multiples of it."""
@@ -72,8 +73,9 @@ class VRNet(RegistrationModel):
         unet: "light", the U-Net of the authors' 3D code in any rank, or for planes "ronneberger";
             by default "ronneberger" for planes with `original`, else "light".
         initial_theta: at the start of the training, positive; by default 1 with `original`, else
-            0.01. The data step moves voxels where the squared gradient of the image, about 1e-3 for
-            images in [0, 1], is not small against theta.
+            0.01 for "l2" and 0.1 for "l1". Data steps of "l2" move voxels where the squared
+            gradient of the image, about 1e-3 for images in [0, 1], is not small against theta;
+            those of "l1" by at most the gradient over theta.
         precision: number format of the convolutions, "float32", "bfloat16" or "float16"
             (`rcn_tf.networks.precision`).
 
@@ -116,7 +118,7 @@ class VRNet(RegistrationModel):
             unet = "ronneberger" if original and self.rank == 2 else "light"
         check_choice("unet", unet, UNETS)
         if initial_theta is None:
-            initial_theta = ORIGINAL_THETA if original else INITIAL_THETA
+            initial_theta = ORIGINAL_THETA if original else INITIAL_THETA[data_term]
         if not 0 < initial_theta < math.inf:
             raise ValueError(f"`initial_theta` must be a positive number; got {initial_theta!r}.")
         if unet == "ronneberger" and self.rank != 2:

@@ -75,6 +75,7 @@ def test_theta_is_positive_unless_original(images):
     assert original.thetas() == {"warp_1/iteration_1": 1.0}
     original.cascades[0].raw_theta.assign([-0.5])
     assert original.thetas() == {"warp_1/iteration_1": -0.5}
+    assert list(random_model(n_warps=1, data_term="l1").thetas().values()) == pytest.approx([0.1])
     chosen = random_model(n_warps=1, initial_theta=0.2)
     assert chosen.thetas()["warp_1/iteration_1"] == pytest.approx(0.2)
 

@@ -15,8 +15,15 @@ from tests.golden import system_inputs
 from tests.golden.vrnet_weights import FOLDER, reference_weights, weight
 
 NAMES = sorted(path.stem for path in FOLDER.glob("vrnet_[ur]_*.npz"))
-FAST = ("vrnet_u_l2_w1i2_32x48x32_s1121_ac1", "vrnet_r_l1_w2i2_32x32x48_s1131_ac1")
-CASES = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in NAMES]
+FAST = ("vrnet_u_l2_w1i2_32x48x32_s1121_ac1",)
+LONG = ("vrnet_u_l2_w2i1_64x64x64_s1101_ac0",)
+CASES = [
+    pytest.param(
+        name,
+        marks=pytest.mark.nightly if name in LONG else [] if name in FAST else pytest.mark.slow,
+    )
+    for name in NAMES
+]
 SAMPLINGS = {"ac0": "align_corners_false", "ac1": "align_corners_true"}
 FORM = r"vrnet_([ur])_(l[12])_w(\d)i(\d)_(\d+)x(\d+)x(\d+)_s(\d+)_(ac[01])"
 # Data term -> bars of flows (voxels), the warped image, and gradients (relative).
