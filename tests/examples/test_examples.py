@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -73,8 +74,10 @@ def test_default_model_aligns_and_does_no_harm_to_equal_images():
 
 
 @pytest.mark.slow
-def test_vr_net_learns_the_motion_of_synthetic_hearts():
-    text = run("examples/vr_net_2d.py", "--steps", 40)
+def test_vr_net_learns_the_motion_of_synthetic_hearts(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["vr_net_2d.py", "--steps", "30"])
+    runpy.run_path(str(ROOT / "examples" / "vr_net_2d.py"), run_name="__main__")
+    text = capsys.readouterr().out
     before, after = map(float, re.search(r"Dice before ([\d.]+), after ([\d.]+)", text).groups())
     assert after > before + 0.1
     assert float(re.search(r"folded ([\d.]+) %", text)[1]) < 5

@@ -16,7 +16,7 @@ from tests.golden.vrnet_weights import FOLDER, reference_weights, weight
 
 NAMES = sorted(path.stem for path in FOLDER.glob("vrnet_[ur]_*.npz"))
 FAST = ("vrnet_u_l2_w1i2_32x48x32_s1121_ac1",)
-LONG = ("vrnet_u_l2_w2i1_64x64x64_s1101_ac0",)
+LONG = ("vrnet_u_l2_w2i1_64x64x64_s1101_ac0", "vrnet_r_l1_w2i2_32x32x48_s1131_ac1")
 CASES = [
     pytest.param(
         name,
