@@ -10,6 +10,8 @@ import rcn_tf
 from rcn_tf.models.vr_net import VRNet
 from rcn_tf.networks.ronneberger import RonnebergerUNet
 from rcn_tf.networks.variational import DATA_STEPS, linearise, warping
+from rcn_tf.training.config import TrainingConfig
+from rcn_tf.training.memory import estimate
 from rcn_tf.training.phases import Phase
 from tests.golden.vrnet_weights import weight
 
@@ -205,3 +207,17 @@ def test_sizes_are_estimated_before_a_model_is_made():
     planes = {"volume_shape": (64, 64), "unet": "ronneberger", "channels": 2, "n_warps": 1}
     weights = 4 * sum(v.shape.num_elements() for v in VRNet(**planes).variables)
     assert weights < VRNet.rough_bytes(planes) < 3 * weights
+
+
+@pytest.mark.nightly
+def test_memory_of_a_long_network_is_that_of_its_own_graph(monkeypatch):
+    """Four warps are estimated from one and two; without `REPEATED` they are traced themselves."""
+    values = {"model": "VRNet", "network": {"n_warps": 4, "n_iterations": 2, "channels": 1}}
+    config = TrainingConfig.from_dict({**values, "loss": {"final": {"mae": 1.0}}})
+    continued = estimate(config, SHAPE, 2)
+    monkeypatch.setattr(VRNet, "REPEATED", "")
+    traced = estimate(config, SHAPE, 2)
+    assert (continued.weights, continued.flows) == (traced.weights, traced.flows)
+    assert continued.activations == pytest.approx(traced.activations, rel=0.02)
+    assert continued.recomputed == pytest.approx(traced.recomputed, rel=0.02)
+    assert continued.total(recompute=True) < continued.total()
