@@ -42,21 +42,30 @@ def test_the_loops_are_those_of_the_algorithm(term, residual, sampling, images):
     """Two warps of two iterations, written out."""
     fixed, moving = images
     model = random_model(
-        n_iterations=2, data_term=term, residual=residual, sampling=sampling, initial_theta=0.003
+        channels=2,
+        n_iterations=2,
+        data_term=term,
+        residual=residual,
+        sampling=sampling,
+        initial_theta=0.003,
     )
+    last = model.initial.blocks["dc9"].kernel
+    last.assign(200 * last)  # so that the first flow depends on the images
     out = model(fixed, moving)
     flow = model.initial(tf.concat([moving, fixed], axis=-1))
-    np.testing.assert_allclose(out.stages[0].flow, flow, atol=1e-5)
+    np.testing.assert_allclose(out.stages[0].flow, flow, atol=1e-4)
+    exchanged = model.initial(tf.concat([fixed, moving], axis=-1))
+    assert np.abs(exchanged - flow).max() > 0.01
     stages, cascades = iter(out.stages[1:]), iter(model.cascades)
     for _ in range(2):
         data = linearise(warping(moving, flow, sampling), fixed, flow)
         for _ in range(2):
-            denoised = next_denoised = next(cascades).denoiser(flow)
-            denoised = flow + next_denoised if residual else next_denoised
+            predicted = next(cascades).denoiser(flow)
+            denoised = flow + predicted if residual else predicted
             flow = DATA_STEPS[term](data, denoised, 0.003)
             stage = next(stages)
-            np.testing.assert_allclose(stage.extras["denoised"], denoised, atol=1e-5)
-            np.testing.assert_allclose(stage.flow, flow, atol=1e-4)
+            np.testing.assert_allclose(stage.extras["denoised"], denoised, atol=2e-4)
+            np.testing.assert_allclose(stage.flow, flow, atol=2e-3)
             np.testing.assert_array_equal(stage.total_flow, stage.flow)
     assert [stage.name for stage in out.stages] == [
         "initial",

@@ -38,7 +38,7 @@ OBJECTIVE = ("tests/losses/test_objective.py",)
 OUTPUTS = ("tests/models/test_output.py",)
 CASCADE = ("tests/models/test_cascade.py",)
 VARIATIONAL = ("tests/networks/test_variational.py",)
-VR_NET = ("tests/models/test_vr_net.py",)
+VR_NET = ("tests/models/test_vr_net.py::test_the_loops_are_those_of_the_algorithm",)
 METRICS = (
     "tests/metrics/test_deformation.py",
     "tests/metrics/test_landmarks.py",
