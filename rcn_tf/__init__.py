@@ -23,6 +23,7 @@ _HOMES = {
     "RegistrationOutput": "rcn_tf.models.output",
     "RegistrationResult": "rcn_tf.registration.pair",
     "StageOutput": "rcn_tf.models.output",
+    "VRNet": "rcn_tf.models.vr_net",
     "export_model": "rcn_tf.export.saved_model",
     "load_model": "rcn_tf.models.folder",
     "load_original_weights": "rcn_tf.models.weights",

@@ -23,3 +23,6 @@ NO_MODEL = "none"
 
 LEARN2REG_FORMS = ("nii", "npz", "npz-half")
 """Forms of a displacement for Learn2Reg (`rcn_tf.volumes.learn2reg.displacement`)."""
+
+OF_MODEL = "model"
+"""Beginning of the names of a model's own numbers in a training's log (`logged_scalars`)."""

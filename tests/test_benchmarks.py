@@ -75,6 +75,16 @@ def check_rows(table, text):
 
 
 @pytest.mark.nightly
+def test_vr_net_benchmark_measures_its_rows():
+    sizes = ("--plane", 32, 32, "--volume", 32, 32, 32, "--channels", 1, "--repeats", 1)
+    text = run("benchmarks/vr_net.py", "--only", "forward", *sizes)
+    for shape, warps in (("32x32", 1), ("32x32", 2), ("32x32", 6), ("32x32x32", 2)):
+        for name in ("U-Nets", "RC-Net", "VR-Net"):
+            row = rf"\| {shape} \| {warps}x1 \| {warps + 1} \| {name} \| forward \|"
+            assert re.search(rf"{row} {NUMBER} \| {NUMBER} \| {NUMBER} \| {NUMBER} \|", text)
+
+
+@pytest.mark.nightly
 def test_training_benchmark_says_what_died():
     """If a precision cannot be measured, the rows of the others are unchanged."""
     options = ("--only", "inference", "--precisions", "float12", "float32", *QUICK)

@@ -18,8 +18,9 @@ from rcn_tf.wording import counted
 
 _WIDTH = 200  # columns of the presets' table, if the output is not a terminal
 _ABOUT_PRESETS = (
-    "All but `quick` train as published: 100000 steps (vm2: 5000), starting with large random "
-    "flows as in the papers, which takes hours to weeks on a GPU."
+    "All but `quick` train as published: 100000 steps (vm2: 5000; vrnet: 20000 to 50000), "
+    "starting with large random flows as in the papers (not vrnet), which takes hours to weeks on "
+    "a GPU."
 )
 
 

@@ -2,7 +2,8 @@
 
 The bar, the step, the total and the time left always fit. What follows them, the least important
 last, is cut off on a narrow terminal. The numbers of a line, and those beside the bar, are those of
-`metrics.jsonl` for that step: means over the steps since the previous line.
+`metrics.jsonl` for that step: means over the steps since the previous line. The model's own numbers
+are left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from rcn_tf.choices import OF_MODEL
 from rcn_tf.files.memory import resident_memory
 
 if TYPE_CHECKING:
@@ -134,6 +136,8 @@ def _summary(values):
     values.pop("learning_rate")
     sums = {}
     for name, value in values.items():
+        if name.startswith(f"{OF_MODEL}/"):
+            continue
         short = name.split("/")[-1]
         sums[short] = sums.get(short, 0.0) + value
     terms = "  ".join(f"{name} {value:.4f}" for name, value in sums.items())

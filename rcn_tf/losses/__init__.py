@@ -5,7 +5,12 @@ Every function returns [B], lower is better; weighting and reduction are the cal
 
 from rcn_tf.losses.affine import determinant, deviation, orthogonality
 from rcn_tf.losses.consistency import invertibility
-from rcn_tf.losses.local_correlation import avsm_kernels, local_ncc, multi_kernel_ncc
+from rcn_tf.losses.local_correlation import (
+    avsm_kernels,
+    local_ncc,
+    multi_kernel_ncc,
+    padded_ncc,
+)
 from rcn_tf.losses.multimodal import mind_descriptor, mind_ssc, nmi
 from rcn_tf.losses.regularity import (
     absolute_gradient,
@@ -38,6 +43,7 @@ __all__ = [
     "multi_kernel_ncc",
     "nmi",
     "orthogonality",
+    "padded_ncc",
     "pearson",
     "similarity",
     "smoothness",

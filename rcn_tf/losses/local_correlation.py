@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import custom_ops
-from custom_ops.boxes import spatial_axes
+from custom_ops.boxes import box_sums, spatial_axes
 
 
 def local_ncc(
@@ -44,6 +44,42 @@ def local_ncc(
     """
     options = {"window": window, "squared": squared, "variance_floor": variance_floor}
     return custom_ops.local_ncc(fixed, warped, mask, **options)
+
+
+def padded_ncc(fixed: tf.Tensor, warped: tf.Tensor, *, window: int = 9) -> tf.Tensor:
+    """1 - mean squared correlation in boxes that zeros complete (the codes of VoxelMorph, VR-Net).
+
+        r^2 = cross^2 / (var f var w + 1e-5)
+
+    with sums, not means, over a box's voxels, of which those outside the volume count as zeros.
+    `local_ncc` leaves them out instead. The sums are computed in float64, where their differences
+    keep their digits.
+
+    Args:
+        fixed, warped: [B, *spatial, C] float.
+        window: side of the box in voxels, odd.
+
+    Returns: [B], dtype of `fixed`, in [0, 1].
+    Raises: ValueError: the window is even or not positive.
+    """
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"the window of the padded NCC must be odd and positive; got {window}.")
+    fixed = tf.convert_to_tensor(fixed)
+    dtype = fixed.dtype
+    fixed, warped = (tf.cast(image, tf.float64) for image in (fixed, warped))
+    number = window ** len(spatial_axes(fixed))
+
+    def sums(image):
+        return box_sums(image, window, "same")
+
+    sum_fixed, sum_warped = sums(fixed), sums(warped)
+    cross = sums(fixed * warped) - sum_fixed * sum_warped / number
+    variances = [
+        sums(tf.square(image)) - tf.square(total) / number
+        for image, total in ((fixed, sum_fixed), (warped, sum_warped))
+    ]
+    ratio = tf.square(cross) / (variances[0] * variances[1] + 1e-5)
+    return tf.cast(1.0 - tf.reduce_mean(ratio, axis=[*spatial_axes(fixed), -1]), dtype)
 
 
 class Kernel(NamedTuple):

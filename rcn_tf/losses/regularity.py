@@ -11,7 +11,7 @@ import tensorflow as tf
 from custom_ops import squared_differences
 from custom_ops.boxes import spatial_axes
 from rcn_tf import fields
-from rcn_tf.losses.windows import along, replicated
+from rcn_tf.losses.windows import along, central_difference
 
 
 def smoothness(flow: tf.Tensor) -> tf.Tensor:
@@ -39,11 +39,7 @@ def central_gradient(flow: tf.Tensor) -> tf.Tensor:
     Returns: [B].
     """
     flow = tf.convert_to_tensor(flow)
-    parts = []
-    for axis in spatial_axes(flow):
-        padded = replicated(flow, axis, 1)
-        difference = 0.5 * (along(padded, axis, 2, None) - along(padded, axis, 0, -2))
-        parts.append(_mean(tf.square(difference)))
+    parts = [_mean(tf.square(central_difference(flow, axis))) for axis in spatial_axes(flow)]
     return flow.shape[-1] * tf.add_n(parts)
 
 

@@ -59,6 +59,7 @@ TERMS: Mapping[str, Term] = {
     "mse": Term(losses.mse, IMAGES),
     "mae": Term(losses.mae, IMAGES),
     "local_ncc": Term(losses.local_ncc, IMAGES),
+    "padded_ncc": Term(losses.padded_ncc, IMAGES),
     "multi_kernel_ncc": Term(losses.multi_kernel_ncc, IMAGES),
     "nmi": Term(losses.nmi, IMAGES),
     "mind_ssc": Term(losses.mind_ssc, IMAGES),

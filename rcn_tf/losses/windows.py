@@ -18,3 +18,9 @@ def replicated(array: tf.Tensor, axis: int, width: int) -> tf.Tensor:
         return array
     first, last = along(array, axis, 0, 1), along(array, axis, -1, None)
     return tf.concat([*[first] * width, array, *[last] * width], axis=axis)
+
+
+def central_difference(array: tf.Tensor, axis: int) -> tf.Tensor:
+    """(a(x + e) - a(x - e)) / 2 along one axis, the border voxels repeated outside."""
+    padded = replicated(array, axis, 1)
+    return 0.5 * (along(padded, axis, 2, None) - along(padded, axis, 0, -2))

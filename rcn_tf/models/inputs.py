@@ -58,6 +58,12 @@ def check_whole(name: str, value: Any, smallest: int) -> None:
         raise ValueError(f"`{name}` must be a whole number of at least {smallest}; got {value!r}.")
 
 
+def check_choice(name: str, value: Any, choices: tuple) -> None:
+    """Raises: ValueError: an argument is none of `choices`."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {choices}; got {value!r}.")
+
+
 def _is_whole(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 

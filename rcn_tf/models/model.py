@@ -177,6 +177,14 @@ class RegistrationModel(keras.Model):
         """
         raise ValueError(f"{type(self).__name__} has no reference weights.")
 
+    def logged_scalars(self) -> dict[str, float]:
+        """Numbers of the model worth watching while it is trained, {name: value}.
+
+        Every line of a training's log has them as "model/<name>", in TensorBoard and
+        `metrics.jsonl`.
+        """
+        return {}
+
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the same model again, JSON-serialisable."""
         raise NotImplementedError(f"{type(self).__name__} has no `get_config`.")

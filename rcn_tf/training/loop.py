@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from rcn_tf.choices import OF_MODEL
 from rcn_tf.data.pipeline import training_dataset
 from rcn_tf.keras_api import keras
 from rcn_tf.losses.objective import check_stages, needs
@@ -300,6 +301,7 @@ class _Run:
             step,
             pairs_per_second=(step - last_step) * self.config.batch_size / (now - last_time),
             learning_rate=float(self.schedule(step - 1)),
+            **{f"{OF_MODEL}/{name}": v for name, v in self.model.logged_scalars().items()},
         )
         self.logged = step, now
         self.on_log(step, values)

@@ -19,6 +19,7 @@ VALUES = {
     "dense_1/smoothness": 0.03,
     "dense_2/smoothness": 0.04,
     "final/similarity": 0.1,
+    "model/theta/warp_1": 0.01,
     "pairs_per_second": 5.25,
     "learning_rate": 1e-4,
 }
@@ -40,6 +41,7 @@ def test_bar_step_total_and_time_left_come_first(width):
     assert re.match(r"[━╸╺ ]{20} step 12346/100000 [0-9:]+ left ", line), line
     assert ("loss 0.12" in line) == (width >= 80)
     assert ("smoothness 0.0700" in line) == (width >= 200)
+    assert "warp_1" not in line
 
 
 def lines_of(console):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from rcn_tf.models.cascade import RecursiveCascade
+from rcn_tf.models.vr_net import VRNet
 from tests.contract.small_models import PlanarShift, ThreeAffineSteps
 
 
@@ -49,6 +50,9 @@ REPEATED = (
     ("dense_2/repeat_2", "dense"),
 )
 
+VR_NET_STAGES = (("initial", "dense"), ("warp_1/iteration_1", "dense"))
+VR_NET_LOSS = {"final": {"mae": 1.0, "central_gradient": 0.1}}
+
 DESCRIPTORS = (
     Descriptor(
         RecursiveCascade,
@@ -68,6 +72,28 @@ DESCRIPTORS = (
         options={"n_repeats": 2},
         option_stages=REPEATED,
         planar={"base": "vtn", "n_cascades": 2, "volume_shape": (40, 35), **SMALL},
+        heavy=True,
+    ),
+    Descriptor(
+        VRNet,
+        {
+            "volume_shape": (40, 35),
+            "n_warps": 1,
+            "data_term": "l1",
+            "initial": "noise",
+            "channels": 3,
+        },
+        parameters=53_793 + 1,
+        stages=VR_NET_STAGES,
+        loss=VR_NET_LOSS,
+        heavy=True,
+    ),
+    Descriptor(
+        VRNet,
+        {"volume_shape": (33, 32, 36), "n_warps": 1, "channels": 2},
+        parameters=71_256 + 71_310 + 1,
+        stages=VR_NET_STAGES,
+        loss=VR_NET_LOSS,
         heavy=True,
     ),
     Descriptor(

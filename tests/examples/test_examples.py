@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,17 @@ def test_default_model_aligns_and_does_no_harm_to_equal_images():
     found = out.flow.numpy()[0][inside].mean(axis=0)
     np.testing.assert_allclose(found, (3.0, -2.0, 1.0), atol=0.7)
     assert folding_fraction(out.flow)[0] < 0.001
+
+
+@pytest.mark.slow
+def test_vr_net_learns_the_motion_of_synthetic_hearts(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["vr_net_2d.py", "--steps", "30"])
+    runpy.run_path(str(ROOT / "examples" / "vr_net_2d.py"), run_name="__main__")
+    text = capsys.readouterr().out
+    before, after = map(float, re.search(r"Dice before ([\d.]+), after ([\d.]+)", text).groups())
+    assert after > before + 0.1
+    assert float(re.search(r"folded ([\d.]+) %", text)[1]) < 5
+    assert "'warp_2/iteration_1': 0.0" in text
 
 
 @pytest.mark.nightly

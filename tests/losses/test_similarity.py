@@ -10,6 +10,7 @@ from scipy import ndimage
 from rcn_tf import losses
 from tests.conftest import GOLDEN
 from tests.golden import system_inputs
+from tests.golden.vrnet_weights import FOLDER as VRNET
 from tests.losses.gradients import check_gradient
 
 SHAPES = [(9, 12, 10), (13, 11)]
@@ -32,6 +33,7 @@ TERMS = [
     losses.mae,
     lambda f, w: losses.local_ncc(f, w, window=5),
     lambda f, w: losses.local_ncc(f, w, window=3, squared=False),
+    lambda f, w: losses.padded_ncc(f, w, window=5),
     lambda f, w: losses.multi_kernel_ncc(
         f, w, windows=(3, 4), strides=(2, 1), dilations=(2, 1), weights=(0.3, 0.7)
     ),
@@ -117,6 +119,33 @@ def test_local_ncc_of_flat_regions_has_a_bounded_gradient(pair):
 def test_local_ncc_refuses_an_even_window(pair):
     with pytest.raises(ValueError, match="must be odd and positive; got 4"):
         losses.local_ncc(*pair, window=4)
+
+
+@pytest.mark.parametrize("window", [3, 5])
+def test_padded_ncc(pair, window):
+    """Sums by SciPy's box filter with zeros outside."""
+    number = window ** (pair[0].ndim - 2)
+
+    def sums(image):
+        return number * ndimage.uniform_filter(image, window, mode="constant")
+
+    expected = []
+    for f, w in zip(*(image[..., 0] for image in pair)):
+        cross = sums(f * w) - sums(f) * sums(w) / number
+        variances = [sums(x * x) - sums(x) ** 2 / number for x in (f, w)]
+        expected.append(1 - np.mean(cross**2 / (variances[0] * variances[1] + 1e-5)))
+    np.testing.assert_allclose(losses.padded_ncc(*pair, window=window), expected, rtol=1e-9)
+    with pytest.raises(ValueError, match="must be odd and positive; got 4"):
+        losses.padded_ncc(*pair, window=4)
+
+
+@pytest.mark.parametrize("window", [5, 9])
+def test_padded_ncc_is_vr_nets(window):
+    ops = np.load(VRNET / "vrnet_ops.npz")
+    shape, seed = tuple(ops["shape"]), int(ops["seed"])
+    source, target = (system_inputs.volume(seed + k, shape)[None, ..., None] for k in (3, 4))
+    found = losses.padded_ncc(target, source, window=window)[0] - 1
+    np.testing.assert_allclose(found, ops[f"ncc{window}"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])

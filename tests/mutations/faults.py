@@ -37,6 +37,8 @@ LOSS_FILES = (
 OBJECTIVE = ("tests/losses/test_objective.py",)
 OUTPUTS = ("tests/models/test_output.py",)
 CASCADE = ("tests/models/test_cascade.py",)
+VARIATIONAL = ("tests/networks/test_variational.py",)
+VR_NET = ("tests/models/test_vr_net.py::test_the_loops_are_those_of_the_algorithm",)
 METRICS = (
     "tests/metrics/test_deformation.py",
     "tests/metrics/test_landmarks.py",
@@ -64,6 +66,7 @@ PYTHON_WARP = "custom_ops/python_backend.py"
 CC = "custom_ops/cc/trilinear.h"
 OUTPUT = "rcn_tf/models/output.py"
 LOSSES = "rcn_tf/losses"
+STEPS = "rcn_tf/networks/variational.py"
 
 FAULTS = (
     # The warp
@@ -272,6 +275,120 @@ FAULTS = (
         "return function((stage or output).flow, **parameters)",
         "return function(total_flow, **parameters)",
         (*OBJECTIVE, *OUTPUTS),
+    ),
+    Fault(
+        "central differences: not halved",
+        f"{LOSSES}/windows.py",
+        "return 0.5 * (along(padded, axis, 2, None)",
+        "return (along(padded, axis, 2, None)",
+        (*LOSS_FILES, *VARIATIONAL),
+    ),
+    Fault(
+        "padded NCC: means stay in the covariance",
+        f"{LOSSES}/local_correlation.py",
+        "cross = sums(fixed * warped) - sum_fixed * sum_warped / number\n    variances = [\n"
+        "        sums(",
+        "cross = sums(fixed * warped)\n    variances = [\n        sums(",
+        LOSS_FILES,
+    ),
+    Fault(
+        "padded NCC: boxes count only voxels inside",
+        f"{LOSSES}/local_correlation.py",
+        "number = window ** len(spatial_axes(fixed))\n\n    def sums",
+        "number = sums(tf.ones_like(fixed))\n\n    def sums",
+        LOSS_FILES,
+    ),
+    # VR-Net
+    Fault(
+        "VR-Net: samples without the magnification of align_corners_false",
+        STEPS,
+        "return flow + (fields.identity_grid(shape, flow.dtype) / last - 0.5)",
+        "return flow - 0.5",
+        VARIATIONAL,
+    ),
+    Fault(
+        "VR-Net: align_corners_true scales the wrong way",
+        STEPS,
+        "return flow * (last / (last + 1))",
+        "return flow * ((last + 1) / last)",
+        VARIATIONAL,
+    ),
+    Fault(
+        "VR-Net: the border is repeated outside",
+        STEPS,
+        'padding="zeros"',
+        'padding="border"',
+        VARIATIONAL,
+    ),
+    Fault(
+        "VR-Net: linearised at zero flow",
+        STEPS,
+        "data.gradient * (flow - data.flow), axis=-1",
+        "data.gradient * flow, axis=-1",
+        VARIATIONAL,
+    ),
+    Fault(
+        "VR-Net: difference of the images negated",
+        STEPS,
+        "warped - fixed, flow)",
+        "fixed - warped, flow)",
+        VARIATIONAL,
+    ),
+    Fault(
+        "VR-Net: the L2 step without theta",
+        STEPS,
+        "(theta + _squared_length(data.gradient))",
+        "(EPSILON + _squared_length(data.gradient))",
+        VARIATIONAL,
+    ),
+    Fault(
+        "VR-Net: the L1 step without its threshold",
+        STEPS,
+        "tf.clip_by_value(slope, -1.0, 1.0)",
+        "slope",
+        VARIATIONAL,
+    ),
+    Fault(
+        "VR-Net: warps the image only once",
+        "rcn_tf/models/vr_net.py",
+        'if name.endswith("/iteration_1"):',
+        'if name == "warp_1/iteration_1":',
+        VR_NET,
+    ),
+    Fault(
+        "VR-Net: linearised anew in every iteration",
+        "rcn_tf/models/vr_net.py",
+        'if name.endswith("/iteration_1"):',
+        "if True:",
+        VR_NET,
+    ),
+    Fault(
+        "VR-Net: the first network sees the images exchanged",
+        "rcn_tf/models/vr_net.py",
+        "return run(tf.concat([moving, fixed], axis=-1))",
+        "return run(tf.concat([fixed, moving], axis=-1))",
+        VR_NET,
+    ),
+    Fault(
+        "VR-Net: the denoiser without its residual",
+        "rcn_tf/networks/variational_cascade.py",
+        "            denoised += flow\n",
+        "            pass\n",
+        VR_NET,
+    ),
+    Fault(
+        "VR-Net: stride-2 convolutions padded as TensorFlow does",
+        "rcn_tf/networks/pytorch_layers.py",
+        "taps = [[0, 1]]",
+        "taps = [[1, 0]]",
+        ("tests/networks/test_pytorch_layers.py",),
+    ),
+    Fault(
+        "VR-Net: initial weights as wide as the original's of RCN",
+        "rcn_tf/networks/pytorch_layers.py",
+        "OriginalUniform(3**-0.5)",
+        "OriginalUniform()",
+        ("tests/networks/test_pytorch_layers.py",),
     ),
     # The output of a model and the cascade
     Fault(

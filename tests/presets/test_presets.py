@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import rcn_tf
+from rcn_tf.models import CASCADE
 from rcn_tf.presets import PRESETS
 from rcn_tf.training.config import TrainingConfig, load_training_config
 
@@ -28,9 +29,10 @@ def load(name, *settings):
 def test_presets_load_and_are_described(name):
     config, preset = load(name), PRESETS[name]
     assert preset.name == name
-    assert bool(preset.scores) == bool(preset.paper) == (name != "quick")
+    if config.model == CASCADE:
+        assert bool(preset.scores) == bool(preset.paper) == (name != "quick")
+        assert config.network.init == ("gentle" if name == "quick" else "original")
     assert config.description.startswith(f"{name}: ")
-    assert config.network.init == ("gentle" if name == "quick" else "original")
     assert config == load(name)
 
 
@@ -49,7 +51,8 @@ def test_commands_name_the_preset_and_its_data():
         words = preset.command.split()
         assert words[:3] == ["rcn", "train", name]
         data = words[words.index("--data") + 1]
-        assert name == "quick" or (ROOT / data).is_file()
+        of_the_user = name == "quick" or preset.values.get("model") == "VRNet"
+        assert of_the_user or (ROOT / data).is_file()
         assert ("reference_flows" in preset.command) == ("supervised" in name)
 
 
@@ -75,9 +78,11 @@ def test_file_presets_load():
 
 
 def structures():
-    """The smallest preset of every base network, with and without an affine stage."""
+    """The smallest preset of every base of a cascade, with and without an affine stage."""
     smallest = {}
-    for name in PRESETS:
+    for name, preset in PRESETS.items():
+        if preset.values.get("model", CASCADE) != CASCADE:
+            continue
         network = load(name).network
         key = (network.base, network.affine)
         smallest[key] = min(smallest.get(key, (99, "")), (network.n_cascades, name))
@@ -156,6 +161,31 @@ def test_networks_without_affine_stage_stand_for_voxelmorphs_own_code():
     assert (alone.batch_size, alone.steps) == (4, 100_000)
     assert (vm2.batch_size, vm2.steps) == (4, 5000)  # VTN, section V.A.3
     assert load("affine_brain").network.n_cascades == 0
+
+
+VRNET = {name: preset for name, preset in PRESETS.items() if name.startswith("vrnet_")}
+
+
+def test_vr_nets_presets_are_the_papers_combinations():
+    assert len(VRNET) == 2 * 5 * 2 * 3
+    config, plain = load("vrnet_l1_3x2_acdc").network, load("vrnet_l2_6x1_u_cmr").network
+    assert (config.n_warps, config.n_iterations, config.data_term) == (3, 2, "l1")
+    assert (plain.n_warps, plain.n_iterations, plain.data_term) == (6, 1, "l2")
+    assert (config.residual, plain.residual) == (True, False)
+    assert (config.unet, plain.unet) == ("ronneberger", "light")
+    assert config.channels == plain.channels == 8
+
+
+@pytest.mark.parametrize(
+    ("images", "alpha", "steps", "batch_size"),
+    [("ukbb", 0.1, 50_000, 10), ("acdc", 0.05, 20_000, 10), ("cmr", 1e-4, 30_000, 2)],
+)
+def test_vr_net_trains_as_section_v_says(images, alpha, steps, batch_size):
+    config = load(f"vrnet_l2_2x1_{images}")
+    assert config.loss == {"final": {"mae": 1.0, "central_gradient": alpha}}
+    assert (config.steps, config.batch_size, config.augment) == (steps, batch_size, False)
+    assert (config.optimizer.name, config.optimizer.learning_rate) == ("adam", 1e-4)
+    assert config.halve_at[:1] == (() if images == "cmr" else (steps // 2,))
 
 
 def test_documented_defaults_are_the_defaults():

@@ -55,6 +55,25 @@ def write_study(folder):
     return folder
 
 
+def write_planes(folder, shape=(16, 20)):
+    """Writes a pack of three smooth random planes and its dataset config; returns the latter."""
+    rng = np.random.default_rng(0)
+    with h5py.File(folder / "planes.h5", "w") as pack:
+        for k in range(3):
+            plane = gaussian_filter(rng.standard_normal(shape), 2)
+            plane = 255 * (plane - plane.min()) / np.ptp(plane)
+            pack[f"p{k}/volume"] = plane.astype("uint8")
+    config = {
+        "files": {"/": {"path": "planes.h5"}},
+        "image_size": list(shape),
+        "image_type": "brain",
+        "schemes": {"1": {"all": 1.0}},
+        "subsets": {"all": [f"p{k}" for k in range(3)]},
+    }
+    (folder / "planes.json").write_text(json.dumps(config))
+    return folder / "planes.json"
+
+
 def losses_of(folder):
     """The logged total losses of a run."""
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
