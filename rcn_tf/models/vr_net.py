@@ -29,7 +29,7 @@ from rcn_tf.models.model import RECOMPUTE, RegistrationModel
 from rcn_tf.models.output import RegistrationOutput, unregistered
 from rcn_tf.models.size_check import tensor_bytes
 from rcn_tf.networks.light_unet import LightUNet
-from rcn_tf.networks.precision import layers_in
+from rcn_tf.networks.precision import layers_in, resolved
 from rcn_tf.networks.ronneberger import RonnebergerUNet
 from rcn_tf.networks.variational import DATA_STEPS, SAMPLINGS, linearise, warping
 from rcn_tf.networks.variational_cascade import VariationalCascade
@@ -76,7 +76,7 @@ class VRNet(RegistrationModel):
             0.01 for "l2" and 0.1 for "l1". Data steps of "l2" move voxels where the squared
             gradient of the image, about 1e-3 for images in [0, 1], is not small against theta;
             those of "l1" by at most the gradient over theta.
-        precision: number format of the convolutions, "float32", "bfloat16" or "float16"
+        precision: number format of the convolutions, "float32", "bfloat16", "float16" or "auto"
             (`rcn_tf.networks.precision`).
 
     Raises:
@@ -140,7 +140,7 @@ class VRNet(RegistrationModel):
             "original": original,
             "unet": unet,
             "initial_theta": float(initial_theta),
-            "precision": precision,
+            "precision": resolved(precision),
         }
         with layers_in(precision):
             self.initial = None
