@@ -90,7 +90,10 @@ def test_missing_key(tmp_path, key):
         ({"image_size": [64] * 4}, r"`image_size` must be .* got \[64, 64, 64, 64\]"),
         ({"image_size": 64.5}, r"`image_size` must be a whole number or a list; got 64.5"),
         ({"image_size": "64"}, r"`image_size` must be a whole number or a list; got '64'"),
-        ({"image_type": "knee"}, r"`image_type` must be 'liver' or 'brain' or 'lung'; got"),
+        (
+            {"image_type": "knee"},
+            r"`image_type` must be 'liver' or 'brain' or 'lung' or 'heart'; got",
+        ),
         ({"files": []}, r"`files` must be an object"),
         ({"files": {"pack": "pack.h5"}}, r"`files\.pack` must be an object"),
         ({"files": {"pack": {}}}, r"`files\.pack\.path` must be a string; got None"),
@@ -134,3 +137,26 @@ def test_unknown_subset_and_scheme(tmp_path):
         config.subset("test")
     with pytest.raises(KeyError, match=r"no scheme '3'; known: 1, 2"):
         config.scheme("3")
+
+
+FRAMES = ["pack/a_ED", "pack/a_ES", "pack/b_ED", "pack/b_ES", "pack/b_f1"]
+
+
+@pytest.mark.parametrize(
+    ("excluded", "kept"),
+    [
+        ("pack/a_ES", ["pack/b_ED", "pack/b_ES", "pack/b_f1"]),  # its ED has nothing left
+        ("pack/b_ED", ["pack/a_ED", "pack/a_ES"]),
+        ("pack/b_f1", FRAMES[:4]),
+    ],
+)
+def test_frames_without_a_partner_are_left_out_with_it(tmp_path, excluded, kept):
+    subsets = {"train": FRAMES, "val": FRAMES}
+    config = load(tmp_path, dataset_config(subsets=subsets, fixed="ED", exclude=[excluded]))
+    assert list(config.subset("train")) == kept
+
+
+@pytest.mark.parametrize("other", [{"atlas": "pack/a_ED"}, {"paired": True}])
+def test_fixed_frames_exclude_other_pairings(tmp_path, other):
+    with pytest.raises(ValueError, match="`fixed` names the pairs, so it excludes"):
+        load(tmp_path, dataset_config(fixed="ED", **other))

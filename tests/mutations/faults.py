@@ -360,6 +360,27 @@ FAULTS = (
         METRICS,
     ),
     Fault(
+        "gradient of the determinant: of one axis alone",
+        "rcn_tf/metrics/deformation.py",
+        "axes = [axis for axis in range(1, determinant.ndim) if",
+        "axes = [axis for axis in range(1, 2) if",
+        METRICS,
+    ),
+    Fault(
+        "outer contours: holes stay",
+        "rcn_tf/metrics/surface.py",
+        "return hausdorff(filled(a), filled(b), spacing, percentile)",
+        "return hausdorff(a, b, spacing, percentile)",
+        METRICS,
+    ),
+    Fault(
+        "outer contours: holes filled in 3D",
+        "rcn_tf/metrics/surface.py",
+        "return np.stack([binary_fill_holes(part) for part in mask]) if len(mask) else mask",
+        "return binary_fill_holes(mask)",
+        METRICS,
+    ),
+    Fault(
         "folding: only where the determinant is below -1",
         "rcn_tf/metrics/deformation.py",
         "return (_determinants(flow) <= 0)",
