@@ -29,7 +29,7 @@ ALL_METRICS = {
     "surface_mm": ("surface (mm)", 2),
     "similarity": ("similarity", 4),
     "jacobian_std": ("std. Jacobian", 3),
-    "jacobian_gradient": ("|grad J|", 3),
+    "jacobian_gradient": ("grad J", 3),
     "folding_percent": ("folding %", 3),
     "folded_volume_percent": ("folded volume %", 4),
     "gpu_seconds": ("GPU seconds", 3),
