@@ -245,4 +245,5 @@ CARDIAC3D = HeartDataset(
     expected=220,
     shape=(96, 128, 128),
     spacing=1.2,
+    split={"train": 100 / 220, "validation": 20 / 220, "test": 100 / 220},
 )

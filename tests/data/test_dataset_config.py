@@ -54,11 +54,15 @@ def test_paths_of_the_original_start_above_the_configs_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["liver", "brain", "brain_s02", "brain_s03", "vtn_liver", "vtn_brain"]
+    "name",
+    [
+        *("liver", "brain", "brain_s02", "brain_s03", "vtn_liver", "vtn_brain"),
+        *("acdc", "ukbb", "cardiac3d"),
+    ],
 )
 def test_example_configs_load(name):
     config = load_dataset_config(CONFIGS / f"{name}.json")  # the packs are absent
-    assert config.image_type in name
+    assert config.image_type in name or config.image_type == "heart"
     assert config.image_size == (128, 128, 128)
     assert {"1", "2"} <= set(config.schemes)
 
