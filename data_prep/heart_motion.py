@@ -1,9 +1,10 @@
 """Synthetic systole: a heart at end-diastole, contracted by a smooth random field.
 
-The field shrinks the left ventricle towards its centre, twists it and shifts it, in 3D also
-shortens it along its axis, and fades with distance; a small random field comes on top. It does not
-fold. The image then gets what keeps real frames from being warped copies of each other: texture of
-the neighbouring slice, which the beating heart moves into the plane, a change of brightness, noise.
+The field draws the wall of the left ventricle inwards, so that the cavity shrinks and the wall
+thickens while its outside hardly moves; it twists and shifts the ventricle, in 3D it also shortens
+it along its axis. A small random field comes on top. The image then gets what keeps real frames
+from being warped copies of each other: texture of the neighbouring slice, which the beating heart
+moves into the plane, a change of brightness, noise.
 
 Arrays are [*spatial], 2D or 3D; fields are pull-backs in voxels, [*spatial, R], axis order ij.
 """
@@ -15,11 +16,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-CONTRACTION = (0.35, 0.65)  # of the distance from the centre, at the centre
+CONTRACTION = (0.5, 1.2)  # of the distance from the centre, at the centre; folds from 2.2 on
+REACH = 0.62  # width of the contraction, of the cavity's radius
 TWIST = 12.0  # degrees at the centre, at most
-SHIFT = 3.0  # mm, at most along each axis
+SHIFT = 2.5  # mm, at most along each axis
 SHORTENING = 0.2  # of the distance from the apex end, at most
-ROUGHNESS = (1.5, 14.0)  # mm: standard deviation and smoothness of the random part
+ROUGHNESS = (0.8, 12.0)  # mm: standard deviation and smoothness of the random part
+RIM = 20.0  # mm from the border, within which the field fades to nothing
 THROUGH_SLICE = 0.35  # largest share of the neighbouring slice
 BRIGHTNESS = 0.06  # largest relative change
 NOISE = (1.5, 4.0)  # grey values of 255
@@ -36,18 +39,19 @@ def contraction(
 
     Args:
         shape: sizes. spacing: mm per axis. centre: of the left ventricle, voxels.
-        radius: mm, of the left ventricle's outer wall. rng: decides everything random.
+        radius: mm, of the left ventricle's cavity. rng: decides everything random.
     Returns: float32 [*shape, R]: ES(x) = ED(x + field(x)), voxels.
     """
     spacing = np.asarray(spacing, float)
     grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
     from_centre = (grid - np.asarray(centre)) * spacing  # mm
     in_plane = from_centre[..., -2:]
-    fade = np.exp(-0.5 * np.square(in_plane).sum(axis=-1, keepdims=True) / (1.25 * radius) ** 2)
+    squared = np.square(in_plane).sum(axis=-1, keepdims=True)
+    near, fade = (np.exp(-0.5 * squared / (reach * radius) ** 2) for reach in (REACH, 2 * REACH))
     amount, angle = rng.uniform(*CONTRACTION), np.deg2rad(rng.uniform(-TWIST, TWIST))
     turned = np.stack([-in_plane[..., 1], in_plane[..., 0]], axis=-1)
     field = np.zeros_like(from_centre)
-    field[..., -2:] = fade * (amount * in_plane + angle * turned)
+    field[..., -2:] = near * amount * in_plane + fade * angle * turned
     if len(spacing) == 3:
         field[..., :1] = fade * rng.uniform(0, SHORTENING) * from_centre[..., :1]
     field += fade * rng.uniform(-SHIFT, SHIFT, len(spacing))
@@ -55,7 +59,7 @@ def contraction(
     for axis in range(len(spacing)):
         rough = ndimage.gaussian_filter(rng.standard_normal(shape), smoothness / spacing)
         field[..., axis] += deviation * rough / rough.std()
-    return (field / spacing).astype(np.float32)
+    return (field / spacing * _within(shape, spacing)).astype(np.float32)
 
 
 def systole(
@@ -82,3 +86,14 @@ def systole(
     if labels is not None:
         labels = ndimage.map_coordinates(labels, position, order=0, mode="nearest")
     return np.clip(np.rint(moved), 0, 255).astype(np.uint8), labels
+
+
+def _within(shape, spacing):
+    """Factor [*shape, 1] that falls to 0 at the border of the planes: nothing is known beyond."""
+    factor = np.ones((*shape, 1))
+    for axis in range(len(shape) - 2, len(shape)):
+        place = np.arange(shape[axis])
+        distance = np.minimum(place, shape[axis] - 1 - place) * spacing[axis]
+        ramp = np.clip(distance / RIM, 0, 1)
+        factor *= ramp.reshape([-1 if k == axis else 1 for k in range(len(shape) + 1)])
+    return factor

@@ -39,7 +39,6 @@ FILMS = {"scd_1": (18, 7), "scd_2": (19, 6), "scd_4": (19, 6), "scd_6": (18, 8)}
 TESTED = ("scd_5", "sa")
 EVERY = 2  # of a film's frames, which one is used
 DRAWS, VOLUME_DRAWS, TEST_VOLUME_DRAWS = 2, 6, 2  # synthetic systoles of a slice or a volume
-_WALL = 9.0  # mm, of the left ventricle at ED
 PARTS = {"10-percent": 0.1, "30-percent": 0.3}
 
 # Differences from the presets' training, for minutes on two cores: narrow networks, a larger
@@ -245,11 +244,11 @@ def _files(heart, group, frame, plane, draw=0):
 
 
 def _ventricle(scan, spacing):
-    """Centre of the left ventricle, voxels, and the radius of its outer wall, mm."""
+    """Centre of the left ventricle, voxels, and the radius of its cavity, mm."""
     inside = scan.segmentation == STRUCTURES["LV"]
     slices = inside.any(axis=(1, 2)).sum() if inside.ndim == 3 else 1
     radius = np.sqrt(inside.sum() * spacing[0] ** 2 / slices / np.pi)
-    return np.argwhere(inside).mean(axis=0), float(radius) + _WALL
+    return np.argwhere(inside).mean(axis=0), float(radius)
 
 
 def _dataset_config(subsets, size):
