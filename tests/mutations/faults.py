@@ -43,6 +43,7 @@ METRICS = (
     "tests/metrics/test_overlap.py",
     "tests/metrics/test_surface.py",
 )
+HEARTS = ("tests/data_prep/test_hearts.py",)
 EVALUATION = ("tests/evaluation/test_evaluation.py",)
 AUGMENTATION = ("tests/data/test_augmentation.py", "tests/data/test_bspline.py")
 OPTIMISATION = (
@@ -358,6 +359,34 @@ FAULTS = (
         "error = error * np.asarray(spacing, np.float64)[..., None, :]",
         "pass",
         METRICS,
+    ),
+    Fault(
+        "pairs within a group: fixed and moving exchanged",
+        "rcn_tf/data/pairs.py",
+        "pairs += [(fixed, scan) for scan in members if scan != fixed]",
+        "pairs += [(scan, fixed) for scan in members if scan != fixed]",
+        ("tests/data/test_pairs.py",),
+    ),
+    Fault(
+        "hearts: a crop half a voxel away",
+        "data_prep/heart_scans.py",
+        "middle = frames.centre + 0.5",
+        "middle = frames.centre + 1.0",
+        HEARTS,
+    ),
+    Fault(
+        "hearts: no spacing of the file in the crop",
+        "data_prep/heart_scans.py",
+        "half = np.array(shape) * self.spacing / frames.grid.spacing / 2",
+        "half = np.array(shape) * self.spacing / 2",
+        HEARTS,
+    ),
+    Fault(
+        "synthetic systole: the wall moves outwards",
+        "data_prep/heart_motion.py",
+        "near * amount * in_plane",
+        "-near * amount * in_plane",
+        ("tests/eval/test_vrnet.py",),
     ),
     Fault(
         "gradient of the determinant: of one axis alone",
