@@ -194,7 +194,7 @@ def whole_pairs(names: Mapping[str, str]) -> list[str]:
     return [scan_id for pair in pairs.values() if len(pair) == 2 for scan_id in pair]
 
 
-def whole_groups(names: Mapping[str, str], fixed: str) -> list[str]:
+def whole_groups(names: Mapping[str, str], fixed: str | None) -> list[str]:
     """Ids of scans in groups that have their fixed scan and another one (`fixed` of a config).
 
     Args: names: {id: name}. fixed: the end of the fixed scans' names.

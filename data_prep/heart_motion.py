@@ -12,6 +12,7 @@ Arrays are [*spatial], 2D or 3D; fields are pull-backs in voxels, [*spatial, R],
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -30,7 +31,7 @@ NOISE = (1.5, 4.0)  # grey values of 255
 
 def contraction(
     shape: Sequence[int],
-    spacing: Sequence[float],
+    spacing: Any,
     centre: Sequence[float],
     radius: float,
     rng: np.random.Generator,

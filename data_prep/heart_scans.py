@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.hearts import ED, ES, Heart, HeartFiles
+from data_prep.hearts import ED, ES, Heart
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import content_hash
 from rcn_tf.data.grey_values import to_grey
@@ -37,12 +37,11 @@ class HeartRecipe:
     shape: tuple
     spacing: float
 
-    def __call__(self, files: HeartFiles, timer: Any) -> PreparedScan:
+    def __call__(self, files: Any, timer: Any) -> PreparedScan:
         """Prepares one scan. Args: HeartFiles, StepTimer. Returns: PreparedScan.
 
         Raises: ValueError, OSError: naming the heart or the file.
         """
-        assert files.heart is not None
         with timer.step("read"):
             frames = _frames(files.heart, files.fingerprint())
             image = frames.array(files.frame)

@@ -117,8 +117,13 @@ class Heart:
         """Slices with a left ventricle at ED and at ES; all slices of a heart without labels."""
         if not self.labels:
             return list(range(self.grid().shape[0]))
-        both = [(self.label_map(frame) == STRUCTURES["LV"]).any(axis=(1, 2)) for frame in (ED, ES)]
-        return np.flatnonzero(both[0] & both[1]).tolist()
+        first, second = (labels == STRUCTURES["LV"] for labels in self._label_maps())
+        both = first.any(axis=(1, 2)) & second.any(axis=(1, 2))
+        return np.flatnonzero(both).tolist()
+
+    def _label_maps(self):
+        """Those of ED and ES, where there are any."""
+        return [self.label_map(frame) for frame in (ED, ES)]
 
     def centre(self) -> np.ndarray:
         """Array index [3] of the heart's centre, fractional.
@@ -126,7 +131,8 @@ class Heart:
         Raises: ValueError: the label maps are empty, or nothing moves.
         """
         if self.labels:
-            labelled = np.logical_or(*(self.label_map(frame) > 0 for frame in (ED, ES)))
+            first, second = self._label_maps()
+            labelled = (first > 0) | (second > 0)
             if not labelled.any():
                 raise ValueError(f"{self.name}: the label maps of ED and ES are empty")
             box = ndimage.find_objects(labelled.astype(np.uint8))[0]

@@ -90,22 +90,23 @@ def build(
     }
     found = {}
     for name, files in parts.items():
-        shape = (VOLUME_SHAPE, VOLUME_SPACING) if "volumes" in name else (SHAPE, SPACING)
+        size: tuple = VOLUME_SHAPE if "volumes" in name else SHAPE
+        spacing = VOLUME_SPACING if "volumes" in name else SPACING
         summary = batch.build_pack(
             files,
-            MiniHeartRecipe(*shape, SEED),
+            MiniHeartRecipe(size, spacing, SEED),
             out / f"hearts_{name}.h5",
             strict=True,
             workers=workers,
             progress=progress,
         )
         found[name] = [f"{name}/{scan}" for scan in summary.prepared]
-    for study, train, test, size in (
+    for study, train, test, shape in (
         ("acdc", "train", "real", SHAPE),
         ("ukbb", "train", "synthetic", SHAPE),
         ("cardiac3d", "volumes", "test_volumes", VOLUME_SHAPE),
     ):
-        config = _dataset_config({train: found[train], test: found[test]}, size)
+        config = _dataset_config({train: found[train], test: found[test]}, shape)
         path = out / f"{study}.json"
         if not path.exists() or json.loads(path.read_text(encoding="utf-8")) != config:
             write_json(path, config)
@@ -128,7 +129,7 @@ class MiniHeartRecipe(HeartRecipe):
 
     seed: int = 0
 
-    def __call__(self, files: MiniFiles, timer: Any) -> PreparedScan:
+    def __call__(self, files: Any, timer: Any) -> PreparedScan:
         """Prepares one scan. Args: MiniFiles, StepTimer. Returns: PreparedScan."""
         if files.draw:
             scan = super().__call__(dataclasses.replace(files, frame=ED), timer)
@@ -137,7 +138,8 @@ class MiniHeartRecipe(HeartRecipe):
         if scan.segmentation is None:
             return scan
         other = dataclasses.replace(files, frame=ES if files.frame == ED else ED)
-        shared = np.intersect1d(scan.segmentation, super().__call__(other, timer).segmentation)
+        theirs: Any = super().__call__(other, timer).segmentation
+        shared = np.intersect1d(scan.segmentation, theirs)
         kept = np.where(np.isin(scan.segmentation, shared), scan.segmentation, 0)
         return dataclasses.replace(scan, segmentation=kept.astype(np.uint8))
 
@@ -170,7 +172,8 @@ class FilmedHeart(Heart):
 
     def frame(self, name: str) -> sitk.Image:
         """The frame "ED" or "ES" of the film."""
-        with FrameSource(self.cine) as frames:
+        film: Any = self.cine
+        with FrameSource(film) as frames:
             return frames[self.numbers[0 if name == ED else 1] - 1]
 
     def grid(self) -> Grid:

@@ -10,6 +10,7 @@ RC-Net. VoxelMorph and N×RC-Net are the presets `rcnet_N_*`, VR-Net's are `vrne
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from eval.row_methods import FFD, IDENTITY, Baseline, Method, Trained, Unavailable
@@ -75,20 +76,20 @@ def _measure(column: str, task: Task) -> Measure:
     return Measure(metric, task, column)
 
 
-_TABLE_1 = {
+_TABLE_1: dict[str, Method] = {
     f"{denoiser}-{term} {cascades}": _vrnet(f"{denoiser}-{term} {cascades}")
     for denoiser in "RU"
     for term in ("L2", "L1")
     for cascades in _CASCADES
 }
-_TABLE_2 = {
+_TABLE_2: dict[str, Method] = {
     "U-Net": _vrnet("R-L2 6×1"),
     **{
         name.capitalize(): _vrnet("R-L2 6×1", variant=name, settings=(f"network.initial={name}",))
         for name in ("noise", "zeros")
     },
 }
-_ON_SLICES = {
+_ON_SLICES: dict[str, Method] = {
     "Unreg": IDENTITY,
     "FFD": FFD,
     "TV-L1": TVL1,
@@ -96,7 +97,7 @@ _ON_SLICES = {
     "VoxelMorph": Trained("rcnet_1"),
     **_rcnets(range(2, 8)),
 }
-_ON_VOLUMES = {
+_ON_VOLUMES: dict[str, Method] = {
     "Unreg": IDENTITY,
     "Demons": DEMONS,
     "FFD": FFD,
@@ -105,7 +106,7 @@ _ON_VOLUMES = {
     **_rcnets((2, 3)),
     **{f"{kind} 2×1": _vrnet(f"{kind} 2×1") for kind in ("R-L2", "R-L1", "U-L2", "U-L1")},
 }
-_TABLE_6 = {
+_TABLE_6: dict[str, Method] = {
     "TV-L1": Baseline(TVL1.name, TVL1.run, images=_SLICES),
     "Demons": Baseline(DEMONS.name, DEMONS.run, images=_VOLUMES),
     "SyN": Baseline(SYN.name, SYN.run, images=_VOLUMES),
@@ -123,15 +124,14 @@ _SECONDS = {
     for rank, task in (("2D", ACDC), ("3D", CMR))
     for device in ("CPU", "GPU")
 }
-_DATA = {
-    f"{label}, {share}": _method
-    for label in ("R-L2 2×1", "2×RC-Net", "VoxelMorph")
+_DATA: dict[str, Method] = {
+    f"{label}, {share}": dataclasses.replace(method, scheme=scheme)
+    for label, method in (
+        ("R-L2 2×1", _vrnet("R-L2 2×1")),
+        ("2×RC-Net", Trained("rcnet_2")),
+        ("VoxelMorph", Trained("rcnet_1")),
+    )
     for share, scheme in FRACTIONS.items()
-    for _method in [
-        _vrnet(label, scheme=scheme)
-        if label.startswith("R-")
-        else Trained("rcnet_1" if label == "VoxelMorph" else "rcnet_2", scheme=scheme)
-    ]
 }
 _DATA_FRAME = PaperTable(
     "vrnet_data",
