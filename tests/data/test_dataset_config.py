@@ -5,6 +5,8 @@ import pathlib
 
 import pytest
 
+from data_prep.datasets import DATASETS
+from data_prep.splits import split_subjects
 from rcn_tf.data.dataset_config import load_dataset_config
 from tests.data.packs_for_tests import SHAPE, dataset_config, write_original_pack
 
@@ -54,15 +56,11 @@ def test_paths_of_the_original_start_above_the_configs_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        *("liver", "brain", "brain_s02", "brain_s03", "vtn_liver", "vtn_brain"),
-        *("acdc", "ukbb", "cardiac3d"),
-    ],
+    "name", ["liver", "brain", "brain_s02", "brain_s03", "vtn_liver", "vtn_brain"]
 )
 def test_example_configs_load(name):
     config = load_dataset_config(CONFIGS / f"{name}.json")  # the packs are absent
-    assert config.image_type in name or config.image_type == "heart"
+    assert config.image_type in name
     assert config.image_size == (128, 128, 128)
     assert {"1", "2"} <= set(config.schemes)
 
@@ -164,3 +162,22 @@ def test_frames_without_a_partner_are_left_out_with_it(tmp_path, excluded, kept)
 def test_fixed_frames_exclude_other_pairings(tmp_path, other):
     with pytest.raises(ValueError, match="`fixed` names the pairs, so it excludes"):
         load(tmp_path, dataset_config(fixed="ED", **other))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("acdc", (128, 128)), ("ukbb", (128, 128)), ("cardiac3d", (96, 128, 128))],
+)
+def test_configs_of_hearts_load(name, size):
+    config = load_dataset_config(CONFIGS / f"{name}.json")  # the packs are absent
+    assert (config.image_type, config.image_size, config.fixed) == ("heart", size, "ED")
+    assert set(config.unavailable) == {"train", "validation", "test"}
+
+
+def test_acdc_is_split_as_its_command_does():
+    raw = json.loads((CONFIGS / "acdc.json").read_text())["subsets"]
+    names = [f"patient{k:03d}" for k in range(1, 101)]
+    parts = split_subjects(names, DATASETS["acdc"].split)
+    assert [len(raw[name]) for name in parts] == [40, 10, 50]
+    for name, patients in parts.items():
+        assert raw[name] == [f"acdc/{patient}_*" for patient in sorted(patients)]

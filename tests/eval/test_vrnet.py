@@ -13,6 +13,7 @@ from eval.command import main
 from eval.data_folder import DataFolder
 from eval.mini_studies import BRAIN, HEART, studies_of, study_of
 from eval.models import ModelSpec
+from eval.report import write_report
 from eval.results import Row, TableResult, all_metrics, digits, metric_heading
 from eval.row_methods import IDENTITY, Trained, Unavailable
 from eval.tables import TABLES, needed_models
@@ -259,6 +260,13 @@ def test_the_mini_study_of_hearts_is_built(shared_data, tmp_path, monkeypatch):
 def test_a_missing_scan_of_the_mini_study_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"needs scd_1_ED\.nii\.gz, which"):
         mini_hearts.build(tmp_path, tmp_path / "out")
+
+
+def test_the_report_has_tables_of_this_project(tmp_path):
+    (tmp_path / "vrnet_data.html").write_text("<h2 id='vrnet_data'>shares</h2>")
+    text = write_report(tmp_path, "note").read_text()
+    assert "<a href='#vrnet_data'>VR-Net, amount of data</a>" in text
+    assert "shares" in text
 
 
 def test_identity_is_the_row_before_registration():
