@@ -92,8 +92,8 @@ def make_parser() -> CommandParser:
         nargs="+",
         choices=(*TABLES, "all"),
         metavar="TABLE",
-        help="table1 ... table5 (RCN), vtn2 ... vtn9 (VTN), vrnet1 ... vrnet6 and vrnet_data "
-        "(VR-Net), or all",
+        help="table1 ... table5 (RCN), vtn2 ... vtn9 (VTN), vrnet1 ... vrnet6, "
+        "vrnet_cascades, vrnet_data (VR-Net), or all",
     )
     parser.add_argument(
         "--data",

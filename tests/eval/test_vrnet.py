@@ -265,7 +265,7 @@ def test_a_missing_scan_of_the_mini_study_is_named(tmp_path):
 def test_the_report_has_tables_of_this_project(tmp_path):
     (tmp_path / "vrnet_data.html").write_text("<h2 id='vrnet_data'>shares</h2>")
     text = write_report(tmp_path, "note").read_text()
-    assert "<a href='#vrnet_data'>VR-Net, amount of data</a>" in text
+    assert "<a href='#vrnet_data'>VR-Net, amount of training data</a>" in text
     assert "shares" in text
 
 
