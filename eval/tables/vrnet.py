@@ -5,7 +5,8 @@
     3D CMR        study `cardiac3d`, volumes of de Marvao et al., which need an application
 
 Two tables are this project's: `vrnet_cascades`, VR-Nets beside VoxelMorph and RC-Net on ACDC in one
-short run, and `vrnet_data`, 10, 30 and 100 % of its training pairs. VoxelMorph and N×RC-Net are the presets `rcnet_N_*`, VR-Net's are `vrnet_*`.
+short run, and `vrnet_data`, 10, 30 and 100 % of its training pairs. VoxelMorph and N×RC-Net are the
+presets `rcnet_N_*`, VR-Net's are `vrnet_*`.
 """
 
 from __future__ import annotations
