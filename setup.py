@@ -18,6 +18,7 @@ DICOM = "pydicom>=2.4"
 SERVE = ["fastapi>=0.110", "uvicorn>=0.23", "python-multipart>=0.0.9"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocstrings-python>=1.10"]
 ANTS, ELASTIX = "antspyx>=0.5", "itk-elastix>=0.20"  # what `python -m eval` compares with
+OPTICAL_FLOW = "scikit-image>=0.19"  # and TV-L1
 
 setup(
     name="rcn-tf",
@@ -56,11 +57,12 @@ setup(
         "addons": [f"tensorflow-addons==0.23.0; {REFERENCE}"],
         "ants": [ANTS],
         "elastix": [ELASTIX],
-        "baselines": [ANTS, ELASTIX],
+        "baselines": [ANTS, ELASTIX, OPTICAL_FLOW],
         "dicom": [DICOM],
         "docs": DOCS,
         "demo": ["nilearn>=0.10"],
         "freesurfer": ["nibabel>=4"],
+        "optical-flow": [OPTICAL_FLOW],
         "serve": SERVE,
         "dev": [
             f"tensorflow-addons==0.23.0; {REFERENCE}",
@@ -70,6 +72,7 @@ setup(
             *DOCS,
             "nibabel>=4",
             "nilearn>=0.10",
+            OPTICAL_FLOW,
             DICOM,
             *SERVE,
             "coverage>=7",

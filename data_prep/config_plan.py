@@ -28,7 +28,8 @@ class ConfigPlan:
     path: JSON. pack: the pack that it describes, called `alias` in it. older: the config that
     is there, as parsed JSON, or None. known: ids in the pack that is there. subjects: {scan id:
     subject}. hold_out: what was asked for, or None; held_out: ids of scans that it takes.
-    atlas: scan id, or None.
+    atlas: scan id, or None. split: {subset: ids of its scans}, training first, then validation
+    and test, or None. only_trained: ids of scans that nothing can be measured on.
     """
 
     path: pathlib.Path
@@ -40,6 +41,8 @@ class ConfigPlan:
     hold_out: int | float | tuple | None
     held_out: tuple
     atlas: str | None
+    split: Mapping[str, Sequence[str]] | None = None
+    only_trained: tuple = ()
 
     def write(
         self,
@@ -50,6 +53,8 @@ class ConfigPlan:
         subset: str,
         image_type: str | None = None,
         paired: bool = False,
+        fixed: str | None = None,
+        structures: Mapping[str, int] | None = None,
         expected: int | None = None,
     ) -> list[str]:
         """Writes the config.
@@ -57,9 +62,10 @@ class ConfigPlan:
         Args:
             ids: of the scans in the pack, in order. shape: (D, H, W).
             labels: ids in the segmentations, without 0. subset: name of the one to train on.
-            image_type: "liver", "brain" or "lung"; None: what an older config says, else "liver"
+            image_type: of the config; None: what an older config says, else "liver"
                 for masks 0/255 and "brain" for other labels.
-            paired: whether scans 2k and 2k + 1 belong together.
+            paired: whether scans 2k and 2k + 1 belong together. fixed: the config's key of that
+                name. structures: {name: label id} of the segmentations; None names them by ids.
             expected: number of scans of the complete dataset, or None.
         Returns: list of sentences on what was changed in an older config, and what was not.
         """
@@ -70,8 +76,13 @@ class ConfigPlan:
             config["image_type"] = image_type or _usual_type(labels)
             if paired:
                 config["paired"] = True
+            if fixed is not None:
+                config["fixed"] = fixed
             if labels:
-                config["segmentation_class_value"] = {str(label): label for label in labels}
+                named = structures or {str(label): label for label in labels}
+                config["segmentation_class_value"] = {
+                    name: label for name, label in named.items() if label in labels
+                }
             if expected:
                 config["expected"] = {subset: max(1, expected - len(held))}
             self._write_json(config)
@@ -81,6 +92,7 @@ class ConfigPlan:
             "image_size": list(shape),
             "atlas": None if self.atlas is None else self._entry(self.atlas),
             "paired": paired,
+            "fixed": fixed,
             "image_type": image_type,
             "labels": list(labels),
         }
@@ -92,6 +104,7 @@ class ConfigPlan:
             known={self._entry(scan) for scan in self.known},
             subjects={self._entry(scan): name for scan, name in self.subjects.items()},
             held_out=None if self.hold_out is None else [self._entry(scan) for scan in held],
+            only_trained=[self._entry(scan) for scan in self.only_trained],
         )
         if config != self.older:
             self._write_json(config)
@@ -102,12 +115,17 @@ class ConfigPlan:
         return self.older is None or name in self.older["subsets"]
 
     def _new(self, ids, held, subset):
+        if self.split is not None:
+            return self._config(*_split_schemes(ids, self.split))
         train = [scan for scan in ids if scan not in held]
         subsets = {subset: train, held_out_name(subset): held} if train and held else {subset: ids}
         train, *others = subsets
         schemes = {"1": {train: 1.0}}
         if not others or forms_pairs(held, self.atlas):
             schemes["2"] = dict.fromkeys(others or [train], 1.0)
+        return self._config(subsets, schemes)
+
+    def _config(self, subsets, schemes):
         config = {
             # Relative, so that the folder can be moved.
             "files": {self.alias: {"path": relative(self.pack, self.path.parent), "type": "HDF5"}},
@@ -146,6 +164,8 @@ def plan_config(
     atlas: str | None = None,
     usual_atlas: str | None = None,
     keep_others: bool = False,
+    split: Mapping[str, Sequence[str]] | None = None,
+    only_trained: Sequence[str] = (),
 ) -> ConfigPlan:
     """Reads an older config, if there is one, and checks the arguments against it.
 
@@ -154,6 +174,7 @@ def plan_config(
         hold_out: of `data_prep.splits.parse_hold_out`, or None for none.
         atlas: scan id; "none" for none; None for that of an older config, else `usual_atlas`.
         keep_others: whether scans that only the older pack has stay in it.
+        split, only_trained: of ConfigPlan; `hold_out` comes before a split.
     Returns: ConfigPlan.
     Raises: ValueError: a config that is there is damaged, or of other packs; or as
         `choose_held_out`. KeyError: as that.
@@ -170,7 +191,17 @@ def plan_config(
     if isinstance(hold_out, tuple):  # as the config calls them, or as the pack does
         hold_out = tuple(name.removeprefix(f"{alias}/") for name in hold_out)
     held = () if hold_out is None else tuple(choose_held_out(hold_out, subjects, atlas))
-    return ConfigPlan(path, pack, alias, older, tuple(known), dict(subjects), hold_out, held, atlas)
+    split = split if hold_out is None else None
+    facts = tuple(known), dict(subjects), hold_out, held, atlas, split, tuple(only_trained)
+    return ConfigPlan(path, pack, alias, older, *facts)
+
+
+def _split_schemes(ids, split):
+    """Subsets and schemes of a split: "1" trains, "2" validates, others have their own name."""
+    subsets = {name: [one for one in ids if one in set(scans)] for name, scans in split.items()}
+    subsets = {name: scans for name, scans in subsets.items() if scans}
+    keys = {name: str(number) for number, name in zip((1, 2), split)}
+    return subsets, {keys.get(name, name): {name: 1.0} for name in subsets}
 
 
 def _usual_type(labels):

@@ -32,16 +32,18 @@ def update_config(
     known: Any,
     subjects: Mapping[str, str],
     held_out: Any = None,
+    only_trained: Any = (),
 ) -> tuple[dict[str, Any], list[str]]:
     """A config for the pack as it is now.
 
     Args:
         older: parsed JSON, sound. alias: of the pack in it. entries: of all scans in the pack,
             in order. facts: {"path": of the pack, "image_size", "atlas": entry or None,
-            "paired", "image_type" or None, "labels": ids in the segmentations}.
+            "paired", "fixed" or None, "image_type" or None, "labels": ids in the segmentations}.
         known: entries of the pack as it was. subjects: {entry: subject}.
         held_out: entries to hold out if the config has no held-out scans yet; None: none were
             asked for.
+        only_trained: entries that nothing can be measured on: they join training subsets or none.
     Returns: tuple: config, list of sentences on what changed.
     """
     config: dict[str, Any] = copy.deepcopy(dict(older))
@@ -49,7 +51,7 @@ def update_config(
     _remove_gone(config, alias, set(entries), remarks)
     if "1" in older["schemes"] and "1" not in config["schemes"]:
         _train_on_new(config)
-    _add_new(config, entries, known, subjects, remarks)
+    _add_new(config, entries, known, subjects, set(only_trained), remarks)
     _set_facts(config, alias, facts, remarks)
     if held_out is not None:
         _hold_out(config, entries, held_out, remarks)
@@ -97,29 +99,36 @@ def _train_on_new(config):
     config["schemes"].setdefault("2", {_EVERYTHING: 1.0})
 
 
-def _add_new(config, entries, known, subjects, remarks):
+def _add_new(config, entries, known, subjects, only_trained, remarks):
     used = {name for scheme in ("1", "2") for name in config["schemes"].get(scheme, ())}
+    train = set(_training_subsets(config))
     named = {one for listed in config["subsets"].values() for one in listed}
     listed = (named | _scans_of(config, entries, used)) & set(entries)
     added = {}
     for entry in entries:
         if entry not in listed and entry not in known:
-            subset = _home(config, entries, entry, subjects, used)
-            added.setdefault(subset, []).append(entry)
+            subset = _home(config, entries, entry, subjects)
+            if entry not in only_trained or subset in train:
+                added.setdefault(subset, []).append(entry)
     for subset, new in added.items():
         config["subsets"][subset].extend(new)
         remarks.append(f"{counted(len(new), 'new scan')} joined subset {subset!r}: {_named(new)}")
     unlisted = [one for one in entries if one not in listed and one in known]
+    unlisted = [one for one in unlisted if one not in only_trained]
     if unlisted:
         remarks.append(f"no subset of schemes 1 and 2 lists {_named(unlisted)}, left as it is")
 
 
-def _home(config, entries, entry, subjects, used):
-    """The subset for a new scan: that of its subject if there is one, else the training subset."""
+def _home(config, entries, entry, subjects):
+    """The subset for a new scan: that of its subject if there is one, else the training subset.
+
+    Of several, those of schemes 1 and 2 come first.
+    """
+    used = {name for scheme in ("1", "2") for name in config["schemes"].get(scheme, ())}
     subject = subjects.get(entry)
     same = {one for one in entries if one != entry and subjects.get(one) == subject}
-    homes = [name for name in config["subsets"] if name in used]
-    homes = [name for name in homes if _scans_of(config, entries, [name]) & same]
+    homes = [name for name in config["subsets"] if _scans_of(config, entries, [name]) & same]
+    homes = [name for name in homes if name in used] or homes
     return homes[0] if len(homes) == 1 else next(iter(_training_subsets(config)))
 
 
@@ -171,6 +180,7 @@ def held_out_name(subset: str) -> str:
 def _set_facts(config, alias, facts, remarks):
     file = config["files"].setdefault(alias, {"type": "HDF5"})
     wanted = {"image_size": facts["image_size"], "atlas": facts["atlas"]}
+    wanted["fixed"] = facts.get("fixed")
     if not isinstance(config.get("paired"), list):
         wanted["paired"] = facts["paired"] or None
     if facts["image_type"]:

@@ -12,10 +12,13 @@ from data_prep.config_files import check_outputs, make_folder
 from data_prep.config_plan import ids_of, plan_config
 from data_prep.crop_boxes import read_boxes
 from data_prep.datasets.layout import Dataset
+from data_prep.heart_scans import HeartRecipe
 from data_prep.image_files import ImageRecipe
 from data_prep.liver import LiverRecipe, reference_quantiles
 from data_prep.scan_files import HASH_LENGTH, ScanFiles, content_hash
 from data_prep.scan_outcomes import Summary
+from data_prep.splits import split_subjects
+from rcn_tf.data.config_checks import group_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +37,12 @@ class Overrides:
     hash_ids: bool = False
 
 
-def default_recipe(dataset: Dataset) -> LiverRecipe | ImageRecipe:
+def default_recipe(dataset: Any) -> LiverRecipe | ImageRecipe | HeartRecipe:
     """The recipe of a dataset's kind, with the dataset's shape, labels and window."""
     if dataset.kind == "liver":
         return LiverRecipe(shape=dataset.shape, liver_labels=dataset.labels_are)
+    if dataset.kind == "heart":
+        return HeartRecipe(shape=dataset.shape, spacing=dataset.spacing)
     return ImageRecipe(
         shape=dataset.shape,
         window=dataset.window,
@@ -113,7 +118,7 @@ def build_dataset(
 
     Args:
         dataset: Dataset. scans: list of ScanFiles, as `find_scans` gives them.
-        recipe: LiverRecipe or ImageRecipe.
+        recipe: as of `default_recipe`.
         out: folder, made if need be.
         atlas: the fixed scan of all pairs, by the id it was found as; "none" for none; None:
             that of an older config, else the dataset's.
@@ -139,6 +144,8 @@ def build_dataset(
         atlas=_atlas_id(atlas, scans, dataset, pack, keep_others),
         usual_atlas=_atlas_id(dataset.atlas, scans, dataset, pack, keep_others),
         keep_others=keep_others,
+        split=None if dataset.split is None else _split(dataset, scans),
+        only_trained=[scan.id for scan in scans if not dataset.is_test_scan(scan.id)],
     )
     summary = batch.build_pack(
         scans,
@@ -152,9 +159,10 @@ def build_dataset(
         progress=progress,
     )
     ids = summary.prepared
-    if dataset.paired:
-        found_as = {scan.id: scan.found_as for scan in scans}
-        ids = whole_pairs({scan_id: found_as.get(scan_id) or scan_id for scan_id in ids})
+    if dataset.paired or dataset.fixed is not None:
+        found_as = {scan.id: scan.found_as or scan.id for scan in scans}
+        names = {scan_id: found_as.get(scan_id, scan_id) for scan_id in ids}
+        ids = whole_pairs(names) if dataset.paired else whole_groups(names, dataset.fixed)
         if not ids:
             raise ValueError(
                 f"{pack} is written, but no pair is whole, so {config} is not: "
@@ -167,7 +175,9 @@ def build_dataset(
         subset=dataset.name,
         image_type=dataset.kind,
         paired=dataset.paired,
-        expected=None if dataset.any_number else dataset.expected,
+        fixed=dataset.fixed,
+        structures=dataset.structures,
+        expected=None if dataset.any_number or dataset.unit != "scan" else dataset.expected,
     )
     summary = dataclasses.replace(summary, remarks=tuple(remarks))
     return summary, config, [scan_id for scan_id in summary.prepared if scan_id not in ids]
@@ -182,6 +192,37 @@ def whole_pairs(names: Mapping[str, str]) -> list[str]:
     for scan_id, name in names.items():
         pairs.setdefault(name.rpartition("_")[0], []).append(scan_id)
     return [scan_id for pair in pairs.values() if len(pair) == 2 for scan_id in pair]
+
+
+def whole_groups(names: Mapping[str, str], fixed: str | None) -> list[str]:
+    """Ids of scans in groups that have their fixed scan and another one (`fixed` of a config).
+
+    Args: names: {id: name}. fixed: the end of the fixed scans' names.
+    """
+    groups: dict[str, list[str]] = {}
+    for scan_id, name in names.items():
+        groups.setdefault(group_of(name), []).append(scan_id)
+    return [
+        scan_id
+        for group, ids in groups.items()
+        if len(ids) > 1 and f"{group}_{fixed}" in [names[scan_id] for scan_id in ids]
+        for scan_id in ids
+    ]
+
+
+def _split(dataset, scans):
+    """{subset: ids of its scans}; only the training has scans that cannot be tested on."""
+    subjects = dataset.subjects(scans)
+    chosen = split_subjects(subjects, dataset.split)
+    train = next(iter(chosen))
+    return {
+        subset: [
+            scan.id
+            for scan, subject in zip(scans, subjects)
+            if subject in names and (subset == train or dataset.is_test_scan(scan.id))
+        ]
+        for subset, names in chosen.items()
+    }
 
 
 def named_scan(scans: Sequence[ScanFiles], name: str, dataset: Dataset) -> ScanFiles:

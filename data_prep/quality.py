@@ -22,7 +22,12 @@ SATURATED = 0.25  # share of the foreground at 255
 CUT = 0.04  # share of a face of the volume that an organ covers where it is cut
 LIVER_ML = (500.0, 3500.0)
 ANISOTROPY = 2.5  # largest voxel edge over smallest
-EXTENT_MM = {"liver": (120.0, 500.0), "brain": (15.0, 400.0), "lung": (150.0, 500.0)}
+EXTENT_MM = {
+    "liver": (120.0, 500.0),
+    "brain": (15.0, 400.0),
+    "lung": (150.0, 500.0),
+    "heart": (60.0, 500.0),
+}
 """Edges of a volume; what is called a brain may be a part of one, or any organ with label ids."""
 BRIGHTNESS = (25.0, 230.0)  # mean of a foreground that was scaled to 0..255 as it should be
 BRIGHTNESS_GAP = 25.0  # between two groups of scans

@@ -1,4 +1,4 @@
-"""Chooses the scans to hold out of training: whole subjects, the same on every machine.
+"""Splits scans by subject: what to hold out, or into several subsets; the same on every machine.
 
 The user gives a number of subjects, a share of them, or the names of scans or subjects.
 Numbers and shares take the subjects whose names have the smallest SHA-256. The choice depends
@@ -60,6 +60,22 @@ def choose_held_out(
     held = [scan for scan, subject in subjects.items() if subject in chosen]
     _check_rest(asked, held, subjects, candidates, atlas)
     return held
+
+
+def split_subjects(subjects: Sequence[str], shares: Mapping[str, float]) -> dict[str, set[str]]:
+    """Shares out subjects among subsets, in the order of their names' SHA-256.
+
+    Args: subjects: names, each as often as it has scans. shares: {subset: share}, in total 1.
+    Returns: {subset: names}; the first subset always has one, others may have none.
+    """
+    ranked = sorted(set(subjects), key=_rank)
+    found, start, total = {}, 0, 0.0
+    for number, (subset, share) in enumerate(shares.items()):
+        total += share
+        end = max(round(total * len(ranked)), 1 if number == 0 else start)
+        found[subset] = set(ranked[start:end])
+        start = end
+    return found
 
 
 def forms_pairs(scans: Sequence[str], atlas: str | None) -> bool:

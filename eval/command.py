@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     data, models = args.data, args.models or pathlib.Path("models")
     if args.mini:
         data, models = args.out / "data", args.models or args.out / "models"
-        _build_mini(args.data or _default_scans(), data, args.workers)
+        _build_mini(names, args.data, data, args.workers)
     with Reproduction(
         names,
         data or pathlib.Path("configs"),
@@ -62,30 +62,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _default_scans():
-    """Folder of brains, which the tests use too (CONTRIBUTING.md)."""
-    return pathlib.Path(os.environ.get("RCN_TEST_DATA", "../shared/data"), "brain")
+    """Folder of the real scans, which the tests use too (CONTRIBUTING.md)."""
+    return pathlib.Path(os.environ.get("RCN_TEST_DATA", "../shared/data"))
 
 
-def _build_mini(scans, data, workers):
-    from eval import mini_study
-    from eval.baselines.physical import MissingExtraError
+def _build_mini(names, given, out, workers):
+    from eval.mini_studies import studies_of
 
-    if not scans.is_dir():
-        raise FileNotFoundError(
-            "--mini needs a folder with brain scans and label maps (--data); "
-            f"{scans} is not a folder."
-        )
+    studies = studies_of(TABLES[name] for name in names)
+    folders = [study.scans(given, _default_scans()) for study in studies]
 
     def progress(scan):
         if not scan.reused:
             print(f"prepared {scan.scan_id}", flush=True)
 
-    options = {"workers": workers, "progress": progress}
-    mini_study.build(scans, data, **options)
-    try:
-        mini_study.build_aligned(data, **options)
-    except MissingExtraError as error:
-        print(f"no aligned scans: {error}", flush=True)
+    for study, folder in zip(studies, folders):
+        study.build(folder, out, workers, progress)
 
 
 def make_parser() -> CommandParser:
@@ -100,13 +92,15 @@ def make_parser() -> CommandParser:
         nargs="+",
         choices=(*TABLES, "all"),
         metavar="TABLE",
-        help="table1 ... table5 (RCN), vtn2 ... vtn9 (VTN), or all",
+        help="table1 ... table5 (RCN), vtn2 ... vtn9 (VTN), vrnet1 ... vrnet6, "
+        "vrnet_cascades, vrnet_data (VR-Net), or all",
     )
     parser.add_argument(
         "--data",
         type=pathlib.Path,
         metavar="DIR",
-        help="folder of dataset configs (default: configs); with --mini, folder of brain scans",
+        help="folder of dataset configs (default: configs); with --mini, folder of scans, or of "
+        "its folders brain and cardiac",
     )
     parser.add_argument(
         "--models",
@@ -122,7 +116,9 @@ def make_parser() -> CommandParser:
         help="folder of results (default: eval_results)",
     )
     parser.add_argument(
-        "--mini", action="store_true", help="make the tables on a small study of seven brains"
+        "--mini",
+        action="store_true",
+        help="make the tables on small studies of seven brains and six hearts",
     )
     parser.add_argument(
         "--train", action="store_true", help="first train the missing models, one after the other"

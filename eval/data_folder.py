@@ -42,7 +42,8 @@ class DataFolder:
 
         Raises: KeyError, ValueError: the config is wrong, or has no such subset.
         """
-        return self._lacking(task.study, lambda config: config.subset(task.subset))
+        reason = self._lacking(task.study, lambda config: config.subset(task.subset))
+        return f"{reason} ({task.source})" if reason and task.source else reason
 
     def missing_for_training(self, study: str, scheme: str) -> str | None:
         """Why a scheme of a study cannot be trained on; None if it can.

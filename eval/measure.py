@@ -21,7 +21,7 @@ from eval.baselines.physical import cores, threads
 from eval.data_folder import DataFolder
 from eval.models import state
 from eval.pair_store import PairStore
-from eval.row_methods import Baseline, Trained
+from eval.row_methods import Method, Trained, Unavailable
 from eval.tables import Task
 from eval.volume_warp import warp_volume
 from rcn_tf.errors import one_line
@@ -39,8 +39,10 @@ class FailedPairError(RuntimeError):
     """A classical method failed on a pair; the message names both."""
 
 
-def method_name(method: Trained | Baseline, task: Task) -> str:
+def method_name(method: Method, task: Task) -> str:
     """File name of a method's results on a task."""
+    if isinstance(method, Unavailable):
+        return "unavailable"
     if not isinstance(method, Trained):
         return method.name
     name = method.spec(task).folder_name
@@ -49,7 +51,7 @@ def method_name(method: Trained | Baseline, task: Task) -> str:
 
 def open_store(
     results: pathlib.Path,
-    method: Trained | Baseline,
+    method: Method,
     task: Task,
     data: DataFolder,
     models: pathlib.Path,
@@ -66,7 +68,7 @@ def open_store(
 
 
 def measure_pairs(
-    method: Trained | Baseline,
+    method: Method,
     task: Task,
     data: DataFolder,
     models: pathlib.Path,
@@ -111,6 +113,8 @@ def measure_pairs(
 
 def _fingerprint(method, task, models):
     """A string that changes whenever a method's results may change."""
+    if isinstance(method, Unavailable):
+        raise MissingModelError(method.reason)
     if not isinstance(method, Trained):
         return f"{method.name} {method.version}"
     spec = method.spec(task)
@@ -171,7 +175,7 @@ class _Network:
 
 def _identity(fixed, moving, first):
     del fixed, first
-    return np.zeros((*moving.shape, 3), np.float32), moving, {}
+    return np.zeros((*moving.shape, moving.ndim), np.float32), moving, {}
 
 
 def _plain(scores):

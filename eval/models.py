@@ -2,6 +2,7 @@
 
     MODELS/<study>/<preset>            trained on the study's scheme "1"
     MODELS/<study>/<preset>-<scheme>   trained on another scheme (part of the data)
+    MODELS/<study>/<preset>+<variant>  trained with other settings than the preset's
 
 A study is a dataset config, see `eval.tables`. Any model folder can be put there, also one that
 was trained elsewhere.
@@ -21,11 +22,17 @@ from rcn_tf.presets import PRESETS
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """A model of a table's row. preset: of `rcn train`. study, scheme: the training data."""
+    """A model of a table's row.
+
+    preset: of `rcn train`. study, scheme: the training data. variant, settings: name of a change of
+    the preset's training, and the change.
+    """
 
     preset: str
     study: str
     scheme: str = "1"
+    variant: str = ""
+    settings: tuple = ()
 
     @property
     def name(self) -> str:
@@ -35,7 +42,8 @@ class ModelSpec:
     @property
     def folder_name(self) -> str:
         """The folder below the study's."""
-        return self.preset if self.scheme == "1" else f"{self.preset}-{self.scheme}"
+        changed = f"{self.preset}+{self.variant}" if self.variant else self.preset
+        return changed if self.scheme == "1" else f"{changed}-{self.scheme}"
 
     @property
     def supervised(self) -> bool:
@@ -79,7 +87,7 @@ def train(
         arguments = ["--resume"]
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        chosen = [f"data.scheme={spec.scheme}", *settings]
+        chosen = [f"data.scheme={spec.scheme}", *settings, *spec.settings]
         if flows is not None:
             chosen.append(f"data.reference_flows={flows}")
         arguments = [spec.preset, "--data", str(data / f"{spec.study}.json")]

@@ -7,9 +7,9 @@ import pathlib
 import platform
 import re
 
+from eval.tables import TABLES
 from rcn_tf.files.whole_files import write_text
 from rcn_tf.models.folder import versions
-from rcn_tf.presets.papers import load_tables
 from rcn_tf.registration.report.page import image, page
 
 _CAPTIONS = {
@@ -33,7 +33,8 @@ def write_report(out: pathlib.Path, note: str) -> pathlib.Path:
     Args: out: folder. note: one sentence on what was measured, shown at the top.
     Returns: path of the file. Raises: OSError: it cannot be written.
     """
-    tables = [paper for paper in load_tables().values() if (out / f"{paper.name}.html").exists()]
+    papers = [table.paper for table in TABLES.values()]
+    tables = [paper for paper in papers if (out / f"{paper.name}.html").exists()]
     links = " · ".join(f"<a href='#{paper.name}'>{paper.source}</a>" for paper in tables)
     body = f"<p>{html.escape(note)}</p><p>{links}</p>{_facts()}"
     for paper in tables:

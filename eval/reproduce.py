@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from eval import mini_study, models
+from eval import models
 from eval.baselines import ants, demons
 from eval.baselines.physical import MissingExtraError
 from eval.data_folder import DataFolder
 from eval.figures.drawing import draw
 from eval.measure import FailedPairError, MissingModelError, measure_pairs, open_store
+from eval.mini_studies import studies_of, study_of
 from eval.reference_flows import make_study_flows
 from eval.report import write_report
 from eval.results import Row, TableResult
-from eval.row_methods import Trained
+from eval.row_methods import Trained, Unavailable
 from eval.tables import TABLES, needed_models
 from eval.writing import summary, write_table
 from rcn_tf.metrics import MASK_THRESHOLD
@@ -33,7 +34,7 @@ class Reproduction:
 
     Args:
         names: of the tables. data, models, out: folders; see `eval.tables`, `eval.models`.
-        mini: whether to reduce tables to `mini_study.CASCADES` and train as `mini_study.TRAINING`.
+        mini: whether to reduce tables and train as `eval.mini_studies` says.
         limit, limit_baselines: maximal number of pairs per task, for networks and for classical
             methods.
         say: called with one line of text whenever something is done.
@@ -59,7 +60,7 @@ class Reproduction:
         self.results: list[TableResult] = []
         tables = (TABLES[name] for name in names)
         if mini:
-            tables = (table.reduced(mini_study.CASCADES) for table in tables)
+            tables = (study_of(table).reduced(table) for table in tables)
         self._tables = self._with_data(list(tables))
 
     def __enter__(self):
@@ -115,7 +116,7 @@ class Reproduction:
     def _train_one(self, spec):
         """Trains a model. Returns: why it could not be trained; None if it was."""
         self._say(f"training {spec.name}")
-        settings = mini_study.TRAINING if self._mini else ()
+        settings = self._mini_settings(spec) if self._mini else ()
         try:
             flows = self._reference_flows(spec) if spec.supervised else None
         except MissingExtraError as error:
@@ -124,6 +125,10 @@ class Reproduction:
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         return f"exit code {code}" if code else None
+
+    def _mini_settings(self, spec):
+        tables = (t for t in self._tables if spec in needed_models([t], lambda task: True))
+        return study_of(next(tables)).training(spec)
 
     def _is_tested(self, task):
         return not self._data.missing(task)
@@ -141,7 +146,7 @@ class Reproduction:
             printed = {k: v for k, v in table.printed(label).items() if k in columns}
             row = Row(label, printed)
             result.rows.append(row)
-            for task in result.tasks():
+            for task in filter(method.fits, result.tasks()):
                 row.expected[task] = len(self._data.pairs(task))
                 with contextlib.suppress(MissingModelError):
                     row.pairs[task] = list(self._scores(method, task, stored_only=True))
@@ -150,7 +155,7 @@ class Reproduction:
 
     def _fill(self, result, row, method):
         """Measures the missing pairs of a row."""
-        for task in result.tasks():
+        for task in filter(method.fits, result.tasks()):
             where = f"{result.table.name}  {row.label}: {task.study} {task.subset}"
             scores = []
             try:
@@ -187,7 +192,7 @@ class Reproduction:
         fixed, moving = self._data.scans(task, self._data.pairs(task, 1)[0])
         flows = {}
         for label, method in {**result.table.rows, **result.table.extra}.items():
-            if method.aligned or not self._is_at_hand(method, task):
+            if method.aligned or not (method.fits(task) and self._is_at_hand(method, task)):
                 continue  # aligned scans are other images
             store = open_store(self.out, method, task, self._data, self._models)
             flow = store.load_example(fixed, moving)
@@ -198,17 +203,13 @@ class Reproduction:
 
     def _is_at_hand(self, method, task):
         if not isinstance(method, Trained):
-            return True
+            return not isinstance(method, Unavailable)
         return models.state(self._models / method.spec(task).name) == "trained"
 
     def _note(self):
         if not self._mini:
             return "The papers' tables, on their datasets."
-        return (
-            "The mini study: the papers' tables on seven brains (four to train on, three to test) "
-            f"of {'x'.join(map(str, mini_study.SHAPE))} voxels, with at most "
-            f"{mini_study.CASCADES} cascades of narrow networks and few training steps."
-        )
+        return " ".join(study.note for study in studies_of(self._tables))
 
     def _parameters(self, method, task):
         """Numbers of a network's parameters (all, in dense stages); None for other methods."""

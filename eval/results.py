@@ -24,15 +24,28 @@ ALL_METRICS = {
     "organ_jaccard": ("IoU of the whole", 4),
     "landmark_voxels": ("landmarks (voxels)", 2),
     "landmark_mm": ("TRE (mm)", 2),
+    "outer_hausdorff_mm": ("Hausdorff (mm)", 2),
     "hd95_mm": ("HD95 (mm)", 2),
     "surface_mm": ("surface (mm)", 2),
     "similarity": ("similarity", 4),
     "jacobian_std": ("std. Jacobian", 3),
+    "jacobian_gradient": ("grad J", 3),
     "folding_percent": ("folding %", 3),
     "folded_volume_percent": ("folded volume %", 4),
     "gpu_seconds": ("GPU seconds", 3),
     "cpu_seconds": ("CPU seconds", 3),
 }
+
+
+def metric_heading(metric: str) -> str:
+    """Heading of a metric, "LV Dice" for that of a structure, "dice:LV"."""
+    name, _, part = metric.partition(":")
+    return f"{part} {ALL_METRICS[name][0]}".strip()
+
+
+def digits(metric: str) -> int:
+    """Decimals that a metric is written with, also of a single structure."""
+    return ALL_METRICS[metric.partition(":")[0]][1]
 
 
 @dataclasses.dataclass
@@ -99,18 +112,23 @@ class TableResult:
         return None, measure.task
 
     def is_complete(self) -> bool:
-        """Whether every row has every column on all pairs, except times, which need a device."""
+        """Whether every row has every column on all pairs, except times, which need a device.
+
+        Rows that are not for a task need none of its columns.
+        """
         return all(
             row.is_complete(m.task) and row.values(m.metric, m.task)
             for row in self.rows
             for m in self.columns.values()
-            if m.task
+            if m.task in row.expected and m.metric not in _TIMES
         )
 
 
 def all_metrics(result: TableResult, task: Task) -> list[str]:
-    """Metrics that any row has on a task, in order."""
-    return [m for m in ALL_METRICS if any(row.values(m, task) for row in result.rows)]
+    """Metrics that any row has on a task, in order; those of structures as far as columns have."""
+    columns = [m.metric for m in result.columns.values() if ":" in m.metric and m.task == task]
+    wanted = [*ALL_METRICS, *columns]
+    return [m for m in wanted if any(row.values(m, task) for row in result.rows)]
 
 
 def significance(

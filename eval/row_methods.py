@@ -1,9 +1,10 @@
-"""What a row of a table stands for: a trained network, or a method that needs no training."""
+"""What a row of a table stands for: a trained network, a method without training, or none."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Union
 
 from eval.models import ModelSpec
 from rcn_tf.presets import PRESETS, Preset
@@ -15,16 +16,24 @@ class Trained:
 
     network: `Preset.network`, the same for liver and brain. n_repeats: shared-weight repeats of
     each dense stage. scheme: training data (`eval.models`). aligned: whether it is trained and
-    tested on scans that ANTs has aligned.
+    tested on scans that ANTs has aligned. images: of the tasks that have the row; () for all.
+    variant, settings: name of a change of the preset's training, and the change ("key=value").
     """
 
     network: str
     n_repeats: int = 1
     scheme: str = "1"
     aligned: bool = False
+    images: tuple = ()
+    variant: str = ""
+    settings: tuple = ()
+
+    def fits(self, task) -> bool:
+        """Whether a task (`eval.tables.Task`) has the row."""
+        return not self.images or task.images in self.images
 
     def preset(self, images: str) -> Preset:
-        """The preset for images, "liver" or "brain". Raises: KeyError: there is none."""
+        """The preset for images, such as "liver". Raises: KeyError: there is none."""
         found = _presets().get((self.network, images))
         if found is None:
             raise KeyError(f"no preset trains the network {self.network!r} on {images!r}.")
@@ -32,7 +41,8 @@ class Trained:
 
     def spec(self, task) -> ModelSpec:
         """The model for the pairs of a task (`eval.tables.Task`)."""
-        return ModelSpec(self.preset(task.images).name, task.study, self.scheme)
+        preset = self.preset(task.images).name
+        return ModelSpec(preset, task.study, self.scheme, self.variant, self.settings)
 
     @property
     def series(self) -> str:
@@ -52,7 +62,10 @@ class Trained:
         return dataclasses.replace(self, network=networks[cascades])
 
     def _any_preset(self):
-        return next(preset for preset in PRESETS.values() if preset.network == self.network)
+        found = [preset for preset in PRESETS.values() if preset.network == self.network]
+        if not found:
+            raise KeyError(f"no preset trains the network {self.network!r}.")
+        return found[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,17 +73,44 @@ class Baseline:
     """A method of `eval.baselines`. run: "module:function"; without it nothing is done.
 
     version: is increased when the method's results change, so that they are measured anew.
+    images: of the tasks that have the row; () for all.
     """
 
     name: str
     run: str = ""
     version: int = 1
     aligned: bool = False
+    images: tuple = ()
+
+    def fits(self, task) -> bool:
+        """Whether a task (`eval.tables.Task`) has the row."""
+        return not self.images or task.images in self.images
 
     def capped(self, cascades: int) -> Baseline:
         """Returns itself, as it has no cascades."""
         del cascades
         return self
+
+
+@dataclasses.dataclass(frozen=True)
+class Unavailable:
+    """A row of the paper that nothing here can make. reason: one sentence."""
+
+    reason: str
+    aligned: bool = False
+
+    def fits(self, task) -> bool:
+        """True: the row is in the table, empty."""
+        del task
+        return True
+
+    def capped(self, cascades: int) -> Unavailable:
+        """Returns itself."""
+        del cascades
+        return self
+
+
+Method = Union[Trained, Baseline, Unavailable]
 
 
 @functools.cache
@@ -83,6 +123,7 @@ LINEAR = Baseline("simpleitk_affine", "demons:affine")
 DEMONS = Baseline("simpleitk_demons", "demons:demons")
 ANTS = Baseline("ants_syn", "ants:syn", version=2)  # 2: with a seed
 ELASTIX = Baseline("elastix_bspline", "elastix:bspline")
+FFD = Baseline("simpleitk_ffd", "bspline:ffd")
 
 CLASSICAL_EXTRAS = {
     "identity": IDENTITY,

@@ -7,7 +7,7 @@ import pathlib
 
 import pandas as pd
 
-from eval.results import ALL_METRICS, MIN_TESTED, TableResult, all_metrics, significance
+from eval.results import MIN_TESTED, TableResult, all_metrics, digits, metric_heading, significance
 from rcn_tf.errors import ESCAPES
 from rcn_tf.files.whole_files import replacing, write_text
 from rcn_tf.wording import counted
@@ -20,7 +20,6 @@ _REASONS = {  # reasons for a column without values
     "dice": "the scans have no segmentations",
     "organ_jaccard": "the scans have no segmentations",
 }
-_DIGITS = {column: digits for column, (_, digits) in ALL_METRICS.items()}
 
 
 def write_table(result: TableResult, folder: pathlib.Path) -> None:
@@ -160,9 +159,10 @@ def explanation(result: TableResult) -> str:
         meaning = "paper / measured here (difference)"
     else:
         meaning = "paper / measured here, on other data and with smaller networks (not comparable)"
-    return (
+    text = (
         f"Cells: {meaning}. Means across pairs, standard deviations in parentheses; times: median."
     )
+    return " ".join([text, *result.table.remarks])
 
 
 def _paper_columns(result):
@@ -184,22 +184,22 @@ def _compared(result, row, column):
     ours, task = result.score(row, column)
     if printed is None and ours is None:
         return EMPTY
-    digits = _DIGITS[result.columns[column].metric]
-    text = f"{printed.text if printed else EMPTY} / {_text(ours, digits)}"
+    decimals = digits(result.columns[column].metric)
+    text = f"{printed.text if printed else EMPTY} / {_text(ours, decimals)}"
     if ours and not row.is_complete(task):
         text += "*"
     if printed and ours and result.comparable:
-        text += f" ({ours.mean - printed.mean:+.{digits}f})"
+        text += f" ({ours.mean - printed.mean:+.{decimals}f})"
     return text
 
 
 def _metric_columns(result, task):
     metrics = all_metrics(result, task)
-    header = ["", *(ALL_METRICS[metric][0] for metric in metrics), "pairs"]
+    header = ["", *(metric_heading(metric) for metric in metrics), "pairs"]
     rows = []
     for row in result.rows:
         if row.pairs.get(task):
-            cells = [_text(row.score(metric, task), _DIGITS[metric]) for metric in metrics]
+            cells = [_text(row.score(metric, task), digits(metric)) for metric in metrics]
             rows.append([row.label, *cells, f"{len(row.pairs[task])}/{row.expected[task]}"])
     return header, rows
 
@@ -212,7 +212,7 @@ def _p_values(result, task):
     last = measured[-1]
     tests = {metric: significance(result, task, metric) for metric in _TESTED}
     tests = {metric: found for metric, found in tests.items() if found}
-    header = [f"p, against {last}", *(ALL_METRICS[metric][0] for metric in tests), "pairs"]
+    header = [f"p, against {last}", *(metric_heading(metric) for metric in tests), "pairs"]
     rows = []
     for row in result.rows:
         found = [tests[metric].get((row.label, last)) for metric in tests]
@@ -230,7 +230,8 @@ def _long(result):
     lines = []
     for row in result.rows:
         for task in result.tasks():
-            for metric in ALL_METRICS:
+            named = [metric for where, metric in columns if where == task]
+            for metric in dict.fromkeys([*all_metrics(result, task), *named]):
                 column = columns.get((task, metric))
                 printed, ours = row.printed.get(column), row.score(metric, task)
                 if printed or ours:

@@ -17,6 +17,7 @@ from data_prep.commands.batches import (
 )
 from data_prep.commands.splits import add_hold_out, parsed_hold_out
 from data_prep.datasets import DATASETS
+from data_prep.datasets.heart import SLICES
 from rcn_tf.wording import counted
 
 
@@ -39,7 +40,8 @@ def add_commands(commands: Any) -> None:
             metavar="DIR",
             help=f"folder for {name}.h5 and {name}.json (of an older one the subsets stay)",
         )
-        parser.add_argument("--shape", type=int, nargs=3, metavar=("D", "H", "W"))
+        sizes = len(dataset.shape)
+        parser.add_argument("--shape", type=int, nargs=sizes, metavar=("D", "H", "W")[-sizes:])
         parser.add_argument(
             "--only",
             nargs="+",
@@ -47,27 +49,64 @@ def add_commands(commands: Any) -> None:
             help="prepare these scans; others that the pack has stay in it",
         )
         parser.add_argument("--list", action="store_true", help="list the scans found, and stop")
-        parser.add_argument(
-            "--mask",
-            nargs=2,
-            action="append",
-            default=[],
-            metavar=("ID", "FILE"),
-            help="mask of a scan's organ, to crop to; also DIR/masks/ID.nii.gz",
-        )
-        parser.add_argument("--series", help="number or UID, for DICOM with several")
+        if dataset.kind == "heart":
+            _add_heart_arguments(parser, dataset)
+        else:
+            _add_file_arguments(parser)
         add_orientation(parser)
-        parser.add_argument(
-            "--hash-ids",
-            action="store_true",
-            help="name scans by a hash of their files, not by file and folder names",
-        )
         add_hold_out(parser)
         if dataset.kind == "liver":
             _add_liver_arguments(parser)
         if dataset.kind == "brain":
             _add_brain_arguments(parser, dataset)
         add_batch_arguments(parser)
+
+
+def _add_file_arguments(parser):
+    """Options where a scan has files of its own."""
+    parser.add_argument(
+        "--mask",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("ID", "FILE"),
+        help="mask of a scan's organ, to crop to; also DIR/masks/ID.nii.gz",
+    )
+    parser.add_argument("--series", help="number or UID, for DICOM with several")
+    parser.add_argument(
+        "--hash-ids",
+        action="store_true",
+        help="name scans by a hash of their files, not by file and folder names",
+    )
+
+
+def _add_heart_arguments(parser, dataset):
+    parser.set_defaults(mask=[], series=None, hash_ids=False)
+    parser.add_argument(
+        "--spacing", type=float, metavar="MM", help=f"of the pack (default {dataset.spacing})"
+    )
+    parser.add_argument(
+        "--label-ids",
+        type=int,
+        nargs=3,
+        dest="labels_are",
+        metavar=("RV", "MYO", "LV"),
+        help="ids of right ventricle, myocardium, left ventricle in the label maps "
+        f"(default {' '.join(map(str, dataset.labels_are))})",
+    )
+    if dataset.slices is not None:
+        parser.add_argument(
+            "--slices",
+            choices=SLICES,
+            help="per heart: the middle slices of its basal, middle and apical third (three, the "
+            "default), or all with labels at both frames",
+        )
+    parser.add_argument(
+        "--all-frames",
+        action="store_true",
+        default=None,
+        help="train on every frame of the 4D film, each registered to ED, not on ES alone",
+    )
 
 
 def _add_liver_arguments(parser):
@@ -122,12 +161,15 @@ def run(args: argparse.Namespace) -> int | None:
 
     check_batch_arguments(args)
     hold_out = parsed_hold_out(args)
-    dataset = DATASETS[args.source]
+    dataset = _dataset(args)
     recipe = _recipe(args, dataset)
     overrides = _overrides(args)
     scans, unused = find_scans(dataset, args.data, overrides)
     found = counted(len(scans), "scan")
-    print(f"{found} of {dataset.title} found; the paper has {dataset.expected}")
+    if dataset.unit != "scan":
+        found += f" ({counted(len(set(dataset.subjects(scans))), dataset.unit)})"
+    has = counted(dataset.expected, dataset.unit) if dataset.unit != "scan" else dataset.expected
+    print(f"{found} of {dataset.title} found; the paper has {has}")
     if unused:
         what = (
             "1 file is not used, another has its id"
@@ -164,10 +206,28 @@ def run(args: argparse.Namespace) -> int | None:
     return code
 
 
+def _dataset(args):
+    """The command's dataset, as the options change it."""
+    dataset = DATASETS[args.source]
+    if dataset.kind != "heart":
+        return dataset
+    if args.spacing is not None and not 0 < args.spacing < math.inf:
+        raise ValueError(f"--spacing must be a positive number of mm; got {args.spacing}.")
+    names = ("spacing", "labels_are", "slices", "all_frames", "orientation", "shape")
+    changes = {name: getattr(args, name, None) for name in names}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
+    if len(set(changes.get("labels_are", (1, 2, 3)))) < 3:
+        raise ValueError("--label-ids must be three different ids.")
+    return dataclasses.replace(dataset, **changes)
+
+
 def _recipe(args, dataset):
     from data_prep.dataset_pack import default_recipe
     from data_prep.stripping import find_tool
 
+    if dataset.kind == "heart":
+        return default_recipe(dataset)
     changes = {
         name: getattr(args, name)
         for name in ("shape", "orientation", "margin", "level", "width", "box_from", "liver_labels")

@@ -67,7 +67,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument(
         "--type",
-        choices=("brain", "liver", "lung"),
+        choices=("brain", "liver", "lung", "heart"),
         help="`image_type` of the config (default: liver for masks 0/255, else brain)",
     )
     parser.add_argument(

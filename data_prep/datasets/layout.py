@@ -38,8 +38,8 @@ OWN_FOLDERS = ("landmarks", "masks")
 class Dataset:
     """A dataset of the papers.
 
-    name: of the command, the pack and its alias. title: for people. kind: "liver", "brain" or
-    "lung", which decides how scans are prepared. images: regular expressions, the preferred
+    name: of the command, the pack and its alias. title: for people. kind: "liver", "brain", "lung"
+    or "heart", which decides how scans are prepared. images: regular expressions, the preferred
     ones first where several files could be the same scan. labels, landmarks: likewise.
     scan_id: format of the ids from the groups; of several joined by "|" the first whose groups
     a pattern has. landmarks_in: "mm" (columns x, y, z; LPS) or "voxels". expected: number of
@@ -48,7 +48,10 @@ class Dataset:
     shape: (D, H, W). crop: False where the scans share a grid already. window: intensities
     that become 0 and 255, None to find them. paired: scans 2k and 2k + 1 belong together.
     atlas: id of the usual fixed scan. subject: regular expression for what names the subject in
-    an id; "" where ids are anybody's (`data_prep.subjects`).
+    an id; "" where ids are anybody's (`data_prep.subjects`). fixed: the config's key of that name.
+    structures: {name: label id} for the config; None names structures by their ids. split:
+    {subset: share of the subjects} for training, validation and test; None trains on all.
+    unit: what `expected` counts.
     """
 
     name: str
@@ -68,6 +71,10 @@ class Dataset:
     paired: bool = False
     atlas: str | None = None
     subject: str = ".+"
+    fixed: str | None = None
+    structures: dict | None = None
+    split: dict | None = None
+    unit: str = "scan"
 
     def find(self, folder: pathlib.Path) -> Any:
         """Scans below a folder.
@@ -110,6 +117,11 @@ class Dataset:
                 )
             )
         return scans, unused
+
+    def is_test_scan(self, scan_id: str) -> bool:
+        """Whether a scan may be validated and tested on, where `split` says so of its subject."""
+        del scan_id
+        return True
 
     def subjects(self, scans: Any) -> Any:
         """The subjects of ScanFiles, a list of names: equal ones for scans of one subject."""

@@ -30,9 +30,32 @@ _SYN = (
 )
 
 
+_SYN_ALONE = (
+    "-d 3 --random-seed 1 -o {prefix} -u 1 -w [0.025,0.975] "
+    "-t SyN[0.15,3.0,0.0] -m CC[{fixed},{moving},1,4] "
+    "-c [100x100x50,1e-6,10] -s 2x1x0 -f 4x2x1"
+)
+
+
 def syn(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """Rigid, affine and SyN stages. Returns: flow, see `eval.baselines`."""
     return flow_of_transform(register(fixed, moving), fixed.shape)
+
+
+def syn_alone(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """SyN with local cross-correlation on three levels without linear stages.
+
+    As VR-Net uses it on the frames of one film; radius, smoothing and iterations, which the paper
+    tuned on one image and does not print, are those of `_SYN_ALONE`.
+
+    Returns: flow, see `eval.baselines`. Raises: as `register`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        target, source = _written(folder, fixed, moving)
+        prefix = str(pathlib.Path(folder, "out"))
+        values = {"fixed": target, "moving": source, "prefix": prefix}
+        _run([word.format(**values) for word in _SYN_ALONE.split()])
+        return flow_of_transform(_read(f"{prefix}0Warp.nii.gz"), fixed.shape)
 
 
 def preset(fixed: np.ndarray, moving: np.ndarray, **options: Any) -> np.ndarray:
@@ -83,19 +106,21 @@ def register(
     Returns: SimpleITK.Transform.
     Raises: MissingExtraError: antspyx is not installed. RuntimeError: ANTs failed.
     """
-    ants = require("ants", "ants")
     with tempfile.TemporaryDirectory() as folder:
         target, source = _written(folder, fixed, moving)
         prefix = str(pathlib.Path(folder, "out"))
-        program = ants.internal.get_lib_fn("antsRegistration")
-        words = arguments(target, source, prefix, deformable=deformable, schedule=schedule)
-        status = program(words)
-        if status != 0:
-            raise RuntimeError(f"antsRegistration failed with exit status {status}.")
+        _run(arguments(target, source, prefix, deformable=deformable, schedule=schedule))
         linear = _read(f"{prefix}0GenericAffine.mat")
         if not deformable:
             return linear
         return sitk.CompositeTransform([linear, _read(f"{prefix}1Warp.nii.gz")])
+
+
+def _run(words):
+    """Runs antsRegistration. Raises: MissingExtraError: no antspyx. RuntimeError: it failed."""
+    status = require("ants", "ants").internal.get_lib_fn("antsRegistration")(words)
+    if status != 0:
+        raise RuntimeError(f"antsRegistration failed with exit status {status}.")
 
 
 def _written(folder, fixed, moving):

@@ -1,4 +1,4 @@
-"""SimpleITK's diffeomorphic demons over three resolutions, after an affine stage.
+"""SimpleITK's diffeomorphic demons over three resolutions, after an affine stage or alone.
 
 VR-Net uses this baseline (see its section on compared methods). Iterations and smoothing are this
 project's choice, as the paper states none.
@@ -27,6 +27,16 @@ def demons(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     return flow_of_transform(register(image(fixed), image(moving)), fixed.shape)
 
 
+def alone(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Demons without an affine stage, of 2D or 3D images. Returns: flow, see `eval.baselines`.
+
+    For frames of one film, which no movement of the whole separates.
+    """
+    target = image(fixed)
+    source = sitk.HistogramMatching(image(moving), target)
+    return flow_of_transform(_deformable(target, source), fixed.shape)
+
+
 def register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     """Affine stage and demons on images of any geometry.
 
@@ -36,14 +46,7 @@ def register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     source = sitk.HistogramMatching(moving, fixed)
     linear = register_affinely(fixed, source)
     aligned = sitk.Resample(source, fixed, linear, sitk.sitkLinear)
-    field = None
-    for factor in LEVELS:
-        small, aligned_small = (_shrunk(one, factor) for one in (fixed, aligned))
-        if field is not None:
-            field = sitk.Resample(field, small, sitk.Transform(), sitk.sitkLinear)
-        field = _level(small, aligned_small, field)
-    deformable = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-    return sitk.CompositeTransform([linear, deformable])
+    return sitk.CompositeTransform([linear, _deformable(fixed, aligned)])
 
 
 def register_affinely(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
@@ -68,11 +71,27 @@ def register_affinely(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     return method.Execute(fixed, moving)
 
 
+def _deformable(target, source):
+    """Demons from coarse to fine, as a transform."""
+    field = None
+    for factor in LEVELS:
+        small, small_source = (_shrunk(one, factor) for one in (target, source))
+        if field is not None:
+            field = sitk.Resample(
+                field,
+                small,
+                sitk.Transform(small.GetDimension(), sitk.sitkIdentity),
+                sitk.sitkLinear,
+            )
+        field = _level(small, small_source, field)
+    return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+
+
 def _shrunk(one, factor):
     if factor == 1:
         return one
     smooth = sitk.SmoothingRecursiveGaussian(one, [factor / 2 * mm for mm in one.GetSpacing()])
-    return sitk.Shrink(smooth, [factor] * 3)
+    return sitk.Shrink(smooth, [factor] * one.GetDimension())
 
 
 def _level(fixed, moving, field):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from eval.row_methods import Trained
 from rcn_tf.data.grey_values import to_intensities
 from rcn_tf.files.whole_files import replacing
 from rcn_tf.models.folder import load_with_config
+from rcn_tf.registration.plane import spatial_flow
 from rcn_tf.registration.report.figures import png
 
 _SHOWN_SERIES = "VTN"  # series of networks whose stages are drawn
@@ -40,6 +42,8 @@ def draw(
         fixed, moving, flows = examples.get(task, (None, None, {}))
         if flows:
             figures[f"jacobian_{where}"] = jacobian_figure(flows)
+            fixed, moving = _as_volume(fixed), _as_volume(moving)
+            flows = {label: spatial_flow(flow, _across(flow)) for label, flow in flows.items()}
             figures[f"examples_{where}"] = examples_figure(fixed, moving, flows)
             figures[f"sections_{where}"] = sections_figure(fixed, moving, flows)
             stages = _deepest_stages(result.table, task, models, fixed, moving)
@@ -49,6 +53,19 @@ def draw(
         if figure is not None:
             with replacing(folder / f"{result.table.name}_{name}.png") as temporary:
                 temporary.write_bytes(png(figure))
+
+
+def _as_volume(scan):
+    """A slice as a volume of one plane; volumes as they are. Landmarks of slices are left out."""
+    if scan.volume.ndim == 3:
+        return scan
+    labels = None if scan.segmentation is None else scan.segmentation[None]
+    return dataclasses.replace(scan, volume=scan.volume[None], segmentation=labels, points=None)
+
+
+def _across(flow):
+    """Array axis across the plane of a 2D flow; None of others."""
+    return 0 if flow.shape[-1] == 2 else None
 
 
 def _deepest_stages(table, task, models, fixed, moving):

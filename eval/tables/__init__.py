@@ -1,14 +1,19 @@
-"""The papers' tables, one module per paper; another paper is one more module and a line here."""
+"""The papers' tables, one module per paper; another paper is one more module and a line here.
+
+Behind them come tables of this project, which no paper prints.
+"""
 
 from __future__ import annotations
 
-from eval.tables import rcn, vtn
+from eval.tables import rcn, vrnet, vtn
 from eval.tables.layout import Measure, Table, Task, needed_models
 
 TABLES: dict[str, Table] = {
     **rcn.TABLES,
     **vtn.TABLES,
+    **vrnet.TABLES,
+    **vrnet.OWN_TABLES,
 }
-"""{name: Table}, named and ordered as in `papers.yaml`."""
+"""{name: Table}, those of papers named and ordered as in `papers.yaml`."""
 
 __all__ = ["TABLES", "Measure", "Table", "Task", "needed_models"]

@@ -7,6 +7,7 @@ A study names a dataset config, `<study>.json` in the folder of dataset configs:
     brain_s02, brain_s03    the same with LPBA's second and third scan (Table 5)
     vtn_liver               VTN: training on LiTS and BFH, tests on all pairs of SLIVER
     vtn_brain               VTN: training on all pairs, tests on all pairs of LPBA
+    acdc, ukbb, cardiac3d   VR-Net: slices of ACDC and UK Biobank, volumes of 3D CMR
     *_aligned               the same after ANTs' affine alignment (`python -m eval.prealign`)
 """
 
@@ -16,7 +17,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
 from eval.models import ModelSpec
-from eval.row_methods import Baseline, Trained
+from eval.row_methods import Baseline, Method, Trained
 from rcn_tf.presets.papers import PaperTable, Score, load_tables
 
 _CAPPED = " [here "  # marks labels of rows with fewer cascades than in the paper
@@ -26,13 +27,15 @@ _CAPPED = " [here "  # marks labels of rows with fewer cascades than in the pape
 class Task:
     """The pairs of a study's subset.
 
-    images: "liver" or "brain", as in the paper's experiment. They choose the presets, also if
-    other scans replace the paper's.
+    images: of `Preset.images`, as in the paper's experiment. They choose the presets, also if
+    other scans replace the paper's. source: where its data come from, for the reader of a table
+    that lacks them.
     """
 
     study: str
     subset: str
     images: str = "brain"
+    source: str = dataclasses.field(default="", compare=False)
 
     def aligned(self) -> Task:
         """The same pairs after affine alignment."""
@@ -43,8 +46,8 @@ class Task:
 class Measure:
     """A column: a metric of `rcn_tf.evaluation` on a task.
 
-    task: None for times, which may be measured on any task. label: what the column measures, as
-    the paper prints it without the name of the dataset.
+    metric: "dice:LV" is that of a structure. task: None for times that may be measured on any task.
+    label: what the column measures, as the paper prints it without the name of the dataset.
     """
 
     metric: str
@@ -59,18 +62,22 @@ class Table:
     name: as in `papers.yaml` and on the command line. rows: {label: method}, as printed.
     columns: {name as in `papers.yaml`: Measure}. extra: rows that the paper does not have.
     curves: {name: {number of cascades: row}}, drawn against the number of cascades.
+    own: source, title and columns of a table of this project, which no paper prints.
+    remarks: sentences for its readers.
     """
 
     name: str
-    rows: Mapping[str, Trained | Baseline]
+    rows: Mapping[str, Method]
     columns: Mapping[str, Measure]
     extra: Mapping[str, Baseline] = dataclasses.field(default_factory=dict)
     curves: Mapping[str, Mapping[int, str]] = dataclasses.field(default_factory=dict)
+    own: PaperTable | None = None
+    remarks: tuple = ()
 
     @property
     def paper(self) -> PaperTable:
-        """The table as the paper prints it."""
-        return load_tables()[self.name]
+        """The table as the paper prints it; its frame if it is this project's own."""
+        return self.own or load_tables()[self.name]
 
     def printed(self, label: str) -> Mapping[str, Score]:
         """{column: Score} of a row in the paper; empty for an extra row."""
@@ -99,6 +106,9 @@ METRICS = {
     "similarity": "similarity",
     "Jacobian std": "jacobian_std",
     "folding %": "folding_percent",
+    "HD": "outer_hausdorff_mm",
+    "J<0 %": "folding_percent",
+    "grad J": "jacobian_gradient",
     "GPU seconds": "gpu_seconds",
     "CPU seconds": "cpu_seconds",
 }
@@ -127,6 +137,6 @@ def needed_models(tables: Iterable[Table], is_tested: Callable[[Task], bool]) ->
         for method in table.rows.values():
             for task in table.tasks():
                 task = task.aligned() if method.aligned else task
-                if isinstance(method, Trained) and is_tested(task):
+                if isinstance(method, Trained) and method.fits(task) and is_tested(task):
                     specs.setdefault(method.spec(task))
     return list(specs)

@@ -38,10 +38,12 @@ _HEADINGS = {  # metric: (heading, format)
     "jaccard": ("Jaccard", ".3f"),
     "landmark_voxels": ("Landmarks (voxels)", ".2f"),
     "landmark_mm": ("Landmarks (mm)", ".2f"),
+    "outer_hausdorff_mm": ("Hausdorff (mm)", ".2f"),
     "hd95_mm": ("HD95 (mm)", ".2f"),
     "surface_mm": ("Surface (mm)", ".2f"),
     "similarity": ("Similarity", ".3f"),
     "jacobian_std": ("Std. Jacobian", ".3f"),
+    "jacobian_gradient": ("|grad J|", ".3f"),
     "sdlogj": ("SDlogJ", ".3f"),
     "folding_percent": ("Folding (%)", ".2f"),
 }
@@ -96,7 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hd95",
         action="store_true",
-        help="also measure Hausdorff (95th percentile) and mean surface distances in mm (slower)",
+        help="also measure distances in mm (slower): Hausdorff of outer surfaces, Hausdorff (95th "
+        "percentile) of all surfaces, and the mean surface distance",
     )
 
 

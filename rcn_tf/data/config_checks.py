@@ -39,6 +39,11 @@ def is_in_pairs(paired: bool | Sequence[str], subset: str) -> bool:
     return paired if isinstance(paired, bool) else subset in paired
 
 
+def group_of(scan_id: str) -> str:
+    """What the ids of scans that belong together share: all up to the last "_"."""
+    return scan_id.rpartition("_")[0]
+
+
 class ConfigChecker:
     """Checks the parts of a config; every error names the file and the key."""
 
@@ -102,10 +107,17 @@ class ConfigChecker:
         return scans
 
     def remaining(
-        self, name: str, scans: Sequence[str], excluded: Iterable[str], paired: bool | Sequence[str]
+        self,
+        name: str,
+        scans: Sequence[str],
+        excluded: Iterable[str],
+        paired: bool | Sequence[str],
+        fixed: str | None = None,
     ) -> tuple[str, ...]:
         """Scans of a subset without the excluded scans and their partners in pairs."""
         left_out = set(excluded)
+        if fixed is not None and left_out:
+            left_out |= _left_alone(scans, left_out, fixed)
         size = 2 if is_in_pairs(paired, name) else 1
         groups = [scans[k : k + size] for k in range(0, len(scans), size)]
         kept = [group for group in groups if not left_out.intersection(group)]
@@ -198,3 +210,12 @@ class ConfigChecker:
 
     def _fail(self, key, rule, value):
         raise ValueError(f"{self._path}: `{key}` {rule}; got {plain(value)!r}.")
+
+
+def _left_alone(scans, excluded, fixed):
+    """Scans of groups that have lost their fixed image, or everything but that."""
+    kept = [scan for scan in scans if scan not in excluded]
+    moving = {group_of(scan) for scan in kept if scan != f"{group_of(scan)}_{fixed}"}
+    whole = {group for group in moving if f"{group}_{fixed}" in kept}
+    lost = {group_of(scan) for scan in scans if scan in excluded} - whole
+    return {scan for scan in kept if group_of(scan) in lost}

@@ -4,7 +4,7 @@ The format is the original RCN project's:
 
     {"files": {"lpba": {"path": "lpba_val.h5"}, "/": {"path": "msd_dataset.h5"}},
      "image_size": [128, 128, 128],             or one number for a cube, or two for planes
-     "image_type": "liver" | "brain" | "lung",  segmentations: 0/255 masks, or label ids
+     "image_type": "liver" | "brain" | ...,     segmentations: 0/255 masks, or label ids
      "schemes": {"1": {"combine-train": 1.0}, "2": {"lpba-val": 1.0}},
      "subsets": {"combine-train": ["adni/1", ...], "lpba-val": ["lpba/S02", ...]},
      "atlas": "lpba/S01",                       optional: the fixed image of all pairs
@@ -17,14 +17,17 @@ original's configs, to the folder above it. Scheme "1" is for training, "2" for 
 scheme gives the subsets' shares of the training pairs. In evaluation shares play no part:
 all pairs of the scheme's subsets are used.
 
-Two keys are this project's own:
+Three keys are this project's own:
 
     "exclude": ["lits/32", ...] or "exclude.txt"    scans to leave out of all subsets
     "expected": {"train": 1025}                     how many scans a complete subset lists
+    "fixed": "ED"                                   scans whose ids agree up to the last "_" belong
+                                                    together; the one that ends in "_ED" is the
+                                                    fixed image of each of the others
 
-If one scan of a pair is excluded, both are left out. Subsets and `exclude` may hold patterns
-(`rcn_tf.data.scan_patterns`): "sliver/{1..20}" or, looked up in the pack, "adhd/*". A fault in
-a subset's packs is raised only when that subset is asked for.
+If one scan of a pair is excluded, both are left out; without its fixed image so are all others.
+Subsets and `exclude` may hold patterns (`rcn_tf.data.scan_patterns`): "sliver/{1..20}" or, looked
+up in the pack, "adhd/*". A fault in a subset's packs is raised only when that subset is asked for.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ class DatasetConfig:
 
     files: {alias: path}; image_size: (D, H, W) or (H, W); image_type: see `DatasetFile`;
     schemes: {name: {subset: share}}; subsets: {name: (scan id, ...)}; atlas: scan id or None;
-    paired: bool, or the names of the paired subsets; structures: {name: label id} or None
+    paired: bool, or the names of the paired subsets; fixed: end of the ids of fixed images within
+    a group, or None; structures: {name: label id} or None
     (`segmentation_class_value`); excluded: (scan id, ...), already left out of the subsets;
     left_out: {subset: how many scans it lost by that}; expected: {subset: count};
     unavailable: {subset: exception that says why its scans are not known}.
@@ -58,6 +62,7 @@ class DatasetConfig:
     subsets: dict
     atlas: str | None = None
     paired: bool | tuple = False
+    fixed: str | None = None
     structures: dict | None = None
     excluded: tuple = ()
     left_out: dict = dataclasses.field(default_factory=dict)
@@ -131,6 +136,8 @@ def load_dataset_config(path: str | pathlib.Path, *, paired: Sequence[str] = ())
     look_up = WildcardExpander(files, lambda scan: locate_scan(files, scan, path)[0])
     if paired and raw.atlas is not None:
         raise ValueError(f"{path}: with an atlas its scans do not belong together in pairs.")
+    if raw.fixed is not None and (raw.atlas is not None or raw.paired or paired):
+        raise ValueError(f"{path}: `fixed` names the pairs, so it excludes `atlas` and `paired`.")
     in_pairs = check.paired(raw.paired, paired)
     excluded = check.exclude(raw.exclude, look_up)
     entries = check.subset_entries(raw.subsets, in_pairs)
@@ -139,7 +146,7 @@ def load_dataset_config(path: str | pathlib.Path, *, paired: Sequence[str] = ())
         try:
             scans = check.scans(f"subsets.{name}", listed, look_up)
             known.update(scans)
-            subsets[name] = check.remaining(name, scans, excluded, in_pairs)
+            subsets[name] = check.remaining(name, scans, excluded, in_pairs, raw.fixed)
             left_out[name] = len(scans) - len(subsets[name])
         except (OSError, ValueError) as error:
             unavailable[name] = error
@@ -158,6 +165,7 @@ def load_dataset_config(path: str | pathlib.Path, *, paired: Sequence[str] = ())
         expected=check.expected(raw.expected),
         atlas=raw.atlas,
         paired=in_pairs,
+        fixed=raw.fixed,
         structures=check.structures(raw.segmentation_class_value),
     )
     _check_references(config)

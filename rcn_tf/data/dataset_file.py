@@ -18,11 +18,12 @@ class DatasetFile:
 
     files: Mapping
     image_size: Union[int, tuple]
-    image_type: Literal["liver", "brain", "lung"]
+    image_type: Literal["liver", "brain", "lung", "heart"]
     schemes: Mapping
     subsets: Mapping
     atlas: Optional[str] = None
     paired: Union[bool, tuple] = False
+    fixed: Optional[str] = None
     segmentation_class_value: Optional[Mapping] = None
     task: Any = None  # of the original's configs, not used
     exclude: Union[str, tuple] = ()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rcn_tf.data.dataset_config import DatasetConfig
+from rcn_tf.data.pairs import subset_pairs
 from rcn_tf.files.checksums import file_checksum
 
 
@@ -34,7 +35,7 @@ def training_identity(
         "subsets": [
             {
                 "share": share,
-                "paired": config.is_paired(name),
+                "paired": _pairing(config, name),
                 "scans": list(config.subset(name)),
             }
             for name, share in config.scheme(scheme).items()
@@ -66,6 +67,14 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     if before["reference_flows"] != now["reference_flows"]:
         return "the file of reference flows has changed"
     return "its scheme has other subsets, shares, pairs, atlas or order of scans"
+
+
+def _pairing(config, subset):
+    """Whether scans 2k and 2k + 1 belong together; with `fixed` the pairs by their positions."""
+    if config.fixed is None:
+        return config.is_paired(subset)
+    places = {scan: place for place, scan in enumerate(config.subset(subset))}
+    return [[places[fixed], places[moving]] for fixed, moving in subset_pairs(config, subset)]
 
 
 def _content(identity):

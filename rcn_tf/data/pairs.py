@@ -2,7 +2,8 @@
 
 A subset of n scans gives a sequence of pairs (fixed id, moving id):
 with an atlas, (atlas, scan) for every scan but the atlas; with `paired`, scans 2k and 2k + 1 in
-both directions; else all n (n - 1) ordered pairs of different scans.
+both directions; with `fixed`, (fixed scan, other scan) within each group; else all n (n - 1)
+ordered pairs of different scans.
 
 `TrainingOrder` is a pure function of (seed, draw number): a run that stops and resumes at any
 step sees exactly the pairs that an uninterrupted one would have seen.
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rcn_tf.data.config_checks import group_of
 from rcn_tf.data.dataset_config import DatasetConfig
 
 _BLOCK = 1000  # draws within which subsets get their exact share
@@ -55,10 +57,29 @@ def subset_pairs(config: DatasetConfig, subset: str) -> Sequence[tuple[str, str]
             )
         couples = zip(scans[::2], scans[1::2])
         pairs = [pair for a, b in couples for pair in ((a, b), (b, a))]
+    elif config.fixed is not None:
+        pairs = _pairs_within_groups(config, subset, scans)
     else:
         pairs = OrderedPairs(scans)
     if not len(pairs):
         raise ValueError(f"{config.path}: subset {subset!r} has too few scans to form a pair.")
+    return pairs
+
+
+def _pairs_within_groups(config, subset, scans):
+    """(fixed, other) of every group. Raises: ValueError: a group has no fixed scan, or no other."""
+    groups: dict[str, list[str]] = {}
+    for scan in scans:
+        groups.setdefault(group_of(scan), []).append(scan)
+    pairs = []
+    for group, members in groups.items():
+        fixed = f"{group}_{config.fixed}"
+        where = f"{config.path}: subset {subset!r} has {members[0]!r}"
+        if fixed not in members:
+            raise ValueError(f"{where} without {fixed!r}, the fixed image of its pairs (`fixed`).")
+        if len(members) == 1:
+            raise ValueError(f"{where} without another scan {group + '_...'!r} to pair it with.")
+        pairs += [(fixed, scan) for scan in members if scan != fixed]
     return pairs
 
 

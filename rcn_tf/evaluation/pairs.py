@@ -36,7 +36,8 @@ def evaluate(
             `rcn_tf.data.label_warp.warp_labels`. "original": as in the original's code,
             every structure is a mask of its own, and so is their union; some voxels then belong to
             no structure.
-        surfaces: also the 95th percentile Hausdorff and mean surface distance (slower).
+        surfaces: also the Hausdorff distance of outer surfaces, the 95th percentile Hausdorff and
+            the mean surface distance (slower).
         last_only: measure the last stage alone (faster).
         refiner: as of `Registration`.
         options: call options of the model.

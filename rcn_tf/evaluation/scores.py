@@ -76,6 +76,7 @@ class PairScores:
             row.update(self._landmark_distances(flow))
         if flow is not None:
             row["jacobian_std"] = metrics.jacobian_std(flow[None])[0]
+            row["jacobian_gradient"] = metrics.jacobian_gradient(flow[None])[0]
             row["folding_percent"] = 100 * metrics.folding_fraction(flow[None])[0]
             row["folded_volume_percent"] = 100 * metrics.folded_volume(flow[None])[0]
         return row
@@ -109,7 +110,11 @@ class PairScores:
         columns = {"dice": dice, "jaccard": dice / (2 - dice)}  # an identity of the two
         to_mm = self._fixed_to_mm
         if self._surfaces and to_mm is not None:
+            masks = list(masks)
             distances = [surface.surface_distances(*pair, to_mm) for pair in masks]
+            columns["outer_hausdorff_mm"] = [
+                surface.outer_hausdorff(*pair, to_mm) for pair in masks
+            ]
             columns["hd95_mm"] = [surface.directed_maximum(*d, 95) for d in distances]
             columns["surface_mm"] = [surface.pooled_mean(*d) for d in distances]
         row = {"organ_jaccard": float(metrics.jaccard(*organs, [1])[0])}

@@ -8,12 +8,18 @@ from rcn_tf.metrics.deformation import (
     folded_volume,
     folding_fraction,
     jacobian_determinant,
+    jacobian_gradient,
     jacobian_std,
 )
 from rcn_tf.metrics.landmarks import landmark_distance, sample_flow
 from rcn_tf.metrics.overlap import MASK_THRESHOLD, dice, jaccard, mask_overlap, structures
 from rcn_tf.metrics.similarity import correlation
-from rcn_tf.metrics.surface import average_surface_distance, hausdorff, surface_distances
+from rcn_tf.metrics.surface import (
+    average_surface_distance,
+    hausdorff,
+    outer_hausdorff,
+    surface_distances,
+)
 
 __all__ = [
     "MASK_THRESHOLD",
@@ -25,9 +31,11 @@ __all__ = [
     "hausdorff",
     "jaccard",
     "jacobian_determinant",
+    "jacobian_gradient",
     "jacobian_std",
     "landmark_distance",
     "mask_overlap",
+    "outer_hausdorff",
     "sample_flow",
     "structures",
     "surface_distances",

@@ -4,12 +4,16 @@ Masks have any rank; in 2D a surface is an outline.
 The surface of a mask consists of its voxels that have a face neighbour outside the mask or lie at
 the border of the volume. Distances are measured between voxel centres, from each surface voxel of
 one mask to the nearest surface voxel of the other, in both directions.
+
+The outer surface of a mask is that of the mask with its holes filled: of the myocardium, which is
+a ring in a short-axis slice, it is the epicardium alone. In 3D holes are filled slice by slice
+along the first axis, because a heart's walls are open at the base.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, binary_fill_holes
 from scipy.spatial import KDTree
 
 
@@ -28,6 +32,27 @@ def hausdorff(
     Raises: ValueError: if the shapes differ, or the spacing does not fit them.
     """
     return directed_maximum(*surface_distances(a, b, spacing), percentile)
+
+
+def outer_hausdorff(
+    a: np.ndarray, b: np.ndarray, spacing: np.ndarray | None = None, percentile: float = 100
+) -> float:
+    """Hausdorff distance of the outer surfaces (VR-Net, section V-A).
+
+    Args, Returns and Raises: as `hausdorff`.
+    """
+    return hausdorff(filled(a), filled(b), spacing, percentile)
+
+
+def filled(mask: np.ndarray) -> np.ndarray:
+    """A mask without holes, in 3D without holes in any slice along the first axis.
+
+    Args: mask: [H, W] or [D, H, W]; any value other than 0 is inside. Returns: bool, same shape.
+    """
+    mask = np.asarray(mask) != 0
+    if mask.ndim == 2:
+        return binary_fill_holes(mask)
+    return np.stack([binary_fill_holes(part) for part in mask]) if len(mask) else mask
 
 
 def average_surface_distance(

@@ -12,11 +12,13 @@ from types import MappingProxyType
 
 from rcn_tf.presets import quick, rcn, vr_net, vtn
 from rcn_tf.presets.preset import Preset
+from rcn_tf.presets.rcnet_hearts import PRESETS as RCNET_HEARTS
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         **quick.PRESETS,
         **rcn.PRESETS,
+        **RCNET_HEARTS,
         **vtn.PRESETS,
         **vr_net.PRESETS,
     }

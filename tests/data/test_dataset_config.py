@@ -5,6 +5,8 @@ import pathlib
 
 import pytest
 
+from data_prep.datasets import DATASETS
+from data_prep.splits import split_subjects
 from rcn_tf.data.dataset_config import load_dataset_config
 from tests.data.packs_for_tests import SHAPE, dataset_config, write_original_pack
 
@@ -90,7 +92,10 @@ def test_missing_key(tmp_path, key):
         ({"image_size": [64] * 4}, r"`image_size` must be .* got \[64, 64, 64, 64\]"),
         ({"image_size": 64.5}, r"`image_size` must be a whole number or a list; got 64.5"),
         ({"image_size": "64"}, r"`image_size` must be a whole number or a list; got '64'"),
-        ({"image_type": "knee"}, r"`image_type` must be 'liver' or 'brain' or 'lung'; got"),
+        (
+            {"image_type": "knee"},
+            r"`image_type` must be 'liver' or 'brain' or 'lung' or 'heart'; got",
+        ),
         ({"files": []}, r"`files` must be an object"),
         ({"files": {"pack": "pack.h5"}}, r"`files\.pack` must be an object"),
         ({"files": {"pack": {}}}, r"`files\.pack\.path` must be a string; got None"),
@@ -134,3 +139,45 @@ def test_unknown_subset_and_scheme(tmp_path):
         config.subset("test")
     with pytest.raises(KeyError, match=r"no scheme '3'; known: 1, 2"):
         config.scheme("3")
+
+
+FRAMES = ["pack/a_ED", "pack/a_ES", "pack/b_ED", "pack/b_ES", "pack/b_f1"]
+
+
+@pytest.mark.parametrize(
+    ("excluded", "kept"),
+    [
+        ("pack/a_ES", ["pack/b_ED", "pack/b_ES", "pack/b_f1"]),  # its ED has nothing left
+        ("pack/b_ED", ["pack/a_ED", "pack/a_ES"]),
+        ("pack/b_f1", FRAMES[:4]),
+    ],
+)
+def test_frames_without_a_partner_are_left_out_with_it(tmp_path, excluded, kept):
+    subsets = {"train": FRAMES, "val": FRAMES}
+    config = load(tmp_path, dataset_config(subsets=subsets, fixed="ED", exclude=[excluded]))
+    assert list(config.subset("train")) == kept
+
+
+@pytest.mark.parametrize("other", [{"atlas": "pack/a_ED"}, {"paired": True}])
+def test_fixed_frames_exclude_other_pairings(tmp_path, other):
+    with pytest.raises(ValueError, match="`fixed` names the pairs, so it excludes"):
+        load(tmp_path, dataset_config(fixed="ED", **other))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("acdc", (128, 128)), ("ukbb", (128, 128)), ("cardiac3d", (96, 128, 128))],
+)
+def test_configs_of_hearts_load(name, size):
+    config = load_dataset_config(CONFIGS / f"{name}.json")  # the packs are absent
+    assert (config.image_type, config.image_size, config.fixed) == ("heart", size, "ED")
+    assert set(config.unavailable) == {"train", "validation", "test"}
+
+
+def test_acdc_is_split_as_its_command_does():
+    raw = json.loads((CONFIGS / "acdc.json").read_text())["subsets"]
+    names = [f"patient{k:03d}" for k in range(1, 101)]
+    parts = split_subjects(names, DATASETS["acdc"].split)
+    assert [len(raw[name]) for name in parts] == [40, 10, 50]
+    for name, patients in parts.items():
+        assert raw[name] == [f"acdc/{patient}_*" for patient in sorted(patients)]

@@ -8,6 +8,7 @@ import pathlib
 import pytest
 
 from rcn_tf.data.dataset_config import DatasetConfig
+from rcn_tf.data.identity import difference, training_identity
 from rcn_tf.data.pairs import OrderedPairs, TrainingOrder, scheme_pairs, subset_pairs
 
 CONFIG = DatasetConfig(
@@ -84,3 +85,44 @@ def test_subsets_get_their_shares():
     # Within a subset, too, every pair comes once before any pair is repeated.
     small = collections.Counter(pair for pair in draws if pair[0] in "efg")
     assert max(small.values()) - min(small.values()) <= 1
+
+
+FRAMES = ("p/a_01_ED", "p/a_01_ES", "p/a_02_ED", "p/a_02_ES", "p/a_02_f03")
+
+
+def frames(scans=FRAMES):
+    return dataclasses.replace(CONFIG, fixed="ED", subsets={"train": tuple(scans)})
+
+
+def test_frames_are_registered_to_the_fixed_one_of_their_slice():
+    expected = [
+        ("p/a_01_ED", "p/a_01_ES"),
+        ("p/a_02_ED", "p/a_02_ES"),
+        ("p/a_02_ED", "p/a_02_f03"),
+    ]
+    assert subset_pairs(frames(), "train") == expected
+    backwards = subset_pairs(frames(FRAMES[::-1]), "train")  # names decide, not their order
+    assert sorted(backwards) == sorted(expected)
+
+
+def test_a_frame_without_its_partner_is_named():
+    with pytest.raises(ValueError, match=r"'train' has 'p/a_01_ES' without 'p/a_01_ED'"):
+        subset_pairs(frames(FRAMES[1:]), "train")
+    with pytest.raises(ValueError, match=r"'p/a_01_ED' without another scan 'p/a_01_\.\.\.'"):
+        subset_pairs(frames(FRAMES[:1]), "train")
+    with pytest.raises(ValueError, match="'x' without '_ED'"):
+        subset_pairs(frames(["x"]), "train")
+
+
+def test_identity_tells_which_frame_is_fixed():
+    """The order of the scans and their volumes are the same; the pairs are not."""
+    config = dataclasses.replace(frames(), schemes={"1": {"train": 1.0}})
+    checksums = dict.fromkeys(FRAMES, "0")
+    found = [
+        training_identity(dataclasses.replace(config, fixed=fixed), "1", checksums)
+        for fixed in ("ED", "ES")
+    ]
+    assert found[0]["subsets"][0]["paired"] == [[0, 1], [2, 3], [2, 4]]
+    assert (
+        difference(*found) == "its scheme has other subsets, shares, pairs, atlas or order of scans"
+    )

@@ -87,7 +87,8 @@ ANNOTATED = {  # dataset: number of scans in TREES with labels
 
 
 def test_every_dataset_is_tested_and_has_a_page():
-    assert set(TREES) == set(DATASETS)
+    hearts = {"acdc", "cardiac3d"}  # in test_hearts.py, as their scans are slices of files
+    assert set(TREES) | hearts == set(DATASETS)
     for name, dataset in DATASETS.items():
         page = (ROOT / "docs" / "datasets" / f"{name}.md").read_text()
         assert f"rcn prepare {name} " in page

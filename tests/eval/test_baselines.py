@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from eval.baselines import ants, demons, elastix, physical
+from eval.baselines import ants, bspline, demons, elastix, physical, tvl1
 from rcn_tf import metrics
 from rcn_tf.data.label_warp import warp_labels
 from tests.eval import study
@@ -105,7 +105,12 @@ def test_elastix_undoes_a_shift(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("method", "module", "extra"), [(ants.syn, "ants", "ants"), (elastix.bspline, "itk", "elastix")]
+    ("method", "module", "extra"),
+    [
+        (ants.syn, "ants", "ants"),
+        (elastix.bspline, "itk", "elastix"),
+        (tvl1.tvl1, "skimage.registration", "optical-flow"),
+    ],
 )
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, method, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
@@ -125,3 +130,59 @@ def pulled_back(volume, field):
     """SciPy's pull-back of a volume."""
     positions = np.indices(volume.shape) + np.moveaxis(field, -1, 0)
     return map_coordinates(volume.astype(np.float32), positions, order=1, mode="nearest")
+
+
+def beating_slice():
+    """A ring that contracts: (fixed, moving) uint8 [H, W] and their label maps."""
+    y, x = np.indices((64, 72)) - np.array([31.0, 36.5]).reshape(2, 1, 1)
+    slices = []
+    for inner, outer in ((11, 17), (8, 15)):
+        radius = np.hypot(y, 1.15 * x)
+        labels = np.where(radius < inner, 3, np.where(radius < outer, 2, 0)).astype(np.uint8)
+        image = gaussian_filter(np.array([60.0, 0, 100.0, 220.0])[labels], 0.8)
+        image += 12 * np.sin(0.35 * y + 0.5) * np.cos(0.25 * x)
+        slices.append((image.clip(0, 255).astype(np.uint8), labels))
+    (fixed, fixed_labels), (moving, moving_labels) = slices
+    return fixed, moving, fixed_labels, moving_labels
+
+
+@pytest.mark.parametrize(
+    ("method", "package"),
+    [
+        (bspline.ffd, None),
+        (demons.alone, None),
+        (tvl1.tvl1, "skimage.registration"),
+    ],
+    ids=["ffd", "demons", "tvl1"],
+)
+def test_methods_for_slices_follow_a_contraction(method, package):
+    if package:
+        pytest.importorskip(package)
+    fixed, moving, labels, moving_labels = beating_slice()
+    before = dice_after(np.zeros((*fixed.shape, 2)), labels, moving_labels)
+    flow = method(fixed, moving)
+    assert (flow.shape, flow.dtype) == ((64, 72, 2), np.float32)
+    after = dice_after(flow, labels, moving_labels)
+    assert before < 0.75
+    assert after > before + 0.1
+    wall = (labels == 2) & (np.abs(np.indices(labels.shape)[1] - 36.5) < 3)
+    above = wall & (np.indices(labels.shape)[0] < 31)
+    assert (
+        flow[above][:, 0].mean() > 0.8
+    )  # the wall above the centre lies lower in the moving image
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "package"),
+    [(bspline.ffd, None), (demons.alone, None), (ants.syn_alone, "ants")],
+    ids=["ffd", "demons", "syn"],
+)
+def test_methods_without_a_linear_stage_undo_a_shift(method, package):
+    if package:
+        pytest.importorskip(package)
+    fixed, moving, labels, moving_labels = pair()
+    flow = method(fixed, moving)
+    assert flow.shape == (*fixed.shape, 3)
+    before = dice_after(np.zeros_like(flow), labels, moving_labels)
+    assert dice_after(flow, labels, moving_labels) > before + 0.2

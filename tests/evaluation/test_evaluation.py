@@ -162,6 +162,7 @@ def test_surface_distances_in_millimetres():
     pair = [(_scan("a"), _scan("b", shift=2))]
     frame = _frame(StubModel((0, 2, 0)), pair, surfaces=True)
     assert _stage(frame, "before")["hd95_mm"] == pytest.approx(4)
+    assert _stage(frame, "before")["outer_hausdorff_mm"] == pytest.approx(4)
     assert 0 < _stage(frame, "before")["surface_mm"] <= 4
     assert _stage(frame, "affine")["hd95_mm"] == 0
     assert "hd95_mm" not in _frame(StubModel((0, 2, 0)), pair)
@@ -184,7 +185,8 @@ def test_images_alone():
     frame = _frame(StubModel((0, 0, 0)), pair, surfaces=True)
     assert set(frame.columns) == {
         *("fixed", "moving", "stage"),
-        *("similarity", "jacobian_std", "folding_percent", "folded_volume_percent", "seconds"),
+        *("similarity", "jacobian_std", "jacobian_gradient"),
+        *("folding_percent", "folded_volume_percent", "seconds"),
     }
 
 

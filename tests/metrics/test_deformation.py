@@ -51,11 +51,32 @@ def test_determinant_agrees_with_simpleitk_where_the_field_is_linear():
     np.testing.assert_allclose(inside, expected[1:-1, 1:-1, 1:-1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("metric", [metrics.jacobian_std, metrics.folding_fraction])
+@pytest.mark.parametrize(
+    "metric", [metrics.jacobian_std, metrics.folding_fraction, metrics.jacobian_gradient]
+)
 def test_adding_a_translation_changes_nothing(metric):
     flow = np.random.default_rng(0).normal(0, 0.4, (1, *SHAPE, 3)).astype(np.float32)
     assert metric(flow)[0] > 0
     np.testing.assert_allclose(metric(flow + [3, -2, 1]), metric(flow), rtol=1e-4)
+
+
+def test_gradient_of_the_determinant():
+    """det J = (1 + 0.2 h) (1 + 0.4 w) up to half voxels, whose gradient NumPy gives."""
+    flow = _flow(lambda d, h, w: (0 * d, 0.1 * h * (h - 1), 0.2 * w * (w - 1)))
+    d, h, w = np.meshgrid(*(np.arange(n - 1.0) for n in SHAPE), indexing="ij")
+    determinant = (1 + 0.2 * h) * (1 + 0.4 * w)
+    magnitude = np.hypot(*np.gradient(determinant, axis=(1, 2)))
+    np.testing.assert_allclose(metrics.jacobian_gradient(flow), [magnitude.mean()], rtol=1e-4)
+    affine = _flow(lambda d, h, w: (0.1 * h, 0.3 * w, 0.2 * d))
+    np.testing.assert_allclose(metrics.jacobian_gradient(affine), [0], atol=1e-5)
+
+
+def test_gradient_of_the_determinant_in_a_plane():
+    h, w = np.meshgrid(np.arange(7.0), np.arange(9.0), indexing="ij")
+    flow = np.stack([0.15 * h * (h - 1), 0 * w], axis=-1)[None]  # det J = 1 + 0.3 h
+    np.testing.assert_allclose(metrics.jacobian_gradient(flow), [0.3], rtol=1e-5)
+    thin = flow[:, :2]  # a single value of det J along the first axis
+    np.testing.assert_allclose(metrics.jacobian_gradient(thin), [0], atol=1e-6)
 
 
 def test_folded_volume_of_affine_fields():

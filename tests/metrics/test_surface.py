@@ -128,3 +128,34 @@ def test_a_spacing_of_another_rank_is_named(masks):
         ValueError, match=r"shape \(3,\) or \(3, 3\) for masks of 3 axes; got \(2,\)"
     ):
         metrics.hausdorff(*masks, (1.0, 2.0))
+
+
+def _ring(centre, outer, inner, shape=(40, 44)):
+    distance = np.hypot(*(np.indices(shape) - np.reshape(centre, (2, 1, 1))))
+    return (distance < outer) & (distance >= inner)
+
+
+def test_outer_contours_of_rings_ignore_the_cavity():
+    """Two walls of one epicardium; their cavities differ by six voxels."""
+    a, b = _ring((20, 21), 12, 10), _ring((20, 21), 12, 4)
+    assert metrics.hausdorff(a, b, (1.8, 1.8)) > 10
+    assert metrics.outer_hausdorff(a, b, (1.8, 1.8)) == 0
+    moved = _ring((20, 24), 12, 4)
+    assert metrics.outer_hausdorff(a, moved, (1.5, 2.0)) == pytest.approx(6)
+    discs = _ring((20, 21), 12, 0), _ring((20, 24), 12, 0)
+    median = metrics.outer_hausdorff(a, moved, (1.5, 2.0), percentile=50)
+    assert 0 < median == metrics.hausdorff(*discs, (1.5, 2.0), percentile=50) < 6
+
+
+def test_outer_contours_of_a_cup_are_filled_slice_by_slice():
+    """A wall that is open at the base has no cavity that is closed in 3D."""
+    cups = [np.stack([_ring((20, 21), 12, inner)] * 5) for inner in (10, 4)]
+    assert metrics.outer_hausdorff(*cups, (8.0, 1.5, 1.5)) == 0
+    shorter = cups[1].copy()
+    shorter[0] = False
+    assert metrics.outer_hausdorff(cups[0], shorter, (8.0, 1.5, 1.5)) == pytest.approx(8)
+
+
+def test_outer_contours_of_nothing():
+    ring = _ring((20, 21), 12, 10)
+    assert np.isnan(metrics.outer_hausdorff(ring, np.zeros_like(ring)))

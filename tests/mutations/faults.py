@@ -45,6 +45,7 @@ METRICS = (
     "tests/metrics/test_overlap.py",
     "tests/metrics/test_surface.py",
 )
+HEARTS = ("tests/data_prep/test_hearts.py",)
 EVALUATION = ("tests/evaluation/test_evaluation.py",)
 AUGMENTATION = ("tests/data/test_augmentation.py", "tests/data/test_bspline.py")
 OPTIMISATION = (
@@ -474,6 +475,55 @@ FAULTS = (
         "rcn_tf/metrics/landmarks.py",
         "error = error * np.asarray(spacing, np.float64)[..., None, :]",
         "pass",
+        METRICS,
+    ),
+    Fault(
+        "pairs within a group: fixed and moving exchanged",
+        "rcn_tf/data/pairs.py",
+        "pairs += [(fixed, scan) for scan in members if scan != fixed]",
+        "pairs += [(scan, fixed) for scan in members if scan != fixed]",
+        ("tests/data/test_pairs.py",),
+    ),
+    Fault(
+        "hearts: a crop half a voxel away",
+        "data_prep/heart_scans.py",
+        "middle = frames.centre + 0.5",
+        "middle = frames.centre + 1.0",
+        HEARTS,
+    ),
+    Fault(
+        "hearts: no spacing of the file in the crop",
+        "data_prep/heart_scans.py",
+        "half = np.array(shape) * self.spacing / frames.grid.spacing / 2",
+        "half = np.array(shape) * self.spacing / 2",
+        HEARTS,
+    ),
+    Fault(
+        "synthetic systole: the wall moves outwards",
+        "data_prep/heart_motion.py",
+        "near * amount * in_plane",
+        "-near * amount * in_plane",
+        ("tests/eval/test_vrnet.py",),
+    ),
+    Fault(
+        "gradient of the determinant: of one axis alone",
+        "rcn_tf/metrics/deformation.py",
+        "axes = [axis for axis in range(1, determinant.ndim) if",
+        "axes = [axis for axis in range(1, 2) if",
+        METRICS,
+    ),
+    Fault(
+        "outer contours: holes stay",
+        "rcn_tf/metrics/surface.py",
+        "return hausdorff(filled(a), filled(b), spacing, percentile)",
+        "return hausdorff(a, b, spacing, percentile)",
+        METRICS,
+    ),
+    Fault(
+        "outer contours: holes filled in 3D",
+        "rcn_tf/metrics/surface.py",
+        "return np.stack([binary_fill_holes(part) for part in mask]) if len(mask) else mask",
+        "return binary_fill_holes(mask)",
         METRICS,
     ),
     Fault(

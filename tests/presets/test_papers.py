@@ -12,7 +12,8 @@ from rcn_tf.presets.papers import PATH, Score, load_tables
 ROOT = pathlib.Path(__file__).parents[2]
 PAPERS = pathlib.Path(os.environ.get("RCN_PAPERS", ROOT.parent / "shared" / "papers"))
 RAW = yaml.load(PATH.read_text(encoding="utf-8"), yaml.BaseLoader)
-ROWS = [(name, label) for name, table in RAW.items() for label in table["rows"]]
+LINED = [name for name in RAW if not name.startswith("vrnet")]  # whose text has a row per line
+ROWS = [(name, label) for name in LINED for label in RAW[name]["rows"]]
 
 
 HEADER = re.compile("Method|Architecture|Cascade |Network|Training Dataset")
@@ -64,7 +65,7 @@ def test_rows_are_printed(name, label):
 
 
 @pytest.mark.shared_data
-@pytest.mark.parametrize("name", RAW)
+@pytest.mark.parametrize("name", LINED)
 def test_columns_are_printed(name):
     columns, paper = RAW[name]["columns"], RAW[name]["source"][:3]
     first, second = table_lines(name)[:2]
