@@ -1,4 +1,4 @@
-"""Sums over boxes along the spatial axes of [B, *spatial, C], any rank, in plain TensorFlow."""
+"""Sums and products along the spatial axes of [B, *spatial, C], any rank, in plain TensorFlow."""
 
 from __future__ import annotations
 
@@ -28,6 +28,24 @@ def box_sums(array: tf.Tensor, window: int, padding: str = "valid") -> tf.Tensor
     for axis in spatial_axes(array):
         array = _sums_along(array, axis, window, (window - 1) // 2 if padding == "same" else 0)
     return array
+
+
+def product_along(matrix: tf.Tensor, array: tf.Tensor, axis: int) -> tf.Tensor:
+    """A matrix applied to one axis of an array.
+
+    Args: matrix: [m, n]. array: [B, *spatial, C], same dtype, of size n along `axis`.
+    Returns: the array with size m along the axis.
+    """
+    shape = tf.shape(array)
+    merged = tf.reshape(
+        array, [tf.reduce_prod(shape[:axis]), shape[axis], tf.reduce_prod(shape[axis + 1 :])]
+    )
+    product = tf.matmul(matrix[None], merged)
+    rows = matrix.shape[0]
+    product = tf.reshape(product, tf.concat([shape[:axis], [rows], shape[axis + 1 :]], axis=0))
+    static = array.shape.as_list()
+    static[axis] = rows
+    return tf.ensure_shape(product, static)
 
 
 def _sums_along(array, axis, window, padding):
