@@ -19,8 +19,8 @@ from custom_ops.boxes import spatial_axes
 _CFL = 2 * math.sqrt(2) / 3 * 0.75  # voxels per step, in AVSM's code
 _MOST_OVERSHOOT = 2.0
 _UNSTABLE = (
-    "the advection became unstable: its velocity is too rough or too fast; take more time steps, "
-    "or a smoother velocity (wider Gaussians, a stronger regularisation)"
+    " became unstable: its velocity is too rough or too fast; take more time steps, or a smoother "
+    "velocity (wider Gaussians, a stronger regularisation)"
 )
 
 
@@ -38,7 +38,12 @@ def limit_velocity(velocity: tf.Tensor, time_steps: int) -> tf.Tensor:
 
 
 def advect(
-    flow: tf.Tensor, velocity: tf.Tensor, time_steps: int = 10, *, check: bool = True
+    flow: tf.Tensor,
+    velocity: tf.Tensor,
+    time_steps: int = 10,
+    *,
+    check: bool = True,
+    name: str = "the advection",
 ) -> tf.Tensor:
     """Carries a map along a velocity: phi_t + (D phi) v = 0 for one unit of time (AVSM, eq. 7).
 
@@ -56,6 +61,7 @@ def advect(
         velocity: [B, *spatial, R], same dtype, voxels per unit of time.
         time_steps: number of steps.
         check: whether to verify that the result is one that the equation can have.
+        name: subject of the error message.
 
     Returns: [B, *spatial, R], the flow of the map at time 1.
     Raises: ValueError (in a graph tf.errors.InvalidArgumentError): the map moved much further than
@@ -64,7 +70,7 @@ def advect(
     flow, velocity = tf.convert_to_tensor(flow), tf.convert_to_tensor(velocity)
     _check_shapes(flow, velocity)
     moved = _stepped(flow, velocity, _steps_of(time_steps))
-    return _checked(flow, moved, velocity) if check else moved
+    return _checked(flow, moved, velocity, name) if check else moved
 
 
 def follow(flow: tf.Tensor, velocity: tf.Tensor, time_steps: int = 10) -> tf.Tensor:
@@ -167,15 +173,15 @@ def _derivative(flow, axis):
     return tf.concat([part(1, 2) - part(0, 1), inner, part(-1, None) - part(-2, -1)], axis=axis)
 
 
-def _checked(before, after, velocity):
+def _checked(before, after, velocity, name):
     """`after`, if the equation allows it."""
     ratio = overshoot(before, after, velocity)
     stable = tf.reduce_all(ratio < _MOST_OVERSHOOT)  # False if there is a NaN
     if tf.executing_eagerly():
         if not stable:
-            raise ValueError(_unstable(before.numpy(), after.numpy(), ratio.numpy()))
+            raise ValueError(name + _unstable(before.numpy(), after.numpy(), ratio.numpy()))
         return after
-    with tf.control_dependencies([tf.debugging.Assert(stable, [_UNSTABLE, ratio])]):
+    with tf.control_dependencies([tf.debugging.Assert(stable, [name + _UNSTABLE, ratio])]):
         return tf.identity(after)
 
 
