@@ -3,8 +3,8 @@
 Every function returns [B], lower is better; weighting and reduction are the caller's.
 """
 
-from rcn_tf.losses.affine import determinant, deviation, orthogonality
-from rcn_tf.losses.consistency import invertibility
+from rcn_tf.losses.affine import affine_symmetry, determinant, deviation, orthogonality
+from rcn_tf.losses.consistency import invertibility, map_symmetry
 from rcn_tf.losses.local_correlation import avsm_kernels, local_ncc, multi_kernel_ncc
 from rcn_tf.losses.multimodal import mind_descriptor, mind_ssc, nmi
 from rcn_tf.losses.regularity import (
@@ -13,6 +13,7 @@ from rcn_tf.losses.regularity import (
     central_gradient,
     folding,
     forward_gradient,
+    momentum_energy,
     smoothness,
 )
 from rcn_tf.losses.similarity import mae, mse, pearson, similarity
@@ -20,6 +21,7 @@ from rcn_tf.losses.supervision import endpoint_error, landmark_distance, soft_di
 
 __all__ = [
     "absolute_gradient",
+    "affine_symmetry",
     "avsm_kernels",
     "bending_energy",
     "central_gradient",
@@ -32,8 +34,10 @@ __all__ = [
     "landmark_distance",
     "local_ncc",
     "mae",
+    "map_symmetry",
     "mind_descriptor",
     "mind_ssc",
+    "momentum_energy",
     "mse",
     "multi_kernel_ncc",
     "nmi",
