@@ -10,6 +10,7 @@ in voxels per unit of time and X its flow, `integrate(v)`:
 from __future__ import annotations
 
 import math
+
 import numpy as np
 import tensorflow as tf
 

@@ -27,9 +27,7 @@ def invertibility(forward: tf.Tensor, backward: tf.Tensor) -> tf.Tensor:
     )
 
 
-def map_symmetry(
-    forward: tf.Tensor, backward: tf.Tensor, *, clamped: bool = False
-) -> tf.Tensor:
+def map_symmetry(forward: tf.Tensor, backward: tf.Tensor, *, clamped: bool = False) -> tf.Tensor:
     """Error of the round trip of both directions' maps (AVSM, eq. 10).
 
     This is the mean over voxels and components of (phi(phi'(x)) - x)^2, with phi' the map of the

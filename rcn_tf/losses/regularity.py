@@ -104,9 +104,7 @@ def folding(flow: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.nn.relu(-determinant), axis=list(range(1, determinant.shape.rank)))
 
 
-def momentum_energy(
-    momentum: tf.Tensor, velocity: tf.Tensor, *, clamped: bool = True
-) -> tf.Tensor:
+def momentum_energy(momentum: tf.Tensor, velocity: tf.Tensor, *, clamped: bool = True) -> tf.Tensor:
     """<m, v>, the squared norm of the velocity of a momentum (AVSM, eq. 9).
 
     The sum over voxels of m . v, times the volume of a voxel if every side of the grid, from the

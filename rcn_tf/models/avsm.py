@@ -48,6 +48,7 @@ class AVSM(RegistrationModel):
         weights: of the Gaussians.
         spacing: mm per voxel along each axis of the network's grid, as typical for the scans; by
             default the same along all axes. Only the ratios matter.
+        channels: width of both networks, their first convolution; the authors' have 16.
         original: computes what the authors' code computes, with its fixed-size affine network,
             zeros outside the moving image, initial weights far from the identity, and slips.
 
@@ -72,6 +73,7 @@ class AVSM(RegistrationModel):
         sigmas: Sequence[float] = SIGMAS,
         weights: Sequence[float] = WEIGHTS,
         spacing: Sequence[float] | None = None,
+        channels: int = 16,
         original: bool = False,
         name: str = "avsm",
     ):
@@ -80,6 +82,7 @@ class AVSM(RegistrationModel):
         for key, value in steps.items():
             check_whole(key, value, 0)
         check_whole("time_steps", time_steps, 1)
+        check_whole("channels", channels, 1)
         _check_steps(**steps)
         sigmas, weights = _numbers("sigmas", sigmas), _numbers("weights", weights)
         if len(sigmas) != len(weights):
@@ -102,6 +105,7 @@ class AVSM(RegistrationModel):
             "sigmas": sigmas,
             "weights": weights,
             "spacing": spacing,
+            "channels": channels,
             "original": original,
         }
         # Not a plain dict, which Keras would track.
@@ -113,8 +117,9 @@ class AVSM(RegistrationModel):
         )
         self.original = original
         self.unit_voxels = _unit_voxels(self.volume_shape, self.half_shape, spacing, original)
-        self.affine = SharedAffineNetwork(self.volume_shape, original=original)
-        self.momentum = MomentumNetwork(rank=self.rank, original=original)
+        made = {"channels": channels, "original": original}
+        self.affine = SharedAffineNetwork(self.volume_shape, **made)
+        self.momentum = MomentumNetwork(rank=self.rank, **made)
         blank = tf.zeros((1, *self.volume_shape, 1))
         for network in (self.affine, self.momentum):  # creates the weights
             network(blank, blank)
@@ -125,6 +130,7 @@ class AVSM(RegistrationModel):
         """Sizes of the grid of momenta and velocities; its outer voxels lie on the volume's."""
         return tuple(-(-size // 2) for size in self.volume_shape)
 
+    @tf.autograph.experimental.do_not_convert  # nothing here needs it, and it takes seconds
     def call(
         self, fixed: tf.Tensor, moving: tf.Tensor, training: bool, options: Any
     ) -> RegistrationOutput:

@@ -9,11 +9,10 @@ from rcn_tf.networks.layers import GENTLE_SCALE, OriginalUniform, crop_like
 from rcn_tf.networks.pytorch_layers import convolution, doubling_convolution, halving_convolution
 
 _SLOPE = 0.01  # of the decoder's LeakyReLU
-# Level (its size is 1 / level of the images'), channels, residual convolutions.
-_ENCODER = ((2, 32, 2), (4, 64, 2), (8, 128, 2), (16, 256, 1))
-# Level, channels of the transposed and of the two other convolutions.
-_DECODER = ((8, 128, 128, 128), (4, 64, 32, 32), (2, 32, 16, None))
-_FIRST = 16
+# Level (its size is 1 / level of the images'), channels in units of `channels`, residual layers.
+_ENCODER = ((2, 2, 2), (4, 4, 2), (8, 8, 2), (16, 16, 1))
+# Level, channels of the transposed and of the two other convolutions, in the same units.
+_DECODER = ((8, 8, 8, 8), (4, 4, 2, 2), (2, 2, 1, 0))
 
 
 class MomentumNetwork(keras.Model):
@@ -24,28 +23,31 @@ class MomentumNetwork(keras.Model):
     the momentum is smooth once it has become a velocity.
 
     Args:
+        channels: of the first convolution; the others are multiples of it.
         rank: of the images, 2 or 3.
         original: the authors' residual block at half the size, which adds its first map twice
             instead of the sum so far, and their initial weights; otherwise the momentum starts
             near zero.
     """
 
-    def __init__(self, *, rank: int = 3, original: bool = False):
+    def __init__(self, *, channels: int = 16, rank: int = 3, original: bool = False):
         super().__init__(name="momentum", autocast=False)
         self.original = original
-        self.first = convolution(2, _FIRST, rank=rank, name="down_path_1")
-        self.encoder, inputs = [], _FIRST
-        for level, width, residuals in _ENCODER:
+        self.first = convolution(2, channels, rank=rank, name="down_path_1")
+        self.encoder, inputs = [], channels
+        for level, factor, residuals in _ENCODER:
+            width = factor * channels
             names = [f"down_path_{level}_{k}" for k in range(1, residuals + 2)]
             layers = [halving_convolution(inputs, width, rank=rank, name=names[0])]
             layers += [convolution(width, width, rank=rank, name=name) for name in names[1:]]
             self.encoder.append(layers)
             inputs = width
         self.decoder = []
-        for level, up, middle, last in _DECODER:
+        skips = {level: factor * channels for level, factor, _ in _ENCODER}
+        for level, *factors in _DECODER:
             names = [f"up_path_{level}_{k}" for k in (1, 2, 3)]
-            widths = {layers[0].name: layers[0].filters for layers in self.encoder}
-            joined = up + widths[f"down_path_{level}_1"]
+            up, middle, last = (factor * channels for factor in factors)
+            joined = up + skips[level]
             leaky = _leaky_relu if last else None
             self.decoder.append(
                 [

@@ -17,16 +17,16 @@ from rcn_tf.networks.layers import GENTLE_SCALE, OriginalUniform
 from rcn_tf.networks.pytorch_layers import convolution, halving_convolution
 
 _POOL, _HALVE, _KEEP = "pool", "halve", "keep"
-# Name in the authors' code, channels in and out, and what happens to the size.
+# Name in the authors' code, channels in and out in units of `channels`, what happens to the size.
 _ENCODER = (
-    ("down_path_2_2", 32, 32, _POOL),
-    ("down_path_4_1", 32, 32, _HALVE),
-    ("down_path_4_2", 32, 32, _KEEP),
-    ("down_path_8_2", 32, 32, _POOL),
-    ("down_path_16_1", 32, 16, _HALVE),
-    ("down_path_16_2", 16, 16, _KEEP),
+    ("down_path_2_2", 2, 2, _POOL),
+    ("down_path_4_1", 2, 2, _HALVE),
+    ("down_path_4_2", 2, 2, _KEEP),
+    ("down_path_8_2", 2, 2, _POOL),
+    ("down_path_16_1", 2, 1, _HALVE),
+    ("down_path_16_2", 1, 1, _KEEP),
 )
-_FIRST = 16  # channels of the first layer, which sees each image by itself
+_LAST = 4  # channels of the original's last convolution
 _HIDDEN = 32
 
 
@@ -44,27 +44,30 @@ class SharedAffineNetwork(keras.Model):
 
     Args:
         volume_shape: (D, H, W) or (H, W).
+        channels: of the first convolution; the others are multiples of it.
         original: the authors' head and initial weights, from which A is almost zero; otherwise the
             network starts near the identity.
     """
 
-    def __init__(self, volume_shape: tuple[int, ...], *, original: bool = False):
+    def __init__(
+        self, volume_shape: tuple[int, ...], *, channels: int = 16, original: bool = False
+    ):
         super().__init__(name="affine", autocast=False)
         self.rank = rank = len(volume_shape)
         self.original = original
-        self.first = convolution(1, _FIRST, rank=rank, name="down_path_1")
+        self.first = convolution(1, channels, rank=rank, name="down_path_1")
         self.encoder = [
             (halving_convolution if size == _HALVE else convolution)(
-                inputs, outputs, rank=rank, name=name
+                inputs * channels, outputs * channels, rank=rank, name=name
             )
             for name, inputs, outputs, size in _ENCODER
         ]
         if original:
-            self.last = halving_convolution(16, 4, rank=rank, name="down_path_32")
-            features = 4 * math.prod(_size_at_32(size) for size in volume_shape)
+            self.last = halving_convolution(channels, _LAST, rank=rank, name="down_path_32")
+            features = _LAST * math.prod(_size_at_32(size) for size in volume_shape)
         else:
-            self.last = convolution(16, 16, rank=rank, name="down_path_32")
-            features = 16 * (1 + rank)
+            self.last = convolution(channels, channels, rank=rank, name="down_path_32")
+            features = channels * (1 + rank)
         self.hidden = _dense(features, _HIDDEN, "fc_1", activation="relu")
         self.numbers = _dense(_HIDDEN, rank**2 + rank, "fc_2")
         if not original:

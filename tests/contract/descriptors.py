@@ -73,8 +73,8 @@ DESCRIPTORS = (
     ),
     Descriptor(
         AVSM,
-        {"volume_shape": (32, 34, 36), "n_affine_steps": 2, "n_velocity_steps": 1},
-        parameters=5_938_515 + 141_340,
+        {"volume_shape": (32, 34, 36), "channels": 2, "n_affine_steps": 2, "n_velocity_steps": 1},
+        parameters=96_143,
         stages=(("affine_1", "affine"), ("affine_2", "affine"), ("velocity_1", "velocity")),
         options={"n_affine_steps": 1, "n_velocity_steps": 2, "time_steps": 12},
         option_stages=(
@@ -82,7 +82,12 @@ DESCRIPTORS = (
             ("velocity_1", "velocity"),
             ("velocity_2", "velocity"),
         ),
-        planar={"volume_shape": (33, 40), "n_affine_steps": 2, "n_velocity_steps": 1},
+        planar={
+            "volume_shape": (33, 40),
+            "channels": 2,
+            "n_affine_steps": 2,
+            "n_velocity_steps": 1,
+        },
         loss={
             "affine": {"deviation": {"weight": 0.01, "total": True}},
             "velocity": {"momentum_energy": 1.0, "similarity": 1.0},
