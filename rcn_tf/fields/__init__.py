@@ -3,7 +3,7 @@
 A flow is [B, *spatial, R] with R = 2 or 3 the number of spatial axes; channel k displaces along
 spatial axis k ("ij") in voxels, and acts by pull-back: `warped(x) = moving(x + flow(x))`.
 
-    displacements   flows: affine_flow, compose, invert, integrate, resize, jacobian_determinant, ...
+    displacements   flows: affine_flow, invert, integrate, resize, jacobian_determinant, ...
     advection       maps moved by a velocity, by Runge-Kutta: advect, follow, limit_velocity
     kernels         smoothing by a sum of Gaussians, which makes a velocity of a momentum
 """

@@ -99,8 +99,8 @@ def overshoot(before: tf.Tensor, after: tf.Tensor, velocity: tf.Tensor) -> tf.Te
     """How much further `advect` moved a map than the equation allows.
 
     A point travels at most max |v|, so that |phi(1) - phi(0)| is at most max |v| times the largest
-    stretch of phi(0), which is at most 1 + max |D u|. The ratio to this bound, with a voxel added, is below 1 but for errors of the
-    method, and large or NaN once it has become unstable.
+    stretch of phi(0), which is at most 1 + max |D u|. The ratio to this bound, with a voxel added,
+    is below 1 but for errors of the method, and large or NaN once it has become unstable.
 
     Args: before, after, velocity: [B, *spatial, R], as in `advect`.
     Returns: [B].
@@ -193,8 +193,8 @@ def _unstable(before, after, ratio):
     length = np.nan_to_num(length, nan=np.inf)
     voxel = tuple(map(int, np.unravel_index(np.argmax(length), length.shape)))
     return (
-        f"{_UNSTABLE} (sample {sample}, voxel {voxel} of {length.shape}: {length[voxel]:.3g} voxels, "
-        f"{ratio[sample]:.3g} times what the velocity allows)"
+        f"{_UNSTABLE} (sample {sample}, voxel {voxel} of {length.shape}: moved by "
+        f"{length[voxel]:.3g} voxels, {ratio[sample]:.3g} times what the velocity allows)"
     )
 
 

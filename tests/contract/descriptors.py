@@ -84,7 +84,7 @@ DESCRIPTORS = (
         ),
         planar={
             "volume_shape": (33, 40),
-            "channels": 2,
+            "channels": 4,
             "n_affine_steps": 2,
             "n_velocity_steps": 1,
         },
