@@ -33,19 +33,16 @@ def box_sums(array: tf.Tensor, window: int, padding: str = "valid") -> tf.Tensor
 def product_along(matrix: tf.Tensor, array: tf.Tensor, axis: int) -> tf.Tensor:
     """A matrix applied to one axis of an array.
 
-    Args: matrix: [m, n]. array: [B, *spatial, C], same dtype, of size n along `axis`.
+    Args: matrix: [m, n]. array: [B, *spatial, C], same dtype, of size n along `axis`; its shape is
+        static but for B.
     Returns: the array with size m along the axis.
     """
-    shape = tf.shape(array)
-    merged = tf.reshape(
-        array, [tf.reduce_prod(shape[:axis]), shape[axis], tf.reduce_prod(shape[axis + 1 :])]
-    )
+    size, rows = array.shape[axis], matrix.shape[0]
+    before, after = array.shape[1:axis], array.shape[axis + 1 :]
+    merged = tf.reshape(array, [-1, size, after.num_elements()])
     product = tf.matmul(matrix[None], merged)
-    rows = matrix.shape[0]
-    product = tf.reshape(product, tf.concat([shape[:axis], [rows], shape[axis + 1 :]], axis=0))
-    static = array.shape.as_list()
-    static[axis] = rows
-    return tf.ensure_shape(product, static)
+    product = tf.reshape(product, [-1, *before, rows, *after])
+    return tf.ensure_shape(product, [array.shape[0], *before, rows, *after])
 
 
 def _sums_along(array, axis, window, padding):
