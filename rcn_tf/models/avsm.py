@@ -14,11 +14,9 @@ border, where the code's are fractions of each side and wrap around; images show
 outside instead of zeros; and one wrong tensor of a residual block is the right one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -70,9 +68,9 @@ class AVSM(RegistrationModel):
         n_affine_steps: int = 7,
         n_velocity_steps: int = 2,
         time_steps: int = 10,
-        sigmas: Sequence[float] = SIGMAS,
-        weights: Sequence[float] = WEIGHTS,
-        spacing: Sequence[float] | None = None,
+        sigmas: tuple[float, ...] = SIGMAS,
+        weights: tuple[float, ...] = WEIGHTS,
+        spacing: Optional[tuple[float, ...]] = None,
         channels: int = 16,
         original: bool = False,
         name: str = "avsm",
@@ -199,7 +197,9 @@ class AVSM(RegistrationModel):
         )
         return fields.limit_velocity(smoothed * self.unit_voxels, time_steps) / self.unit_voxels
 
-    def inverse_flow(self, output: RegistrationOutput, time_steps: int | None = None) -> tf.Tensor:
+    def inverse_flow(
+        self, output: RegistrationOutput, time_steps: Optional[int] = None
+    ) -> tf.Tensor:
         """Flow of the inverse map, from the moving image to the fixed one, by the same velocities.
 
         Args: output: of this model. time_steps: by default the model's.
