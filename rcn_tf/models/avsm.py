@@ -96,7 +96,7 @@ class AVSM(RegistrationModel):
             raise ValueError(
                 f"the original's sizes are multiples of {_MULTIPLE}; got {self.volume_shape}."
             )
-        self._config = {
+        self._config: dict[str, Any] = {
             "volume_shape": self.volume_shape,
             **steps,
             "time_steps": time_steps,
@@ -115,9 +115,8 @@ class AVSM(RegistrationModel):
         )
         self.original = original
         self.unit_voxels = _unit_voxels(self.volume_shape, self.half_shape, spacing, original)
-        made = {"channels": channels, "original": original}
-        self.affine = SharedAffineNetwork(self.volume_shape, **made)
-        self.momentum = MomentumNetwork(rank=self.rank, **made)
+        self.affine = SharedAffineNetwork(self.volume_shape, channels=channels, original=original)
+        self.momentum = MomentumNetwork(rank=self.rank, channels=channels, original=original)
         blank = tf.zeros((1, *self.volume_shape, 1))
         for network in (self.affine, self.momentum):  # creates the weights
             network(blank, blank)
@@ -164,7 +163,8 @@ class AVSM(RegistrationModel):
         for number in range(1, n_affine_steps + 1):
             step = affine(fixed, out.warped)
             total = step if total is None else composed(step, total)
-            own, both = (to_voxels(*each, self.volume_shape) for each in (step, total))
+            own = to_voxels(step[0], step[1], self.volume_shape)
+            both = to_voxels(total[0], total[1], self.volume_shape)
             out = out.then_affine(*own, name=f"affine_{number}", total=both)
         for number in range(1, n_velocity_steps + 1):
             stage = f"velocity_{number}"
@@ -205,12 +205,12 @@ class AVSM(RegistrationModel):
         Args: output: of this model. time_steps: by default the model's.
         Returns: [B, *volume_shape, R] float32, voxels.
         """
-        time_steps = time_steps or self._config["time_steps"]
+        number: int = time_steps or self._config["time_steps"]
         flow = fields.resize(_inverse_affine(output, self.volume_shape), self.half_shape, ends=True)
         for stage in output.stages:
             if stage.kind == "velocity":
                 velocity = stage.extras["velocity"] * self.unit_voxels
-                flow = fields.follow(flow, velocity, time_steps)
+                flow = fields.follow(flow, velocity, number)
         return fields.resize(flow, self.volume_shape, ends=True)
 
     def reference_weights(self) -> dict[str, tf.Variable]:

@@ -77,10 +77,8 @@ def phases(
     """
     decay = {"kind": "decay", "steps_per_epoch": epoch, "static_epochs": 0, "rate": 4, "least": 0}
     first = {"weight": 10.0, "schedule": decay}
-    affine = {"steps": epoch * affine_epochs, "train": ["affine"]}
-    affine["halve_at"] = list(range(_HALVE_EVERY * epoch, affine["steps"], _HALVE_EVERY * epoch))
-    velocity = {"steps": epoch * velocity_epochs, "freeze": ["affine"]}
-    halvings = list(range(_HALVE_EVERY * epoch, velocity["steps"], _HALVE_EVERY * epoch))
+    affine = {**_length(epoch, affine_epochs), "train": ["affine"]}
+    velocity = {**_length(epoch, velocity_epochs), "freeze": ["affine"]}
     return [
         {
             **affine,
@@ -98,7 +96,6 @@ def phases(
                 "options": {"n_affine_steps": _TEST_STEPS, "n_velocity_steps": steps},
                 "loss": velocity_loss(symmetric=symmetric),
                 "learning_rate": rate,
-                "halve_at": halvings,
             }
             for steps, symmetric, rate in (
                 (1, False, _RATE),
@@ -107,6 +104,12 @@ def phases(
             )
         ),
     ]
+
+
+def _length(epoch, epochs):
+    """Steps of a phase, and those after which its learning rate halves."""
+    halvings = range(_HALVE_EVERY, epochs, _HALVE_EVERY)
+    return {"steps": epoch * epochs, "halve_at": [epoch * number for number in halvings]}
 
 
 def _preset(name, what, affine_steps, data, *, network, images, scores=None):
