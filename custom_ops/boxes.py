@@ -1,4 +1,4 @@
-"""Sums over boxes along the spatial axes of [B, *spatial, C], any rank, in plain TensorFlow."""
+"""Sums and products along the spatial axes of [B, *spatial, C], any rank, in plain TensorFlow."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ def box_sums(array: tf.Tensor, window: int, padding: str = "valid") -> tf.Tensor
     for axis in spatial_axes(array):
         array = _sums_along(array, axis, window, (window - 1) // 2 if padding == "same" else 0)
     return array
+
+
+def product_along(matrix: tf.Tensor, array: tf.Tensor, axis: int) -> tf.Tensor:
+    """A matrix applied to one axis of an array.
+
+    Args: matrix: [m, n]. array: [B, *spatial, C], same dtype, of size n along `axis`; its shape is
+        static but for B.
+    Returns: the array with size m along the axis.
+    """
+    size, rows = array.shape[axis], matrix.shape[0]
+    before, after = array.shape[1:axis], array.shape[axis + 1 :]
+    merged = tf.reshape(array, [-1, size, after.num_elements()])
+    product = tf.matmul(matrix[None], merged)
+    product = tf.reshape(product, [-1, *before, rows, *after])
+    return tf.ensure_shape(product, [array.shape[0], *before, rows, *after])
 
 
 def _sums_along(array, axis, window, padding):

@@ -16,6 +16,7 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AVSM": "rcn_tf.models.avsm",
     "MODELS": "rcn_tf.models",
     "CallOption": "rcn_tf.models.model",
     "RecursiveCascade": "rcn_tf.models.cascade",

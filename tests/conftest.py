@@ -17,6 +17,7 @@ STACK_DEPENDENT = (  # what a version of TensorFlow, Keras or NumPy may change
     "contract",
     "custom_ops",
     "export",
+    "fields",
     "losses",
     "metrics",
     "models",

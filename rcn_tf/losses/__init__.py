@@ -3,8 +3,8 @@
 Every function returns [B], lower is better; weighting and reduction are the caller's.
 """
 
-from rcn_tf.losses.affine import determinant, deviation, orthogonality
-from rcn_tf.losses.consistency import invertibility
+from rcn_tf.losses.affine import affine_symmetry, determinant, deviation, orthogonality
+from rcn_tf.losses.consistency import invertibility, map_symmetry
 from rcn_tf.losses.local_correlation import (
     avsm_kernels,
     local_ncc,
@@ -18,6 +18,7 @@ from rcn_tf.losses.regularity import (
     central_gradient,
     folding,
     forward_gradient,
+    momentum_energy,
     smoothness,
 )
 from rcn_tf.losses.similarity import mae, mse, pearson, similarity
@@ -25,6 +26,7 @@ from rcn_tf.losses.supervision import endpoint_error, landmark_distance, soft_di
 
 __all__ = [
     "absolute_gradient",
+    "affine_symmetry",
     "avsm_kernels",
     "bending_energy",
     "central_gradient",
@@ -37,8 +39,10 @@ __all__ = [
     "landmark_distance",
     "local_ncc",
     "mae",
+    "map_symmetry",
     "mind_descriptor",
     "mind_ssc",
+    "momentum_energy",
     "mse",
     "multi_kernel_ncc",
     "nmi",

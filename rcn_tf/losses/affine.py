@@ -58,11 +58,41 @@ def deviation(matrix: tf.Tensor, offset: tf.Tensor, shape: Sequence[int]) -> tf.
 
     Returns: [B], same dtype.
     """
+    matrix, shift = _in_unit_coordinates(matrix, offset, shape)
+    return tf.reduce_sum(tf.square(matrix), axis=[1, 2]) + tf.reduce_sum(tf.square(shift), axis=1)
+
+
+def affine_symmetry(
+    matrix: tf.Tensor,
+    offset: tf.Tensor,
+    back_matrix: tf.Tensor,
+    back_offset: tf.Tensor,
+    shape: Sequence[int],
+) -> tf.Tensor:
+    """Error of the round trip of both directions' affine maps (AVSM, eq. 5).
+
+    |M M' - I|^2 + |b + M b'|^2 with M = I + A, in the coordinates of `deviation`: the map of the
+    reversed pair, (M', b'), is applied first.
+
+    Args:
+        matrix, offset: [B, R, R] and [B, R] float, A and b of the pair, b in voxels.
+        back_matrix, back_offset: the same of the reversed pair.
+        shape: the R sizes of the grid.
+
+    Returns: [B], same dtype.
+    """
+    matrix, shift = _in_unit_coordinates(matrix, offset, shape)
+    back_matrix, back_shift = _in_unit_coordinates(back_matrix, back_offset, shape)
+    excess = matrix + back_matrix + tf.matmul(matrix, back_matrix)
+    missed = shift + back_shift + tf.linalg.matvec(matrix, back_shift)
+    return tf.reduce_sum(tf.square(excess), axis=[1, 2]) + tf.reduce_sum(tf.square(missed), axis=1)
+
+
+def _in_unit_coordinates(matrix, offset, shape):
+    """A and b in coordinates that run from -1 to 1 along every axis."""
     matrix, offset = tf.convert_to_tensor(matrix), tf.convert_to_tensor(offset)
     lengths = tf.cast(shape, matrix.dtype) - 1
-    scaled = matrix * lengths[None, None, :] / lengths[None, :, None]
-    shift = 2 * offset / lengths
-    return tf.reduce_sum(tf.square(scaled), axis=[1, 2]) + tf.reduce_sum(tf.square(shift), axis=1)
+    return matrix * lengths[None, None, :] / lengths[None, :, None], 2 * offset / lengths
 
 
 def _dtype(matrix):

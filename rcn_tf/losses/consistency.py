@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from custom_ops.boxes import spatial_axes
-from rcn_tf.fields import compose
+from rcn_tf.fields import compose, identity_grid
 from rcn_tf.losses.windows import along
 
 
@@ -25,6 +25,30 @@ def invertibility(forward: tf.Tensor, backward: tf.Tensor) -> tf.Tensor:
             for t in trips
         ]
     )
+
+
+def map_symmetry(forward: tf.Tensor, backward: tf.Tensor, *, clamped: bool = False) -> tf.Tensor:
+    """Error of the round trip of both directions' maps (AVSM, eq. 10).
+
+    This is the mean over voxels and components of (phi(phi'(x)) - x)^2, with phi' the map of the
+    reversed pair, in coordinates that run from 0 to 1 along every axis. The paper sums where the
+    code, like this function, takes the mean.
+
+    Args:
+        forward, backward: [B, *spatial, R] float, total flows of a pair and its reverse.
+        clamped: True to clamp both maps to the volume first, as the code does.
+
+    Returns: [B].
+    """
+    forward, backward = tf.convert_to_tensor(forward), tf.convert_to_tensor(backward)
+    last = tf.cast(tf.shape(forward)[1:-1] - 1, forward.dtype)
+    if clamped:
+        grid = identity_grid(forward.shape[1:-1], forward.dtype)
+        forward, backward = (
+            tf.clip_by_value(grid + flow, 0.0, last) - grid for flow in (forward, backward)
+        )
+    trip = compose(forward, backward) / last
+    return tf.reduce_mean(tf.square(trip), axis=[*spatial_axes(trip), -1])
 
 
 def _centre(field):

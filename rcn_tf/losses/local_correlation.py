@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import custom_ops
-from custom_ops.boxes import box_sums, spatial_axes
+from custom_ops.boxes import box_sums, product_along, spatial_axes
 
 
 def local_ncc(
@@ -175,7 +175,7 @@ def _windowed_ratio(fixed, warped, kernel, squared):
     def sums(image):
         for axis in spatial_axes(image):
             taps = tf.constant(_taps(image.shape[axis], kernel), image.dtype)
-            image = _product_along(taps, image, axis)
+            image = product_along(taps, image, axis)
         return image
 
     number = kernel.window ** len(spatial_axes(fixed))
@@ -202,20 +202,6 @@ def _taps(size, kernel):
     for j in range(kernel.window):
         taps[np.arange(len(starts)), starts + j * kernel.dilation] = 1.0
     return taps
-
-
-def _product_along(matrix, array, axis):
-    """The matrix [m, n] applied to one axis of the array, of size n."""
-    shape = tf.shape(array)
-    merged = tf.reshape(
-        array, [tf.reduce_prod(shape[:axis]), shape[axis], tf.reduce_prod(shape[axis + 1 :])]
-    )
-    product = tf.matmul(matrix[None], merged)
-    rows = matrix.shape[0]
-    product = tf.reshape(product, tf.concat([shape[:axis], [rows], shape[axis + 1 :]], axis=0))
-    static = array.shape.as_list()
-    static[axis] = rows
-    return tf.ensure_shape(product, static)
 
 
 def _centred(image):

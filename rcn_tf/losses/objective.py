@@ -143,17 +143,26 @@ def _value(weighted: Weighted, place, stage: StageOutput, output, fixed, backwar
         return function(fixed, (stage or output).warped, **parameters)
     if takes == kinds.FLOW:
         return function((stage or output).flow, **parameters)
-    if takes in (kinds.MATRIX, kinds.MAP):
+    if takes in (kinds.PAIR, kinds.MAP_PAIR):
+        _require(backward, who, "the reversed pair's output")
+        back = backward if stage is None else _same_stage(stage, backward)
+    if takes in (kinds.MATRIX, kinds.MAP, kinds.MAP_PAIR):
         of_total = parameters.pop("total", False)
-        matrix = stage.total_matrix if of_total else stage.matrix
-        offset = stage.total_offset if of_total else stage.offset
-        _require(matrix, who, "an affine stage, which has a matrix")
+        matrix, offset = _affine_map(stage, of_total, who)
         if takes == kinds.MATRIX:
             return function(matrix, **parameters)
-        return function(matrix, offset, total_flow.shape[1:-1], **parameters)
+        maps = (matrix, offset)
+        if takes == kinds.MAP_PAIR:
+            maps += _affine_map(back, of_total, who)
+        return function(*maps, total_flow.shape[1:-1], **parameters)
     if takes == kinds.PAIR:
-        _require(backward, who, "the reversed pair's output")
-        return function(total_flow, backward.flow, **parameters)
+        other = back.flow if stage is None else back.total_flow
+        return function(total_flow, other, **parameters)
+    if takes == kinds.MOMENTUM:
+        made = [stage.extras.get(name) for name in ("momentum", "velocity")]
+        for extra in made:
+            _require(extra, who, "a stage that has a momentum and a velocity")
+        return function(*made, **parameters)
     if takes == kinds.REFERENCE:
         _require(batch.get("reference_flow"), who, "a reference flow")
         return function(total_flow, batch["reference_flow"], **parameters)
@@ -162,6 +171,20 @@ def _value(weighted: Weighted, place, stage: StageOutput, output, fixed, backwar
         return function(total_flow, *labels, step, **parameters)
     names = ("fixed_landmarks", "moving_landmarks", "landmark_mask", "spacing")
     return function(total_flow, *_entries(batch, who, *names), **parameters)
+
+
+def _affine_map(stage, of_total, who):
+    """(A, b) of an affine stage, or of all steps up to it."""
+    matrix = stage.total_matrix if of_total else stage.matrix
+    offset = stage.total_offset if of_total else stage.offset
+    _require(matrix, who, "an affine stage, which has a matrix")
+    return matrix, offset
+
+
+def _same_stage(stage, backward):
+    """The stage of that name in the output of the reversed pair."""
+    (found,) = (other for other in backward.stages if other.name == stage.name)
+    return found
 
 
 def _entries(batch, who, *names):

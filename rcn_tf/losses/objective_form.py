@@ -12,7 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rcn_tf.losses.schedule import Decay
-from rcn_tf.losses.terms import FLOW, IMAGES, LABELS, LANDMARKS, PAIR, REFERENCE, TERMS, Term
+from rcn_tf.losses.terms import (
+    FLOW,
+    IMAGES,
+    LABELS,
+    LANDMARKS,
+    MAP_PAIR,
+    PAIR,
+    REFERENCE,
+    TERMS,
+    Term,
+)
 
 FINAL, REVERSED = "final", "reversed"
 _KINDS = ("affine", "dense")  # parts that are allowed even if the model has no such stage
@@ -69,7 +79,7 @@ def needs(objective: Mapping) -> frozenset[str]:
                 found |= {REVERSED, *inside}
     kinds = {term.term.takes for term in _all_terms(objective) if term.weight}
     found |= kinds & {LABELS, LANDMARKS, REFERENCE}
-    return frozenset(found | ({REVERSED} if PAIR in kinds else set()))
+    return frozenset(found | ({REVERSED} if kinds & {PAIR, MAP_PAIR} else set()))
 
 
 def check_stages(objective: Mapping, stages: Sequence[tuple[str, str]]) -> None:
@@ -217,7 +227,7 @@ def _check_reversed(value):
         raise ValueError(f"loss weights: 'reversed' must map parts to terms; got {value!r}.")
     check_weights(value)
     for term in _all_terms(value):
-        if term.term.takes in (PAIR, REFERENCE):
+        if term.term.takes in (PAIR, MAP_PAIR, REFERENCE):
             raise ValueError(f"loss weights: {term.name!r} is not allowed in 'reversed'.")
 
 

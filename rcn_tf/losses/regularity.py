@@ -6,6 +6,8 @@ returns [B], lower is better. Distances between neighbours count as 1 along ever
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 from custom_ops import squared_differences
@@ -96,6 +98,26 @@ def folding(flow: tf.Tensor) -> tf.Tensor:
     """
     determinant = fields.jacobian_determinant(tf.convert_to_tensor(flow))
     return tf.reduce_mean(tf.nn.relu(-determinant), axis=list(range(1, determinant.shape.rank)))
+
+
+def momentum_energy(momentum: tf.Tensor, velocity: tf.Tensor, *, clamped: bool = True) -> tf.Tensor:
+    """<m, v>, the squared norm of the velocity of a momentum (AVSM, eq. 9).
+
+    The sum over voxels of m . v, times the volume of a voxel if every side of the grid, from the
+    centre of its first voxel to that of its last, has the length 1.
+
+    Args:
+        momentum, velocity: [B, *spatial, R] float, in the same unit of length.
+        clamped: True to count a negative product of two components as 0, as AVSM's code does;
+            False for the paper's form.
+
+    Returns: [B].
+    """
+    product = tf.convert_to_tensor(momentum) * velocity
+    if clamped:
+        product = tf.nn.relu(product)
+    cells = math.prod(size - 1 for size in product.shape[1:-1])
+    return tf.reduce_sum(product, axis=[*spatial_axes(product), -1]) / cells
 
 
 def _over_axes(flow, measure):

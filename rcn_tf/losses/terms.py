@@ -17,6 +17,8 @@ FLOW = "flow"  # the stage's own flow; in "final" the total flow
 MATRIX = "matrix"  # A of an affine stage
 MAP = "map"  # A and b of an affine stage, and the shape of the grid
 PAIR = "pair"  # the total flows of both directions
+MAP_PAIR = "map_pair"  # the affine maps of both directions, and the shape of the grid
+MOMENTUM = "momentum"  # momentum and velocity among the extras of a stage
 REFERENCE = "reference_flow"  # the total flow and a reference
 LABELS = "labels"  # the total flow and label maps
 LANDMARKS = "landmarks"  # the total flow and landmarks
@@ -25,8 +27,10 @@ _EXCEPT = {  # input: parts in which a term with this input is not allowed
     FLOW: ("affine",),
     MATRIX: ("dense", "final"),
     MAP: ("dense", "final"),
+    MAP_PAIR: ("dense", "final"),
+    MOMENTUM: ("affine", "final"),
 }
-_FINAL_ONLY = (PAIR, REFERENCE)
+_FINAL_ONLY = (REFERENCE,)
 _TOTAL = {"total": False}  # affine terms: True for all steps up to the stage, False for its own
 
 
@@ -44,7 +48,7 @@ class Term(NamedTuple):
             for name, parameter in inspect.signature(self.function).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY
         }
-        return {**found, **_TOTAL} if self.takes in (MATRIX, MAP) else found
+        return {**found, **_TOTAL} if self.takes in (MATRIX, MAP, MAP_PAIR) else found
 
     def fits(self, part: str) -> bool:
         """Whether the term is allowed in a part of an objective."""
@@ -72,7 +76,10 @@ TERMS: Mapping[str, Term] = {
     "determinant": Term(losses.determinant, MATRIX),
     "orthogonality": Term(losses.orthogonality, MATRIX),
     "deviation": Term(losses.deviation, MAP),
+    "affine_symmetry": Term(losses.affine_symmetry, MAP_PAIR),
+    "momentum_energy": Term(losses.momentum_energy, MOMENTUM),
     "invertibility": Term(losses.invertibility, PAIR),
+    "map_symmetry": Term(losses.map_symmetry, PAIR),
     "endpoint_error": Term(losses.endpoint_error, REFERENCE),
     "soft_dice": Term(losses.soft_dice, LABELS),
     "landmark_distance": Term(losses.landmark_distance, LANDMARKS),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MODELS = {
     "RecursiveCascade": "rcn_tf.models.cascade:RecursiveCascade",
     "VRNet": "rcn_tf.models.vr_net:VRNet",
+    "AVSM": "rcn_tf.models.avsm:AVSM",
 }
 """{name: import path of the class}."""
 

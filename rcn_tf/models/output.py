@@ -62,12 +62,15 @@ class RegistrationOutput(tf.experimental.ExtensionType):
         warped: [B, *spatial, 1] float32, `warp(moving, flow)`.
         stages: tuple of StageOutput, in the order of application.
         moving: [B, *spatial, 1] float32, the moving image, needed to add further stages.
+        padding: what `warped` shows outside the moving image, "border" or "zeros" (as
+            `custom_ops.warp`), the same for all stages.
     """
 
     flow: tf.Tensor
     warped: tf.Tensor
     stages: tuple[StageOutput, ...]
     moving: Optional[tf.Tensor] = None
+    padding: str = "border"
 
     @property
     def rank(self) -> int:
@@ -202,10 +205,11 @@ class RegistrationOutput(tf.experimental.ExtensionType):
             raise ValueError(f"two stages are called {name!r}: stage names must be unique.")
         if self.moving is None:
             raise ValueError("an output made without `moving` takes no further stage.")
-        warped = warp(self.moving, total_flow)
+        warped = warp(self.moving, total_flow, self.padding)
         total = total or (None, None)
         stage = StageOutput(flow, total_flow, warped, *affine, *total, name, kind, extras or {})
-        return RegistrationOutput(total_flow, warped, (*self.stages, stage), self.moving)
+        stages = (*self.stages, stage)
+        return RegistrationOutput(total_flow, warped, stages, self.moving, self.padding)
 
     def _free_name(self, kind):
         number = 1 + sum(stage.kind == kind for stage in self.stages)
@@ -216,14 +220,14 @@ class RegistrationOutput(tf.experimental.ExtensionType):
         return f"RegistrationOutput(flow={list(self.flow.shape)}, stages: {names})"
 
 
-def unregistered(moving: tf.Tensor) -> RegistrationOutput:
+def unregistered(moving: tf.Tensor, padding: str = "border") -> RegistrationOutput:
     """The output before any stage: no displacement.
 
-    Args: moving: [B, *spatial, 1] float32.
+    Args: moving: [B, *spatial, 1] float32. padding: of the warped images, "border" or "zeros".
     Returns: RegistrationOutput without stages, from which a model goes on with `then`.
     """
     moving = tf.convert_to_tensor(moving)
     rank = moving.shape.rank - 2
     flow = tf.zeros(tf.concat([tf.shape(moving)[:-1], [rank]], axis=0), moving.dtype)
     flow = tf.ensure_shape(flow, [*moving.shape[:-1], rank])
-    return RegistrationOutput(flow, moving, (), moving)
+    return RegistrationOutput(flow, moving, (), moving, padding)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from rcn_tf.models.avsm import AVSM
 from rcn_tf.models.cascade import RecursiveCascade
 from rcn_tf.models.vr_net import VRNet
 from tests.contract.small_models import PlanarShift, ThreeAffineSteps
@@ -94,6 +95,29 @@ DESCRIPTORS = (
         parameters=71_256 + 71_310 + 1,
         stages=VR_NET_STAGES,
         loss=VR_NET_LOSS,
+        heavy=True,
+    ),
+    Descriptor(
+        AVSM,
+        {"volume_shape": (32, 34, 36), "channels": 2, "n_affine_steps": 2, "n_velocity_steps": 1},
+        parameters=96_143,
+        stages=(("affine_1", "affine"), ("affine_2", "affine"), ("velocity_1", "velocity")),
+        options={"n_affine_steps": 1, "n_velocity_steps": 2, "time_steps": 12},
+        option_stages=(
+            ("affine_1", "affine"),
+            ("velocity_1", "velocity"),
+            ("velocity_2", "velocity"),
+        ),
+        planar={
+            "volume_shape": (33, 40),
+            "channels": 4,
+            "n_affine_steps": 2,
+            "n_velocity_steps": 1,
+        },
+        loss={
+            "affine": {"deviation": {"weight": 0.01, "total": True}},
+            "velocity": {"momentum_energy": 1.0, "similarity": 1.0},
+        },
         heavy=True,
     ),
     Descriptor(

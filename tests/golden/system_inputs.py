@@ -1,7 +1,70 @@
-"""Inputs behind the numbers of VR-Net, AVSM and RWCNet in `losses.npz`, from their seeds."""
+"""Inputs behind the numbers of VR-Net, AVSM and RWCNet in this folder, from their seeds."""
+
+import zlib
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+
+# Last layers and other special cases: (part of the name, gain), first match wins.
+GAINS = (
+    ("vrnet/init_block.dc9.", 2.0),
+    (".dc9.", 2.0),
+    ("avsm/momentum_net.mom_gen.up_path_2_3.", 0.015),
+    ("avsm/affine_net.affine_gen.fc_2.", 0.25),
+    ("update.flowhead.2.", 0.5),
+    ("update.gru.", 1.0),
+)
+
+
+def _rng(name):
+    return np.random.default_rng(zlib.crc32(name.encode("ascii")))
+
+
+def is_transposed(name):
+    """True for the weights of transposed convolutions."""
+    vrnet = any(f".up{k}." in name for k in (1, 2, 3, 4))
+    avsm = any(f".up_path_{k}_1." in name for k in (8, 4, 2))
+    return name.endswith("weight") and (vrnet or avsm)
+
+
+def weight(name, shape):
+    """Weight of the variable `name`, float32, in TensorFlow's layout.
+
+    Args:
+        name: e.g. 'vrnet/cnn_blocks.0.ec1.0.weight': system, '/', name in the authors' state dict.
+        shape: [kd, kh, kw, in, out] for a convolution, [kd, kh, kw, out, in] for a transposed one,
+            [in, out] for a dense layer, [n] for a bias, a group-norm scale or VR-Net's theta.
+    """
+    rng, shape = _rng(name), tuple(int(n) for n in shape)
+    if name.startswith("vrnet/ic_blocks."):  # theta, one positive number per cascade
+        return (0.01 + 0.02 * rng.random(shape)).astype("float32")
+    if name.endswith("affine_gen.fc_2.fc.bias"):  # near the identity: rows of A, then b
+        identity = np.concatenate([np.eye(3).ravel(), np.zeros(3)])
+        return (identity + 0.02 * rng.standard_normal(shape)).astype("float32")
+    if len(shape) == 1:
+        base = 1.0 if name.endswith("weight") else 0.0  # group-norm scale, else a bias
+        std = 0.01 if "mom_gen.up_path_2_3." in name else 0.05
+        return (base + std * rng.standard_normal(shape)).astype("float32")
+    if is_transposed(name):
+        fan_in = shape[4]
+    else:
+        fan_in = int(np.prod(shape[:-1]))
+    gain = next((g for part, g in GAINS if part in name), 1.4)
+    return (gain * rng.standard_normal(shape) / np.sqrt(fan_in)).astype("float32")
+
+
+def to_torch(array):
+    """TensorFlow's layout -> PyTorch's, for both kinds of convolution and for dense layers."""
+    if array.ndim == 5:
+        return np.ascontiguousarray(array.transpose(4, 3, 0, 1, 2))
+    return np.ascontiguousarray(array.T) if array.ndim == 2 else array
+
+
+def to_tensorflow(array):
+    """PyTorch's layout -> TensorFlow's (inverse of `to_torch`)."""
+    if array.ndim == 5:
+        return np.ascontiguousarray(array.transpose(2, 3, 4, 1, 0))
+    return np.ascontiguousarray(array.T) if array.ndim == 2 else array
 
 
 def volume(seed, shape):

@@ -1,8 +1,4 @@
-"""Displacement fields on a voxel grid: making, composing, inverting, differentiating.
-
-A flow is [B, *spatial, R] with R = 2 or 3 the number of spatial axes; channel k displaces along
-spatial axis k ("ij") in voxels, and acts by pull-back: `warped(x) = moving(x + flow(x))`.
-"""
+"""Flows: making, composing, inverting, integrating, resizing, differentiating."""
 
 from __future__ import annotations
 
@@ -11,19 +7,6 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from custom_ops import compose, warp
-
-__all__ = [
-    "affine_flow",
-    "compose",
-    "identity_grid",
-    "integrate",
-    "invert",
-    "invert_on",
-    "invert_points",
-    "jacobian_determinant",
-    "resize",
-    "sample",
-]
 
 _MOST_STEPS = 40
 _PROBE = 0.1  # voxels, of the differences that give a derivative
@@ -237,21 +220,28 @@ def integrate(velocity: tf.Tensor, steps: int = 7) -> tf.Tensor:
     return flow
 
 
-def resize(flow: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+def resize(flow: tf.Tensor, shape: Sequence[int], *, ends: bool = False) -> tf.Tensor:
     """Flow on another grid over the same box, in that grid's voxels.
 
     Voxels are boxes: voxel i of n covers [i, i + 1] / n of the axis (the convention of
     `rcn_tf.volumes`), so that positions map by (i + 0.5) m / n - 0.5 and displacements
     scale by m / n. Interpolation is linear; outside the grid the nearest border voxel counts.
 
-    Args: flow: [B, *spatial, R] float, voxels. shape: the new sizes.
+    Args:
+        flow: [B, *spatial, R] float, voxels.
+        shape: the new sizes.
+        ends: True if the centres of the first and last voxels, not their outer faces, lie at the
+            same places on both grids (AVSM): positions map by i (m - 1) / (n - 1), and
+            displacements scale so; every size must be at least 2.
+
     Returns: [B, *shape, R], same dtype.
     """
     flow = tf.convert_to_tensor(flow)
-    old = tf.cast(tf.shape(flow)[1:-1], flow.dtype)
+    shift, less = (0.0, 1) if ends else (0.5, 0)
+    old = tf.cast(tf.shape(flow)[1:-1] - less, flow.dtype)
     grid = identity_grid(shape, flow.dtype)
-    scale = tf.cast(tf.constant(list(shape)), flow.dtype) / old
-    lookup = (grid + 0.5) / scale - 0.5 - grid
+    scale = tf.cast(tf.constant([size - less for size in shape]), flow.dtype) / old
+    lookup = (grid + shift) / scale - shift - grid
     lookup = tf.repeat(lookup[None], tf.shape(flow)[0], axis=0)
     return warp(flow, lookup) * scale
 
