@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rcn_tf.models.model import RegistrationModel
 
-MODELS = {"RecursiveCascade": "rcn_tf.models.cascade:RecursiveCascade"}
+MODELS = {
+    "RecursiveCascade": "rcn_tf.models.cascade:RecursiveCascade",
+    "RWCNet": "rcn_tf.models.rwcnet:RWCNet",
+}
 """{name: import path of the class}."""
 
 CASCADE = "RecursiveCascade"
