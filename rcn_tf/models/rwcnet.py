@@ -38,6 +38,7 @@ STAGES = (
 OVERLAP = 0.25
 """Voxels that neighbouring patches share, as a fraction of a patch."""
 
+_MOST = {"iterations": 100, "radius": 12}
 _SMALLEST_GRID = 4  # voxels of a sub-network's grid or patch along an axis
 
 
@@ -147,15 +148,17 @@ class RWCNet(RegistrationModel):
             flow, hidden = self._matched(
                 number, cover, images, hidden, training, keep_hidden=number < last, **computed
             )
+            extras = {} if hidden is None else {"hidden": hidden}
             if self.original:
                 total = flow if total is None else self._composed(flow, total)
-                extras = {"grid_flow": total}
+                extras["grid_flow"] = total
                 full = self._on_grid(total, self.volume_shape)
                 out = out.then(full, name=f"stage_{number}", update="replace", extras=extras)
                 continue
-            flow = flow if cover.grid == self.volume_shape else fields.resize(flow, self.volume_shape)
+            if cover.grid != self.volume_shape:
+                flow = fields.resize(flow, self.volume_shape)
             flow = fields.integrate(flow) if diffeomorphic else flow
-            out = out.then(flow, name=f"stage_{number}")
+            out = out.then(flow, name=f"stage_{number}", extras=extras)
         return out
 
     def _images(self, fixed, moving, out, total, grid):
@@ -178,7 +181,7 @@ class RWCNet(RegistrationModel):
             factor = cover.grid[0] / coarser.shape[1]
         draws = training and (self.dropout or patches_per_step)
         seed = self._draws.make_seeds(1)[:, 0] if draws else None
-        keep = (None, None, None)
+        keep = (None, None)
         if training and self.dropout:
             keep = network.draw_keep(batch, seed)
 
@@ -194,7 +197,8 @@ class RWCNet(RegistrationModel):
         count = len(cover.starts)
         if count == 1:
             state = None if coarser is None else factor * resize(coarser, cover.grid)
-            return network(*images, state, keep=keep, recompute=recompute)
+            flow, hidden = network(*images, state, keep=keep, recompute=recompute)
+            return flow, hidden if keep_hidden else None
         chosen = None
         if training and 0 < patches_per_step < count and not keep_hidden:
             order = tf.random.stateless_uniform([count], seed + [3, 0], alg="philox")
@@ -294,8 +298,12 @@ def _checked_stages(stages):
                 raise ValueError(
                     f"`stages`: {key!r} of entry {number} must lie in (0, 1]; got {value!r}."
                 )
-        for key in ("iterations", "radius"):
+        for key, most in _MOST.items():
             check_whole(f"stages[{number - 1}].{key}", stage[key], 1)
+            if stage[key] > most:
+                raise ValueError(
+                    f"`stages`: {key!r} of entry {number} must be at most {most}; got {stage[key]}."
+                )
         if checked and stage["resolution"] <= checked[-1]["resolution"]:
             raise ValueError("`stages` must go from coarse to fine resolutions.")
         checked.append(

@@ -54,7 +54,7 @@ class RecurrentMatcher(keras.Model):
     ):
         super().__init__(name=name)
         self.iterations, self.radius, self.dropout = iterations, radius, dropout
-        self.correlation, self.original = correlation, original
+        self.correlation, self.original, self.rank = correlation, original, rank
         channels = features if correlation else features // 2
         self.feature_extractor = SegResNet(1, channels, rank=rank, name="feature_extractor")
         self.context = SegResNet(rank + 1, hidden, rank=rank, name="context")
@@ -75,7 +75,7 @@ class RecurrentMatcher(keras.Model):
         fixed: tf.Tensor,
         moving: tf.Tensor,
         coarser: tf.Tensor | None = None,
-        keep: tuple[tf.Tensor, ...] = (None, None, None),
+        keep: tuple[tf.Tensor | None, ...] = (None, None),
         recompute: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Registers two images on the sub-network's grid.
@@ -83,16 +83,16 @@ class RecurrentMatcher(keras.Model):
         Args:
             fixed, moving: [B, *spatial, 1] float32 in [0, 1].
             coarser: [B, *spatial, hidden], hidden state of the coarser resolution on this grid.
-            keep: from `draw_keep`, for the fixed and the moving features and the context.
+            keep: from `draw_keep`, for the features of both images and for the context.
             recompute: compute each step's activations again in the backward pass.
 
         Returns:
             flow: [B, *spatial, R], voxels: the sum of the increments.
             hidden: [B, *spatial, hidden], the state after the last step.
         """
-        fixed_features = self.feature_extractor(fixed, keep[0])
-        features = self.feature_extractor(moving, keep[1])
-        hidden = self.start(moving, coarser, keep[2])
+        pair = tf.concat([fixed, moving], axis=0)  # both in one call, for a smaller graph
+        fixed_features, features = tf.split(self.feature_extractor(pair, keep[0]), 2)
+        hidden = self.start(moving, coarser, keep[1])
         flow = increment = tf.zeros_like(hidden[..., : fixed.shape.rank - 2])
         seen, step = features, self._step(recompute)
         for _ in range(self.iterations):
@@ -108,15 +108,13 @@ class RecurrentMatcher(keras.Model):
         return hidden if coarser is None else hidden + coarser
 
     def draw_keep(self, batch: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Dropout's factors on channels for `call`. Args: seed: [2] int."""
-        spatial = [1] * (self.flowhead.second.rank)
-        keep = []
-        for number in range(3):
+        """Dropout's factors on channels for `call`. Args: batch: samples. seed: [2] int."""
+        spatial, keep = [1] * self.rank, []
+        for number, samples in enumerate((2 * batch, batch)):
             drawn = tf.random.stateless_uniform(
-                [batch, *spatial, WIDTH], seed + [number, 0], alg="philox"
+                [samples, *spatial, WIDTH], seed + [number, 0], alg="philox"
             )
-            kept = tf.cast(drawn >= self.dropout, tf.float32)
-            keep.append(kept / (1.0 - self.dropout))
+            keep.append(tf.cast(drawn >= self.dropout, tf.float32) / (1.0 - self.dropout))
         return tuple(keep)
 
     def _step(self, recompute: bool) -> Callable:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
+from rcn_tf.losses.windows import along, replicated
 from rcn_tf.networks.convolutions import CONVOLUTIONS
 from rcn_tf.networks.layers import TorchUniform, crop_like
 
@@ -45,7 +47,7 @@ class SegResNet(keras.Model):
         for width in reversed(widths[:-1]):
             self.halve.append(torch_convolution(width, 1, 2 * width, rank=rank, bias=False))
             self.decoder.append(_ResidualBlock(width, rank))
-        self.norm = _group_norm()
+        self.norm = GroupNorm()
         self.last = torch_convolution(channels, 1, widths[0], rank=rank)
 
     def call(self, image: tf.Tensor, keep: tf.Tensor | None = None) -> tf.Tensor:
@@ -92,7 +94,7 @@ class _ResidualBlock(keras.layers.Layer):
 
     def __init__(self, width: int, rank: int):
         super().__init__()
-        self.norms = [_group_norm() for _ in range(2)]
+        self.norms = [GroupNorm() for _ in range(2)]
         self.convolutions = [
             torch_convolution(width, 3, width, rank=rank, bias=False) for _ in range(2)
         ]
@@ -158,27 +160,39 @@ def doubled(x: tf.Tensor) -> tf.Tensor:
     the border's value holds (PyTorch's `align_corners=False`).
     """
     for axis in range(1, x.shape.rank - 1):
-        size = tf.shape(x)
-        count = size[axis]
-        paddings = [[1, 1] if k == axis else [0, 0] for k in range(x.shape.rank)]
-        wide = tf.pad(x, paddings, "SYMMETRIC")
+        sizes = [static or tf.shape(x)[k] for k, static in enumerate(x.shape)]
+        wide = replicated(x, axis, 1)
         middle = 0.75 * x
-        before = middle + 0.25 * _along(wide, axis, 0, count)
-        after = middle + 0.25 * _along(wide, axis, 2, count)
+        before = middle + 0.25 * along(wide, axis, 0, -2)
+        after = middle + 0.25 * along(wide, axis, 2, None)
         pairs = tf.stack([before, after], axis=axis + 1)
-        shape = x.shape.as_list()
-        x = tf.reshape(pairs, tf.concat([size[:axis], [2 * count], size[axis + 1 :]], axis=0))
-        shape[axis] = None if shape[axis] is None else 2 * shape[axis]
-        x = tf.ensure_shape(x, shape)
+        x = tf.reshape(pairs, [*sizes[:axis], 2 * sizes[axis], *sizes[axis + 1 :]])
     return x
 
 
-def _along(x, axis, start, count):
-    begin = [start if k == axis else 0 for k in range(x.shape.rank)]
-    size = [count if k == axis else -1 for k in range(x.shape.rank)]
-    return tf.slice(x, begin, size)
+class GroupNorm(keras.layers.Layer):
+    """Normalises groups of consecutive channels over all voxels, then scales each channel.
 
+    As Keras' layer, in a fifth of its graph.
+    """
 
-def _group_norm():
-    """Groups of consecutive channels; with 8 channels each is a group of its own."""
-    return keras.layers.GroupNormalization(_GROUPS, epsilon=_EPSILON)
+    def build(self, shape: tf.TensorShape) -> None:
+        """Makes the scale and the bias of every channel."""
+        self.gamma = self.add_weight("gamma", [shape[-1]], initializer="ones")
+        self.beta = self.add_weight("beta", [shape[-1]], initializer="zeros")
+        self.built = True
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """[B, *spatial, C], C a multiple of 8."""
+        channels = x.shape[-1]
+        flat = tf.reshape(x, [-1, np.prod(x.shape[1:-1]), channels])  # [B, voxels, C]
+        width = channels // _GROUPS
+        means = np.kron(np.eye(_GROUPS), np.full((width, width), 1 / width)).astype("float32")
+
+        def group_mean(values):
+            mean = tf.reduce_mean(values, axis=1)
+            return (mean if width == 1 else tf.matmul(mean, means))[:, tf.newaxis]
+
+        centred = flat - group_mean(flat)
+        scale = self.gamma * tf.math.rsqrt(group_mean(tf.square(centred)) + _EPSILON)
+        return tf.reshape(centred * scale + self.beta, [-1, *x.shape[1:]])

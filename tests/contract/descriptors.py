@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from rcn_tf.models.cascade import RecursiveCascade
+from rcn_tf.models.rwcnet import RWCNet
 from tests.contract.small_models import PlanarShift, ThreeAffineSteps
 
 
@@ -49,6 +50,11 @@ REPEATED = (
     ("dense_2/repeat_2", "dense"),
 )
 
+TWO_RESOLUTIONS = (  # the finer one in patches
+    {"resolution": 0.25, "patch": 0.25, "iterations": 2, "radius": 1},
+    {"resolution": 0.5, "patch": 0.25, "iterations": 1, "radius": 1},
+)
+
 DESCRIPTORS = (
     Descriptor(
         RecursiveCascade,
@@ -68,6 +74,23 @@ DESCRIPTORS = (
         options={"n_repeats": 2},
         option_stages=REPEATED,
         planar={"base": "vtn", "n_cascades": 2, "volume_shape": (40, 35), **SMALL},
+        heavy=True,
+    ),
+    Descriptor(
+        RWCNet,
+        {"volume_shape": (32, 36, 40), "stages": TWO_RESOLUTIONS, "features": 4, "hidden": 8},
+        parameters=0,
+        stages=(("stage_1", "dense"), ("stage_2", "dense")),
+        options={"n_stages": 1, "whole": True},
+        option_stages=(("stage_1", "dense"),),
+        planar={
+            "volume_shape": (33, 40),
+            "stages": TWO_RESOLUTIONS,
+            "features": 4,
+            "hidden": 8,
+            "correlation": False,
+        },
+        loss={"final": {"mse": 10.0, "absolute_gradient": 0.1}},
         heavy=True,
     ),
     Descriptor(
