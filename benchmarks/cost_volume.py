@@ -4,11 +4,6 @@
         [--threads 2]
 
 Float32, batch 1, kind "l1" with the box mean, forward and with both gradients. "pure TensorFlow" is
-this package's fallback, a loop over the offsets; "slices and sums" is the form of RWCNet's code, one
-slice, difference and sum per offset, stacked and pooled, in TensorFlow's ops; "PyTorch" is the same in
-PyTorch, where it is installed. Every round runs each contestant once; medians and minima over the
-rounds. The memory is the peak beyond what the process held before, over the size of the result.
-"""
 
 import argparse
 import itertools
@@ -16,6 +11,7 @@ import os
 import statistics
 import threading
 import time
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -44,9 +40,7 @@ def main():
     fixed, moving = rng.standard_normal((2, 1, *shape, args.channels)).astype("float32")
     forms = {
         "native": lambda f, m: custom_ops.cost_volume(f, m, args.radius, backend="native"),
-        "pure TensorFlow": lambda f, m: custom_ops.cost_volume(
-            f, m, args.radius, backend="python"
-        ),
+        "pure TensorFlow": lambda f, m: custom_ops.cost_volume(f, m, args.radius, backend="python"),
         "slices and sums": lambda f, m: sliced(f, m, args.radius),
     }
     pair = tf.constant(fixed), tf.constant(moving)
@@ -111,8 +105,8 @@ def peak(function):
 
 
 def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def compiled(form, pair):

@@ -40,7 +40,7 @@ def cost_volume(
 
     >>> import tensorflow as tf
     >>> fixed = tf.reshape([0.0, 0.0, 1.0, 0.0], [1, 4, 1, 1])
-    >>> moving = tf.reshape([0.0, 1.0, 0.0, 0.0], [1, 4, 1, 1])  # one voxel back along the first axis
+    >>> moving = tf.reshape([0.0, 1.0, 0.0, 0.0], [1, 4, 1, 1])  # one voxel back
     >>> costs = cost_volume(fixed, moving, 1, box_mean=False)
     >>> costs[0, 2, 0, 3:6].numpy()  # offsets (-1, 0), (0, 0) and (1, 0) of the voxel with 1
     array([0., 1., 1.], dtype=float32)
@@ -92,9 +92,7 @@ def _check(fixed, moving, radius, kind):
             f"`moving` must have shape {fixed.shape} to match `fixed`; got {moving.shape}."
         )
     if fixed.dtype not in _DTYPES:
-        raise TypeError(
-            f"`fixed` must be bfloat16, float32 or float64; got {fixed.dtype.name}."
-        )
+        raise TypeError(f"`fixed` must be bfloat16, float32 or float64; got {fixed.dtype.name}.")
     if fixed.dtype != moving.dtype:
         raise TypeError(
             f"`fixed` and `moving` must share a dtype; got {fixed.dtype.name} and "

@@ -60,7 +60,7 @@ def test_a_step_between_patches_becomes_a_ramp():
     (ramp,) = cover.blend(lambda s: [tf.fill([1, 24, 1], tf.cast(s[0] > 0, tf.float32))], 1, [1])
     steps = np.diff(ramp[0, :, 0])
     assert ramp[0, 0, 0] == 0 and ramp[0, -1, 0] == 1
-    assert 0 <= steps.min() and steps.max() < 1.1 / 16
+    assert steps.min() >= 0 and steps.max() < 1.1 / 16
 
 
 def test_chosen_patches_alone_fall_off_to_zero():

@@ -1,5 +1,5 @@
-// Cost volume: how well the features of every voxel match those of the voxels around it. What the
-// CPU and the CUDA kernels share.
+// Cost volume: how well the features of every voxel match those of the voxels around it. What
+// the CPU and the CUDA kernels share.
 //
 // For the offsets o in {-r..r} along every axis, with zeros outside the moving volume,
 //
@@ -10,8 +10,8 @@
 //
 //     k = ((o_w + r) (2 r + 1) + (o_h + r)) (2 r + 1) + (o_d + r):
 //
-// the first axis is the fastest. The mean is its own adjoint, so that with the upstream gradient G
-// and its box mean g the gradients are sums that gather, in a fixed order:
+// the first axis is the fastest. The mean is its own adjoint, so that with the upstream
+// gradient G and its box mean g the gradients are sums that gather, in a fixed order:
 //
 //     dF_c(x) = sum_o g_o(x) s,   dM_c(y) = -sum_o g_o(y - o) s,   s = sign(F_c - M_c)
 //     dF_c(x) = sum_o g_o(x) M_c(x + o),   dM_c(y) = sum_o g_o(y - o) F_c(y - o).
@@ -26,8 +26,8 @@
 
 namespace rcn {
 
-// One call: features [B, D, H, W, C]. An axis with radius 0, the depth of a plane, has no offsets
-// and takes no part in the mean.
+// One call: features [B, D, H, W, C]. An axis with radius 0, the depth of a plane, has no
+// offsets and takes no part in the mean.
 struct CostCall {
   int64_t batch;
   int64_t shape[3];  // D, H, W

@@ -4,9 +4,9 @@
 //       -> sums of three along W -> along H -> along D -> the result, offset last
 //
 // A unit of work is a slab of planes of a tile of rows. It takes the offsets along W one after
-// the other; so the sums of three planes, for all offsets along D and H, stay in the cache. Every
-// sum is made anew from its three parts, in one order. So neither the units nor the threads change
-// a bit of the result.
+// the other; so the sums of three planes, for all offsets along D and H, stay in the cache.
+// Every sum is made anew from its three parts, in one order. So neither the units nor the
+// threads change a bit of the result.
 
 #include "cost_volume_cpu.h"
 
@@ -246,9 +246,8 @@ ChannelRows<RealOf<T>> turned(const CostCall& call, const T* features, const Wor
   const int64_t margin = call.radius[2], voxels = call.shape[2];
   const int64_t width = Lanes<Real>::rounded_up(voxels) + 2 * margin;
   const int64_t rows = call.batch * call.shape[0] * call.shape[1];
-  ChannelRows<Real> result = {
-      call.shape[1], call.channels, width,
-      std::unique_ptr<Real[]>(new Real[rows * call.channels * width])};
+  ChannelRows<Real> result = {call.shape[1], call.channels, width,
+                              std::unique_ptr<Real[]>(new Real[rows * call.channels * width])};
   workers.parallel_for(rows, 2 * result.size(), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       turn_row(features + row * voxels * call.channels, voxels, call.channels, margin, width,

@@ -1,5 +1,5 @@
-// Cost volume and its gradients on the CPU. Includes nothing of TensorFlow. `T`, the type of all
-// arrays, is float, double or Bfloat16, which is computed in float.
+// Cost volume and its gradients on the CPU. Includes nothing of TensorFlow. `T`, the type of
+// all arrays, is float, double or Bfloat16, which is computed in float.
 
 #ifndef CUSTOM_OPS_CC_COST_VOLUME_CPU_H_
 #define CUSTOM_OPS_CC_COST_VOLUME_CPU_H_

@@ -14,7 +14,8 @@
 namespace rcn {
 namespace {
 
-constexpr int64_t kScratchCosts = int64_t{1} << 26;  // raw costs at a time, if planes are smaller
+constexpr int64_t kScratchCosts = int64_t{1}
+                                  << 26;  // raw costs at a time, if planes are smaller
 
 template <typename T>
 using RealOf = std::conditional_t<std::is_same<T, double>::value, double, float>;

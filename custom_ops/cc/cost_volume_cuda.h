@@ -8,7 +8,8 @@
 extern "C" {
 
 // costs [B, D, H, W, offsets]. `type` is RCN_FLOAT, RCN_BFLOAT16 or RCN_DOUBLE, for all arrays.
-// `scratch` is device memory of rcn_cuda_cost_volume_scratch_bytes(...). The same bits each time.
+// `scratch` is device memory of rcn_cuda_cost_volume_scratch_bytes(...). The same bits each
+// time.
 int rcn_cuda_cost_volume(const rcn::CostCall* call, int type, const void* fixed,
                          const void* moving, void* scratch, void* costs, void* stream);
 

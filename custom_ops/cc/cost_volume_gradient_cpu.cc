@@ -1,6 +1,6 @@
-// Gradients of the cost volume. A voxel's channels are the lanes of a vector, and a row of voxels
-// is the unit of work; every voxel gathers over the offsets in one order, so that the threads do
-// not change a bit of the result.
+// Gradients of the cost volume. A voxel's channels are the lanes of a vector, and a row of
+// voxels is the unit of work; every voxel gathers over the offsets in one order, so that the
+// threads do not change a bit of the result.
 
 #include <algorithm>
 #include <memory>
@@ -44,16 +44,17 @@ Padded<RealOf<T>> padded(const CostCall& call, const T* features, const Workers&
   }
   result.values.reset(new Real[elements]());
   const int64_t height = call.shape[1], rows = call.batch * call.shape[0] * height;
-  workers.parallel_for(rows, 2 * call.shape[2] * call.channels, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t plane = row / height;
-      const T* from = features + row * call.shape[2] * call.channels;
-      Real* to = result.at(plane / call.shape[0], plane % call.shape[0], row % height, 0);
-      for (int64_t x = 0; x < call.shape[2]; ++x, to += result.channels) {
-        for (int64_t c = 0; c < call.channels; ++c) to[c] = widen(*from++);
-      }
-    }
-  });
+  workers.parallel_for(
+      rows, 2 * call.shape[2] * call.channels, [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+          const int64_t plane = row / height;
+          const T* from = features + row * call.shape[2] * call.channels;
+          Real* to = result.at(plane / call.shape[0], plane % call.shape[0], row % height, 0);
+          for (int64_t x = 0; x < call.shape[2]; ++x, to += result.channels) {
+            for (int64_t c = 0; c < call.channels; ++c) to[c] = widen(*from++);
+          }
+        }
+      });
   return result;
 }
 
@@ -199,7 +200,7 @@ template void cost_volume_gradient(const CostCall&, const Bfloat16*, const Bfloa
                                    const Bfloat16*, Bfloat16*, Bfloat16*, const Workers&);
 template void cost_volume_gradient(const CostCall&, const float*, const float*, const float*,
                                    float*, float*, const Workers&);
-template void cost_volume_gradient(const CostCall&, const double*, const double*,
-                                   const double*, double*, double*, const Workers&);
+template void cost_volume_gradient(const CostCall&, const double*, const double*, const double*,
+                                   double*, double*, const Workers&);
 
 }  // namespace rcn

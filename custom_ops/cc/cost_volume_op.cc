@@ -54,8 +54,9 @@ struct Settings {
   }
 
   CostCall call(const Shape& shape) const {
-    return {shape[0], {shape[1], shape[2], shape[3]}, shape[4],
-            {planar ? 0 : radius, radius, radius}, correlation, box};
+    return {shape[0],    {shape[1], shape[2], shape[3]},
+            shape[4],    {planar ? 0 : radius, radius, radius},
+            correlation, box};
   }
 };
 
@@ -141,10 +142,10 @@ struct RunCostVolume<GpuDevice, T> {
                               const Tensor& fixed, const Tensor& moving, Tensor* costs) {
     Tensor memory;
     TF_RETURN_IF_ERROR(scratch(context, call, 0, &memory));
-    return status_of("cost volume",
-                     rcn_cuda_cost_volume(&call, type_code<T>(), fixed.data(), moving.data(),
-                                          memory.data(), costs->data(),
-                                          context->eigen_device<GpuDevice>().stream()));
+    return status_of(
+        "cost volume",
+        rcn_cuda_cost_volume(&call, type_code<T>(), fixed.data(), moving.data(), memory.data(),
+                             costs->data(), context->eigen_device<GpuDevice>().stream()));
   }
 
   static absl::Status backward(OpKernelContext* context, const CostCall& call,
@@ -256,12 +257,12 @@ REGISTER_OP("RcnCostVolumeGrad")
     .SetShapeFn(rcn::gradients_shape)
     .Doc("Gradients of RcnCostVolume; one that is not asked for is empty.");
 
-#define REGISTER_COST_VOLUME(KIND, D, T)                                                    \
-  REGISTER_KERNEL_BUILDER(                                                                  \
-      Name("RcnCostVolume").Device(tensorflow::KIND).TypeConstraint<T>("T"),                \
-      rcn::CostVolume<D, T>);                                                               \
-  REGISTER_KERNEL_BUILDER(                                                                  \
-      Name("RcnCostVolumeGrad").Device(tensorflow::KIND).TypeConstraint<T>("T"),            \
+#define REGISTER_COST_VOLUME(KIND, D, T)                                         \
+  REGISTER_KERNEL_BUILDER(                                                       \
+      Name("RcnCostVolume").Device(tensorflow::KIND).TypeConstraint<T>("T"),     \
+      rcn::CostVolume<D, T>);                                                    \
+  REGISTER_KERNEL_BUILDER(                                                       \
+      Name("RcnCostVolumeGrad").Device(tensorflow::KIND).TypeConstraint<T>("T"), \
       rcn::CostVolumeGrad<D, T>)
 
 REGISTER_COST_VOLUME(DEVICE_CPU, rcn::CpuDevice, Eigen::bfloat16);

@@ -1,9 +1,9 @@
-"""RWCNet: recurrent matching with cost volumes, coarse to fine over several resolutions (section 3).
+"""RWCNet: recurrent matching with cost volumes, coarse to fine over resolutions (section 3).
 
-Each resolution has a sub-network (`rcn_tf.networks.rwcnet`) that sees the fixed image and the moving
-one as warped so far, both at its resolution, and the hidden state of the coarser one. Its flow is
-composed with what came before. Fine resolutions run on patches, since their costs for the whole
-volume would not fit into memory.
+Each resolution has a sub-network (`rcn_tf.networks.rwcnet`) that sees the fixed image and the
+moving one as warped so far, both at its resolution, and the hidden state of the coarser one. Its
+flow is composed with what came before. Fine resolutions run on patches, since their costs for the
+whole volume would not fit into memory.
 
 `original=True` computes what the authors' published code computes, slips included: images and
 flows by nearest neighbours, zeros outside the volume, patches that are pasted side by side, the
@@ -218,9 +218,7 @@ class RWCNet(RegistrationModel):
     def _cover(self, stage):
         """The patches of a stage."""
         grid = tuple(_fraction(n, stage["resolution"]) for n in self.volume_shape)
-        patch = tuple(
-            min(m, _fraction(n, stage["patch"])) for n, m in zip(self.volume_shape, grid)
-        )
+        patch = tuple(min(m, _fraction(n, stage["patch"])) for n, m in zip(self.volume_shape, grid))
         if min(patch) < _SMALLEST_GRID:
             raise ValueError(
                 f"`stages`: {stage} makes patches of {patch} voxels of {self.volume_shape}; at "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
+from rcn_tf.networks.layers import output_scale
 from rcn_tf.networks.segresnet import torch_convolution, torch_weights
 
 MOTION = 16  # channels of the motion features, the flow's included
@@ -96,12 +97,18 @@ class ConvGRU(keras.layers.Layer):
 
 
 class FlowHead(keras.layers.Layer):
-    """Two convolutions that read a flow off the hidden state."""
+    """Two convolutions that read a flow off the hidden state.
 
-    def __init__(self, hidden: int, *, rank: int = 3, name: str = "flowhead"):
+    Args: hidden: channels of the state. init: "gentle" starts with flows near zero, so that a stage
+        that is not yet trained leaves the result of the coarser ones as it is; "original" does not.
+    """
+
+    def __init__(
+        self, hidden: int, *, init: str = "gentle", rank: int = 3, name: str = "flowhead"
+    ):
         super().__init__(name=name)
         self.first = torch_convolution(_HEAD, 3, hidden, rank=rank, activation=_leaky)
-        self.second = torch_convolution(rank, 3, _HEAD, rank=rank)
+        self.second = torch_convolution(rank, 3, _HEAD, rank=rank, scale=output_scale(init))
 
     def call(self, hidden: tf.Tensor) -> tf.Tensor:
         """[B, *spatial, R], voxels."""

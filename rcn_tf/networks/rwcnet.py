@@ -62,7 +62,8 @@ class RecurrentMatcher(keras.Model):
         self.encoder = MotionEncoder(offsets, rank=rank)
         inputs = MOTION + (channels if correlation else 2 * channels)
         self.gru = ConvGRU(hidden, inputs, shared_gate=original, rank=rank)
-        self.flowhead = FlowHead(hidden, rank=rank)
+        init = "original" if original else "gentle"
+        self.flowhead = FlowHead(hidden, init=init, rank=rank)
         self.unused = []
         if original:  # layers that the authors' code has but never calls
             self.gru.build_unused(tf.TensorShape([None] * (rank + 1) + [hidden + inputs]))

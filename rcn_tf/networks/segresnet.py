@@ -5,7 +5,7 @@ convolution of size 1 halves the channels, linear interpolation doubles the grid
 features are added, and one residual block follows. This is MONAI's SegResNet with its defaults,
 which RWCNet takes for features and context, so padding and interpolation are PyTorch's: a
 convolution of stride 2 is padded by one voxel on both sides, and interpolation is between the
-centres of voxels. On grids that do not divide by 8, what was doubled is cropped to the level's size.
+centres of voxels. On grids that do not divide by 8, what was doubled is cropped to its level.
 """
 
 from __future__ import annotations
@@ -133,15 +133,22 @@ class _HalfSize(keras.layers.Layer):
 
 
 def torch_convolution(
-    filters: int, size: int, channels_in: int, *, rank: int, bias: bool = True, **options: Any
+    filters: int,
+    size: int,
+    channels_in: int,
+    *,
+    rank: int,
+    bias: bool = True,
+    scale: float = 1.0,
+    **options: Any,
 ) -> keras.layers.Layer:
-    """Convolution over `rank` axes, 'same'-padded, with PyTorch's initial weights."""
+    """Convolution over `rank` axes, 'same'-padded, with `scale` times PyTorch's initial weights."""
     return CONVOLUTIONS[rank](
         filters,
         size,
         use_bias=bias,
-        kernel_initializer=TorchUniform(size**rank * channels_in),
-        bias_initializer=TorchUniform(size**rank * channels_in),
+        kernel_initializer=TorchUniform(size**rank * channels_in, scale),
+        bias_initializer=TorchUniform(size**rank * channels_in, scale),
         **options,
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rcn_tf.presets import quick, rcn, vtn
+from rcn_tf.presets import quick, rcn, rwcnet, vtn
 from rcn_tf.presets.preset import Preset
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -18,6 +18,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         **quick.PRESETS,
         **rcn.PRESETS,
         **vtn.PRESETS,
+        **rwcnet.PRESETS,
     }
 )
 """{name: Preset}, in the order in which `rcn train --presets` lists them."""

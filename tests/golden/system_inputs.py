@@ -5,7 +5,6 @@ import zlib
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-
 # Last layers and other special cases: (part of the name, gain), first match wins.
 GAINS = (
     ("vrnet/init_block.dc9.", 2.0),

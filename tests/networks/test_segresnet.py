@@ -1,4 +1,4 @@
-"""Parts of SegResNet against Keras and SciPy; the whole is in `tests/models/test_rwcnet_reference.py`."""
+"""Parts of SegResNet against Keras and SciPy; `models/test_rwcnet_reference.py` has the whole."""
 
 import numpy as np
 import pytest
