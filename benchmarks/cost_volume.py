@@ -4,6 +4,12 @@
         [--threads 2]
 
 Float32, batch 1, kind "l1" with the box mean, forward and with both gradients. "pure TensorFlow" is
+this package's fallback, a loop over the offsets; "slices and sums" is the form of RWCNet's code,
+one slice, difference and sum per offset, stacked and pooled, in TensorFlow's ops; "PyTorch" is the
+same in PyTorch, where it is installed. Every round runs each contestant once; medians and minima
+over the rounds. The memory is the peak beyond what the process held before, over the size of the
+result.
+"""
 
 import argparse
 import itertools

@@ -85,7 +85,8 @@ class Cover:
             inner = tf.stack([start, after], axis=1)
             paddings = tf.pad(inner, [[1, 1], [0, 0]])
             parts = [tf.pad(weight * part, paddings) for part in compute(start)]
-            return (k + 1, *(total + part for total, part in zip(sums, parts)))
+            totals = [total + part for total, part in zip(sums, parts)]
+            return (k + 1, *(tf.ensure_shape(x, shape) for x, shape in zip(totals, shapes)))
 
         sums = [tf.zeros([batch, *self.grid, count]) for count in channels]
         shapes = [tf.TensorShape([None, *self.grid, count]) for count in channels]

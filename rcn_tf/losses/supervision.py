@@ -14,6 +14,7 @@ import tensorflow as tf
 from custom_ops import warp
 from custom_ops.boxes import spatial_axes
 
+INTERPOLATIONS = ("linear", "nearest")
 LOOKUPS = ("linear", "corners")
 _LARGEST_LABEL = 255  # packs hold uint8
 
@@ -28,6 +29,7 @@ def soft_dice(
     structures: Sequence[int] = (),
     pooled: bool = False,
     seed: int = 0,
+    interpolation: str = "linear",
 ) -> tf.Tensor:
     """1 - Dice of the fixed structures and the warped moving ones (VoxelMorph, eq. 6).
 
@@ -47,14 +49,23 @@ def soft_dice(
         pooled: True to sum numerators and denominators over the structures, so that large ones
             count more (RWCNet); by default each structure's loss counts the same.
         seed: seed of the random order.
+        interpolation: of the moving structures: "linear", or "nearest" with zeros outside, as
+            RWCNet's code has it; then the loss has no gradient at all.
 
     Returns: [B], in [0, 1]; 0 if a sample has no structure.
+
+    Raises: ValueError: `interpolation` is neither of them.
     """
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"`interpolation` must be one of {INTERPOLATIONS}; got {interpolation!r}.")
     fixed_labels, moving_labels = tf.cast(fixed_labels, tf.int32), tf.cast(moving_labels, tf.int32)
     chosen, present = _drawn(fixed_labels, moving_labels, step, per_step, structures, seed)
     flow = tf.convert_to_tensor(flow)
     one_hot = [_one_hot(labels, chosen, flow.dtype) for labels in (fixed_labels, moving_labels)]
-    warped = warp(one_hot[1], flow)
+    if interpolation == "linear":
+        warped = warp(one_hot[1], flow)
+    else:
+        warped = warp(one_hot[1], tf.stop_gradient(tf.round(flow)), "zeros")
     axes = spatial_axes(flow)
     common = 2 * tf.reduce_sum(one_hot[0] * warped, axis=axes)
     sizes = tf.reduce_sum(one_hot[0], axis=axes) + tf.reduce_sum(warped, axis=axes)

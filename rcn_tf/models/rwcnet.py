@@ -128,6 +128,7 @@ class RWCNet(RegistrationModel):
         """The sub-networks from coarse to fine; as attributes `stage_1`, `stage_2`, ..."""
         return [getattr(self, f"stage_{k}") for k in range(1, len(self.settings) + 1)]
 
+    @tf.autograph.experimental.do_not_convert
     def call(
         self, fixed: tf.Tensor, moving: tf.Tensor, training: bool, options: Any
     ) -> RegistrationOutput:

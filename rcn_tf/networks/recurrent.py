@@ -103,9 +103,7 @@ class FlowHead(keras.layers.Layer):
         that is not yet trained leaves the result of the coarser ones as it is; "original" does not.
     """
 
-    def __init__(
-        self, hidden: int, *, init: str = "gentle", rank: int = 3, name: str = "flowhead"
-    ):
+    def __init__(self, hidden: int, *, init: str = "gentle", rank: int = 3, name: str = "flowhead"):
         super().__init__(name=name)
         self.first = torch_convolution(_HEAD, 3, hidden, rank=rank, activation=_leaky)
         self.second = torch_convolution(rank, 3, _HEAD, rank=rank, scale=output_scale(init))
