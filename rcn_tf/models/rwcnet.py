@@ -99,7 +99,6 @@ class RWCNet(RegistrationModel):
         self.settings = _checked_stages(stages)
         self._config = {
             "volume_shape": self.volume_shape,
-            "stages": [dict(stage) for stage in self.settings],
             "features": features,
             "hidden": hidden,
             "correlation": correlation,
@@ -267,7 +266,7 @@ class RWCNet(RegistrationModel):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the same model again, JSON-serialisable."""
-        return dict(self._config)
+        return {**self._config, "stages": [dict(stage) for stage in self.settings]}
 
 
 def _window(image, start, size):

@@ -14,7 +14,7 @@ paper and from RAFT in how a step sees the flow so far:
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 import tensorflow as tf
 
@@ -141,7 +141,7 @@ class RecurrentMatcher(keras.Model):
 
     def reference_names(self) -> dict[str, tf.Variable]:
         """Weights under the authors' names, without the name of the stage."""
-        parts = {
+        parts: dict[str, Any] = {
             "feature_extractor": self.feature_extractor,
             "context": self.context,
             "update.encoder": self.encoder,

@@ -32,7 +32,7 @@ _IMAGES = {
     "oasis": ("brain", "brain MRI (OASIS)", "OASIS Dice %"),
     "nlst": ("lung", "inspiration and expiration, lung CT (NLST)", "NLST TRE"),
 }
-_SUPERVISION = {
+_SUPERVISION: dict[str, dict[str, Any]] = {
     "oasis": {"soft_dice": {"weight": 1.0, "pooled": True}},
     "nlst": {"landmark_distance": 1.0},
 }

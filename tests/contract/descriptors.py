@@ -52,7 +52,7 @@ REPEATED = (
 
 TWO_RESOLUTIONS = (  # the finer one in patches
     {"resolution": 0.25, "patch": 0.25, "iterations": 2, "radius": 1},
-    {"resolution": 0.5, "patch": 0.25, "iterations": 1, "radius": 1},
+    {"resolution": 0.5, "patch": 0.25, "iterations": 2, "radius": 1},
 )
 
 DESCRIPTORS = (
@@ -79,7 +79,7 @@ DESCRIPTORS = (
     Descriptor(
         RWCNet,
         {"volume_shape": (32, 36, 40), "stages": TWO_RESOLUTIONS, "features": 4, "hidden": 8},
-        parameters=0,
+        parameters=4_843_976,
         stages=(("stage_1", "dense"), ("stage_2", "dense")),
         options={"n_stages": 1, "whole": True},
         option_stages=(("stage_1", "dense"),),

@@ -1,5 +1,8 @@
 """RWCNet: flows in voxels of the full grid, what passes between resolutions, patches, training."""
 
+import itertools
+
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,8 +10,10 @@ from scipy.ndimage import gaussian_filter
 
 import rcn_tf
 from rcn_tf import losses, pyramid
+from rcn_tf.files.json_files import write_json
 from rcn_tf.networks.rwcnet import RecurrentMatcher
 from rcn_tf.training.config import TrainingConfig
+from rcn_tf.training.loop import train
 from rcn_tf.training.memory import estimate
 
 STAGES = (
@@ -237,3 +242,63 @@ def test_memory_of_a_training_step_is_estimated():
     found = estimate(config, PLANE, 1)
     assert found.weights == 4 * sum(v.shape.num_elements() for v in made().variables)
     assert 0 < found.recomputed <= found.activations
+
+
+def study(folder):
+    """A dataset config of three planes with labels and landmarks."""
+    rng = np.random.default_rng(0)
+    with h5py.File(folder / "planes.h5", "w") as pack:
+        for k in range(3):
+            image = gaussian_filter(rng.standard_normal(PLANE), 2)
+            image = (image - image.min()) / np.ptp(image)
+            pack[f"s{k}/volume"] = (255 * image).astype("uint8")
+            pack[f"s{k}/segmentation"] = (image > 0.5).astype("uint8")
+            pack[f"s{k}/point"] = rng.uniform(2, 30, (4, 2)).astype("float32")
+    config = {
+        "files": {"/": {"path": "planes.h5"}},
+        "image_size": list(PLANE),
+        "image_type": "liver",
+        "schemes": {"1": {"all": 1.0}},
+        "subsets": {"all": ["s0", "s1", "s2"]},
+    }
+    write_json(folder / "planes.json", config)
+    return folder / "planes.json"
+
+
+@pytest.mark.slow
+def test_coarse_to_fine_training_resumes_exactly(tmp_path):
+    """Phases as the presets', with dropout and random patches; stopped within each phase."""
+    terms = {"mse": 10.0, "landmark_distance": 0.1, "soft_dice": {"pooled": True}}
+    phases = [
+        {
+            "steps": 2,
+            "train": [f"stage_{k}"],
+            "options": options,
+            "loss": {f"stage_{k}": {"absolute_gradient": 0.1}, "final": terms},
+        }
+        for k, options in ((1, {"n_stages": 1}), (2, {"n_stages": 2, "patches_per_step": 1}))
+    ]
+    config = TrainingConfig.from_dict(
+        {
+            "model": "RWCNet",
+            "network": {**SMALL, "dropout": 0.5},
+            "data": {"config": str(study(tmp_path))},
+            "batch_size": 1,
+            "augment": False,
+            "halve_at": [],
+            "log_every": 1,
+            "checkpoint_every": 1,
+            "phases": phases,
+        }
+    )
+    train(config, tmp_path / "whole")
+    for steps in (1, 2, 1):
+        taken = itertools.count(1)
+        resume = (tmp_path / "parts").exists()
+        stop = lambda taken=taken, steps=steps: next(taken) == steps  # noqa: E731
+        train(config, tmp_path / "parts", resume=resume, should_stop=stop)
+    whole, parts = (rcn_tf.load_model(tmp_path / name) for name in ("whole", "parts"))
+    start = made(dropout=0.5)
+    for name, variable in whole.named_weights().items():
+        np.testing.assert_array_equal(parts.named_weights()[name], variable, name)
+        assert variable.shape == start.named_weights()[name].shape
