@@ -100,7 +100,7 @@ def make_parser() -> CommandParser:
         nargs="+",
         choices=(*TABLES, "all"),
         metavar="TABLE",
-        help="table1 ... table5 (RCN), vtn2 ... vtn9 (VTN), or all",
+        help="table1 ... table5 (RCN), vtn2 ... vtn9 (VTN), rwcnet2, rwcnet3, or all",
     )
     parser.add_argument(
         "--data",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from eval.tables import rcn, vtn
+from eval.tables import rcn, rwcnet, vtn
 from eval.tables.layout import Measure, Table, Task, needed_models
 
 TABLES: dict[str, Table] = {
     **rcn.TABLES,
     **vtn.TABLES,
+    **rwcnet.TABLES,
 }
 """{name: Table}, named and ordered as in `papers.yaml`."""
 

@@ -7,6 +7,7 @@ A study names a dataset config, `<study>.json` in the folder of dataset configs:
     brain_s02, brain_s03    the same with LPBA's second and third scan (Table 5)
     vtn_liver               VTN: training on LiTS and BFH, tests on all pairs of SLIVER
     vtn_brain               VTN: training on all pairs, tests on all pairs of LPBA
+    oasis, nlst             RWCNet: Learn2Reg's brains with labels, lungs with key points
     *_aligned               the same after ANTs' affine alignment (`python -m eval.prealign`)
 """
 
@@ -26,8 +27,8 @@ _CAPPED = " [here "  # marks labels of rows with fewer cascades than in the pape
 class Task:
     """The pairs of a study's subset.
 
-    images: "liver" or "brain", as in the paper's experiment. They choose the presets, also if
-    other scans replace the paper's.
+    images: "liver", "brain" or "lung", as in the paper's experiment. They choose the presets, also
+    if other scans replace the paper's.
     """
 
     study: str
@@ -96,6 +97,7 @@ METRICS = {
     "Dice": "dice",
     "IoU": "organ_jaccard",
     "landmarks": "landmark_voxels",
+    "TRE": "landmark_mm",
     "similarity": "similarity",
     "Jacobian std": "jacobian_std",
     "folding %": "folding_percent",

@@ -29,7 +29,7 @@ _STAGES = (
 )
 _STEPS = (30_000, 45_000, 60_000)
 _IMAGES = {
-    "oasis": ("brain", "brain MRI (OASIS)", "OASIS Dice %"),
+    "oasis": ("brain", "brain MRI (OASIS)", "OASIS Dice"),
     "nlst": ("lung", "inspiration and expiration, lung CT (NLST)", "NLST TRE"),
 }
 _SUPERVISION: dict[str, dict[str, Any]] = {
