@@ -66,21 +66,25 @@ class Cover:
         channels: Sequence[int],
         chosen: tf.Tensor | None = None,
     ) -> list[tf.Tensor]:
-        """Computes patch by patch, in a loop that holds one patch at a time.
+        """Computes patch by patch, one at a time.
+
+        All patches are computed in a loop of the graph, which holds one of them. A few that are
+        chosen, for training, are computed without it: the graph of a loop's gradient takes
+        several times as long to make.
 
         Args:
             compute: f(start [R]) -> one map [batch, *size, channels] per entry of `channels`.
             batch: number of samples.
             channels: of the maps.
-            chosen: numbers of the patches that are computed; elsewhere the result is 0 and falls
-                off to it within the overlap. By default all.
+            chosen: [K], numbers of the patches that are computed; elsewhere the result is 0 and
+                falls off to it within the overlap. By default all.
         Returns: one map [batch, *grid, channels] per entry of `channels`.
         """
         starts, weights = tf.constant(self.starts), tf.constant(self.weights())
-        chosen = tf.range(len(self.starts)) if chosen is None else chosen
+        shapes = [tf.TensorShape([None, *self.grid, count]) for count in channels]
 
         def add(k, *sums):
-            start, weight = starts[chosen[k]], weights[chosen[k]][None, ..., None]
+            start, weight = starts[k], weights[k][None, ..., None]
             after = tf.constant(self.grid) - start - tf.constant(self.size)
             inner = tf.stack([start, after], axis=1)
             paddings = tf.pad(inner, [[1, 1], [0, 0]])
@@ -89,9 +93,12 @@ class Cover:
             return (k + 1, *(tf.ensure_shape(x, shape) for x, shape in zip(totals, shapes)))
 
         sums = [tf.zeros([batch, *self.grid, count]) for count in channels]
-        shapes = [tf.TensorShape([None, *self.grid, count]) for count in channels]
+        if chosen is not None:
+            for k in tf.unstack(chosen):
+                sums = add(k, *sums)[1:]
+            return list(sums)
         _, *sums = tf.while_loop(
-            lambda k, *_: k < tf.size(chosen),
+            lambda k, *_: k < len(self.starts),
             add,
             (tf.constant(0), *sums),
             shape_invariants=(tf.TensorShape([]), *shapes),

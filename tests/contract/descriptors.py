@@ -50,10 +50,8 @@ REPEATED = (
     ("dense_2/repeat_2", "dense"),
 )
 
-TWO_RESOLUTIONS = (  # the finer one in patches
-    {"resolution": 0.25, "patch": 0.25, "iterations": 2, "radius": 1},
-    {"resolution": 0.5, "patch": 0.25, "iterations": 2, "radius": 1},
-)
+WHOLE = ({"resolution": 0.5, "patch": 0.5, "iterations": 2, "radius": 1},)
+PATCHES = ({"resolution": 0.5, "patch": 0.25, "iterations": 2, "radius": 1},)
 
 DESCRIPTORS = (
     Descriptor(
@@ -78,14 +76,14 @@ DESCRIPTORS = (
     ),
     Descriptor(
         RWCNet,
-        {"volume_shape": (32, 36, 40), "stages": TWO_RESOLUTIONS, "features": 4, "hidden": 8},
-        parameters=4_843_976,
-        stages=(("stage_1", "dense"), ("stage_2", "dense")),
-        options={"n_stages": 1, "whole": True},
+        {"volume_shape": (32, 36, 40), "stages": WHOLE, "features": 4, "hidden": 8},
+        parameters=2_421_988,
+        stages=(("stage_1", "dense"),),
+        options={"n_stages": 1},
         option_stages=(("stage_1", "dense"),),
         planar={
             "volume_shape": (33, 40),
-            "stages": TWO_RESOLUTIONS,
+            "stages": PATCHES,
             "features": 4,
             "hidden": 8,
             "correlation": False,
