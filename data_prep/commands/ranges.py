@@ -87,4 +87,4 @@ def _array(path):
 
     from rcn_tf.volumes import read_image
 
-    return sitk.GetArrayViewFromImage(read_image(path, planes=True))
+    return sitk.GetArrayFromImage(read_image(path, planes=True))
