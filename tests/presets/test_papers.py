@@ -34,7 +34,7 @@ def table_lines(name):
     found = list(PAPERS.glob(f"{source.split(',')[0].lower()}_*.txt"))
     if not found:
         pytest.skip("the papers' text is not here (set RCN_PAPERS to its folder)")
-    lines = found[0].read_text(encoding="utf-8").splitlines()
+    lines = [line.lstrip() for line in found[0].read_text(encoding="utf-8").splitlines()]
     caption = re.compile(rf"{source.split(', ')[1]}[.:] ")
     end = max(k for k, line in enumerate(lines) if caption.match(line))
     if source.startswith("RWCNet"):  # captions stand above the tables
