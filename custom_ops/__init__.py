@@ -4,6 +4,7 @@
     compose(previous, update)   flow that applies `update`, then looks up `previous`
     squared_differences(field)  sum for the smoothness of a flow
     local_ncc(fixed, warped)    correlation within a box around each voxel
+    cost_volume(fixed, moving, radius)  match of each voxel's features with those around it
 
 Backends share one interface and one set of checks (`sampling.py`): `native_backend.py`
 calls the ops in `cc/`, built at first use; `python_backend.py` is the reference in plain
@@ -17,6 +18,7 @@ import importlib
 _MODULES = {
     "available_backends": "sampling",
     "compose": "sampling",
+    "cost_volume": "cost_volumes",
     "local_ncc": "local_correlation",
     "resolve_backend": "sampling",
     "squared_differences": "differences",

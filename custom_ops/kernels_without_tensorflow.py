@@ -16,6 +16,7 @@ import numpy as np
 from custom_ops import build, toolchain
 
 PADDINGS = {"border": 0, "zeros": 1}
+_COST_TYPES = {"float32": "float", "float64": "double", "uint16": "bfloat16"}
 CUDA_TYPES = {"float32": 0, "float16": 1, "bfloat16": 2, "float64": 3}
 
 
@@ -55,6 +56,35 @@ class NccCall(ctypes.Structure):
         floor: float = 1e-5,
     ):
         super().__init__(shape[0], tuple(shape[1:4]), shape[4], window, squared, floor)
+
+
+class CostCall(ctypes.Structure):
+    """`rcn::CostCall` of features [B, D, H, W, C]; `planar` leaves the depth out."""
+
+    _fields_ = [
+        ("batch", ctypes.c_int64),
+        ("shape", ctypes.c_int64 * 3),
+        ("channels", ctypes.c_int64),
+        ("radius", ctypes.c_int64 * 3),
+        ("correlation", ctypes.c_int64),
+        ("box", ctypes.c_int64),
+    ]
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        radius: int,
+        correlation: bool = False,
+        box: bool = True,
+        planar: bool = False,
+    ):
+        radii = (0 if planar else radius, radius, radius)
+        super().__init__(shape[0], tuple(shape[1:4]), shape[4], radii, correlation, box)
+
+    @property
+    def offsets(self) -> int:
+        """Number of costs of a voxel."""
+        return int(np.prod([2 * radius + 1 for radius in self.radius]))
 
 
 def build_host_library(path: str | pathlib.Path, flags: Sequence[str] = ()) -> None:
@@ -148,6 +178,24 @@ class HostLibrary:
         function(ctypes.byref(call), 2, self._threads, *map(_pointer, [fixed, warped, mask, *out]))
         return out
 
+    def cost_volume(self, call, fixed, moving):
+        """Costs [B, D, H, W, offsets] of features in float32, float64 or, as uint16, bfloat16."""
+        out = np.empty((*fixed.shape[:4], call.offsets), fixed.dtype)
+        self._cost("cost_volume", call, fixed, moving, out)
+        return out
+
+    def cost_volume_gradient(self, call, fixed, moving, upstream):
+        """Gradients by the fixed and by the moving features."""
+        out = [np.empty_like(fixed), np.empty_like(moving)]
+        self._cost("cost_volume_gradient", call, fixed, moving, upstream, *out)
+        return out
+
+    def _cost(self, name, call, *arrays):
+        kind = _COST_TYPES[arrays[0].dtype.name]
+        function = getattr(self._library, f"rcn_{self._kernels}_{name}_{kind}")
+        function.restype = None
+        function(ctypes.byref(call), self._threads, *map(_pointer, arrays))
+
     def _call(self, name, image_shape, padding, inputs, add_flow, out):
         kind = {"float32": "float", "float64": "double"}[out.dtype.name]
         flow = inputs[-1] if name == "warp" else inputs[-2]
@@ -185,6 +233,7 @@ class CudaLibrary:
         self._library = ctypes.CDLL(str(path))
         self._library.rcn_cuda_scratch_bytes.restype = ctypes.c_int64
         self._library.rcn_cuda_local_ncc_scratch_bytes.restype = ctypes.c_int64
+        self._library.rcn_cuda_cost_volume_scratch_bytes.restype = ctypes.c_int64
         self._library.rcn_cuda_error.restype = ctypes.c_char_p
 
     def warp(
@@ -256,6 +305,23 @@ class CudaLibrary:
     def local_ncc_scratch_bytes(self, call, kind):
         """Bytes of device memory that `local_ncc` needs."""
         return self._library.rcn_cuda_local_ncc_scratch_bytes(ctypes.byref(call), CUDA_TYPES[kind])
+
+    def cost_volume(self, call, kind, fixed, moving, scratch, out, stream=None):
+        """Writes costs [B, D, H, W, offsets] to `out`."""
+        pointers = (fixed, moving, scratch, out, stream)
+        self._check("rcn_cuda_cost_volume", ctypes.byref(call), CUDA_TYPES[kind], *pointers)
+
+    def cost_volume_gradient(self, call, kind, fixed, moving, upstream, scratch, *out, stream=None):
+        """Writes the gradients by the fixed and by the moving features to `out`."""
+        pointers = (fixed, moving, upstream, scratch, *out, stream)
+        name = "rcn_cuda_cost_volume_gradient"
+        self._check(name, ctypes.byref(call), CUDA_TYPES[kind], *pointers)
+
+    def cost_volume_scratch_bytes(self, call, kind, gradient):
+        """Bytes of device memory that the cost volume, or its gradient, needs."""
+        return self._library.rcn_cuda_cost_volume_scratch_bytes(
+            ctypes.byref(call), CUDA_TYPES[kind], int(gradient)
+        )
 
     def _call(self, name, geometry, padding, kind, *arguments):
         chosen = (PADDINGS[padding], CUDA_TYPES[kind])

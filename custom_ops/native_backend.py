@@ -36,6 +36,15 @@ def local_ncc(fixed, warped, masks, window, squared, variance_floor, gradients):
     return library().rcn_local_ncc(floor, fixed, warped, masks, **options).values
 
 
+def cost_volume(fixed, moving, radius, planar, correlation, box_mean):
+    """Costs of volumes [B, D, H, W, C]; see `custom_ops.cost_volume`.
+
+    Args: planar: no offsets and no mean along D.
+    """
+    options = {"planar": planar, "correlation": correlation, "box_mean": box_mean}
+    return library().rcn_cost_volume(fixed, moving, radius=radius, **options)
+
+
 @tf.RegisterGradient("RcnWarp")
 def _warp_gradient(op, upstream):
     image, flow = op.inputs
@@ -85,6 +94,18 @@ def _local_ncc_gradient(op, upstream, *_):
     return [None, by_fixed, by_warped, *[None] * len(masks)]
 
 
+@tf.RegisterGradient("RcnCostVolume")
+def _cost_volume_gradient(op, upstream):
+    names = ("radius", "planar", "correlation", "box_mean")
+    options = {name: op.get_attr(name) for name in names}
+    needed = [_is_needed(op, index) for index in (0, 1)]
+    options["gradients"] = {(True, False): "fixed", (False, True): "moving"}.get(
+        tuple(needed), "both"
+    )
+    slopes = library().rcn_cost_volume_grad(*op.inputs, upstream, **options)
+    return [slope if wanted else None for slope, wanted in zip(slopes, needed)]
+
+
 @tf.custom_gradient
 def _without_derivative(slope):
     def refuse(_):
@@ -95,6 +116,7 @@ def _without_derivative(slope):
 
 @tf.RegisterGradient("RcnWarpImageGrad")
 @tf.RegisterGradient("RcnWarpFlowGrad")
+@tf.RegisterGradient("RcnCostVolumeGrad")
 @tf.RegisterGradient("RcnComposeUpdateGrad")
 @tf.RegisterGradient("RcnSquaredDifferencesGrad")
 def _no_second_derivative(op, *_):

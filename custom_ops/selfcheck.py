@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from custom_ops import python_backend
+from custom_ops import python_backend, python_cost_volume
 from custom_ops.toolchain import BuildError
 
 _TOLERANCE = 1e-4
@@ -26,6 +26,8 @@ def check(module: Any) -> None:
         for dtype, channels in problems:
             thread.submit(_check_one, module, dtype, channels).result()
             thread.submit(_check_local_ncc, module, dtype, channels).result()
+        for dtype, channels in ((tf.float32, 1), (tf.float64, 3)):
+            thread.submit(_check_cost_volume, module, dtype, channels).result()
 
 
 def _check_one(module, dtype, channels):
@@ -63,6 +65,22 @@ def _check_local_ncc(module, dtype, channels):
     problem = f"({dtype.name}, {channels} channels)"
     _compare(f"local NCC {problem}", found.values, values)
     _compare(f"its gradient {problem}", found.warped_gradient, slope)
+
+
+def _check_cost_volume(module, dtype, channels):
+    shape, correlation = (1, 3, 4, 17, channels), channels > 1
+    fixed, moving = (tf.random.stateless_normal(shape, (k, 11), dtype=dtype) for k in range(2))
+    with tf.GradientTape() as tape:
+        tape.watch([fixed, moving])
+        costs = python_cost_volume.cost_volume(fixed, moving, 1, False, correlation, True)
+    upstream = tf.random.stateless_normal(costs.shape, (2, 11), dtype=dtype)
+    slopes = tape.gradient(costs, [fixed, moving], upstream)
+    options = {"radius": 1, "correlation": correlation}
+    problem = f"({dtype.name}, {channels} channels)"
+    _compare(f"cost volume {problem}", module.rcn_cost_volume(fixed, moving, **options), costs)
+    found = module.rcn_cost_volume_grad(fixed, moving, upstream, **options)
+    for which, slope, expected in zip(("fixed", "moving"), found, slopes):
+        _compare(f"its gradient by the {which} features {problem}", slope, expected)
 
 
 def _compare(name, found, expected):

@@ -24,11 +24,13 @@ KERNELS = (
     "warp_cpu.cc",
     "image_gradient_cpu.cc",
     "differences_cpu.cc",
+    "cost_volume_cpu.cc",
+    "cost_volume_gradient_cpu.cc",
     "local_ncc_cpu.cc",
     "smoothing_cpu.cc",
 )  # without TensorFlow's headers
-GLUE = ("ops.cc", "op_kernels.cc", "local_ncc_op.cc", "smoothing_op.cc")
-CUDA = ("warp_cuda.cu", "local_ncc_cuda.cu")
+GLUE = ("ops.cc", "op_kernels.cc", "cost_volume_op.cc", "local_ncc_op.cc", "smoothing_op.cc")
+CUDA = ("warp_cuda.cu", "cost_volume_cuda.cu", "local_ncc_cuda.cu")
 OLDEST_GPU = 75
 
 _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden")

@@ -93,7 +93,7 @@ def make_parser() -> CommandParser:
         choices=(*TABLES, "all"),
         metavar="TABLE",
         help="table1 ... table5 (RCN), vtn2 ... vtn9 (VTN), vrnet1 ... vrnet6, "
-        "vrnet_cascades, vrnet_data (VR-Net), or all",
+        "vrnet_cascades, vrnet_data (VR-Net), rwcnet2, rwcnet3, or all",
     )
     parser.add_argument(
         "--data",

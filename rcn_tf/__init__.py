@@ -20,6 +20,7 @@ _HOMES = {
     "MODELS": "rcn_tf.models",
     "CallOption": "rcn_tf.models.model",
     "RecursiveCascade": "rcn_tf.models.cascade",
+    "RWCNet": "rcn_tf.models.rwcnet",
     "RegistrationModel": "rcn_tf.models.model",
     "RegistrationOutput": "rcn_tf.models.output",
     "RegistrationResult": "rcn_tf.registration.pair",

@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "cost_volume_cpu.h"
 #include "local_ncc_cpu.h"
 #include "voxel.h"
 #include "warp_cpu.h"
@@ -95,3 +96,19 @@ void for_each_voxel(const Geometry& geometry, int padding, const Visit& visit) {
 
 RCN_HOST_CHECKS(float, float)
 RCN_HOST_CHECKS(double, double)
+
+#define RCN_COST_CHECKS(SUFFIX, T)                                                             \
+  extern "C" void rcn_cpu_cost_volume_##SUFFIX(const rcn::CostCall* call, int threads,         \
+                                               const T* fixed, const T* moving, T* costs) {    \
+    rcn::cost_volume(*call, fixed, moving, costs, workers(threads));                           \
+  }                                                                                            \
+  extern "C" void rcn_cpu_cost_volume_gradient_##SUFFIX(                                       \
+      const rcn::CostCall* call, int threads, const T* fixed, const T* moving,                 \
+      const T* upstream, T* fixed_gradient, T* moving_gradient) {                              \
+    rcn::cost_volume_gradient(*call, fixed, moving, upstream, fixed_gradient, moving_gradient, \
+                              workers(threads));                                               \
+  }
+
+RCN_COST_CHECKS(float, float)
+RCN_COST_CHECKS(double, double)
+RCN_COST_CHECKS(bfloat16, rcn::Bfloat16)

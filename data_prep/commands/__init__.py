@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 
-from data_prep.commands import check, dataset, images, qc, series, synth
+from data_prep.commands import check, dataset, images, qc, ranges, series, synth
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the subcommands of `rcn prepare`."""
     commands = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
-    for module in (images, dataset, synth, check, qc, series):
+    for module in (images, dataset, synth, check, qc, series, ranges):
         module.add_commands(commands)
 
 

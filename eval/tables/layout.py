@@ -8,6 +8,7 @@ A study names a dataset config, `<study>.json` in the folder of dataset configs:
     vtn_liver               VTN: training on LiTS and BFH, tests on all pairs of SLIVER
     vtn_brain               VTN: training on all pairs, tests on all pairs of LPBA
     acdc, ukbb, cardiac3d   VR-Net: slices of ACDC and UK Biobank, volumes of 3D CMR
+    oasis, nlst             RWCNet: Learn2Reg's brains with labels, lungs with key points
     *_aligned               the same after ANTs' affine alignment (`python -m eval.prealign`)
 """
 
@@ -103,6 +104,7 @@ METRICS = {
     "Dice": "dice",
     "IoU": "organ_jaccard",
     "landmarks": "landmark_voxels",
+    "TRE": "landmark_mm",
     "similarity": "similarity",
     "Jacobian std": "jacobian_std",
     "folding %": "folding_percent",

@@ -39,6 +39,7 @@ def run(args):
     folder = (args.out or args.model / "evaluation") / args.subset
     frame = to_frame(rows)
     stages = summarise(frame)
+    worst = {stage: _worst(rows, stage) for stage in (BEFORE, AFTER)}
     summary = {
         "model": str(args.model),
         "data": str(args.data),
@@ -48,13 +49,28 @@ def run(args):
         "pairs": len(chosen),
         "pairs_available": len(pairs),
         "stages": stages,
+        "worst_30_percent": worst,
         "versions": versions(),
     }
     write_results(folder, frame, summary)
     print_results(f"{args.subset}: mean (std) across {counted(len(chosen), 'pair')}", stages)
+    for name, value in worst[AFTER].items():
+        print(f"{name}, mean of the worst 30 % of the pairs: {value:.4g}")
     if not args.refine:
         print("Not refined, as `rcn register` does by default: --refine 50 measures that too.")
     print(f"Written: {folder / 'pairs.csv'}, {folder / 'summary.json'}")
+
+
+def _worst(rows, stage):
+    """{measure: mean over the worst 30 % of the pairs} of what the pairs have."""
+    from rcn_tf.evaluation.learn2reg import worst_mean
+
+    found = {}
+    for name, higher_is_worse in (("landmark_mm", True), ("dice", False)):
+        values = [row[name] for row in rows if row["stage"] == stage and name in row]
+        if values:
+            found[name] = worst_mean(values, higher_is_worse=higher_is_worse)
+    return found
 
 
 def _check(args):

@@ -32,7 +32,9 @@ from rcn_tf.data.identity import training_identity
 from rcn_tf.data.pairs import TrainingOrder, scheme_pairs
 from rcn_tf.data.reference_flows import ReferenceFlows
 from rcn_tf.data.scans import ScanStore
+from rcn_tf.errors import warn
 from rcn_tf.metrics.landmarks import is_missing
+from rcn_tf.wording import counted
 
 PARALLEL_READS = 4
 PREFETCH = 2
@@ -127,8 +129,10 @@ class TrainingData:
         if "labels" in self.needs:
             arrays += [scan.segmentation.astype(np.int32) for scan in (fixed, moving)]
         if "landmarks" in self.needs:
+            _check_correspondence(pair, fixed.points, moving.points)
             points = [self._padded(scan.points) for scan in (fixed, moving)]
-            known = ~(is_missing(points[0]) | is_missing(points[1]))
+            unknown = [is_missing(p) | _is_outside(p, self.volume_shape) for p in points]
+            known = ~(unknown[0] | unknown[1])
             arrays += [*points, known.astype(np.float32), self._spacing(moving)]
         if self.flows is not None:
             arrays.append(self.flows.read(*pair))
@@ -218,6 +222,7 @@ def training_dataset(
 def _check_annotations(store, scans, needs):
     """Largest number of landmarks of a scan. Raises: ValueError: a scan lacks what is needed."""
     most, missing = 0, "the loss needs {} of every scan, but {!r} in {} has none."
+    outside: dict[str, int] = {}
     for scan_id in scans if needs else ():
         scan = store.read(scan_id)
         for need, there in (("labels", scan.segmentation), ("landmarks", scan.points)):
@@ -226,7 +231,30 @@ def _check_annotations(store, scans, needs):
                 raise ValueError(missing.format(need, key, store.config.files[alias]))
         if "landmarks" in needs:
             most = max(most, len(scan.points))
+            lost = _is_outside(scan.points, scan.volume.shape) & ~is_missing(scan.points)
+            if lost.any():
+                outside[scan_id] = int(lost.sum())
+    if outside:
+        first = next(iter(outside))
+        warn(
+            f"{sum(outside.values())} landmarks of {counted(len(outside), 'scan')} lie outside "
+            f"their volume, first {outside[first]} of {first!r}; they count as missing"
+        )
     return most
+
+
+def _check_correspondence(pair, fixed, moving):
+    """Raises ValueError if two scans have different numbers of landmarks."""
+    if len(fixed) != len(moving):
+        raise ValueError(
+            f"{pair[0]!r} has {len(fixed)} landmarks and {pair[1]!r} has {len(moving)}: those of a "
+            "pair must correspond one to one (-1 where one is missing)."
+        )
+
+
+def _is_outside(points, shape):
+    """[N] bool: landmarks beyond the volume's outermost voxels' boxes, missing ones included."""
+    return ((points < -0.5) | (points > np.array(shape) - 0.5)).any(axis=-1)
 
 
 def _scans_of(config, subsets):

@@ -12,7 +12,7 @@ Reference: github.com/MDL-UzL/L2R, evaluation/utils.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -58,6 +58,19 @@ def score(
         if spacing is not None:
             row["landmark_mm"] = float(np.linalg.norm(error * spacing[1], axis=1).mean())
     return row
+
+
+def worst_mean(values: Sequence[float], *, higher_is_worse: bool, share: float = 0.3) -> float:
+    """Mean over the worst share of the pairs, at least one: the challenge's robustness.
+
+    Args: values: one per pair; those that are NaN do not count. share: of the pairs.
+    Returns: NaN where no pair has a value.
+    """
+    known = np.sort([value for value in values if np.isfinite(value)])
+    if not len(known):
+        return float("nan")
+    count = max(1, round(share * len(known)))
+    return float(known[-count:].mean() if higher_is_worse else known[:count].mean())
 
 
 def warp_labels(labels: np.ndarray, displacement: np.ndarray) -> np.ndarray:

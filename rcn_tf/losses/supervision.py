@@ -14,6 +14,8 @@ import tensorflow as tf
 from custom_ops import warp
 from custom_ops.boxes import spatial_axes
 
+INTERPOLATIONS = ("linear", "nearest")
+LOOKUPS = ("linear", "corners")
 _LARGEST_LABEL = 255  # packs hold uint8
 
 
@@ -27,6 +29,7 @@ def soft_dice(
     structures: Sequence[int] = (),
     pooled: bool = False,
     seed: int = 0,
+    interpolation: str = "linear",
 ) -> tf.Tensor:
     """1 - Dice of the fixed structures and the warped moving ones (VoxelMorph, eq. 6).
 
@@ -46,14 +49,23 @@ def soft_dice(
         pooled: True to sum numerators and denominators over the structures, so that large ones
             count more (RWCNet); by default each structure's loss counts the same.
         seed: seed of the random order.
+        interpolation: of the moving structures: "linear", or "nearest" with zeros outside, as
+            RWCNet's code has it; then the loss has no gradient at all.
 
     Returns: [B], in [0, 1]; 0 if a sample has no structure.
+
+    Raises: ValueError: `interpolation` is neither of them.
     """
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"`interpolation` must be one of {INTERPOLATIONS}; got {interpolation!r}.")
     fixed_labels, moving_labels = tf.cast(fixed_labels, tf.int32), tf.cast(moving_labels, tf.int32)
     chosen, present = _drawn(fixed_labels, moving_labels, step, per_step, structures, seed)
     flow = tf.convert_to_tensor(flow)
     one_hot = [_one_hot(labels, chosen, flow.dtype) for labels in (fixed_labels, moving_labels)]
-    warped = warp(one_hot[1], flow)
+    if interpolation == "linear":
+        warped = warp(one_hot[1], flow)
+    else:
+        warped = warp(one_hot[1], tf.stop_gradient(tf.round(flow)), "zeros")
     axes = spatial_axes(flow)
     common = 2 * tf.reduce_sum(one_hot[0] * warped, axis=axes)
     sizes = tf.reduce_sum(one_hot[0], axis=axes) + tf.reduce_sum(warped, axis=axes)
@@ -72,12 +84,14 @@ def landmark_distance(
     moving_landmarks: tf.Tensor,
     landmark_mask: tf.Tensor | None = None,
     spacing: tf.Tensor | None = None,
+    *,
+    lookup: str = "linear",
 ) -> tf.Tensor:
     """Mean distance of mapped fixed landmarks from the moving ones (RWCNet, section 2: TRE).
 
         mean over landmarks of |(p_fixed + flow(p_fixed) - p_moving) * spacing|
 
-    The flow is sampled linearly between voxels; outside, the nearest border voxel counts.
+    Outside the volume, the flow of the nearest border voxel counts.
 
     Args:
         flow: [B, *spatial, R] float, voxels.
@@ -85,9 +99,16 @@ def landmark_distance(
             even NaN, where the mask is 0.
         landmark_mask: [B, N], 1 where both landmarks are known; by default all are.
         spacing: [R] or [B, R], mm per voxel along each axis; by default 1.
+        lookup: of the flow at a landmark: "linear" between the voxels around it, or "corners", the
+            mean of the two voxels whose indices are all rounded down and all rounded up (RWCNet's
+            code).
 
     Returns: [B], mm; 0 if no landmark of a sample is known.
+
+    Raises: ValueError: `lookup` is neither of them.
     """
+    if lookup not in LOOKUPS:
+        raise ValueError(f"`lookup` must be one of {LOOKUPS}; got {lookup!r}.")
     flow = tf.convert_to_tensor(flow)
     fixed = tf.cast(fixed_landmarks, flow.dtype)
     moving = tf.cast(moving_landmarks, flow.dtype)
@@ -96,7 +117,12 @@ def landmark_distance(
     known = mask[..., None] > 0
     fixed = tf.where(known, fixed, tf.zeros_like(fixed))
     moving = tf.where(known, moving, tf.zeros_like(moving))
-    missed = fixed + sample_at(flow, fixed) - moving
+    if lookup == "linear":
+        moved = sample_at(flow, fixed)
+    else:
+        corners = tf.floor(fixed), tf.math.ceil(fixed)
+        moved = 0.5 * tf.add_n([sample_at(flow, corner) for corner in corners])
+    missed = fixed + moved - moving
     if spacing is not None:
         missed *= tf.reshape(tf.cast(spacing, flow.dtype), [-1, 1, flow.shape[-1]])
     distances = _length(missed) * mask

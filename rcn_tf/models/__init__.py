@@ -15,6 +15,7 @@ MODELS = {
     "RecursiveCascade": "rcn_tf.models.cascade:RecursiveCascade",
     "VRNet": "rcn_tf.models.vr_net:VRNet",
     "AVSM": "rcn_tf.models.avsm:AVSM",
+    "RWCNet": "rcn_tf.models.rwcnet:RWCNet",
 }
 """{name: import path of the class}."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rcn_tf.presets import avsm, quick, rcn, vr_net, vtn
+from rcn_tf.presets import avsm, quick, rcn, rwcnet, vr_net, vtn
 from rcn_tf.presets.preset import Preset
 from rcn_tf.presets.rcnet_hearts import PRESETS as RCNET_HEARTS
 
@@ -22,6 +22,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         **vtn.PRESETS,
         **vr_net.PRESETS,
         **avsm.PRESETS,
+        **rwcnet.PRESETS,
     }
 )
 """{name: Preset}, in the order in which `rcn train --presets` lists them."""

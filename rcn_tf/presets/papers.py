@@ -63,6 +63,7 @@ def _table(name, source, title, columns, rows):
 
 
 def _score(cell):
-    """Score of 748, or of "0.953 (0.014)"."""
-    mean, std = re.fullmatch(r"([\d.]+)(?: \(([\d.]+)\))?", cell).groups()
-    return Score(float(mean), None if std is None else float(std), cell)
+    """Score of 748, of "0.953 (0.014)", or of "80.7 %", which is 0.807."""
+    mean, std, percent = re.fullmatch(r"([\d.]+)(?: \(([\d.]+)\))?( %)?", cell).groups()
+    mean = round(float(mean) / 100, 6) if percent else float(mean)
+    return Score(mean, None if std is None else float(std), cell)

@@ -26,7 +26,8 @@ class Preset:
         scores: {measure: mean that the table prints}, the values to expect; Dice and IoU in 0..1,
             landmark distances in the papers' units.
         network: name of the network without the images; the same for liver and brain.
-        images: "liver", "brain" or "knee", the images of the scores; "" if they are none of these.
+        images: "liver", "brain", "knee", "lung" or of a heart, the images of the scores; "" if they
+            are none of these.
         series: common name of the networks that differ only in their number of cascades, such as
             "VTN"; "" for a network outside such a series.
     """

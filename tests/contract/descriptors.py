@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 from rcn_tf.models.avsm import AVSM
 from rcn_tf.models.cascade import RecursiveCascade
+from rcn_tf.models.rwcnet import RWCNet
 from rcn_tf.models.vr_net import VRNet
 from tests.contract.small_models import PlanarShift, ThreeAffineSteps
 
@@ -53,6 +54,8 @@ REPEATED = (
 
 VR_NET_STAGES = (("initial", "dense"), ("warp_1/iteration_1", "dense"))
 VR_NET_LOSS = {"final": {"mae": 1.0, "central_gradient": 0.1}}
+WHOLE = ({"resolution": 0.5, "patch": 0.5, "iterations": 2, "radius": 1},)
+PATCHES = ({"resolution": 0.5, "patch": 0.25, "iterations": 2, "radius": 1},)
 
 DESCRIPTORS = (
     Descriptor(
@@ -118,6 +121,23 @@ DESCRIPTORS = (
             "affine": {"deviation": {"weight": 0.01, "total": True}},
             "velocity": {"momentum_energy": 1.0, "similarity": 1.0},
         },
+        heavy=True,
+    ),
+    Descriptor(
+        RWCNet,
+        {"volume_shape": (32, 36, 40), "stages": WHOLE, "features": 4, "hidden": 8},
+        parameters=2_421_988,
+        stages=(("stage_1", "dense"),),
+        options={"n_stages": 1},
+        option_stages=(("stage_1", "dense"),),
+        planar={
+            "volume_shape": (33, 40),
+            "stages": PATCHES,
+            "features": 4,
+            "hidden": 8,
+            "correlation": False,
+        },
+        loss={"final": {"mse": 10.0, "absolute_gradient": 0.1}},
         heavy=True,
     ),
     Descriptor(

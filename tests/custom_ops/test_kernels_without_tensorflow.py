@@ -131,6 +131,52 @@ def test_cuda_source_of_the_local_ncc_computes_what_the_cpu_does(
             np.testing.assert_allclose(ours / scale, reference / scale, atol=20 * tolerance)
 
 
+COST_SHAPES = [((2, 4, 5, 19, 3), 1, False), ((1, 1, 7, 18, 17), 2, True)]
+
+
+def features_and_upstream(rng, shape, radius, planar, dtype):
+    call = plain.CostCall(shape, radius, planar=planar)
+    fixed, moving = rng.standard_normal((2, *shape)).astype(dtype)
+    return fixed, moving, rng.standard_normal((*shape[:4], call.offsets)).astype(dtype)
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize(("shape", "radius", "planar"), COST_SHAPES, ids=["3d", "2d"])
+def test_cuda_source_of_the_cost_volume_computes_what_the_cpu_does(
+    cuda_on_host, host_library, rng, shape, radius, planar, kind
+):
+    dtype = "float64" if kind == "float64" else "float32"
+    arrays = features_and_upstream(rng, shape, radius, planar, dtype)
+    host, tolerance = plain.HostLibrary(host_library), 1e-12 if dtype == "float64" else 1e-4
+    for correlation, box in ((False, True), (True, True), (False, False), (True, False)):
+        call = plain.CostCall(shape, radius, correlation, box, planar)
+        scratch = [
+            np.empty(cuda_on_host.cost_volume_scratch_bytes(call, kind, k), "uint8") for k in (0, 1)
+        ]
+        costs = np.full_like(arrays[2], 7)
+        slopes = [np.full_like(arrays[0], 7) for _ in range(2)]
+        pointers = [*map(pointer, (*arrays[:2], scratch[0], costs))]
+        cuda_on_host.cost_volume(call, kind, *pointers)
+        np.testing.assert_allclose(costs, host.cost_volume(call, *arrays[:2]), atol=tolerance)
+        pointers = [*map(pointer, (*arrays, scratch[1], *slopes))]
+        cuda_on_host.cost_volume_gradient(call, kind, *pointers)
+        for ours, wanted in zip(slopes, host.cost_volume_gradient(call, *arrays)):
+            np.testing.assert_allclose(ours, wanted, atol=tolerance)
+
+
+def test_threads_do_not_change_the_cost_volume(host_library, rng):
+    shape = (2, 21, 30, 20, 5)
+    arrays = features_and_upstream(rng, shape, 1, False, "float32")
+    call, results = plain.CostCall(shape, 1), []
+    for threads in (1, 2, 7):
+        library = plain.HostLibrary(host_library, threads=threads)
+        costs = library.cost_volume(call, *arrays[:2])
+        results.append([costs, *library.cost_volume_gradient(call, *arrays)])
+    for other in results[1:]:
+        for ours, wanted in zip(other, results[0]):
+            np.testing.assert_array_equal(ours, wanted)
+
+
 def test_fixed_point_sums_of_what_is_not_finite_or_zero(cuda_on_host, rng):
     flow = rng.normal(0, 1, (1, 3, 4, 5, 3)).astype("float32")
     upstream = np.ones((1, 3, 4, 5, 1), "float32")
@@ -192,6 +238,14 @@ for shape in ((2, 5, 6, 7, 2), (1, 1, 1, 1, 1), (1, 37, 3, 2, 1), (1, 2, 90, 600
         for window in (1, 5, 9, 99):
             for mask in (None, rng.random((*shape[:4], 1)).astype(dtype)):
                 library.local_ncc(plain.NccCall(shape, window), fixed, warped, mask)
+for shape, radius, planar in (((2, 5, 6, 7, 2), 2, False), ((1, 1, 1, 1, 1), 1, False),
+                              ((1, 1, 9, 40, 17), 3, True), ((1, 18, 3, 16, 3), 1, False)):
+    for dtype in ("float32", "float64", "uint16"):
+        for correlation, box in ((False, True), (True, False)):
+            call = plain.CostCall(shape, radius, correlation, box, planar)
+            fixed, moving = (1000 * rng.random((2, *shape))).astype(dtype)
+            costs = library.cost_volume(call, fixed, moving)
+            library.cost_volume_gradient(call, fixed, moving, costs)
 print("checked")
 """
 

@@ -216,3 +216,36 @@ def test_threads_share_a_store(tmp_path):
         for thread in threads:
             thread.join()
     assert not wrong
+
+
+def landmarks(first):
+    """f(number of a scan) -> three landmarks, the last one missing."""
+    return lambda _: np.array([first, (1.0, 2.0, 3.0), (-1.0, -1.0, -1.0)], "float32")
+
+
+def test_landmarks_outside_count_as_missing_with_a_warning(tmp_path):
+    path = write_dataset(tmp_path)
+    write_original_pack(tmp_path / "pack.h5", "abcd", point=landmarks((SHAPE[0] + 1.0, 2.0, 3.0)))
+    with pytest.warns(UserWarning, match="3 landmarks of 3 scans lie outside their volume"):
+        data = training_dataset(path, batch_size=1, augment=False, needs={"landmarks"})
+    (batch,) = take(data.batches(), 1)
+    np.testing.assert_array_equal(batch["landmark_mask"], [[0, 1, 0]])
+
+
+def test_landmarks_within_the_outermost_voxels_boxes_are_inside(tmp_path):
+    path = write_dataset(tmp_path)
+    edge = (SHAPE[0] - 0.6, -0.4, 3.0)
+    write_original_pack(tmp_path / "pack.h5", "abcd", point=landmarks(edge))
+    data = training_dataset(path, batch_size=1, augment=False, needs={"landmarks"})
+    (batch,) = take(data.batches(), 1)
+    np.testing.assert_array_equal(batch["landmark_mask"], [[1, 1, 0]])
+
+
+def test_a_pair_with_different_numbers_of_landmarks_is_refused(tmp_path):
+    path = write_dataset(tmp_path)
+    write_original_pack(
+        tmp_path / "pack.h5", "abcd", point=lambda number: np.full((2 + number, 3), 2, "float32")
+    )
+    data = training_dataset(path, batch_size=1, augment=False, needs={"landmarks"})
+    with pytest.raises(ValueError, match="those of a pair must correspond one to one"):
+        data._read(("pack/a", "pack/b"))

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import correlate, gaussian_filter, map_coordinates
 
-from rcn_tf.evaluation.learn2reg import jacobian_determinant, score, warp_labels
+from rcn_tf.evaluation.learn2reg import (
+    jacobian_determinant,
+    score,
+    warp_labels,
+    worst_mean,
+)
 
 SHAPE = (14, 16, 12)
 
@@ -78,3 +83,12 @@ def test_nothing_moves(pair):
     assert row["dice"] == 1
     assert row["hd95_mm"] == 0
     assert row["sdlogj"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_worst_thirty_percent():
+    """Of ten pairs, three; NaN does not count; at least one pair."""
+    distances = [5.0, 1, 9, 2, 7, 3, 8, 4, 6, 0, np.nan]
+    assert worst_mean(distances, higher_is_worse=True) == 8
+    assert worst_mean(distances, higher_is_worse=False) == 1
+    assert worst_mean([0.5, 0.7], higher_is_worse=False) == 0.5
+    assert np.isnan(worst_mean([np.nan], higher_is_worse=True))

@@ -1,4 +1,4 @@
-"""Inputs behind the numbers of VR-Net, AVSM and RWCNet in this folder, from their seeds."""
+"""Inputs and weights behind the numbers of VR-Net, AVSM and RWCNet, from seeds and names."""
 
 import zlib
 
@@ -53,20 +53,6 @@ def weight(name, shape):
     return (gain * rng.standard_normal(shape) / np.sqrt(fan_in)).astype("float32")
 
 
-def to_torch(array):
-    """TensorFlow's layout -> PyTorch's, for both kinds of convolution and for dense layers."""
-    if array.ndim == 5:
-        return np.ascontiguousarray(array.transpose(4, 3, 0, 1, 2))
-    return np.ascontiguousarray(array.T) if array.ndim == 2 else array
-
-
-def to_tensorflow(array):
-    """PyTorch's layout -> TensorFlow's (inverse of `to_torch`)."""
-    if array.ndim == 5:
-        return np.ascontiguousarray(array.transpose(2, 3, 4, 1, 0))
-    return np.ascontiguousarray(array.T) if array.ndim == 2 else array
-
-
 def volume(seed, shape):
     """A smooth random image [D, H, W] in [0, 1], float32, with coarse and fine structure."""
     rng = np.random.default_rng(seed)
@@ -90,3 +76,18 @@ def field(seed, shape, channels=3, std=1.0, sigma=2.0):
     if sigma:
         f = gaussian_filter(f, [sigma] * 3 + [0], mode="nearest")
     return (std * f / f.std())[None].astype("float32")
+
+
+def labels(seed, shape, n=4):
+    """Integer label map [1, D, H, W, 1] with values 0..n, float32."""
+    v = volume(seed, shape)
+    cuts = np.quantile(v, np.linspace(0.4, 1.0, n + 1)[:-1])
+    return np.digitize(v, cuts)[None, ..., None].astype("float32")
+
+
+def points(seed, shape, n=12):
+    """Points [n, 3] in voxels (ijk), float32, some of them whole numbers, all inside."""
+    rng = np.random.default_rng(seed)
+    p = rng.uniform(1, np.array(shape) - 2, (n, 3))
+    p[: n // 3] = np.round(p[: n // 3])
+    return p.astype("float32")

@@ -13,7 +13,7 @@ from rcn_tf.networks.variational import DATA_STEPS, linearise, warping
 from rcn_tf.training.config import TrainingConfig
 from rcn_tf.training.memory import estimate
 from rcn_tf.training.phases import Phase
-from tests.golden.vrnet_weights import weight
+from tests.golden.system_inputs import weight
 
 SHAPE = (34, 37)
 SMALL = {"channels": 1}

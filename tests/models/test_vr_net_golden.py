@@ -12,7 +12,8 @@ from rcn_tf import losses
 from rcn_tf.networks.light_unet import LightUNet
 from rcn_tf.networks.variational import warping
 from tests.golden import system_inputs
-from tests.golden.vrnet_weights import FOLDER, reference_weights, weight
+from tests.golden.system_inputs import weight
+from tests.golden.vrnet_weights import FOLDER, reference_weights
 
 NAMES = sorted(path.stem for path in FOLDER.glob("vrnet_[ur]_*.npz"))
 FAST = ("vrnet_u_l2_w1i2_32x48x32_s1121_ac1",)

@@ -25,6 +25,8 @@ class Fault(NamedTuple):
 
 WARP = ("tests/custom_ops/test_sampling.py",)
 NATIVE = ("tests/custom_ops/test_presence.py", *WARP)  # a faulty op may fail its own check
+COST_VOLUME = ("tests/custom_ops/test_cost_volume.py",)
+NATIVE_COST_VOLUME = ("tests/custom_ops/test_presence.py", *COST_VOLUME)
 LOCAL_NCC = ("tests/custom_ops/test_local_ncc.py",)
 NATIVE_NCC = ("tests/custom_ops/test_presence.py", *LOCAL_NCC)
 FIELDS = ("tests/test_fields.py",)
@@ -900,6 +902,90 @@ FAULTS = (
         "status[slab][~transform.contains(grid.points(slab))] = Status.OUTSIDE",
         "status[slab] = Status.OK",
         ("tests/commands/test_apply_several.py",),
+    ),
+    Fault(
+        "cost volume: the first axis varies slowest",
+        "custom_ops/python_cost_volume.py",
+        "return tf.stack([tf.zeros_like(k), d, h, w, tf.zeros_like(k)])",
+        "return tf.stack([tf.zeros_like(k), w, h, d, tf.zeros_like(k)])",
+        COST_VOLUME,
+    ),
+    Fault(
+        "cost volume: the gradient by the moving features has the other sign",
+        "custom_ops/python_cost_volume.py",
+        "            there = -here\n",
+        "            there = here\n",
+        COST_VOLUME,
+    ),
+    Fault(
+        "cost volume in C++: a bfloat16 is cut off, not rounded",
+        "custom_ops/cc/cost_volume.h",
+        "(bits + 0x7fff + (bits >> 16 & 1)) >> 16",
+        "bits >> 16",
+        NATIVE_COST_VOLUME,
+    ),
+    Fault(
+        "cost volume in C++: offsets beyond the fixed volume",
+        "custom_ops/cc/cost_volume_gradient_cpu.cc",
+        "std::max(-call.radius[axis], place[axis] - call.shape[axis] + 1)",
+        "std::max(-call.radius[axis], place[axis] - call.shape[axis] + 2)",
+        NATIVE_COST_VOLUME,
+    ),
+    Fault(
+        "patches: weights of neighbours do not add up",
+        "rcn_tf/patches.py",
+        "h / total[s : s + size]",
+        "h",
+        ("tests/test_patches.py",),
+    ),
+    Fault(
+        "patches: the last one ends before the grid does",
+        "rcn_tf/patches.py",
+        "round(k * (n - size) / max(count - 1, 1))",
+        "round(k * (n - size) / max(count, 1))",
+        ("tests/test_patches.py",),
+    ),
+    Fault(
+        "pyramid: interpolation between corners instead of centres",
+        "rcn_tf/pyramid.py",
+        "position = tf.clip_by_value(centre * (old / size) - 0.5, 0.0, float(old - 1))",
+        "position = tf.clip_by_value(centre * (old / size), 0.0, float(old - 1))",
+        ("tests/test_pyramid.py",),
+    ),
+    Fault(
+        "SegResNet: every channel is a group of its own",
+        "rcn_tf/networks/segresnet.py",
+        "centred = flat - group_mean(flat)",
+        "centred = flat - tf.reduce_mean(flat, axis=1, keepdims=True)",
+        ("tests/networks/test_segresnet.py",),
+    ),
+    Fault(
+        "RWCNet: the original's total flow repeats the border",
+        "rcn_tf/models/rwcnet.py",
+        'return update + warp(self._on_grid(previous, update.shape[1:-1]), update, "zeros")',
+        "return update + warp(self._on_grid(previous, update.shape[1:-1]), update)",
+        ("tests/models/test_rwcnet_reference.py",),
+    ),
+    Fault(
+        "RWCNet: the reset gate is the update gate",
+        "rcn_tf/networks/recurrent.py",
+        "reset = update if self.shared_gate else tf.sigmoid(self.convr(both))",
+        "reset = tf.sigmoid(self.convr(both))",
+        ("tests/models/test_rwcnet_reference.py",),
+    ),
+    Fault(
+        "landmarks: both corners of the original's lookup are rounded down",
+        "rcn_tf/losses/supervision.py",
+        "corners = tf.floor(fixed), tf.math.ceil(fixed)",
+        "corners = tf.floor(fixed), tf.floor(fixed)",
+        ("tests/models/test_rwcnet_reference.py",),
+    ),
+    Fault(
+        "Learn2Reg: the best cases instead of the worst",
+        "rcn_tf/evaluation/learn2reg.py",
+        "known[-count:].mean() if higher_is_worse else known[:count].mean()",
+        "known[:count].mean() if higher_is_worse else known[-count:].mean()",
+        ("tests/evaluation/test_learn2reg.py",),
     ),
     # The native op, which is built anew for each
     Fault(

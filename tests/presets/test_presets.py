@@ -90,6 +90,8 @@ def structures():
         if preset.values.get("model", CASCADE) != CASCADE:
             continue
         network = load(name).network
+        if load(name).model != "RecursiveCascade":
+            continue
         key = (network.base, network.affine)
         smallest[key] = min(smallest.get(key, (99, "")), (network.n_cascades, name))
     return [name for _, name in smallest.values()]
@@ -135,6 +137,23 @@ def test_supervised_presets_need_reference_flows():
     assert load("vtn_add_supervised_brain").loss["final"] == {"endpoint_error": 1.0}
 
 
+def test_rwcnet_trains_one_resolution_after_the_other():
+    """RWCNet, Table 1 and section 4.2."""
+    config = load("rwcnet_nlst")
+    assert (config.steps, config.batch_size, config.optimizer.learning_rate) == (135_000, 1, 3e-4)
+    resolutions = [(s["resolution"], s["patch"], s["iterations"]) for s in config.network.stages]
+    assert resolutions == [(0.25, 0.25, 12), (0.5, 0.25, 12), (1.0, 0.5, 4)]
+    assert config.network.dropout == 0.5
+    for number, phase in enumerate(config.phases, start=1):
+        assert list(phase["train"]) == [f"stage_{number}"]
+        assert phase["options"]["n_stages"] == number
+        assert phase["loss"]["final"] == {"mse": 10.0, "landmark_distance": 1.0}
+    assert len(load("rwcnet_single_oasis").phases) == 1
+    assert not load("rwcnet_no_correlation_oasis").network.correlation
+    assert {s["iterations"] for s in load("rwcnet_two_steps_nlst").network.stages} == {2}
+    assert "soft_dice" in load("rwcnet_oasis").phases[2]["loss"]["final"]
+
+
 @pytest.mark.parametrize(
     ("name", "scores"),
     [
@@ -146,6 +165,8 @@ def test_supervised_presets_need_reference_flows():
         ("vtn_addd_inv", (0.8882, 11.42)),
         ("vtn_dd_brain", (0.9305, 2.83)),
         ("vm2", (0.6796, 18.10)),
+        ("rwcnet_nlst", (2.11,)),
+        ("rwcnet_single_oasis", (0.74,)),
     ],
 )
 def test_scores_are_those_of_the_row(name, scores):
