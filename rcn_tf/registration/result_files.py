@@ -49,6 +49,7 @@ def write_result(
     facts: dict,
     metrics: dict,
     fields: bool = True,
+    small: bool = False,
     steps: Steps,
 ) -> None:
     """Writes the files of a registration (`rcn_tf.registration.outputs`) into an existing folder.
@@ -59,6 +60,7 @@ def write_result(
         metrics: the result's metrics and the caller's additions; `seconds` is replaced by that
             of `steps`.
         fields: whether to write the displacement field and, if there is one, its inverse.
+        small: whether to compress images as far as possible instead of quickly.
         steps: announces and times every file.
     Raises: ValueError, OSError: a file cannot be written.
     """
@@ -67,7 +69,7 @@ def write_result(
         size = _megabytes(image)
         note = f" ({size:.0f} MB before compression)" if size > _MEGABYTES else ""
         with steps("write", f"writing {name}{note}"):
-            write_image(image, folder / name)
+            write_image(image, folder / name, small=small)
 
     write(WARPED, result.warped)
     if result.warped_labels is not None:
