@@ -88,13 +88,14 @@ class RegistrationResult:
     fixed_labels: Optional[sitk.Image]
     metrics: dict
 
-    def save(self, folder, *, facts=None, fields: bool = True) -> None:
+    def save(self, folder, *, facts=None, fields: bool = True, small: bool = False) -> None:
         """Writes the files of `rcn register` into a folder, all or none.
 
         Args:
             folder: made where it is missing; earlier results in it are replaced.
             facts: dict of further facts for the report, such as the files' names.
             fields: whether to write the displacement fields, the largest files.
+            small: whether to compress images as far as possible instead of quickly.
         Raises: ValueError, OSError: a file cannot be written.
         """
         from rcn_tf.registration.result_files import write_result  # which draws pictures
@@ -106,6 +107,7 @@ class RegistrationResult:
                 facts=facts or {},
                 metrics=self.metrics,
                 fields=fields,
+                small=small,
                 steps=Steps(),
             )
 
@@ -218,8 +220,7 @@ def register_pair(
         transform = verdict.transform
         displacement = transform.displacement_on(Grid.from_image(fixed))
     with steps("warp", "warping the moving image"):
-        nothing = np.broadcast_to(np.float32(0), displacement.shape)
-        stages = {"before": nothing, "initial": begin.boxes, "after": displacement}
+        stages = {"before": None, "initial": begin.boxes, "after": displacement}
         fill = boxes[1].background.value if background is None else background
         images = {name: warp_image(moving, by, fixed, fill) for name, by in stages.items()}
         labels = {}

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.sampling import inside, slabs
+from rcn_tf.volumes.sampling import inside
 from rcn_tf.volumes.transforms.field_inverse import FieldInverse
 from rcn_tf.volumes.transforms.folded_cells import FoldedCells
 from rcn_tf.volumes.transforms.inversion import InverseField
@@ -90,12 +90,7 @@ class DisplacementField(PointMap):
         Returns: (vectors [D, H, W, 3] float32 mm, status [D, H, W] uint8 without regard to folds).
         Raises: ValueError: if the field maps the volume into a plane.
         """
-        vectors = np.empty((*grid.shape, 3), np.float32)
-        status = np.empty(grid.shape, np.uint8)
-        for slab in slabs(grid.shape):
-            points = grid.points(slab)
-            found, status[slab] = self._inverse.at_slab(points, guess)
-            vectors[slab] = found - points
+        vectors, _, status = self._inverse.on_grid(grid, guess)
         return vectors, status
 
     def inverse_on(self, grid: Grid) -> InverseField:
@@ -105,12 +100,7 @@ class DisplacementField(PointMap):
         Returns: InverseField.
         Raises: ValueError: if the field maps the volume into a plane.
         """
-        vectors, status = self.inverse_vectors_on(grid)
-        residual = np.empty(grid.shape, np.float32)
-        for slab in slabs(grid.shape):
-            points = grid.points(slab)
-            back = self.transform_points(points + vectors[slab])  # of what will be written
-            residual[slab] = np.linalg.norm(back - points, axis=-1)
+        vectors, residual, status = self._inverse.on_grid(grid)
         self._folds.flag_voxels(grid, status)
         return InverseField(grid, vectors, residual, status)
 
