@@ -236,7 +236,7 @@ def register_pair(
         with steps("inverse", "inverting the transform"):
             field = DisplacementField(Grid.from_image(fixed), displacement)
             grid = Grid.from_image(moving)
-            vectors, _ = field.inverse_vectors_on(grid, transform.coarse().inverse())
+            vectors, _ = field.inverse_vectors_on(grid, lambda: transform.coarse().inverse())
             backward = DisplacementField(grid, vectors)
             inverse_displacement = _vector_image(vectors, moving)
     with steps("metrics", "measuring"):

@@ -12,6 +12,7 @@ turns inside out (`folded_cells`) have no inverse or several; their `Status` say
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -79,14 +80,14 @@ class DisplacementField(PointMap):
         return found.reshape(*shape, 3), residual.reshape(shape), status.reshape(shape)
 
     def inverse_vectors_on(
-        self, grid: Grid, guess: PointMap | None = None
+        self, grid: Grid, guess: Callable[[], PointMap] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Displacements of the inverse at the voxel centres of a grid.
 
         Args:
             grid: Grid, usually the moving image's.
-            guess: map that is close to the inverse, from which it is found sooner; by default
-                the inverse of the best affine approximation.
+            guess: function that makes a map close to the inverse, for where the native op cannot
+                be had; by default the inverse of the best affine approximation.
         Returns: (vectors [D, H, W, 3] float32 mm, status [D, H, W] uint8 without regard to folds).
         Raises: ValueError: if the field maps the volume into a plane.
         """

@@ -8,6 +8,7 @@ that moves closest to y, and a third time from there without L, which is right b
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -73,7 +74,7 @@ class FieldInverse:
         return found, residual, status
 
     def on_grid(
-        self, grid: Grid, guess: PointMap | None = None
+        self, grid: Grid, guess: Callable[[], PointMap] | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inverse at the voxel centres of a grid.
 
@@ -82,7 +83,7 @@ class FieldInverse:
 
         Args:
             grid: Grid.
-            guess: map that is close to the inverse, or None; only TensorFlow's form uses it.
+            guess: function that makes a map close to the inverse, for TensorFlow's form, or None.
         Returns:
             (displacements [D, H, W, 3] float32, mm; their error [D, H, W] float32, mm; status
             [D, H, W] uint8).
@@ -93,12 +94,13 @@ class FieldInverse:
 
         if resolve_backend() == "native":
             return self._natively(grid)
+        near = None if guess is None else guess()
         vectors = np.empty((*grid.shape, 3), np.float32)
         residual = np.empty(grid.shape, np.float32)
         status = np.empty(grid.shape, np.uint8)
         for slab in slabs(grid.shape):
             points = grid.points(slab)
-            found, status[slab] = self._at_slab(points, guess)
+            found, status[slab] = self._at_slab(points, near)
             vectors[slab] = found - points
             residual[slab] = self._missed(points, vectors[slab])
         return vectors, residual, status
