@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from custom_ops.loader import library
@@ -69,7 +70,7 @@ def look_up_flow(
     to_flow: np.ndarray,
     vector: np.ndarray,
     affine: np.ndarray,
-    dtype: type = np.float32,
+    dtype: npt.DTypeLike = np.float32,
 ) -> np.ndarray:
     """affine x + vector flow(to_flow x) at the voxels x of a grid; outside, the border's flow.
 
@@ -89,7 +90,7 @@ def look_up_flow(
             _linear(vector),
             _rows(affine),
             np.asarray(shape, np.int64),
-            T=tf.as_dtype(dtype),
+            T=tf.as_dtype(np.dtype(dtype)),
         )
     return found.numpy()
 

@@ -69,9 +69,7 @@ class GridTransform(PointMap):
         if has_native_ops():
             from custom_ops.resampling import look_up_flow
 
-            return look_up_flow(
-                self.flow, grid.shape, to_flow, onward[:3, :3], at_zero_flow, np.dtype(dtype)
-            )
+            return look_up_flow(self.flow, grid.shape, to_flow, onward[:3, :3], at_zero_flow, dtype)
         displacement = np.empty((*grid.shape, 3), dtype)
         for slab in slabs(grid.shape):
             flow = self._vectors.at_index(affine_on(to_flow, grid.shape, slab))
