@@ -80,7 +80,7 @@ def look_up_flow(
         to_flow: [4, 4] or [3, 4], voxel of the grid -> array index in the flow.
         vector: [3, 3]. affine: [4, 4] or [3, 4].
         dtype: float32 or float64.
-    Returns: [D', H', W', 3] of that type; computed in float64.
+    Returns: [D', H', W', 3] of that type, read-only; computed in float64.
     Raises: as `resample`.
     """
     with tf.device("CPU:0"):
@@ -92,7 +92,7 @@ def look_up_flow(
             np.asarray(shape, np.int64),
             T=tf.as_dtype(np.dtype(dtype)),
         )
-    return found.numpy()
+    return np.asarray(found)  # without a copy
 
 
 def invert_field(

@@ -218,7 +218,8 @@ def register_pair(
         unknown = unlike if optimisation is None else []
         verdict = judge(begin, results, unlike=bool(unknown), force=force)
         transform = verdict.transform
-        displacement = transform.displacement_on(Grid.from_image(fixed))
+        displacement_image = _vector_image(transform.displacement_on(Grid.from_image(fixed)), fixed)
+        displacement = sitk.GetArrayViewFromImage(displacement_image)  # large, so held once
     with steps("warp", "warping the moving image"):
         stages = {"before": None, "initial": begin.boxes, "after": displacement}
         fill = boxes[1].background.value if background is None else background
@@ -237,8 +238,9 @@ def register_pair(
             field = DisplacementField(Grid.from_image(fixed), displacement)
             grid = Grid.from_image(moving)
             vectors, _ = field.inverse_vectors_on(grid, lambda: transform.coarse().inverse())
-            backward = DisplacementField(grid, vectors)
             inverse_displacement = _vector_image(vectors, moving)
+            vectors = sitk.GetArrayViewFromImage(inverse_displacement)
+            backward = DisplacementField(grid, vectors)
     with steps("metrics", "measuring"):
         compared = comparable_images(fixed, moving, boxes, stages, images)
         metrics = registration_metrics(transform, backward, *compared, fixed_labels, labels)
@@ -269,7 +271,7 @@ def register_pair(
         warped=images["after"],
         before=images["before"],
         initial=images["initial"],
-        displacement=_vector_image(displacement, fixed),
+        displacement=displacement_image,
         inverse_displacement=inverse_displacement,
         warped_labels=labels.get("after"),
         fixed_labels=fixed_labels,
