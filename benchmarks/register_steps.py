@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import cProfile
+import multiprocessing
 import pathlib
 import pstats
 import resource
@@ -69,7 +70,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         if args.synthetic:
-            make_pair(args.synthetic, args.size, folder)
+            # In a process of its own, so that its memory does not count.
+            maker = multiprocessing.get_context("spawn").Process(
+                target=make_pair, args=(args.synthetic, args.size, folder)
+            )
+            maker.start()
+            maker.join()
+            if maker.exitcode:
+                return maker.exitcode
             options += [
                 "--fixed",
                 str(folder / "fixed.nii"),
@@ -100,8 +108,10 @@ def make_pair(scan, size, folder):
     import numpy as np
     import SimpleITK as sitk
 
+    from rcn_tf.quiet_tensorflow import load_tensorflow
     from rcn_tf.volumes import Grid, warp_image
 
+    load_tensorflow()  # for the native ops
     image = sitk.ReadImage(str(scan))
     factor = np.divide(image.GetSize(), size)
     fixed = sitk.Resample(

@@ -14,6 +14,7 @@ import zlib
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.files.plain_names import plain_name
 from rcn_tf.files.threaded_gzip import BLOCK_BYTES, write_gzip
 from rcn_tf.files.working_folders import temporary_folder
 
@@ -56,9 +57,9 @@ def _header(image):
     first = sitk.RegionOfInterest(image, [1] * 3, [0] * 3)
     for key in image.GetMetaDataKeys():
         first.SetMetaData(key, image.GetMetaData(key))
-    with temporary_folder() as folder:
-        sitk.WriteImage(first, str(folder / "header.nii"))
-        header = (folder / "header.nii").read_bytes()[:_HEADER_BYTES]
+    with temporary_folder() as folder, plain_name(folder / "header.nii") as file:
+        sitk.WriteImage(first, str(file))
+        header = file.read_bytes()[:_HEADER_BYTES]
     sizes = np.array(image.GetSize(), np.int16).tobytes()
     return header[:_SIZES] + sizes + header[_SIZES + len(sizes) :]
 
