@@ -1,7 +1,7 @@
 """Builds the native ops into a cache, once for all processes of this machine.
 
     $RCN_CACHE, else $XDG_CACHE_HOME/rcn-tf, else ~/.cache/rcn-tf
-        ops/<plan>/librcn_ops.so, build.json
+        ops/<plan>/librcn_ops.so, build.json, checked
 
 A build is made in a temporary folder and renamed into place when complete; a lock lets a second
 process wait for the first one instead of compiling again.
@@ -26,6 +26,7 @@ from custom_ops.toolchain import BuildError, Plan
 
 LIBRARY = "librcn_ops.so"
 _RECORD = "build.json"
+_CHECKED = "checked"  # a file that says that the library passed its check on this machine
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,17 @@ def is_intact(folder: pathlib.Path) -> bool:
         return record["sha256"] == _checksum(folder / LIBRARY)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def is_checked(library: pathlib.Path) -> bool:
+    """Whether this build of a library has computed the right numbers before."""
+    return (library.parent / _CHECKED).exists()
+
+
+def note_check(library: pathlib.Path) -> None:
+    """Notes that a library computes the right numbers, so that it is not checked at every start."""
+    with contextlib.suppress(OSError):  # of a cache that others have made
+        (library.parent / _CHECKED).touch()
 
 
 def _build(plan, folder):

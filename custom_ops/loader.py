@@ -54,21 +54,24 @@ def _load():
     """(module or None, whether it has CUDA kernels, why it is missing or None)."""
     try:
         plan = toolchain.plan()
-        module = _loaded(plan)
-        selfcheck.check(module)
+        module, path = _loaded(plan)
+        if not build.is_checked(path):
+            selfcheck.check(module)
+            build.note_check(path)
         return module, plan.nvcc is not None, None
     except (BuildError, tf.errors.OpError) as error:
         return None, False, str(error)
 
 
 def _loaded(plan):
-    """Loads a plan's library; one that does not load is built again, once."""
+    """(module, path) of a plan's library; one that does not load is built again, once."""
     try:
-        return tf.load_op_library(str(build.build(plan)))
+        path = build.build(plan)
+        return tf.load_op_library(str(path)), path
     except (tf.errors.OpError, OSError):
         path = build.build(plan, force=True)
     try:
-        return tf.load_op_library(str(path))
+        return tf.load_op_library(str(path)), path
     except (tf.errors.OpError, OSError) as error:
         raise BuildError(f"{path} does not load: {error}") from error
 

@@ -28,6 +28,7 @@ def check(module: Any) -> None:
             thread.submit(_check_local_ncc, module, dtype, channels).result()
         for dtype, channels in ((tf.float32, 1), (tf.float64, 3)):
             thread.submit(_check_cost_volume, module, dtype, channels).result()
+        thread.submit(_check_scans, module).result()
 
 
 def _check_one(module, dtype, channels):
@@ -81,6 +82,27 @@ def _check_cost_volume(module, dtype, channels):
     found = module.rcn_cost_volume_grad(fixed, moving, upstream, **options)
     for which, slope, expected in zip(("fixed", "moving"), found, slopes):
         _compare(f"its gradient by the {which} features {problem}", slope, expected)
+
+
+def _check_scans(module):
+    """On a ramp, and on a field that stretches it, results are known."""
+    depth, height, width = tf.meshgrid(*map(tf.range, (4, 5, 19)), indexing="ij")
+    ramp = tf.cast(3 * depth - 2 * height + width, tf.float32)
+    unit = tf.eye(3, 4, dtype=tf.float64)
+    shape = tf.constant([4, 5, 19], tf.int64)
+    shift = tf.concat([unit[:, :3], tf.constant([[0.5], [0.25], [-0.5]], tf.float64)], axis=1)
+    with tf.device("CPU:0"):
+        zero, nothing = tf.constant(0.0, tf.float64), tf.zeros([0])
+        sampled = module.rcn_resample(ramp, nothing, shift, unit, shape, zero, fills=False)
+        stretched = 0.25 * tf.cast(tf.stack([depth, height, width], axis=-1), tf.float32)
+        along = tf.constant([0.0, 0.0, 1.0], tf.float64)
+        tolerance = tf.constant(1e-5, tf.float64)
+        inverse, error, _ = module.rcn_invert_field(
+            stretched, unit, unit, 0 * unit, along, tolerance, shape
+        )
+    _compare("resampling", sampled[:3, :4, 1:], ramp[:3, :4, 1:] + 0.5)
+    _compare("the inverse of a field", inverse, -0.8 * stretched)
+    _compare("its error", error, 0 * error)
 
 
 def _compare(name, found, expected):

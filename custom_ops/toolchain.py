@@ -28,8 +28,18 @@ KERNELS = (
     "cost_volume_gradient_cpu.cc",
     "local_ncc_cpu.cc",
     "smoothing_cpu.cc",
+    "resampling_cpu.cc",
+    "inversion_cpu.cc",
+    "turned_cells_cpu.cc",
 )  # without TensorFlow's headers
-GLUE = ("ops.cc", "op_kernels.cc", "cost_volume_op.cc", "local_ncc_op.cc", "smoothing_op.cc")
+GLUE = (
+    "ops.cc",
+    "op_kernels.cc",
+    "cost_volume_op.cc",
+    "local_ncc_op.cc",
+    "smoothing_op.cc",
+    "resampling_op.cc",
+)
 CUDA = ("warp_cuda.cu", "cost_volume_cuda.cu", "local_ncc_cuda.cu")
 OLDEST_GPU = 75
 

@@ -69,7 +69,7 @@ def scan_range(path: pathlib.Path, array: np.ndarray) -> ScanRange:
         raise ValueError(f"{path} holds NaN or infinity.")
     padding = _padding(array)
     values = _inside(array, padding)
-    outer, inner = (tuple(map(float, np.percentile(values, pair))) for pair in (OUTER, INNER))
+    outer, inner = (_percentiles(values, pair) for pair in (OUTER, INNER))
     return ScanRange(path, float(array.min()), float(array.max()), outer, inner, padding)
 
 
@@ -109,3 +109,8 @@ def _padding(array):
 
 def _inside(array, padding):
     return array.ravel() if padding is None else array[array != padding]
+
+
+def _percentiles(values, pair) -> tuple[float, float]:
+    low, high = np.percentile(values, pair)
+    return float(low), float(high)

@@ -1,15 +1,18 @@
 """Loading TensorFlow without the lines that its libraries write before their loggers are set up.
 
 These lines about oneDNN and missing GPU drivers would bury a command's own output, and
-TF_CPP_MIN_LOG_LEVEL does not silence them. C++ code writes them, so the file descriptor of
-standard error points to the null device while TensorFlow loads.
+TF_CPP_MIN_LOG_LEVEL does not silence them.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import threading
+from collections.abc import Iterator
 
-_STANDARD_ERROR = 2
+from rcn_tf.silenced_stderr import silenced_stderr
 
 
 def load_tensorflow() -> None:
@@ -22,27 +25,34 @@ def load_tensorflow() -> None:
         return
     # TensorFlow logs even harmless messages at its level "error".
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with contextlib.nullcontext() if os.environ.get("RCN_DEBUG") else _silence():
+    with contextlib.nullcontext() if os.environ.get("RCN_DEBUG") else silenced_stderr():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
 
 
 @contextlib.contextmanager
-def _silence():
-    """Discards standard error for the block, for C++ code too."""
-    try:
-        saved = os.dup(_STANDARD_ERROR)
-    except OSError:  # standard error is closed, so nothing can be written
-        yield
-        return
-    sys.stderr.flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, _STANDARD_ERROR)
+def tensorflow_meanwhile() -> Iterator[None]:
+    """Loads TensorFlow in a thread while the block runs, and waits for it at the end.
+
+    For a block that reads files, during which Python itself has little to do. What the block
+    writes to standard error may be discarded.
+
+    Raises: ImportError: TensorFlow cannot be imported.
+    """
+    errors: list[BaseException] = []
+
+    def load():
+        try:
+            load_tensorflow()
+        except BaseException as error:  # raised below, in the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=load)
+    thread.start()
     try:
         yield
     finally:
-        sys.stderr.flush()
-        os.dup2(saved, _STANDARD_ERROR)
-        os.close(saved)
-        os.close(nowhere)
+        thread.join()
+    if errors:
+        raise errors[0]

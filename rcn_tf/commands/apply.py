@@ -8,7 +8,7 @@ moving one. --inverse swaps the two directions.
 import argparse
 import pathlib
 
-from rcn_tf.commands.options import add_background, add_label_type
+from rcn_tf.commands.options import add_background, add_compress, add_label_type
 from rcn_tf.commands.transform_options import HELP, TransformArgument
 
 WARNINGS_LAST = True
@@ -74,6 +74,7 @@ def add_arguments(parser):
         )
     add_label_type(parser)
     add_background(parser)
+    add_compress(parser)
     parser.add_argument("--field", help="also write the displacement that was applied", **file)
     parser.add_argument(
         "--status",

@@ -46,9 +46,9 @@ def run(args, jobs):
             else:
                 image = _read(job, args) if first is None else first
                 _warn_of_the_wrong_file(job, image, moved.vectors, grid)
-                write_into(stack, warp(image), job.out)
+                write_into(stack, warp(image), job.out, small=args.compress)
         for image, path in others:
-            write_into(stack, image, path)
+            write_into(stack, image, path, small=args.compress)
     _print_written(args, jobs, frames, shape, chain, moved)
 
 

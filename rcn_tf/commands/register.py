@@ -1,5 +1,6 @@
 """Align one image to another, or many pairs: warped image, displacement, report and metrics."""
 
+import contextlib
 import pathlib
 import sys
 
@@ -19,6 +20,7 @@ from rcn_tf.commands.optimisation_options import (
 )
 from rcn_tf.commands.options import (
     add_background,
+    add_compress,
     add_geometry,
     add_label_type,
     add_precision,
@@ -27,7 +29,7 @@ from rcn_tf.commands.options import (
 from rcn_tf.commands.register_summary import print_summary
 from rcn_tf.commands.shown_warnings import noting_warnings
 from rcn_tf.errors import printable, warn
-from rcn_tf.quiet_tensorflow import load_tensorflow
+from rcn_tf.quiet_tensorflow import load_tensorflow, tensorflow_meanwhile
 from rcn_tf.registration.outputs import (
     FIELD,
     INVERSE_FIELD,
@@ -98,6 +100,7 @@ def add_arguments(parser):
         help=f"none leaves out {FIELD} and {INVERSE_FIELD}, the largest files; transform.h5 holds "
         "the transform too (default: all)",
     )
+    add_compress(parser)
     parser.add_argument(
         "--learn2reg",
         nargs="?",
@@ -162,9 +165,12 @@ def register(args, steps, noted, load):
     Returns: dict, the metrics.
     """
     with steps("read", f"reading {_shown(args, 'fixed')} and {_shown(args, 'moving')}"):
-        images = _read_images(args)
-        initial = initial_transform(args)
-        headers = _read_headers(args) if args.dicom else None
+        there = all(getattr(args, name).exists() for name in ("fixed", "moving"))
+        # A wrong name is reported at once, without waiting for TensorFlow.
+        with tensorflow_meanwhile() if there else contextlib.nullcontext():
+            images = _read_images(args)
+            initial = initial_transform(args)
+            headers = _read_headers(args) if args.dicom else None
     with results_folder(args.out) as partial:
         with steps("load", f"loading {_model_in_words(args, images)}"):
             model, config = _load_for(images, args, load)
@@ -202,6 +208,7 @@ def register(args, steps, noted, load):
             facts={**_facts(args, result, model), **options},
             metrics=metrics,
             fields=args.fields == "all",
+            small=args.compress,
             steps=steps,
         )
     return {**metrics, "seconds": steps.seconds}

@@ -24,7 +24,7 @@ from rcn_tf.wording import counted
 NOT_ALL = 1
 """Exit code where some pairs failed, or only their start is written."""
 
-_PER_RUN = ("pairs", "out", "subset", "command", "model", "trust_code", *FILES)
+_PER_RUN = ("pairs", "out", "subset", "command", "compress", "model", "trust_code", *FILES)
 """Arguments that are no settings of a pair, or are recorded in another way."""
 
 

@@ -88,13 +88,14 @@ class RegistrationResult:
     fixed_labels: Optional[sitk.Image]
     metrics: dict
 
-    def save(self, folder, *, facts=None, fields: bool = True) -> None:
+    def save(self, folder, *, facts=None, fields: bool = True, small: bool = False) -> None:
         """Writes the files of `rcn register` into a folder, all or none.
 
         Args:
             folder: made where it is missing; earlier results in it are replaced.
             facts: dict of further facts for the report, such as the files' names.
             fields: whether to write the displacement fields, the largest files.
+            small: whether to compress images as far as possible instead of quickly.
         Raises: ValueError, OSError: a file cannot be written.
         """
         from rcn_tf.registration.result_files import write_result  # which draws pictures
@@ -106,6 +107,7 @@ class RegistrationResult:
                 facts=facts or {},
                 metrics=self.metrics,
                 fields=fields,
+                small=small,
                 steps=Steps(),
             )
 
@@ -216,10 +218,10 @@ def register_pair(
         unknown = unlike if optimisation is None else []
         verdict = judge(begin, results, unlike=bool(unknown), force=force)
         transform = verdict.transform
-        displacement = transform.displacement_on(Grid.from_image(fixed))
+        displacement_image = _vector_image(transform.displacement_on(Grid.from_image(fixed)), fixed)
+        displacement = sitk.GetArrayViewFromImage(displacement_image)  # large, so held once
     with steps("warp", "warping the moving image"):
-        nothing = np.broadcast_to(np.float32(0), displacement.shape)
-        stages = {"before": nothing, "initial": begin.boxes, "after": displacement}
+        stages = {"before": None, "initial": begin.boxes, "after": displacement}
         fill = boxes[1].background.value if background is None else background
         images = {name: warp_image(moving, by, fixed, fill) for name, by in stages.items()}
         labels = {}
@@ -235,9 +237,10 @@ def register_pair(
         with steps("inverse", "inverting the transform"):
             field = DisplacementField(Grid.from_image(fixed), displacement)
             grid = Grid.from_image(moving)
-            vectors, _ = field.inverse_vectors_on(grid, transform.coarse().inverse())
-            backward = DisplacementField(grid, vectors)
+            vectors, _ = field.inverse_vectors_on(grid, lambda: transform.coarse().inverse())
             inverse_displacement = _vector_image(vectors, moving)
+            vectors = sitk.GetArrayViewFromImage(inverse_displacement)
+            backward = DisplacementField(grid, vectors)
     with steps("metrics", "measuring"):
         compared = comparable_images(fixed, moving, boxes, stages, images)
         metrics = registration_metrics(transform, backward, *compared, fixed_labels, labels)
@@ -268,7 +271,7 @@ def register_pair(
         warped=images["after"],
         before=images["before"],
         initial=images["initial"],
-        displacement=_vector_image(displacement, fixed),
+        displacement=displacement_image,
         inverse_displacement=inverse_displacement,
         warped_labels=labels.get("after"),
         fixed_labels=fixed_labels,

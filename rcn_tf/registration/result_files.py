@@ -5,6 +5,7 @@ Images and fields have the scans' own geometry, so `rcn apply` and any ITK progr
 
 from __future__ import annotations
 
+import concurrent.futures
 import csv
 import pathlib
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ def write_result(
     facts: dict,
     metrics: dict,
     fields: bool = True,
+    small: bool = False,
     steps: Steps,
 ) -> None:
     """Writes the files of a registration (`rcn_tf.registration.outputs`) into an existing folder.
@@ -59,6 +61,7 @@ def write_result(
         metrics: the result's metrics and the caller's additions; `seconds` is replaced by that
             of `steps`.
         fields: whether to write the displacement field and, if there is one, its inverse.
+        small: whether to compress images as far as possible instead of quickly.
         steps: announces and times every file.
     Raises: ValueError, OSError: a file cannot be written.
     """
@@ -67,21 +70,23 @@ def write_result(
         size = _megabytes(image)
         note = f" ({size:.0f} MB before compression)" if size > _MEGABYTES else ""
         with steps("write", f"writing {name}{note}"):
-            write_image(image, folder / name)
+            write_image(image, folder / name, small=small)
 
-    write(WARPED, result.warped)
-    if result.warped_labels is not None:
-        write(WARPED_LABELS, result.warped_labels)
-    if fields:
-        write(FIELD, thickened(result.displacement))
-        if result.inverse_displacement is not None:
-            write(INVERSE_FIELD, thickened(result.inverse_displacement))
-    with steps("write", "writing affine.tfm and transform.h5"):
-        _write_transforms(result, Grid.from_image(result.image), folder, steps)
-    with steps("write", "drawing the report"):
-        views = make_views(result)
-        metrics = {**metrics, "seconds": steps.seconds}
-        write_report(views, metrics, facts, folder)
+    metrics = {**metrics, "seconds": steps.seconds}
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        # Drawing keeps one core busy at most; the images are compressed meanwhile.
+        report = beside.submit(_draw_report, result, dict(metrics), facts, folder)
+        write(WARPED, result.warped)
+        if result.warped_labels is not None:
+            write(WARPED_LABELS, result.warped_labels)
+        if fields:
+            write(FIELD, thickened(result.displacement))
+            if result.inverse_displacement is not None:
+                write(INVERSE_FIELD, thickened(result.inverse_displacement))
+        with steps("write", "writing affine.tfm and transform.h5"):
+            _write_transforms(result, Grid.from_image(result.image), folder, steps)
+        with steps("write", "drawing the report"):
+            report.result()
     settings = {name.replace(" ", "_"): str(value) for name, value in facts.items()}
     write_json(folder / METRICS, {**metrics, "settings": settings})
     rows = metrics_rows(metrics)
@@ -89,6 +94,11 @@ def write_result(
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _draw_report(result, metrics, facts, folder):
+    metrics["seconds"] = dict(metrics["seconds"])  # of the steps before this one
+    write_report(make_views(result), metrics, facts, folder)
 
 
 def _write_transforms(result, fixed_grid, folder, steps):

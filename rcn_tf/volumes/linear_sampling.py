@@ -27,7 +27,7 @@ def sample_linear(array: np.ndarray, index: np.ndarray) -> np.ndarray:
     channels = array.shape[3:]
     if index.size == 0:
         return np.empty((*index.shape[:-1], *channels))
-    if index.size >= FEW * array.size and _has_native_warp():
+    if index.size >= FEW * array.size and has_native_ops():
         return _by_warp(array, index)
     points = index.reshape(-1, 3).T
     parts = np.moveaxis(array.reshape(*array.shape[:3], -1), -1, 0)
@@ -40,7 +40,8 @@ def sample_linear(array: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.stack(values, axis=-1).reshape(*index.shape[:-1], *channels)
 
 
-def _has_native_warp():
+def has_native_ops() -> bool:
+    """Whether the native ops can be used without waiting for TensorFlow."""
     if "tensorflow" not in sys.modules:
         return False
     from custom_ops import resolve_backend

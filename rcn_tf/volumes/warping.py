@@ -1,8 +1,9 @@
 """Resampling of the moving image and its labels on the fixed image's full-resolution grid.
 
 Every voxel centre p of the fixed grid is displaced by the transform and the moving image is
-sampled at p + displacement(p) in float64. The displacement is rounded to float32 first, as
-in the written field, so that the field file and any ITK program give the same image.
+sampled at p + displacement(p) in float64 (`rcn_tf.volumes.resampling`). The displacement is
+rounded to float32 first, as in the written field, so that the field file and any ITK program give
+the same image.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from rcn_tf.volumes.grids import Grid, affine_on
+from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.label_ids import require_integers, smallest_label_type
 from rcn_tf.volumes.preparation.background import find_background
 from rcn_tf.volumes.preparation.standard_image import declared_padding
-from rcn_tf.volumes.sampling import LabelSampler, inside, sample, slabs
+from rcn_tf.volumes.resampling import resample
 from rcn_tf.volumes.transforms.point_map import PointMap
 
 
 def warp_image(
     moving: sitk.Image,
-    transform: PointMap | np.ndarray,
+    transform: PointMap | np.ndarray | None,
     fixed: sitk.Image | Grid,
     background: float | None = None,
 ) -> sitk.Image:
@@ -28,7 +29,8 @@ def warp_image(
 
     Args:
         moving: SimpleITK.Image, 3D, scalar.
-        transform: GridTransform, or its displacement on the fixed grid, [D, H, W, 3] mm.
+        transform: GridTransform, or its displacement on the fixed grid, [D, H, W, 3] mm; None
+            leaves the image where it is.
         fixed: SimpleITK.Image or Grid that gives the output geometry.
         background: value outside the moving image and instead of its NaN and infinite
             voxels; by default its background's (`rcn_tf.volumes.preparation.background`).
@@ -43,7 +45,8 @@ def warp_image(
         finite = np.isfinite(array)
         if not finite.all():
             array[~finite] = background
-        return _warp(array, np.dtype(np.float32), sample, moving, transform, fixed, background)
+        warped = _sampled(array, "linear", moving, transform, fixed, background)
+        return _image(warped.astype(np.float32, copy=False), fixed)
     limits = np.iinfo(array.dtype)
     if not limits.min <= background <= limits.max:
         raise ValueError(
@@ -51,16 +54,12 @@ def warp_image(
             f"which holds whole numbers from {limits.min} to {limits.max}"
         )
     background = round(float(background))
-
-    def sample_rounded(array, index, outside):
-        return np.rint(sample(array, index, outside=outside))
-
-    return _warp(array, array.dtype, sample_rounded, moving, transform, fixed, background)
+    return _image(_sampled(array, "linear", moving, transform, fixed, background), fixed)
 
 
 def warp_labels(
     labels: sitk.Image,
-    transform: PointMap | np.ndarray,
+    transform: PointMap | np.ndarray | None,
     fixed: sitk.Image | Grid,
     background: int = 0,
     name: str = "moving labels",
@@ -78,17 +77,13 @@ def warp_labels(
     array = require_integers(labels, name)
     own = sitk.GetArrayViewFromImage(labels).dtype
     dtype = own if keep_type else smallest_label_type(array, background)
-    sample_here = LabelSampler(array)
-
-    def sampler(_, index, outside):
-        return sample_here(index, outside)
-
-    return _warp(array, dtype, sampler, labels, transform, fixed, background)
+    warped = _sampled(array, "vote", labels, transform, fixed, background)
+    return _image(warped.astype(dtype, copy=False), fixed)
 
 
 def visible(
     moving: sitk.Image,
-    transform: PointMap | np.ndarray,
+    transform: PointMap | np.ndarray | None,
     fixed: sitk.Image | Grid,
     nothing: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -100,37 +95,30 @@ def visible(
             `rcn_tf.volumes.preparation.background`), or None.
     Returns: [D, H, W] bool, on the fixed grid.
     """
-    shape = moving.GetSize()[::-1]
-
-    def sampler(array, index, outside):
-        if array is None:
-            return inside(shape, index)
-        return sample(array, index, order=0, outside=outside) == 0
-
-    array = None if nothing is None else nothing.astype(np.uint8)
-    return _sampled(array, np.dtype(bool), sampler, moving, transform, fixed, 1)
+    if nothing is None:
+        nothing = np.zeros(moving.GetSize()[::-1], bool)
+    return ~_sampled(nothing, "nearest", moving, transform, fixed, True)
 
 
-def _warp(array, dtype, sampler, moving, transform, fixed, background):
-    result = _sampled(array, dtype, sampler, moving, transform, fixed, background)
+def _image(array, fixed):
     if isinstance(fixed, Grid):
-        return fixed.to_image(result)
-    image = sitk.GetImageFromArray(result)
+        return fixed.to_image(array)
+    image = sitk.GetImageFromArray(array)
     image.CopyInformation(fixed)
     return image
 
 
-def _sampled(array, dtype, sampler, moving, transform, fixed, background):
+def _sampled(array, lookup, moving, transform, fixed, outside):
     grid = fixed if isinstance(fixed, Grid) else Grid.from_image(fixed)
-    moving_grid = Grid.from_image(moving)
-    result = np.empty(grid.shape, dtype)
-    to_index = np.linalg.inv(moving_grid.affine)
-    for slab in slabs(grid.shape):
-        if isinstance(transform, np.ndarray):
-            displacement = transform[slab]
-        else:
-            displacement = transform.displacement_of(grid, slab).astype(np.float32)
-        index = affine_on(to_index @ grid.affine, grid.shape, slab)
-        index += displacement @ to_index[:3, :3].T
-        result[slab] = sampler(array, index, outside=background)
-    return result
+    to_index = np.linalg.inv(Grid.from_image(moving).affine)
+    if isinstance(transform, PointMap):
+        transform = transform.displacement_on(grid)
+    return resample(
+        array,
+        grid.shape,
+        to_index @ grid.affine,
+        displacement=transform,
+        to_index=to_index[:3, :3],
+        lookup=lookup,
+        outside=outside,
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from custom_ops import build, selfcheck, toolchain
+from custom_ops import build, loader, selfcheck, toolchain
 
 ROOT = Path(__file__).parents[2]
 SOURCES = len(toolchain.KERNELS + toolchain.GLUE)
@@ -174,6 +174,25 @@ def test_ops_that_compute_something_else_are_not_trusted(native):
     selfcheck.check(native)
     with pytest.raises(toolchain.BuildError, match="gradient by the image .* is wrong"):
         selfcheck.check(LosesAGradient)
+
+
+def test_a_build_is_checked_once(native, monkeypatch, tmp_path):
+    """A check takes more than a second, at every start of a command."""
+    checks, library = [], tmp_path / build.LIBRARY
+    monkeypatch.setattr(loader, "_loaded", lambda plan: (native, library))
+    monkeypatch.setattr(selfcheck, "check", checks.append)
+    for _ in range(2):
+        assert loader._load.__wrapped__()[0] is native
+    assert checks == [native]
+
+    def wrong(module):
+        raise toolchain.BuildError("the warp is wrong")
+
+    library = tmp_path / "other" / build.LIBRARY  # which `_loaded` returns from here on
+    library.parent.mkdir()
+    monkeypatch.setattr(selfcheck, "check", wrong)
+    for _ in range(2):  # a library that fails is never taken for a checked one
+        assert loader._load.__wrapped__()[0] is None
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ COST_VOLUME = ("tests/custom_ops/test_cost_volume.py",)
 NATIVE_COST_VOLUME = ("tests/custom_ops/test_presence.py", *COST_VOLUME)
 LOCAL_NCC = ("tests/custom_ops/test_local_ncc.py",)
 NATIVE_NCC = ("tests/custom_ops/test_presence.py", *LOCAL_NCC)
+NATIVE_SCANS = ("tests/custom_ops/test_presence.py", "tests/custom_ops/test_resampling.py")
 FIELDS = ("tests/test_fields.py",)
 LOSS_FILES = (
     "tests/losses/test_rcn_terms.py",
@@ -651,9 +652,9 @@ FAULTS = (
     ),
     Fault(
         "warping: displacement subtracted",
-        "rcn_tf/volumes/warping.py",
-        "index += displacement @ to_index[:3, :3].T",
-        "index -= displacement @ to_index[:3, :3].T",
+        "rcn_tf/volumes/resampling.py",
+        "index += displacement[slab] @ np.asarray(to_index).T",
+        "index -= displacement[slab] @ np.asarray(to_index).T",
         SPACE,
     ),
     Fault(
@@ -676,6 +677,55 @@ FAULTS = (
         "GridTransform(self.moving_grid, self.fixed_grid,",
         "GridTransform(self.fixed_grid, self.moving_grid,",
         (*SPACE, *PAIR),
+    ),
+    Fault(
+        "grid transform: displacement on a grid along the fixed grid's voxels",
+        "rcn_tf/volumes/transforms/grid_transform.py",
+        "self.flow, grid.shape, to_flow, onward[:3, :3],",
+        "self.flow, grid.shape, to_flow, self.fixed_grid.affine[:3, :3],",
+        SPACE,
+    ),
+    Fault(
+        "native resampling: displacement by the transposed matrix",
+        "custom_ops/cc/resampling_cpu.cc",
+        "index[i] += to[0] * u[0] + to[1] * u[1] + to[2] * u[2];",
+        "index[i] += to[2] * u[0] + to[1] * u[1] + to[0] * u[2];",
+        NATIVE_SCANS,
+    ),
+    Fault(
+        "native resampling: a vote without weights",
+        "custom_ops/cc/resampling_cpu.cc",
+        "total[i] += corner[j] == corner[i] ? weight[j] : 0;",
+        "total[i] += corner[j] == corner[i] ? 1 : 0;",
+        NATIVE_SCANS,
+    ),
+    Fault(
+        "native inverse: the error is not that of the rounded displacement",
+        "custom_ops/cc/inversion_cpu.cc",
+        "place.error = -(Four{u[0], u[1], u[2], 0} + sample.value);",
+        "place.error = -0.99 * (Four{u[0], u[1], u[2], 0} + sample.value);",
+        NATIVE_SCANS,
+    ),
+    Fault(
+        "native folds: one corner of a cell left out",
+        "custom_ops/cc/turned_cells_cpu.cc",
+        "for (int corner = 0; corner < 8; ++corner) {",
+        "for (int corner = 0; corner < 7; ++corner) {",
+        NATIVE_SCANS,
+    ),
+    Fault(
+        "gzip: checksum of the last block alone",
+        "rcn_tf/files/threaded_gzip.py",
+        "checksum = zlib.crc32(content, checksum)",
+        "checksum = zlib.crc32(content)",
+        ("tests/files/test_threaded_gzip.py",),
+    ),
+    Fault(
+        "NIfTI: components of a vector image interleaved",
+        "rcn_tf/volumes/formats/nifti_writing.py",
+        "[array[..., k] for k in range(array.shape[3])] if array.ndim == 4 else [array]",
+        "[array]",
+        ("tests/volumes/formats/test_nifti_writing.py",),
     ),
     Fault(
         "displacement field: components reversed",
@@ -793,8 +843,8 @@ FAULTS = (
     Fault(
         "transform: the affine part of the displacement forgotten",
         "rcn_tf/volumes/transforms/grid_transform.py",
-        "at_zero_flow = self.moving_grid.affine @ to_index - np.eye(4)",
-        "at_zero_flow = 0 * self.moving_grid.affine",
+        "at_zero_flow = onward @ to_flow - grid.affine",
+        "at_zero_flow = 0 * onward",
         SPACE,
     ),
     Fault(

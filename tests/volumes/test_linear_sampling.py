@@ -13,7 +13,7 @@ from rcn_tf.volumes.linear_sampling import sample_linear
 def way(request, monkeypatch):
     if request.param == "native" and "native" not in custom_ops.available_backends():
         pytest.skip("the native op cannot be built here")
-    monkeypatch.setattr(linear_sampling, "_has_native_warp", lambda: request.param == "native")
+    monkeypatch.setattr(linear_sampling, "has_native_ops", lambda: request.param == "native")
     monkeypatch.setattr(linear_sampling, "FEW", 0)
     return request.param
 

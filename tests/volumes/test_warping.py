@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+import custom_ops
 from rcn_tf.volumes import Grid, GridTransform, prepare_volume, warp_image, warp_labels
 from rcn_tf.volumes.sampling import sample_labels
 from rcn_tf.volumes.warping import visible
@@ -11,6 +12,12 @@ from tests.volumes.preparation.test_network_input import blob
 
 SHAPE = (20, 24, 28)
 SLOPES = (0.05, -0.04, 0.03)
+
+
+@pytest.fixture(autouse=True, params=custom_ops.available_backends())
+def backend(request, monkeypatch):
+    """Every promise holds with the native ops, and with NumPy and TensorFlow."""
+    monkeypatch.setenv("RCN_OPS", request.param)
 
 
 def turned_copy(image, degrees=20, shift=(7.0, -12.0, 5.0)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import SimpleITK as sitk
 
@@ -13,6 +13,7 @@ from rcn_tf.files.plain_names import plain_name
 from rcn_tf.files.whole_files import replacing
 from rcn_tf.volumes.formats.itk_errors import itk_reason
 from rcn_tf.volumes.formats.itk_warnings import without_itk_warnings
+from rcn_tf.volumes.formats.nifti_writing import takes, write_nifti
 
 WRITTEN_FORMATS = (".nii.gz", ".nii", ".mha", ".nrrd")
 """Formats that are written: each is one file with the whole geometry."""
@@ -20,28 +21,19 @@ WRITTEN_FORMATS = (".nii.gz", ".nii", ".mha", ".nrrd")
 _BLOCK = 1 << 20
 
 
-def write_image(image: sitk.Image, path: str | pathlib.Path) -> None:
+def write_image(image: sitk.Image, path: str | pathlib.Path, *, small: bool = False) -> None:
     """Writes an image atomically: under a temporary name beside `path`, then renamed.
 
-    Args: image: SimpleITK.Image; path: file to write, in one of `WRITTEN_FORMATS`.
+    Args:
+        image: SimpleITK.Image.
+        path: file to write, in one of `WRITTEN_FORMATS`.
+        small: compress a `.nii.gz` as far as possible instead of quickly.
     Raises:
         ValueError: if it has another suffix, or cannot be written.
         OSError: if the folder does not exist or cannot be written.
     """
-    write_images([(image, path)])
-
-
-def write_images(images: Iterable[tuple[sitk.Image, str | pathlib.Path]]) -> None:
-    """Writes several images, all or none: they are renamed once the last is written.
-
-    Args: images: list of (SimpleITK.Image, path), as of `write_image`.
-    Raises: as `write_image`.
-    """
-    for _, path in images:
-        check_written_format(path)
     with contextlib.ExitStack() as stack:
-        for image, path in images:
-            write_into(stack, image, path)
+        write_into(stack, image, path, small=small)
 
 
 def check_written_format(path: str | pathlib.Path) -> None:
@@ -53,16 +45,26 @@ def check_written_format(path: str | pathlib.Path) -> None:
         raise FileNotFoundError(f"no such folder: {path.parent}")
 
 
-def write_into(stack: contextlib.ExitStack, image: sitk.Image, path: str | pathlib.Path) -> None:
+def write_into(
+    stack: contextlib.ExitStack,
+    image: sitk.Image,
+    path: str | pathlib.Path,
+    *,
+    small: bool = False,
+) -> None:
     """Writes an image under a temporary name beside `path`; it is renamed when `stack` ends.
 
-    Args: stack: of all files that are to appear together. image, path: as of `write_image`.
+    Args: stack: of all files that are to appear together. image, path, small: as of `write_image`.
     Raises: as `write_image`.
     """
     check_written_format(path)
     temporary = stack.enter_context(replacing(path))
-    with naming_failed_writes(pathlib.Path(path)), plain_name(temporary) as name:
-        sitk.WriteImage(image, str(name), useCompression=True)
+    with naming_failed_writes(pathlib.Path(path)):
+        if takes(image, temporary):
+            write_nifti(image, temporary, small=small)
+            return
+        with plain_name(temporary) as name:
+            sitk.WriteImage(image, str(name), useCompression=True)
 
 
 @contextlib.contextmanager

@@ -30,8 +30,8 @@ from rcn_tf.volumes.preparation.foreground import (
     intensity_range,
 )
 from rcn_tf.volumes.preparation.standard_image import standard_image
+from rcn_tf.volumes.resampling import resample
 from rcn_tf.volumes.same_space import labels_on
-from rcn_tf.volumes.sampling import inside, sample, slabs
 
 REVISION = 2
 """Version of the results of `prepare_volume`; packs of another version are not continued."""
@@ -81,13 +81,10 @@ class PreparedVolume:
         """Which voxels of a grid the image shows: bool, False outside it and on padding."""
         whole = Grid.from_image(self.standard)
         nothing = self.background.nothing
-        shown = np.empty(grid.shape, bool)
-        for slab in slabs(grid.shape):
-            index = whole.point_to_index(grid.points(slab))
-            shown[slab] = inside(whole.shape, index)
-            if nothing is not None:
-                shown[slab] &= sample(nothing.view(np.uint8), index, order=0) == 0
-        return shown
+        if nothing is None:
+            nothing = np.zeros(whole.shape, bool)
+        to_index = np.linalg.inv(whole.affine) @ grid.affine
+        return ~resample(nothing, grid.shape, to_index, lookup="nearest", outside=True)
 
 
 def prepare_volume(
@@ -179,11 +176,8 @@ def sample_array(
         sigma = np.maximum(step - 1, 0) / 2
         if sigma.any():
             array = ndimage.gaussian_filter(array, sigma, mode="nearest")
-    result = np.empty(target.shape, array.dtype)
-    for slab in slabs(target.shape):
-        index = source.point_to_index(target.points(slab))
-        result[slab] = sample(array, index, order=order, outside=outside)
-    return result
+    lookup = "linear" if order else "nearest"
+    return resample(array, target.shape, matrix, lookup=lookup, outside=outside)
 
 
 def _scaled_on(grid, canonical, window, mask):

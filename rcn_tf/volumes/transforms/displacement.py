@@ -12,12 +12,13 @@ turns inside out (`folded_cells`) have no inverse or several; their `Status` say
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.sampling import inside, slabs
+from rcn_tf.volumes.sampling import inside
 from rcn_tf.volumes.transforms.field_inverse import FieldInverse
 from rcn_tf.volumes.transforms.folded_cells import FoldedCells
 from rcn_tf.volumes.transforms.inversion import InverseField
@@ -79,23 +80,18 @@ class DisplacementField(PointMap):
         return found.reshape(*shape, 3), residual.reshape(shape), status.reshape(shape)
 
     def inverse_vectors_on(
-        self, grid: Grid, guess: PointMap | None = None
+        self, grid: Grid, guess: Callable[[], PointMap] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Displacements of the inverse at the voxel centres of a grid.
 
         Args:
             grid: Grid, usually the moving image's.
-            guess: map that is close to the inverse, from which it is found sooner; by default
-                the inverse of the best affine approximation.
+            guess: function that makes a map close to the inverse, for where the native op cannot
+                be had; by default the inverse of the best affine approximation.
         Returns: (vectors [D, H, W, 3] float32 mm, status [D, H, W] uint8 without regard to folds).
         Raises: ValueError: if the field maps the volume into a plane.
         """
-        vectors = np.empty((*grid.shape, 3), np.float32)
-        status = np.empty(grid.shape, np.uint8)
-        for slab in slabs(grid.shape):
-            points = grid.points(slab)
-            found, status[slab] = self._inverse.at_slab(points, guess)
-            vectors[slab] = found - points
+        vectors, _, status = self._inverse.on_grid(grid, guess)
         return vectors, status
 
     def inverse_on(self, grid: Grid) -> InverseField:
@@ -105,12 +101,7 @@ class DisplacementField(PointMap):
         Returns: InverseField.
         Raises: ValueError: if the field maps the volume into a plane.
         """
-        vectors, status = self.inverse_vectors_on(grid)
-        residual = np.empty(grid.shape, np.float32)
-        for slab in slabs(grid.shape):
-            points = grid.points(slab)
-            back = self.transform_points(points + vectors[slab])  # of what will be written
-            residual[slab] = np.linalg.norm(back - points, axis=-1)
+        vectors, residual, status = self._inverse.on_grid(grid)
         self._folds.flag_voxels(grid, status)
         return InverseField(grid, vectors, residual, status)
 

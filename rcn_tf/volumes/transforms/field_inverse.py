@@ -8,12 +8,13 @@ that moves closest to y, and a third time from there without L, which is right b
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.sampling import inside
+from rcn_tf.volumes.sampling import SLAB_VOXELS, inside, slabs
 from rcn_tf.volumes.transforms.inversion import Status, solve
 from rcn_tf.volumes.transforms.point_map import PointMap, SampledVectors
 
@@ -72,9 +73,69 @@ class FieldInverse:
             status[missed] = np.where(border, Status.OUTSIDE, Status.FOLDED)
         return found, residual, status
 
-    def at_slab(
-        self, targets: np.ndarray, guess: PointMap | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def on_grid(
+        self, grid: Grid, guess: Callable[[], PointMap] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inverse at the voxel centres of a grid.
+
+        The native op (`custom_ops.resampling.invert_field`) solves for all of them; without it,
+        TensorFlow does, slab by slab. What misses is searched for point by point.
+
+        Args:
+            grid: Grid.
+            guess: function that makes a map close to the inverse, for TensorFlow's form, or None.
+        Returns:
+            (displacements [D, H, W, 3] float32, mm; their error [D, H, W] float32, mm; status
+            [D, H, W] uint8).
+        Raises: ValueError: if the field maps the volume into a plane.
+        """
+        # These load TensorFlow, which points alone do not need.
+        from custom_ops import resolve_backend
+
+        if resolve_backend() == "native":
+            return self._natively(grid)
+        near = None if guess is None else guess()
+        vectors = np.empty((*grid.shape, 3), np.float32)
+        residual = np.empty(grid.shape, np.float32)
+        status = np.empty(grid.shape, np.uint8)
+        for slab in slabs(grid.shape):
+            points = grid.points(slab)
+            found, status[slab] = self._at_slab(points, near)
+            vectors[slab] = found - points
+            residual[slab] = self._missed(points, vectors[slab])
+        return vectors, residual, status
+
+    def _natively(self, grid):
+        from custom_ops.resampling import invert_field
+
+        to_index, start = np.linalg.inv(self._grid.affine), -np.eye(4)
+        matrix, offset = self._inverse_affine()
+        start[:3, :3] += matrix
+        start[:3, 3] = offset
+        vectors, residual, within = invert_field(
+            self._vectors.of_planes(),
+            grid.shape,
+            to_index @ grid.affine,
+            to_index[:3, :3],
+            start @ grid.affine,
+            grid.affine[:3, 2],
+            TOLERANCE * self._voxel,
+        )
+        status = np.where(within, Status.OK, Status.OUTSIDE).astype(np.uint8)
+        digits = np.finfo(np.float32).eps * float(np.abs(vectors).max())
+        missed = np.argwhere(~(residual <= _CLOSE * self._voxel + digits))
+        for part in np.array_split(missed, len(missed) // SLAB_VOXELS + 1):
+            place, points = tuple(part.T), grid.index_to_point(part)
+            found, _, status[place] = self.at_points(points)
+            vectors[place] = found - points
+            residual[place] = self._missed(points, vectors[place])
+        return vectors, residual, status
+
+    def _missed(self, points, vectors):
+        """How far the points come back from where they are taken, mm."""
+        return np.linalg.norm(self._moved(points + vectors) - points, axis=-1)
+
+    def _at_slab(self, targets, guess):
         """Inverse of a slab of targets, all at once (`rcn_tf.fields.invert_on`).
 
         What that misses is searched for with steps of each point's own (`invert_points`), and what
@@ -82,9 +143,7 @@ class FieldInverse:
 
         Args: targets: [d, h, w, 3] float64. guess: map that is close to the inverse, or None.
         Returns: (points [d, h, w, 3], status [d, h, w] uint8).
-        Raises: ValueError: if the field maps the volume into a plane.
         """
-        # These load TensorFlow, which points alone do not need.
         from rcn_tf.fields import invert_on, invert_points
 
         to_index = np.linalg.inv(self._grid.affine)[:3, :3]

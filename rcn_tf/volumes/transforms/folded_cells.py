@@ -11,6 +11,7 @@ import itertools
 import numpy as np
 
 from rcn_tf.volumes.grids import Grid
+from rcn_tf.volumes.linear_sampling import has_native_ops
 from rcn_tf.volumes.sampling import slabs
 from rcn_tf.volumes.transforms.inversion import Status
 from rcn_tf.volumes.transforms.point_map import SampledVectors
@@ -66,6 +67,10 @@ class FoldedCells:
 def _folded_cells(grid, vectors):
     """Index of the lowest corner of every cell that is turned inside out, [M, 3]."""
     to_index = np.linalg.inv(grid.affine)[:3, :3].astype(np.float32)
+    if has_native_ops():
+        from custom_ops.resampling import turned_cells
+
+        return np.argwhere(turned_cells(vectors.of_planes(), to_index))
     found = []
     for slab in slabs(grid.shape):
         planes = slice(slab.start, slab.stop + 1)  # a cell has corners in two planes

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from rcn_tf.fields import invert, resize
 from rcn_tf.volumes.grids import Grid, affine_on
+from rcn_tf.volumes.linear_sampling import has_native_ops
+from rcn_tf.volumes.sampling import slabs
 from rcn_tf.volumes.transforms.point_map import PointMap, SampledVectors
 
 
@@ -50,13 +52,29 @@ class GridTransform(PointMap):
         index += self._vectors.at_index(index)
         return self.moving_grid.index_to_point(index)
 
-    def displacement_of(self, grid: Grid, slab: slice) -> np.ndarray:
-        """Displacement of a slab of a grid [d, H, W, 3] float64, mm, without its points."""
-        to_index = np.linalg.inv(self.fixed_grid.affine)
-        flow = self._vectors.at_index(affine_on(to_index @ grid.affine, grid.shape, slab))
-        displacement = flow @ self.moving_grid.affine[:3, :3].T
-        at_zero_flow = self.moving_grid.affine @ to_index - np.eye(4)
-        displacement += affine_on(at_zero_flow @ grid.affine, grid.shape, slab)
+    def displacement_on(
+        self, grid: Grid, after: npt.ArrayLike | None = None, dtype: npt.DTypeLike = np.float32
+    ) -> np.ndarray:
+        """Displacement at the voxel centres of any grid in the fixed image's space.
+
+        Args:
+            grid: Grid.
+            after: [4, 4], affine map of points that follows the transform, or None.
+            dtype: float32 or float64.
+        Returns: [D, H, W, 3], vectors (x, y, z), LPS, mm; computed in float64.
+        """
+        onward = self.moving_grid.affine if after is None else after @ self.moving_grid.affine
+        to_flow = np.linalg.inv(self.fixed_grid.affine) @ grid.affine
+        at_zero_flow = onward @ to_flow - grid.affine
+        if has_native_ops():
+            from custom_ops.resampling import look_up_flow
+
+            return look_up_flow(self.flow, grid.shape, to_flow, onward[:3, :3], at_zero_flow, dtype)
+        displacement = np.empty((*grid.shape, 3), dtype)
+        for slab in slabs(grid.shape):
+            flow = self._vectors.at_index(affine_on(to_flow, grid.shape, slab))
+            found = flow @ onward[:3, :3].T
+            displacement[slab] = found + affine_on(at_zero_flow, grid.shape, slab)
         return displacement
 
     def inverse(self) -> GridTransform:

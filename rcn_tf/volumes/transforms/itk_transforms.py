@@ -22,7 +22,6 @@ from rcn_tf.files.plain_names import plain_name
 from rcn_tf.files.whole_files import replacing
 from rcn_tf.volumes.formats.image_writing import naming_failed_writes
 from rcn_tf.volumes.grids import Grid
-from rcn_tf.volumes.sampling import slabs
 
 if TYPE_CHECKING:
     from rcn_tf.volumes.transforms.grid_transform import GridTransform
@@ -104,11 +103,9 @@ def composite_transform(
     affine = affine_transform(transform, matrix, offset)
     linear = np.linalg.inv(np.reshape(affine.GetMatrix(), (3, 3)))
     centre, shift = np.array(affine.GetCenter()), np.array(affine.GetTranslation())
-    vectors = np.empty((*grid.shape, 3))  # float64, as ITK wants it
-    for slab in slabs(grid.shape):
-        points = grid.points(slab)
-        moved = transform.transform_points(points)
-        vectors[slab] = (moved - centre - shift) @ linear.T + centre - points  # L^-1 T(p) - p
+    back = np.eye(4)  # L^-1
+    back[:3, :3], back[:3, 3] = linear, centre - linear @ (centre + shift)
+    vectors = transform.displacement_on(grid, back, np.float64)  # L^-1 T(p) - p, as ITK wants it
     result = sitk.CompositeTransform(3)
     result.AddTransform(affine)
     result.AddTransform(sitk.DisplacementFieldTransform(grid.to_image(vectors)))

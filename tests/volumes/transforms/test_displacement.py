@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+import custom_ops
 from rcn_tf.volumes import Grid
 from rcn_tf.volumes.transforms.displacement import DisplacementField
 from rcn_tf.volumes.transforms.inversion import Status
@@ -11,6 +12,12 @@ from tests.volumes.preparation.test_network_input import blob
 from tests.volumes.test_warping import turned_copy
 
 POINTS = np.random.default_rng(3)
+
+
+@pytest.fixture(autouse=True, params=custom_ops.available_backends())
+def backend(request, monkeypatch):
+    """Every promise holds with the native ops, and with NumPy and TensorFlow."""
+    monkeypatch.setenv("RCN_OPS", request.param)
 
 
 def field_of(mapping, grid):
