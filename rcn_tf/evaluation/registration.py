@@ -57,7 +57,7 @@ class Registration:
             if not isinstance(out, RegistrationOutput):
                 return out  # `check_output` refuses it
             kept = out.stages[-1:] if last_only else out.stages
-            return RegistrationOutput(out.flow, out.warped, kept, moving)
+            return RegistrationOutput(out.flow, out.warped, kept, moving, out.padding)
 
         self._forward = forward
         self._refiner, self._device = refiner, device

@@ -71,7 +71,7 @@ def refine(
     if steps < 1:
         raise ValueError(f"`steps` must be at least 1; got {steps}.")
     start = time.perf_counter()
-    output = RegistrationOutput(output.flow, output.warped, output.stages, moving)
+    output = RegistrationOutput(output.flow, output.warped, output.stages, moving, output.padding)
     weights = for_one_more_stage(weights or RCN_WEIGHTS) or RCN_WEIGHTS
     variable = tf.Variable(tf.zeros_like(output.flow), name="update")
     best = tf.Variable(variable)

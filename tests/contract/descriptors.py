@@ -23,7 +23,7 @@ class Descriptor:
         options: call options other than the defaults, and the stages that they give.
         planar: arguments for planes, if the model takes both volumes and planes.
         loss: objective that has a gradient for all weights.
-        heavy: whether tracing takes seconds, so that its longest tests are marked slow.
+        heavy: "slow" or "nightly", the mark of its longest tests if tracing takes seconds, or "".
     """
 
     cls: type
@@ -34,7 +34,7 @@ class Descriptor:
     option_stages: tuple = ()
     planar: Optional[Mapping[str, Any]] = None
     loss: Optional[Mapping] = None
-    heavy: bool = False
+    heavy: str = ""
 
     @property
     def name(self):
@@ -66,7 +66,7 @@ DESCRIPTORS = (
         options={"n_repeats": 2, "diffeomorphic": True},
         option_stages=REPEATED,
         planar={"base": "voxelmorph", "n_cascades": 2, "volume_shape": (33, 40), **SMALL},
-        heavy=True,
+        heavy="slow",
     ),
     Descriptor(
         RecursiveCascade,
@@ -76,7 +76,7 @@ DESCRIPTORS = (
         options={"n_repeats": 2},
         option_stages=REPEATED,
         planar={"base": "vtn", "n_cascades": 2, "volume_shape": (40, 35), **SMALL},
-        heavy=True,
+        heavy="slow",
     ),
     Descriptor(
         VRNet,
@@ -121,7 +121,7 @@ DESCRIPTORS = (
             "affine": {"deviation": {"weight": 0.01, "total": True}},
             "velocity": {"momentum_energy": 1.0, "similarity": 1.0},
         },
-        heavy=True,
+        heavy="nightly",
     ),
     Descriptor(
         RWCNet,
@@ -166,6 +166,6 @@ DESCRIPTORS = (
         ),
         planar={"volume_shape": (16, 20)},
         loss={"final": {"mse": 1.0}, "affine": {"deviation": 0.01}},
-        heavy=True,
+        heavy="slow",
     ),
 )

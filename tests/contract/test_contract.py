@@ -28,12 +28,11 @@ PLANAR = [row for row in DESCRIPTORS if row.planar is not None]
 FIRST = list({row.cls: row for row in reversed(DESCRIPTORS)}.values())  # first row of each class
 
 
-def of_rows(rows, slow_where_heavy=False):
-    """Parametrises a test with all rows; those of heavy models may be marked slow."""
-    marks = {True: [pytest.mark.slow], False: []}
+def of_rows(rows, is_long=False):
+    """Parametrises a test with all rows; in a long test those of heavy models are marked."""
+    marks = {row.name: [getattr(pytest.mark, row.heavy)] for row in rows if is_long and row.heavy}
     return pytest.mark.parametrize(
-        "row",
-        [pytest.param(r, marks=marks[slow_where_heavy and r.heavy], id=r.name) for r in rows],
+        "row", [pytest.param(row, marks=marks.get(row.name, []), id=row.name) for row in rows]
     )
 
 
@@ -196,7 +195,7 @@ def test_saved_and_loaded(row, made, tmp_path):
             np.testing.assert_array_equal(file[name], variable)
 
 
-@of_rows(DESCRIPTORS, slow_where_heavy=True)
+@of_rows(DESCRIPTORS, is_long=True)
 def test_exported_and_loaded_in_plain_tensorflow(row, made, tmp_path):
     model = made(row)
     export_model(model, tmp_path / "saved", config={}, **row.options)
@@ -275,7 +274,7 @@ def study(tmp_path_factory):
     return make
 
 
-@of_rows(FIRST, slow_where_heavy=True)
+@of_rows(FIRST, is_long=True)
 def test_trained_resumed_and_validated(row, study, tmp_path):
     """Two steps in one run and in two runs give the same weights, bit for bit."""
     arguments = {k: v for k, v in row.arguments.items() if k != "volume_shape"}

@@ -104,7 +104,8 @@ def test_the_registration_is_the_authors(run, golden):
     np.testing.assert_allclose(terms["total"][0], case.expected["test_terms"][-1, 0], rtol=1e-4)
 
 
-@each_run
+@pytest.mark.nightly
+@pytest.mark.parametrize("run", RUNS)
 def test_the_affine_loss_and_its_gradient_are_the_authors(run, golden):
     case = golden(run)
     one_way = {

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from rcn_tf.losses.objective import registration_losses
@@ -124,3 +125,14 @@ def test_mistakes_are_named(moving, rng):
         out.then(flow, update="multiply")
     with pytest.raises(ValueError, match="`flow` must have the output's shape"):
         out.then(flow[:, :-1])
+
+
+def test_outside_the_image_a_model_may_show_zeros():
+    moving = tf.ones((1, 5, 6, 1))
+    flow = tf.zeros((1, 5, 6, 2)) + [0.0, 4.0]
+    shown = [
+        unregistered(moving, padding).then(flow).then(0 * flow).warped[0, :, -1, 0]
+        for padding in ("border", "zeros")
+    ]
+    np.testing.assert_array_equal(shown[0], np.ones(5))
+    np.testing.assert_array_equal(shown[1], np.zeros(5))

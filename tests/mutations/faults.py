@@ -31,6 +31,10 @@ LOCAL_NCC = ("tests/custom_ops/test_local_ncc.py",)
 NATIVE_NCC = ("tests/custom_ops/test_presence.py", *LOCAL_NCC)
 NATIVE_SCANS = ("tests/custom_ops/test_presence.py", "tests/custom_ops/test_resampling.py")
 FIELDS = ("tests/test_fields.py",)
+ADVECTION = ("tests/fields/test_advection.py",)
+KERNELS = ("tests/fields/test_kernels.py",)
+AVSM = ("tests/models/test_avsm.py", "tests/networks/test_avsm_networks.py")
+AVSM_TERMS = ("tests/losses/test_avsm_terms.py",)
 LOSS_FILES = (
     "tests/losses/test_rcn_terms.py",
     "tests/losses/test_similarity.py",
@@ -209,7 +213,147 @@ FAULTS = (
         "columns.append(difference)",
         FIELDS,
     ),
+    Fault(
+        "resize: ends counted as faces",
+        "rcn_tf/fields/displacements.py",
+        "shift, less = (0.0, 1) if ends else (0.5, 0)",
+        "shift, less = (0.0, 0) if ends else (0.5, 0)",
+        ADVECTION,
+    ),
+    Fault(
+        "advection: against the velocity",
+        "rcn_tf/fields/advection.py",
+        "term = -length * (velocity + _along(velocity, flow))",
+        "term = length * (velocity + _along(velocity, flow))",
+        ADVECTION,
+    ),
+    Fault(
+        "advection: of third order",
+        "rcn_tf/fields/advection.py",
+        "for degree in (2, 3, 4):",
+        "for degree in (2, 3):",
+        ADVECTION,
+    ),
+    Fault(
+        "advection: gradient by the velocity of the first step alone",
+        "rcn_tf/fields/advection.py",
+        "return k - 1, by_start, by_velocity + more",
+        "return k - 1, by_start, more",
+        ADVECTION,
+    ),
+    Fault(
+        "advection: border repeated instead of extrapolated",
+        "rcn_tf/fields/advection.py",
+        "return tf.concat([part(1, 2) - part(0, 1), inner",
+        "return tf.concat([0.5 * (part(1, 2) - part(0, 1)), inner",
+        ADVECTION,
+    ),
+    Fault(
+        "advection: no check of stability",
+        "rcn_tf/fields/advection.py",
+        "stable = tf.reduce_all(ratio < _MOST_OVERSHOOT)",
+        "stable = tf.reduce_all(ratio == ratio)",
+        ADVECTION,
+    ),
+    Fault(
+        "follow: classic weights in Kutta's rule",
+        "rcn_tf/fields/advection.py",
+        "flow += step / 8 * (first + 3 * (second + third) + fourth)",
+        "flow += step / 6 * (first + 2 * (second + third) + fourth)",
+        ADVECTION,
+    ),
+    Fault(
+        "multi-Gaussian: normalised within the volume",
+        "rcn_tf/fields/kernels.py",
+        "return np.exp(-np.square((index[:, None] - index) / sigma) / 2) / scale",
+        "return np.exp(-np.square((index[:, None] - index) / sigma) / 2) / (scale + 0.1)",
+        KERNELS,
+    ),
+    Fault(
+        "multi-Gaussian: odd axes centred on their middle",
+        "rcn_tf/fields/kernels.py",
+        "centre = (size + 1) // 2",
+        "centre = size // 2",
+        KERNELS,
+    ),
+    Fault(
+        "AVSM: affine steps composed in the cascade's order",
+        "rcn_tf/models/avsm.py",
+        "return tf.matmul(matrix, before[0]), tf.linalg.matvec(matrix, before[1]) + offset",
+        "return tf.matmul(before[0], matrix), tf.linalg.matvec(before[0], offset) + before[1]",
+        (*AVSM, *AVSM_TERMS),
+    ),
+    Fault(
+        "AVSM: matrix in units of the other axis",
+        "rcn_tf/models/avsm.py",
+        "linear = matrix * side[:, None] / side[None, :]",
+        "linear = matrix * side[None, :] / side[:, None]",
+        (*AVSM, *AVSM_TERMS),
+    ),
+    Fault(
+        "AVSM: unit length of the shortest side",
+        "rcn_tf/models/avsm.py",
+        "return (sides.max() / sides * steps).astype(np.float32)",
+        "return (sides.min() / sides * steps).astype(np.float32)",
+        AVSM,
+    ),
+    Fault(
+        "AVSM: slip of the residual block everywhere",
+        "rcn_tf/networks/momentum.py",
+        "slip = self.original and number == 0 and k == 1",
+        "slip = self.original and number == 0 and k == 0",
+        AVSM,
+    ),
+    Fault(
+        "AVSM: first moments without their coordinate",
+        "rcn_tf/networks/shared_affine.py",
+        "tf.reduce_mean(x * tf.reshape(coordinate, shape), axis=axes)",
+        "tf.reduce_mean(x + 0 * tf.reshape(coordinate, shape), axis=axes)",
+        AVSM,
+    ),
     # Losses
+    Fault(
+        "affine symmetry: offsets not turned",
+        f"{LOSSES}/affine.py",
+        "missed = shift + back_shift + tf.linalg.matvec(matrix, back_shift)",
+        "missed = shift + back_shift",
+        AVSM_TERMS,
+    ),
+    Fault(
+        "map symmetry: the reversed map last",
+        f"{LOSSES}/consistency.py",
+        "trip = compose(forward, backward) / last",
+        "trip = compose(backward, forward) / last",
+        AVSM_TERMS,
+    ),
+    Fault(
+        "map symmetry: one map clamped",
+        f"{LOSSES}/consistency.py",
+        "tf.clip_by_value(grid + flow, 0.0, last) - grid for flow in (forward, backward)",
+        "tf.clip_by_value(grid + flow, 0.0, last) - grid for flow in (backward, backward)",
+        AVSM_TERMS,
+    ),
+    Fault(
+        "momentum energy: never clamped",
+        f"{LOSSES}/regularity.py",
+        "product = tf.nn.relu(product)",
+        "product = tf.identity(product)",
+        AVSM_TERMS,
+    ),
+    Fault(
+        "momentum energy: voxels counted whole",
+        f"{LOSSES}/regularity.py",
+        "cells = math.prod(size - 1 for size in product.shape[1:-1])",
+        "cells = math.prod(size for size in product.shape[1:-1])",
+        AVSM_TERMS,
+    ),
+    Fault(
+        "objective: a stage's map against the reversed pair's last",
+        f"{LOSSES}/objective.py",
+        "other = back.flow if stage is None else back.total_flow",
+        "other = backward.flow if stage is None else back.flow",
+        OBJECTIVE,
+    ),
     Fault(
         "similarity: not centred",
         f"{LOSSES}/similarity.py",
@@ -433,8 +577,8 @@ FAULTS = (
     Fault(
         "output: warped by the stage's own flow",
         OUTPUT,
-        "warped = warp(self.moving, total_flow)",
-        "warped = warp(self.moving, flow)",
+        "warped = warp(self.moving, total_flow, self.padding)",
+        "warped = warp(self.moving, flow, self.padding)",
         OUTPUTS,
     ),
     Fault(

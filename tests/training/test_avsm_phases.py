@@ -11,6 +11,7 @@ from rcn_tf.models.folder import load_model
 from rcn_tf.presets.avsm import phases
 from rcn_tf.training.config import TrainingConfig
 from rcn_tf.training.loop import train
+from rcn_tf.training.memory import estimate
 
 SHAPE = (33, 40)
 
@@ -89,3 +90,15 @@ def test_the_phases_and_their_resumption(config, tmp_path):
     assert [line["total"] for line in lines(tmp_path / "whole")] == [
         line["total"] for line in written
     ]
+
+
+@pytest.mark.nightly
+def test_memory_hardly_grows_with_the_time_steps(config):
+    """Ten of them take at most 1.3 times the activations of two."""
+    phase = {**config.phases[-1], "options": {"n_affine_steps": 1, "n_velocity_steps": 1}}
+    kept = []
+    for steps in (2, 10):
+        values = {**config.to_dict(), "phases": [phase], "network": {"time_steps": steps}}
+        values["steps"] = phase["steps"]
+        kept.append(estimate(TrainingConfig.from_dict(values), (32, 32, 32), 1).activations)
+    assert kept[0] < kept[1] < 1.3 * kept[0]
