@@ -22,6 +22,7 @@ class Descriptor:
         planar: arguments for planes, if the model takes both volumes and planes.
         loss: objective that has a gradient for all weights.
         heavy: whether tracing takes seconds, so that its longest tests are marked slow.
+        heaviest: whether tracing its training takes ten seconds, so that they are marked nightly.
     """
 
     cls: type
@@ -33,6 +34,7 @@ class Descriptor:
     planar: Optional[Mapping[str, Any]] = None
     loss: Optional[Mapping] = None
     heavy: bool = False
+    heaviest: bool = False
 
     @property
     def name(self):
@@ -90,6 +92,7 @@ DESCRIPTORS = (
         },
         loss={"final": {"mse": 10.0, "absolute_gradient": 0.1}},
         heavy=True,
+        heaviest=True,
     ),
     Descriptor(
         PlanarShift,

@@ -29,11 +29,15 @@ FIRST = list({row.cls: row for row in reversed(DESCRIPTORS)}.values())  # first 
 
 
 def of_rows(rows, slow_where_heavy=False):
-    """Parametrises a test with all rows; those of heavy models may be marked slow."""
-    marks = {True: [pytest.mark.slow], False: []}
+    """Parametrises a test with all rows; those of heavy models may be marked slow or nightly."""
+
+    def marks(row):
+        if not (slow_where_heavy and row.heavy):
+            return []
+        return [pytest.mark.nightly if row.heaviest else pytest.mark.slow]
+
     return pytest.mark.parametrize(
-        "row",
-        [pytest.param(r, marks=marks[slow_where_heavy and r.heavy], id=r.name) for r in rows],
+        "row", [pytest.param(row, marks=marks(row), id=row.name) for row in rows]
     )
 
 
