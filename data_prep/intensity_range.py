@@ -69,7 +69,7 @@ def scan_range(path: pathlib.Path, array: np.ndarray) -> ScanRange:
         raise ValueError(f"{path} holds NaN or infinity.")
     padding = _padding(array)
     values = _inside(array, padding)
-    outer, inner = (tuple(map(float, np.percentile(values, pair))) for pair in (OUTER, INNER))
+    outer, inner = _percentiles(values, OUTER), _percentiles(values, INNER)
     return ScanRange(path, float(array.min()), float(array.max()), outer, inner, padding)
 
 
@@ -97,6 +97,11 @@ def window_effect(array: np.ndarray, low: float, high: float) -> WindowEffect:
         float((values > high).mean()),
         LEVELS * float(last - first) / (high - low),
     )
+
+
+def _percentiles(values: np.ndarray, pair: tuple[float, float]) -> tuple[float, float]:
+    low, high = np.percentile(values, pair)
+    return float(low), float(high)
 
 
 def _padding(array):
