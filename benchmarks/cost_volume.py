@@ -7,17 +7,18 @@ Float32, batch 1, kind "l1" with the box mean, forward and with both gradients. 
 this package's fallback, a loop over the offsets; "slices and sums" is the form of RWCNet's code,
 one slice, difference and sum per offset, stacked and pooled, in TensorFlow's ops; "PyTorch" is the
 same in PyTorch, where it is installed. Every round runs each contestant once; medians and minima
-over the rounds. The memory is the peak beyond what the process held before, over the size of the
-result.
+over the rounds. The memory is what a fresh process needs at the most for one call, its result
+included, over the size of the result.
 """
 
 import argparse
 import itertools
 import os
+import resource
 import statistics
-import threading
+import subprocess
+import sys
 import time
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -42,32 +43,28 @@ def main():
     args = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(args.threads)
     shape = tuple(int(size) for size in args.shape.split(","))
-    rng = np.random.default_rng(0)
-    fixed, moving = rng.standard_normal((2, 1, *shape, args.channels)).astype("float32")
-    forms = {
-        "native": lambda f, m: custom_ops.cost_volume(f, m, args.radius, backend="native"),
-        "pure TensorFlow": lambda f, m: custom_ops.cost_volume(f, m, args.radius, backend="python"),
-        "slices and sums": lambda f, m: sliced(f, m, args.radius),
+    pair = features(shape, args.channels)
+    forward = {name: compiled(form, pair) for name, form in forms(args.radius).items()}
+    backward = {
+        name: compiled(gradients(form), pair) for name, form in list(forms(args.radius).items())[:2]
     }
-    pair = tf.constant(fixed), tf.constant(moving)
-    forward = {name: compiled(form, pair) for name, form in forms.items()}
+    memory = [
+        {name: peak(args, name, k) for name in one} for k, one in enumerate((forward, backward))
+    ]
     if torch:
         torch.set_num_threads(args.threads)
-        forward["PyTorch"] = in_pytorch(fixed, moving, args.radius)
+        forward["PyTorch"] = in_pytorch(*(x.numpy() for x in pair), args.radius)
     check_agreement(forward)
-    bytes_out = 4 * np.prod(shape) * (2 * args.radius + 1) ** 3
+    size = 4 * np.prod(shape) * (2 * args.radius + 1) ** 3
     print(
         f"TensorFlow {tf.__version__}, {args.shape}, {args.channels} channels, radius "
         f"{args.radius}, {args.threads} threads, {args.repeats} rounds\n"
     )
-    memory = {name: peak(function) / bytes_out for name, function in forward.items()}
-    print_table("forward", rounds(forward, args.repeats), memory)
-    backward = {name: compiled(gradients(forms[name]), pair) for name in list(forms)[:2]}
-    memory = {name: peak(function) / bytes_out for name, function in backward.items()}
-    print_table("forward and gradients", rounds(backward, args.repeats), memory)
+    print_table("forward", rounds(forward, args.repeats), memory[0], size)
+    print_table("forward and gradients", rounds(backward, args.repeats), memory[1], size)
 
 
-def print_table(title, times, memory):
+def print_table(title, times, memory, size):
     """Rows of medians, minima, ratios to the native op, and memory."""
     print(f"| {title} | median ms | least ms | median / native | memory / result |")
     print("|---|---|---|---|---|")
@@ -75,7 +72,8 @@ def print_table(title, times, memory):
     for name, values in times.items():
         ratio = middle[name] / middle["native"]
         row = (f"{middle[name]:.1f}", f"{1e3 * min(values):.1f}", f"{ratio:.1f}")
-        print(f"| {name} | {' | '.join(row)} | {memory[name]:.2f} |")
+        needs = f"{memory[name] / size:.2f}" if name in memory else ""
+        print(f"| {name} | {' | '.join(row)} | {needs} |")
     print()
 
 
@@ -91,28 +89,43 @@ def rounds(functions, repeats):
     return {name: values[1:] for name, values in times.items()}
 
 
-def peak(function):
-    """Bytes that the process holds beyond what it held before, at the most during a call."""
-    function()
-    before, most, done = resident(), [0], threading.Event()
+def peak(args, name, backward):
+    """Bytes that a fresh process needs beyond what it held before a call, at the most."""
+    sizes = [args.shape, args.channels, args.radius, args.threads, name, int(backward)]
+    command = [sys.executable, __file__, "--peak", *map(str, sizes)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1])
 
-    def watch():
-        while not done.wait(0.001):
-            most[0] = max(most[0], resident() - before)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    result = function()  # kept until the watcher has seen it
-    time.sleep(0.01)
-    done.set()
-    watcher.join()
+def print_peak(shape, channels, radius, threads, name, backward):
+    """What the process for `peak` does: a call on small features, then on those of the size."""
+    tf.config.threading.set_intra_op_parallelism_threads(int(threads))
+    sizes, form = [int(n) for n in shape.split(",")], forms(int(radius))[name]
+    function = tf.function(gradients(form) if int(backward) else form)
+    small = tf.zeros((1, *[2 * int(radius) + 1] * 3, int(channels)))
+    function(small, small)
+    pair = features(sizes, int(channels))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = function(*pair)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     del result
-    return most[0]
+    print(1024 * (after - before))
 
 
-def resident():
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+def forms(radius):
+    """{name: f(fixed, moving)} of the forms in TensorFlow."""
+    return {
+        "native": lambda f, m: custom_ops.cost_volume(f, m, radius, backend="native"),
+        "pure TensorFlow": lambda f, m: custom_ops.cost_volume(f, m, radius, backend="python"),
+        "slices and sums": lambda f, m: sliced(f, m, radius),
+    }
+
+
+def features(shape, channels):
+    """Two features of noise, [1, *shape, channels]."""
+    rng = np.random.default_rng(0)
+    both = rng.standard_normal((2, 1, *shape, channels)).astype("float32")
+    return tf.constant(both[0]), tf.constant(both[1])
 
 
 def compiled(form, pair):
@@ -170,4 +183,7 @@ def check_agreement(functions):
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--peak"]:
+        print_peak(*sys.argv[2:])
+    else:
+        main()

@@ -69,7 +69,7 @@ def scan_range(path: pathlib.Path, array: np.ndarray) -> ScanRange:
         raise ValueError(f"{path} holds NaN or infinity.")
     padding = _padding(array)
     values = _inside(array, padding)
-    outer, inner = (_percentiles(values, pair) for pair in (OUTER, INNER))
+    outer, inner = _percentiles(values, OUTER), _percentiles(values, INNER)
     return ScanRange(path, float(array.min()), float(array.max()), outer, inner, padding)
 
 
@@ -99,6 +99,11 @@ def window_effect(array: np.ndarray, low: float, high: float) -> WindowEffect:
     )
 
 
+def _percentiles(values: np.ndarray, pair: tuple[float, float]) -> tuple[float, float]:
+    low, high = np.percentile(values, pair)
+    return float(low), float(high)
+
+
 def _padding(array):
     """The least value, if the scan's corners hold it and it fills more than 1 %; else None."""
     least = array.min()
@@ -109,8 +114,3 @@ def _padding(array):
 
 def _inside(array, padding):
     return array.ravel() if padding is None else array[array != padding]
-
-
-def _percentiles(values, pair) -> tuple[float, float]:
-    low, high = np.percentile(values, pair)
-    return float(low), float(high)

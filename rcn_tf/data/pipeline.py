@@ -222,7 +222,7 @@ def training_dataset(
 def _check_annotations(store, scans, needs):
     """Largest number of landmarks of a scan. Raises: ValueError: a scan lacks what is needed."""
     most, missing = 0, "the loss needs {} of every scan, but {!r} in {} has none."
-    outside: dict[str, int] = {}
+    outside = {}
     for scan_id in scans if needs else ():
         scan = store.read(scan_id)
         for need, there in (("labels", scan.segmentation), ("landmarks", scan.points)):

@@ -90,7 +90,7 @@ DESCRIPTORS = (
         parameters=53_793 + 1,
         stages=VR_NET_STAGES,
         loss=VR_NET_LOSS,
-        heavy=True,
+        heavy="slow",
     ),
     Descriptor(
         VRNet,
@@ -98,7 +98,7 @@ DESCRIPTORS = (
         parameters=71_256 + 71_310 + 1,
         stages=VR_NET_STAGES,
         loss=VR_NET_LOSS,
-        heavy=True,
+        heavy="slow",
     ),
     Descriptor(
         AVSM,
@@ -138,7 +138,7 @@ DESCRIPTORS = (
             "correlation": False,
         },
         loss={"final": {"mse": 10.0, "absolute_gradient": 0.1}},
-        heavy=True,
+        heavy="nightly",
     ),
     Descriptor(
         PlanarShift,
