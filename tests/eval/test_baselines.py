@@ -175,7 +175,11 @@ def test_methods_for_slices_follow_a_contraction(method, package):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "package"),
-    [(bspline.ffd, None), (demons.alone, None), (ants.syn_alone, "ants")],
+    [
+        (bspline.ffd, None),
+        (demons.alone, None),
+        pytest.param(ants.syn_alone, "ants", marks=pytest.mark.nightly),
+    ],
     ids=["ffd", "demons", "syn"],
 )
 def test_methods_without_a_linear_stage_undo_a_shift(method, package):
