@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         mini=args.mini,
         limit=args.limit,
         limit_baselines=args.limit_baselines,
-        say=lambda text: print(text, flush=True),
+        say=_say,
     ) as reproduction:
         if args.train:
             reproduction.train()
@@ -74,10 +74,14 @@ def _build_mini(names, given, out, workers):
 
     def progress(scan):
         if not scan.reused:
-            print(f"prepared {scan.scan_id}", flush=True)
+            _say(f"prepared {scan.scan_id}")
 
     for study, folder in zip(studies, folders):
-        study.build(folder, out, workers, progress)
+        study.build(folder, out, workers, progress, _say)
+
+
+def _say(text):
+    print(text, flush=True)
 
 
 def make_parser() -> CommandParser:

@@ -18,7 +18,7 @@ class MiniStudy:
     """A mini study.
 
     folder: usual name of the folder with its scans; needs: what lies in it, for people. build:
-    function (scans, out, workers, progress). training: settings of a ModelSpec's training.
+    function (scans, out, workers, progress, say). training: settings of a ModelSpec's training.
     cascades: most of a cascade. note: what it is, one sentence.
     """
 
@@ -58,15 +58,16 @@ def studies_of(tables: Iterable[Table]) -> list[MiniStudy]:
     return [study for study in (BRAIN, HEART) if study in found]
 
 
-def _build_brains(scans, out, workers, progress):
+def _build_brains(scans, out, workers, progress, say):
     mini_study.build(scans, out, workers=workers, progress=progress)
     try:
         mini_study.build_aligned(out, workers=workers, progress=progress)
     except MissingExtraError as error:
-        print(f"no aligned scans: {error}", flush=True)
+        say(f"no aligned scans: {error}")
 
 
-def _build_hearts(scans, out, workers, progress):
+def _build_hearts(scans, out, workers, progress, say):
+    del say  # nothing is left out
     mini_hearts.build(scans, out, workers=workers, progress=progress)
 
 

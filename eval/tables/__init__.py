@@ -12,9 +12,9 @@ TABLES: dict[str, Table] = {
     **rcn.TABLES,
     **vtn.TABLES,
     **vrnet.TABLES,
-    **vrnet.OWN_TABLES,
     **rwcnet.TABLES,
+    **vrnet.OWN_TABLES,
 }
-"""{name: Table}, those of papers named and ordered as in `papers.yaml`."""
+"""{name: Table}, those of papers named and ordered as in `papers.yaml`, then the project's own."""
 
 __all__ = ["TABLES", "Measure", "Table", "Task", "needed_models"]

@@ -22,6 +22,7 @@ import itertools
 from types import MappingProxyType
 from typing import Any
 
+from rcn_tf.presets.papers import load_tables
 from rcn_tf.presets.preset import Preset, by_name
 
 _CASCADES = ("1x1", "2x1", "2x2", "3x2", "6x1")
@@ -36,6 +37,8 @@ _TRAINING: dict[str, dict[str, Any]] = {
     "cmr": {"steps": 30_000, "halve_at": [], "batch_size": 2},
 }
 _ALPHA = {"acdc": 0.05, "ukbb": 0.1, "cmr": 1e-4}
+_DATA = {"acdc": "acdc", "ukbb": "ukbb", "cmr": "cardiac3d"}
+_SCORE = {"acdc": "ACDC Dice", "ukbb": "UK Biobank Dice", "cmr": "Avg Dice"}
 _UNETS = {"acdc": "ronneberger", "ukbb": "ronneberger", "cmr": "light"}
 
 
@@ -44,9 +47,9 @@ def _preset(images: str, term: str, cascades: str, residual: bool) -> Preset:
     name = f"{network}_{images}"
     label = f"{'R' if residual else 'U'}-{term.upper()}-{cascades}"  # as the paper writes it
     what = f"VR-Net {label}, {_IMAGES[images]}"
-    table = "V" if images == "cmr" else "I"
-    printed = images != "cmr" or cascades == "2x1"
-    paper = f"VR-Net, Table {table}" if printed else ""
+    table = load_tables()["vrnet5" if images == "cmr" else "vrnet1"]
+    row = table.rows.get(label.replace("-", " ").replace(" ", "-", 1).replace("x", "×"), {})
+    paper = table.source if row else ""
     n_warps, n_iterations = map(int, cascades.split("x"))
     values = {
         "description": f"{name}: {what}" + (f" ({paper})" if paper else ""),
@@ -67,8 +70,9 @@ def _preset(images: str, term: str, cascades: str, residual: bool) -> Preset:
         name,
         what,
         MappingProxyType(values),
-        f"rcn train {name} --data {images}.json --out runs/{name}",
+        f"rcn train {name} --data configs/{_DATA[images]}.json --out runs/{name}",
         paper=paper,
+        scores={_SCORE[images]: row[_SCORE[images]].mean} if row else {},
         network=network,
         images=images,
     )

@@ -72,6 +72,7 @@ def _error(capsys, *arguments):
     return lines[0]
 
 
+@pytest.mark.slow
 def test_table_and_files(model_folder, data, capsys):
     assert main(["evaluate", str(model_folder), "--data", str(data), "--subset", "all"]) == 0
     printed = capsys.readouterr().out

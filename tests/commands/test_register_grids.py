@@ -38,6 +38,7 @@ def plain(inputs, tmp_path_factory):
     return scores(inputs, tmp_path_factory.mktemp("plain") / "out", *labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

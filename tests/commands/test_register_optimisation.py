@@ -142,6 +142,7 @@ def test_an_initial_transform_that_is_none(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_single_slices_need_no_model(tmp_path):
     image = grid_image((1, 60, 64), (1.5, 1.6, 5.0))
     wave = lambda points: points + 3 * np.sin(points[..., [1, 0, 2]] / 12) * [1, 1, 0]  # noqa: E731

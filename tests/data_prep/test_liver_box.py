@@ -80,6 +80,7 @@ def test_no_liver(change, message):
         find_liver_box(changed, "ct")
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.parametrize("shift", [-25, 0, 40, 80])
 def test_real_abdomen(shared_data, rng, shift):

@@ -43,6 +43,7 @@ def test_everything_goes_the_same_way():
     np.testing.assert_allclose(there, np.argwhere(labels == 1).mean(axis=0), atol=0.3)
 
 
+@pytest.mark.slow
 def test_a_pack_is_aligned(tmp_path):
     pytest.importorskip("ants")
     data = study.write_data(tmp_path, studies=("brain",))

@@ -7,9 +7,6 @@ from eval.tables import TABLES, Task, needed_models
 from rcn_tf.presets import PRESETS
 from rcn_tf.presets.papers import load_tables
 
-HAS_VRNET = any(name.startswith("vrnet_") for name in PRESETS)
-PAPERS = [table for table in TABLES.values() if HAS_VRNET or not table.name.startswith("vrnet")]
-
 
 def test_every_table_of_the_papers_is_there():
     assert tuple(TABLES) == (*load_tables(), "vrnet_cascades", "vrnet_data")
@@ -27,8 +24,6 @@ def test_networks_are_presets(table):
     for method in table.rows.values():
         for task in table.tasks():
             if isinstance(method, Trained) and method.fits(task):
-                if method.network.startswith("vrnet_") and not HAS_VRNET:
-                    continue
                 assert method.spec(task).preset in PRESETS
 
 
@@ -49,7 +44,7 @@ def test_shared_weights_share_the_model():
 
 
 def test_models_of_a_study_have_folders_of_their_own():
-    names = {spec.name for spec in needed_models(PAPERS, lambda task: True)}
+    names = {spec.name for spec in needed_models(TABLES.values(), lambda task: True)}
     assert {"brain/vtn_10_brain", "brain_s02/vtn_10_brain", "brain_s03/vtn_10_brain"} <= names
     assert {"vtn_liver/vtn_addd", "vtn_liver/vtn_addd-lits", "liver/vtn_addd"} <= names
     assert "vtn_brain_aligned/vtn_dd_brain-adni+abide1" in names

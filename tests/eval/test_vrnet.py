@@ -21,7 +21,6 @@ from eval.tables.vrnet import ACDC, CMR, UKBB
 from eval.writing import markdown, notes
 from rcn_tf import fields, metrics
 from rcn_tf.data.pairs import subset_pairs
-from rcn_tf.presets import PRESETS
 from rcn_tf.training.config import read_training_config
 
 SHAPE = (40, 36)
@@ -119,7 +118,6 @@ def test_training_settings_fit_the_presets(preset):
     assert max(config.halve_at) < config.steps
 
 
-@pytest.mark.skipif("vrnet_l2_2x1_acdc" not in PRESETS, reason="VR-Net's presets are not here")
 def test_training_settings_fit_vr_nets_presets():
     config = read_training_config(
         "vrnet_l2_2x1_acdc", mini_hearts.training(ModelSpec("vrnet_l2_2x1_acdc", "acdc"))

@@ -118,6 +118,7 @@ def test_the_hidden_factor_of_the_published_code(training, factor):
     np.testing.assert_allclose(given[0], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_exponential_is_discarded_by_the_published_code_alone():
     images = pair(PLANE)
     for original, same in ((True, True), (False, False)):
@@ -138,6 +139,7 @@ def jump_across_borders(flow, place, axis=1):
     return steps[place - 1] / steps[beside].mean()
 
 
+@pytest.mark.slow
 def test_blended_patches_have_no_seams_and_pasted_ones_have():
     jumps = {}
     for original in (False, True):
@@ -177,6 +179,7 @@ def test_parts_freeze_apart_and_gradients_reach_the_fine_stage_through_one_patch
     assert (np.abs(everywhere.stages[1].flow).max(axis=-1) > 1e-6).mean() > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_recomputed_gradients_are_the_same(dropout):
     model = made(scale=0.01, dropout=dropout)
@@ -193,6 +196,7 @@ def test_recomputed_gradients_are_the_same(dropout):
         np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_dropout_acts_in_training_alone():
     model, images = made(scale=0.01, dropout=0.5), pair(PLANE)
     flows = [model(*images, training=training).flow for training in (True, True, False, False)]
@@ -222,6 +226,7 @@ def test_bad_arguments_are_one_line(arguments, message):
         rcn_tf.RWCNet(PLANE, **{**SMALL, **arguments})
 
 
+@pytest.mark.slow
 def test_patches_that_do_not_divide_the_grid_are_covered():
     model = made(stages=(STAGES[0], dict(STAGES[1], patch=0.2)), scale=0.01)
     assert model._covers[1].counts == (3, 3)

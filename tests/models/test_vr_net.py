@@ -205,6 +205,7 @@ def test_wrong_arguments_are_one_line(arguments, message):
         VRNet(**{"volume_shape": (32, 32), **arguments})
 
 
+@pytest.mark.slow
 def test_sizes_are_estimated_before_a_model_is_made():
     shape = (32, 35, 33)
     network = {"volume_shape": shape, "n_warps": 2, "n_iterations": 2, "channels": 2}

@@ -185,7 +185,7 @@ D = ["data.config=d"]
         ),
         ({}, [*D, "augment=no"], "`augment` must be true or false"),
         ({}, [*D, "recompute=1"], "`recompute` must be true or false or 'auto'; got 1"),
-        ({}, [*D, "precision=half"], "must be 'float32' or 'bfloat16' or 'float16'; got 'half'"),
+        ({}, [*D, "precision=half"], "must be 'auto' or 'float32' or 'bfloat16' or 'float16'; got"),
         ({}, [*D, "halve_at=5"], "`halve_at` must be a list"),
         ({}, [*D, "halve_at=[2,1]"], r"`halve_at` must be increasing step numbers; got \[2, 1\]"),
         ({}, [*D, "halve_at=[true]"], "`halve_at` must be increasing"),

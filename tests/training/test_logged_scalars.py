@@ -18,6 +18,7 @@ class Watched(PlanarShift):
         return {"shift/rows": float(self.second[0])}
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_line_s_step(tmp_path):
     config = TrainingConfig.from_dict(
         {

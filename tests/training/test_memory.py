@@ -58,6 +58,7 @@ def test_a_network_counted_by_hand(precision):
     assert found.total(recompute=True) == parts + 2 * stage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [pytest.param("vtn", marks=pytest.mark.slow), "voxelmorph"])
 @pytest.mark.parametrize("affine", [True, False])
 def test_weights_are_the_models(base, affine):
