@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rcn_tf.presets import avsm, quick, rcn, rwcnet, vr_net, vtn
+from rcn_tf.presets import avsm, quick, rcn, rcnet_hearts, rwcnet, vr_net, vtn
 from rcn_tf.presets.preset import Preset
-from rcn_tf.presets.rcnet_hearts import PRESETS as RCNET_HEARTS
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         **quick.PRESETS,
         **rcn.PRESETS,
-        **RCNET_HEARTS,
+        **rcnet_hearts.PRESETS,
         **vtn.PRESETS,
         **vr_net.PRESETS,
         **avsm.PRESETS,

@@ -11,37 +11,24 @@ of VoxelMorph's cascades in RCN.
 
 from __future__ import annotations
 
-from typing import Any
-
+from rcn_tf.presets.hearts import HEARTS
 from rcn_tf.presets.preset import Preset, by_name, from_paper
 
-_IMAGES = {  # (what they are, table of the methods, dataset config, most cascades, training)
-    "acdc": ("slices of ACDC", "vrnet4", "acdc", 7, (0.05, 20_000, 10)),
-    "ukbb": ("slices of UK Biobank", "vrnet3", "ukbb", 7, (0.1, 50_000, 10)),
-    "cmr": ("volumes of 3D CMR", "vrnet5", "cardiac3d", 3, (1e-4, 30_000, 2)),
-}
-_FIXED_RATE = ("cmr",)  # trained at one learning rate; the others halve it in their second half
+_TABLES = {"acdc": ("vrnet4", 7), "ukbb": ("vrnet3", 7), "cmr": ("vrnet5", 3)}
+"""{images: (table of the methods, most cascades in it)}."""
 
 
 def _preset(images: str, n: int) -> Preset:
-    what, table, data, _, (alpha, steps, batch) = _IMAGES[images]
-    second_half = [steps * tenth // 10 for tenth in range(5, 10)]
-    values: dict[str, Any] = {
-        "network": {"base": "voxelmorph", "n_cascades": n, "affine": False, "init": "original"},
-        "loss": {"final": {"mae": 1.0, "central_gradient": alpha}},
-        "steps": steps,
-        "halve_at": [] if images in _FIXED_RATE else second_half,
-        "batch_size": batch,
-        "augment": False,
-    }
+    hearts, (table, _) = HEARTS[images], _TABLES[images]
+    network = {"base": "voxelmorph", "n_cascades": n, "affine": False, "init": "original"}
     return from_paper(
         f"rcnet_{n}_{images}",
-        f"{'VoxelMorph' if n == 1 else f'{n} x VoxelMorph in cascade'}, {what}",
-        values,
+        f"{'VoxelMorph' if n == 1 else f'{n} x VoxelMorph in cascade'}, {hearts.what}",
+        {"network": network, **hearts.training},
         table=table,
         row="VoxelMorph" if n == 1 else f"{n}×RC-Net",
         columns=("LV Dice", "Myo Dice", "RV Dice", "Avg Dice"),
-        data=data,
+        data=hearts.config,
         network=f"rcnet_{n}",
         images=images,
         series="RC-Net",
@@ -49,5 +36,5 @@ def _preset(images: str, n: int) -> Preset:
 
 
 PRESETS = by_name(
-    _preset(images, n) for images, (*_, most, _) in _IMAGES.items() for n in range(1, most + 1)
+    _preset(images, n) for images, (_, most) in _TABLES.items() for n in range(1, most + 1)
 )
