@@ -1,7 +1,8 @@
 """The default model on held-out subjects: alone, after the optimisation, and beside ANTs SyN.
 
-    python benchmarks/default_model.py --data BRAINS --out FOLDER --model present=rcn_tf/default_model \
-        --model new=build/default/model [--methods alone default ants] [--pairs NAME ...]
+    python benchmarks/default_model.py --data BRAINS --out FOLDER \
+        --model present=rcn_tf/default_model --model new=build/default/model \
+        [--methods alone default ants] [--pairs NAME ...]
 
 BRAINS is a folder as `data_prep.default_study` describes it, with Colin27 (`colin27_t1_brain`,
 `colin27_aal_labels`) beside it. All subjects of the pairs are held out from that study. "alone" is

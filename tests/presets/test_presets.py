@@ -13,6 +13,7 @@ import pytest
 import rcn_tf
 from rcn_tf.presets import PRESETS
 from rcn_tf.training.config import TrainingConfig, load_training_config
+from rcn_tf.training.phases import phases_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -72,6 +73,8 @@ def test_presets_need_no_tensorflow():
 
 def test_file_presets_load():
     assert load_training_config(CONFIGS / "brain_small.json").description
+    config = load_training_config(CONFIGS / "default_model.json")
+    assert [phase.train for phase in phases_of(config)] == [("affine",), ()]
 
 
 def structures():
