@@ -40,10 +40,10 @@ from rcn_tf.files.json_files import write_json
 from rcn_tf.running import run_command
 from rcn_tf.volumes.preparation.network_input import prepare_labels, prepare_volume
 
-SHAPE = (48, 64, 48)
-"""Voxels of a brain: cubes of nearly 3 mm."""
+SHAPE = (64, 64, 64)
+"""Voxels of a brain or a head along each axis."""
 
-RENDERINGS = {"t1": 8, "random": 4, "head": 4}
+RENDERINGS = {"t1": 5, "random": 2, "head": 1}
 """Scans of each kind that are drawn from a training subject."""
 
 SHARES = {"t1": 0.45, "any": 0.3, "head": 0.25}

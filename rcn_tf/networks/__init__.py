@@ -8,11 +8,10 @@ is also called with `rank=2`. `BASES` names the papers' networks.
 
 from rcn_tf.networks.affine import AffineNetwork
 from rcn_tf.networks.voxelmorph import VoxelMorph, VoxelMorphTwice, vm_double, vm_x2
-from rcn_tf.networks.vtn import VTN, vtn_slim
+from rcn_tf.networks.vtn import VTN
 
 BASES = {
     "vtn": VTN,
-    "vtn_slim": vtn_slim,
     "voxelmorph": VoxelMorph,
     "vm_x2": vm_x2,
     "vm_double": vm_double,

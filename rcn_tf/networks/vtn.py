@@ -1,9 +1,6 @@
 """VTN's dense deformable subnetwork (VTN, section IV.B and Figure 4)."""
 
-from __future__ import annotations
-
 import functools
-from typing import Any
 
 import tensorflow as tf
 
@@ -35,7 +32,6 @@ class VTN(keras.Model):
         flow_multiplier: 1 / n_cascades in a cascade.
         init: "gentle" or "original".
         rank: of the images, 2 or 3.
-        widest: channels of a level, at most; by default without limit.
     """
 
     def __init__(
@@ -46,15 +42,13 @@ class VTN(keras.Model):
         init: str = "gentle",
         name: str = "vtn",
         rank: int = 3,
-        widest: int | None = None,
     ):
         super().__init__(name=name, autocast=False)
-        widths = [channels * 2**k for k in range(6)]
-        widths = [min(width, widest or width) for width in widths]
         conv = functools.partial(convolution, rank=rank)
         transposed = functools.partial(transposed_convolution, rank=rank)
         self.encoder = []
-        for level, width in enumerate(widths, start=1):
+        for level in range(1, 7):
+            width = channels * 2 ** (level - 1)
             dtype = "float32" if level in (1, 2, 5, 6) else None
             convolutions = [conv(width, 3, 2, name=f"conv{level}", dtype=dtype)]
             if level >= 3:
@@ -69,7 +63,7 @@ class VTN(keras.Model):
             self.predictions[key] = conv(rank, 3, name=f"pred{level}", leaky=False, dtype=dtype)
             self.upsampled_flows[key] = transposed(rank, name=f"upsamp{level}to{up}", dtype=dtype)
             self.upsampled_features[key] = transposed(
-                widths[up - 1], name=f"deconv{up}", leaky=True, dtype=dtype
+                channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True, dtype=dtype
             )
         self.output_layer = transposed(
             rank,
@@ -97,12 +91,3 @@ class VTN(keras.Model):
             flow = crop_like(self.upsampled_flows[key](self.predictions[key](x)), skip)
             x = concatenate([skip, features, flow], self.compute_dtype)
         return crop_like(self.output_layer(x), fixed)
-
-
-def vtn_slim(*, channels: int = 16, **kwargs: Any) -> VTN:
-    """VTN of which no level has more than four times the channels of the first.
-
-    The deep levels hold nearly all of VTN's weights and cost hardly any time. Without their width,
-    the fine levels can have three times as many channels in a model of the same size.
-    """
-    return VTN(channels=channels, widest=4 * channels, **kwargs)

@@ -14,7 +14,6 @@ ODD = (1, 35, 40, 33, 1)
 # Parameters of the original's networks, and of the variants of RCN, Table 4.
 PARAMETERS = {
     "vtn": 28_252_203,
-    "vtn_slim": 2_568_939,  # the same sum with at most 64 channels
     "voxelmorph": 300_547,
     "vm_x2": 1_195_523,
     "vm_double": 542_771,
@@ -27,9 +26,9 @@ def conv(inputs, outputs, size=9):
     return (size * inputs + 1) * outputs
 
 
-def vtn_parameters_2d(c=16, widest=512):
+def vtn_parameters_2d(c=16):
     """Counted from the layers of VTN, Figure 4, with 2D kernels."""
-    down = [2, *(min(width, widest) for width in (c, 2 * c, 4 * c, 8 * c, 16 * c, 32 * c))]
+    down = [2, c, 2 * c, 4 * c, 8 * c, 16 * c, 32 * c]
     total = sum(conv(a, b) for a, b in zip(down, down[1:])) + sum(conv(a, a) for a in down[3:])
     width = down[6]
     for level in range(6, 1, -1):
@@ -49,7 +48,6 @@ def voxelmorph_parameters_2d(c=16, extra=0, images=2, flow=True):
 
 PARAMETERS_2D = {
     "vtn": vtn_parameters_2d(),
-    "vtn_slim": vtn_parameters_2d(widest=64),
     "voxelmorph": voxelmorph_parameters_2d(),
     "vm_x2": voxelmorph_parameters_2d(32),
     "vm_double": voxelmorph_parameters_2d(extra=1),
