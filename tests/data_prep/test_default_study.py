@@ -66,7 +66,7 @@ def test_cut_off_takes_at_most_an_eighth_of_the_object(rng):
     assert len(sides) >= 2  # cut at the beginning, and at the end
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.shared_data
 def test_study_of_two_subjects(tmp_path, shared_data):
     folder = shared_data / "brain"
