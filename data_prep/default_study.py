@@ -200,7 +200,7 @@ def build(
     data, out = pathlib.Path(data), pathlib.Path(out)
     renderings = RENDERINGS if renderings is None else renderings
     for name in (*(f"{name}.nii.gz" for name in (*subjects, *HELD_OUT)), REAL.image, REAL.labels):
-        if not (data / name).is_file():
+        if not (data / str(name)).is_file():
             raise FileNotFoundError(f"Folder {data} has no {name}.")
     out.mkdir(parents=True, exist_ok=True)
     ids = {
