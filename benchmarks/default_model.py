@@ -5,8 +5,8 @@
         [--methods alone default ants] [--pairs NAME ...]
 
 BRAINS is a folder as `data_prep.default_study` describes it, with Colin27 (`colin27_t1_brain`,
-`colin27_aal_labels`) beside it. All subjects of the pairs are held out from that study; `data_prep.brain_study`, on which
-the model's first part is trained, has Colin27. "alone" is
+`colin27_aal_labels`) beside it. All subjects of the pairs are held out from that study;
+`data_prep.brain_study`, on which the model's first part is trained, has Colin27. "alone" is
 the network's own result (`--refine 0 --force`), "default" the bare command with this model, "none"
 the bare command without a model, "boxes" the boxes laid over each other, "ants" antspyx's preset
 "SyN" with labels warped by its "genericLabel". Dice is the mean over `freesurfer.EVALUATED`, for
