@@ -45,6 +45,24 @@ WHITENESS = {
     251: 2.0, 252: 2.0, 253: 2.0, 254: 2.0, 255: 2.0,  # corpus callosum
 }  # fmt: skip
 
+# Tissue outside the brain by ids of their own (5xx in the label maps, less 300, to fit a byte), on
+# the same scale; -1 is darker than any fluid.
+HEAD_WHITENESS = {
+    202: 0.5,  # arteries
+    206: 0.0,  # eyes
+    207: 1.6,  # fat and muscle
+    208: 0.8,  # lenses and optic nerves
+    209: 1.0,  # mucosa
+    211: 1.2,  # skin
+    212: 1.0,  # spinal cord and neck
+    214: 0.5,  # dura and sinuses
+    215: -1.0,  # cortical bone
+    216: 1.7,  # marrow
+    230: 1.6,  # optic chiasm
+}  # fmt: skip
+
+_OUTSIDE_OFFSET = 300  # of the label maps' ids
+
 LEFT_TO_RIGHT = {
     2: 41, 3: 42, 4: 43, 5: 44, 7: 46, 8: 47, 10: 49, 11: 50, 12: 51, 13: 52, 17: 53, 18: 54,
     25: 57, 26: 58, 28: 60, 30: 62, 31: 63,
@@ -80,9 +98,18 @@ def brain_only(labels: np.ndarray) -> np.ndarray:
     return relabel(labels, {label: label for label in WHITENESS})
 
 
+def brain_and_head(labels: np.ndarray) -> np.ndarray:
+    """Brain ids as they are, tissue outside it by the ids of `HEAD_WHITENESS`; all else 0.
+
+    Returns uint8 of the same shape.
+    """
+    outside = {label + _OUTSIDE_OFFSET: label for label in HEAD_WHITENESS}
+    return relabel(labels, {**{label: label for label in WHITENESS}, **outside})
+
+
 def mirrored_ids(labels: np.ndarray) -> np.ndarray:
     """Exchanges left and right ids (for an image flipped left-right)."""
-    mapping = {label: label for label in WHITENESS}
+    mapping = {label: label for label in (*WHITENESS, *HEAD_WHITENESS)}
     mapping.update(LEFT_TO_RIGHT)
     mapping.update({right: left for left, right in LEFT_TO_RIGHT.items()})
     return relabel(labels, mapping)

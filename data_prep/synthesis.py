@@ -21,6 +21,8 @@ from data_prep.freesurfer import BRAIN_STEM, CSF, LEFT_TO_RIGHT, WHITENESS
 from data_prep.spatial_maps import smooth_random_field
 
 CONTRASTS = ("t1", "random")
+BONE = 0.03
+"""Intensity of cortical bone in T1, where white matter has 0.9."""
 
 
 def render(
@@ -30,6 +32,7 @@ def render(
     *,
     spacing: Any = 1.0,
     twins: Mapping[int, int] = LEFT_TO_RIGHT,
+    whiteness: Mapping[int, float] = WHITENESS,
 ) -> np.ndarray:
     """Draws an image of a label map.
 
@@ -41,17 +44,18 @@ def render(
             intensity for any structure.
         spacing: mm per voxel.
         twins: {left id: right id} of structures that share their intensity.
+        whiteness: {id: brightness in "t1"}: 0 as CSF, 1 as cortex, 2 as white matter, -1 as bone.
     Returns: uint8 [D, H, W].
     Raises: ValueError: for an unknown contrast, or ids that "t1" does not know.
     """
     if contrast not in CONTRASTS:
         raise ValueError(f"`contrast` must be one of {CONTRASTS}; got {contrast!r}.")
     ids = np.unique(labels)
-    known = WHITENESS if contrast == "t1" else ids[ids > 0].tolist()
+    known = whiteness if contrast == "t1" else ids[ids > 0].tolist()
     if not set(ids.tolist()) <= {0, *known}:
         raise ValueError("T1-like contrast is for FreeSurfer ids; others need `random`.")
     table = np.zeros(max(*known, *ids) + 1, np.float32)
-    for label, intensity in _intensities(rng, contrast, known, twins).items():
+    for label, intensity in _intensities(rng, contrast, known, twins, whiteness).items():
         table[label] = intensity
     image = table[labels]
     grain = ndimage.gaussian_filter(
@@ -118,17 +122,17 @@ def strip_outer_csf(labels: np.ndarray, rim: int) -> np.ndarray:
     return np.where(kept, labels, 0).astype(labels.dtype)
 
 
-def _intensities(rng, contrast, ids, twins):
+def _intensities(rng, contrast, ids, twins, whiteness):
     """Intensity per id, white matter near 0.9 in T1; twins share it."""
     right_to_left = {right: left for left, right in twins.items() if {left, right} <= set(ids)}
     if contrast == "t1":
-        levels = [rng.uniform(0.15, 0.38), rng.uniform(0.55, 0.70), 0.9]
+        levels = [BONE, rng.uniform(0.15, 0.38), rng.uniform(0.55, 0.70), 0.9]
     values = {}
     for label in sorted(ids):
         if label in right_to_left:
             continue
         if contrast == "t1":
-            mean = np.interp(WHITENESS[label], (0, 1, 2), levels)
+            mean = np.interp(whiteness[label], (-1, 0, 1, 2), levels)
             values[label] = max(mean + rng.normal(0, 0.02), 0.02)
         else:
             values[label] = rng.uniform(0.1, 1)

@@ -20,7 +20,12 @@ def nodes(path, kind):
 
 
 def is_command(path):
-    commands = ("data_prep/brain_study.py", "eval/command.py", "eval/prealign.py")
+    commands = (
+        "data_prep/brain_study.py",
+        "data_prep/default_study.py",
+        "eval/command.py",
+        "eval/prealign.py",
+    )
     return (
         any(folder in path.parents for folder in COMMANDS)
         or str(path.relative_to(ROOT)) in commands

@@ -183,7 +183,7 @@ def _found(labels, size):
 def _one_hot(labels, chosen, dtype):
     """Maps of the chosen labels, [B, *spatial, K]."""
     shape = [tf.shape(chosen)[0], *[1] * (labels.shape.rank - 1), chosen.shape[1]]
-    return tf.cast(labels[..., None] == tf.reshape(chosen, shape), dtype)
+    return tf.cast(tf.equal(labels[..., None], tf.reshape(chosen, shape)), dtype)
 
 
 def _length(vectors):

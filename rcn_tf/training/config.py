@@ -30,7 +30,7 @@ from rcn_tf.settings.overrides import apply_settings
 from rcn_tf.training.optimizers import check_optimizer
 from rcn_tf.training.phases import phases_of, total_steps
 
-_PATHS = ("data.config", "data.reference_flows")
+_PATHS = ("data.config", "data.reference_flows", "data.initial_model")
 _WHOLE = ("loss", "network", "options")  # a file's value replaces the whole default
 
 
@@ -41,6 +41,7 @@ class DataConfig:
     config: Optional[str] = None  # dataset config (JSON)
     scheme: str = "1"
     reference_flows: Optional[str] = None  # HDF5, for the end-point error (supervised training)
+    initial_model: Optional[str] = None  # model folder whose weights training starts from
 
     def __post_init__(self):
         convert_fields(self, "data.")

@@ -18,8 +18,9 @@ from rcn_tf.data.pipeline import training_dataset
 from rcn_tf.keras_api import keras
 from rcn_tf.losses.objective import check_stages, needs
 from rcn_tf.metrics import folding_fraction
-from rcn_tf.models.folder import save_model
+from rcn_tf.models.folder import load_model, save_model
 from rcn_tf.models.model import stages_of
+from rcn_tf.models.weights import set_weights
 from rcn_tf.networks.precision import scaled_optimizer
 from rcn_tf.training import monitor
 from rcn_tf.training.available_memory import available_to_replica
@@ -123,6 +124,8 @@ def _run(config, folder, strategy, resume, lock, callbacks):
         if resume:
             run.compare_data()
             run.checkpoints.restore()
+        elif config.data.initial_model:
+            run.start_from(config.data.initial_model)
         return run.fit(*callbacks)
     except _LOST as error:
         if not has_other_workers(strategy):
@@ -207,6 +210,17 @@ class _Run:
                 step=self.checkpoints.step_variable,
                 **options,
             )
+
+    def start_from(self, folder):
+        """Takes the weights of a model folder.
+
+        Raises: FileNotFoundError, KeyError, ValueError: there is none, or its weights do not fit.
+        """
+        weights = load_model(folder, "float32").named_weights()
+        try:
+            set_weights(self.model.named_weights(), {k: v.numpy() for k, v in weights.items()})
+        except (KeyError, ValueError) as error:
+            raise type(error)(f"`data.initial_model` {folder}: {error.args[0]}") from error
 
     def compare_data(self):
         """Raises ValueError if a resumed run's data differ from those that it began with."""

@@ -14,6 +14,14 @@ def test_brain_only_removes_everything_else():
     )
 
 
+def test_brain_and_head_keeps_tissue_outside_the_brain_by_ids_of_its_own():
+    labels = np.array([0, 2, 24, 136, 507, 515, 530, 999], np.uint16)
+    found = freesurfer.brain_and_head(labels)
+    np.testing.assert_array_equal(found, [0, 2, 24, 0, 207, 215, 230, 0])
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(freesurfer.mirrored_ids(found), [0, 41, 24, 0, 207, 215, 230, 0])
+
+
 def test_relabel_keeps_ids_above_255():
     np.testing.assert_array_equal(freesurfer.relabel(np.array([1, 2, 3]), {2: 300}), [0, 300, 0])
 

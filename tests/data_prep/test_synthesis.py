@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from data_prep import synthesis
+from data_prep import freesurfer, synthesis
 
 
 @pytest.fixture
@@ -31,6 +31,17 @@ def test_t1_contrast_and_sides(head, rng):
         for left, right in ((2, 41), (3, 42), (4, 43)):
             assert abs(mean[left] - mean[right]) < 20
         assert 0 < image[head == 2].std() < 30
+
+
+def test_brightness_of_further_tissue(head, rng):
+    """Bone is darker than fluid; ids that no table has are refused in T1."""
+    shell = ndimage.binary_dilation(head > 0, iterations=5) & (head == 0)
+    labels = np.where(shell, 215, head).astype(np.uint8)
+    image = synthesis.render(labels, rng, whiteness={**freesurfer.WHITENESS, 215: -1.0})
+    core = ndimage.binary_erosion(labels == 215)
+    assert image[core].mean() < 0.5 * image[ndimage.binary_erosion(labels == 24)].mean()
+    with pytest.raises(ValueError, match="T1-like contrast is for FreeSurfer ids"):
+        synthesis.render(labels, rng)
 
 
 def test_background_is_black(head, rng):

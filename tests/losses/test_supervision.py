@@ -50,6 +50,19 @@ def test_soft_dice_of_all_structures(case, pooled):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_soft_dice_in_a_compiled_step(case, batch):
+    """Shapes are known while the step is traced, whatever the size of the batch."""
+    arrays = [array[:batch] for array in case]
+
+    @tf.function
+    def step(flow, fixed, moving, number):
+        return losses.soft_dice(flow, fixed, moving, number, per_step=2)
+
+    found = step(*map(tf.constant, arrays), tf.constant(3))
+    np.testing.assert_allclose(found, losses.soft_dice(*arrays, 3, per_step=2), rtol=1e-9)
+
+
 def test_soft_dice_of_labels_that_agree_and_of_no_structure(case):
     flow, fixed, _ = case
     still = np.zeros_like(flow)

@@ -80,6 +80,10 @@ def test_presets_need_no_tensorflow():
 
 def test_file_presets_load():
     assert load_training_config(CONFIGS / "brain_small.json").description
+    first, second = (
+        load_training_config(CONFIGS / f"{name}.json") for name in ("brain_small", "default_model")
+    )
+    assert second.network == first.network  # it goes on from the first one's weights
 
 
 def structures():

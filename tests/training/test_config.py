@@ -253,7 +253,7 @@ def test_mistakes_in_yaml_are_named(write, text, message):
         ),
         (
             {"data": {"zzz": 3}},
-            "unknown key 'data.zzz'; known there: config, scheme, reference_flows.",
+            "unknown key 'data.zzz'; known there: config, scheme, reference_flows, initial_model.",
         ),
     ],
 )

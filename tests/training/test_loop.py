@@ -68,6 +68,19 @@ def finished(data, tmp_path_factory):
     return folder
 
 
+def test_starts_from_the_weights_of_a_model(data, finished, tmp_path):
+    """With a rate too small to change anything, the weights stay; another network is refused."""
+    options = ["steps=1", "optimizer.learning_rate=1e-12", f"data.initial_model={finished}"]
+    train(load_training_config(data / "train.json", options), tmp_path / "run")
+    first, second = (load_with_config(folder)[0] for folder in (finished, tmp_path / "run"))
+    for name, weight in first.named_weights().items():
+        np.testing.assert_allclose(second.named_weights()[name], weight, atol=1e-9)
+    options.append("network.channels=3")
+    with pytest.raises(ValueError, match=r"`data\.initial_model` .*finished: "):
+        train(load_training_config(data / "train.json", options), tmp_path / "other")
+    assert not (tmp_path / "other" / "weights.h5").exists()
+
+
 def test_writes_model_records_and_checkpoints(finished):
     model, config = load_with_config(finished)
     assert model.volume_shape == SHAPE
