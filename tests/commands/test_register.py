@@ -118,7 +118,7 @@ def test_end_to_end(inputs, tmp_path, capsys):
     assert {path.name for path in out.iterdir()} == FILES
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_fields_can_be_declined(inputs, tmp_path, capsys):
     assert register(inputs, tmp_path / "all") == 0
     assert register(inputs, tmp_path / "out", "--no-inverse") == 0

@@ -69,7 +69,7 @@ def test_a_moved_copy_comes_back(tmp_path):
     assert errors(tmp_path, lambda points: points @ rotation.T + shift).mean() < 0.45
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_runs_are_equal_to_the_last_bit(tmp_path):
     fields = []
     for name in ("a", "b"):

@@ -250,7 +250,7 @@ print("checked")
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_no_read_or_write_out_of_bounds(compiler, tmp_path):
     """AddressSanitizer checks every array, UndefinedBehaviorSanitizer the arithmetic."""
     runtime = subprocess.run(

@@ -222,7 +222,7 @@ def test_studies_that_need_an_application_say_so(tmp_path, capsys):
     assert error.count("\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.shared_data
 def test_the_mini_study_of_hearts_is_built(shared_data, tmp_path, monkeypatch):
     monkeypatch.setattr(mini_hearts, "SHAPE", (48, 48))

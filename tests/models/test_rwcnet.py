@@ -118,7 +118,7 @@ def test_the_hidden_factor_of_the_published_code(training, factor):
     np.testing.assert_allclose(given[0], expected, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_exponential_is_discarded_by_the_published_code_alone():
     images = pair(PLANE)
     for original, same in ((True, True), (False, False)):
@@ -196,7 +196,7 @@ def test_recomputed_gradients_are_the_same(dropout):
         np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_dropout_acts_in_training_alone():
     model, images = made(scale=0.01, dropout=0.5), pair(PLANE)
     flows = [model(*images, training=training).flow for training in (True, True, False, False)]
@@ -239,7 +239,7 @@ def test_more_stages_than_there_are():
         made()(*pair(PLANE), n_stages=3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_memory_of_a_training_step_is_estimated():
     """The estimate traces the model in a plain graph."""
     values = {"model": "RWCNet", "network": SMALL, "loss": {"final": {"mse": 1.0}}, "batch_size": 1}

@@ -142,7 +142,7 @@ def test_one_sub_network_and_its_gradients():
         np.testing.assert_allclose(tf.norm(gradients[key]), norm, rtol=2e-4, err_msg=key)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_pyramid():
     name = "rwcnet_pipeline_64x64x96_s3111"
     golden = np.load(FOLDER / f"{name}.npz")
