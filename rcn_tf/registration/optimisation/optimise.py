@@ -22,8 +22,11 @@ from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.transforms.grid_transform import GridTransform
 
-AFFINE_VOXELS, AFFINE_LEVELS = 500_000, 3
+AFFINE_VOXELS, AFFINE_LEVELS = 60_000, 2
 """Finest level and number of levels of the search for an affine map."""
+
+POLISH_VOXELS, POLISH_STEPS = 500_000, 20
+"""The level on which an affine map that was chosen is made more accurate."""
 
 
 class Start(NamedTuple):
@@ -90,19 +93,22 @@ def align_images(
     *,
     kind: str = "affine",
     similarity: str = "local_ncc",
+    polish: bool = False,
 ) -> Start:
     """A rigid or affine map.
 
     Args: as in `optimise`; start: [4, 4], the map of points to begin with; kind: "rigid" or
-        "affine".
+        "affine". polish: makes a map that was found before more accurate, on one finer level.
     Returns: Start with zero flow.
     """
     spacing = levels.image_spacing(fixed.standard)
-    grids = levels.level_grids(fixed.grid, spacing, AFFINE_VOXELS, AFFINE_LEVELS)
+    finest, number = (POLISH_VOXELS, 1) if polish else (AFFINE_VOXELS, AFFINE_LEVELS)
+    grids = levels.level_grids(fixed.grid, spacing, finest, number)
     if kind == "rigid":
         start = rigid_part(start, fixed.grid.corners().mean(axis=0))
     pyramid = levels.Pyramid(fixed, moving, start, grids)
-    affine = align(pyramid, SIMILARITIES[similarity], kind=kind)
+    steps = {"steps": POLISH_STEPS} if polish else {}
+    affine = align(pyramid, SIMILARITIES[similarity], kind=kind, **steps)
     return linear_start(fixed.grid, affine)
 
 

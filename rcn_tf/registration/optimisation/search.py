@@ -93,14 +93,21 @@ def search(
     fits = {name: _agreement(comparison, start) for name, start in candidates.items()}
     first = next(iter(candidates))
     aligned_only = settings.transform_type != "deformable"
+    kind = settings.transform_type if aligned_only else "affine"
     if aligned_only or aligns:
-        kind = settings.transform_type if aligned_only else "affine"
         with steps("align", f"searching for the best {kind} map"):
             found = align_images(
                 fixed, moving, candidates[first].affine, kind=kind, similarity=settings.similarity
             )
         candidates[kind], fits[kind] = found, _agreement(comparison, found)
-    best = settings.transform_type if aligned_only else max(fits, key=fits.__getitem__)
+    best = kind if aligned_only else max(fits, key=fits.__getitem__)
+    if best == kind:
+        with steps("align", f"making the {kind} map more accurate"):
+            again = {"kind": kind, "similarity": settings.similarity, "polish": True}
+            polished = align_images(fixed, moving, candidates[kind].affine, **again)
+            fit = _agreement(comparison, polished)
+        if fit >= fits[kind]:
+            candidates[kind], fits[kind] = polished, fit
     record = {
         **dataclasses.asdict(settings),
         "candidates": fits,
