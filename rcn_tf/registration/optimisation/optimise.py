@@ -25,7 +25,7 @@ from rcn_tf.volumes.transforms.grid_transform import GridTransform
 AFFINE_VOXELS, AFFINE_LEVELS = 60_000, 2
 """Finest level and number of levels of the search for an affine map."""
 
-POLISH_VOXELS, POLISH_STEPS = 500_000, 20
+POLISH_VOXELS = 500_000
 """The level on which an affine map that was chosen is made more accurate."""
 
 
@@ -107,8 +107,7 @@ def align_images(
     if kind == "rigid":
         start = rigid_part(start, fixed.grid.corners().mean(axis=0))
     pyramid = levels.Pyramid(fixed, moving, start, grids)
-    steps = {"steps": POLISH_STEPS} if polish else {}
-    affine = align(pyramid, SIMILARITIES[similarity], kind=kind, **steps)
+    affine = align(pyramid, SIMILARITIES[similarity], kind=kind)
     return linear_start(fixed.grid, affine)
 
 

@@ -104,10 +104,8 @@ def search(
     if best == kind:
         with steps("align", f"making the {kind} map more accurate"):
             again = {"kind": kind, "similarity": settings.similarity, "polish": True}
-            polished = align_images(fixed, moving, candidates[kind].affine, **again)
-            fit = _agreement(comparison, polished)
-        if fit >= fits[kind]:
-            candidates[kind], fits[kind] = polished, fit
+            candidates[kind] = align_images(fixed, moving, candidates[kind].affine, **again)
+        fits[kind] = _agreement(comparison, candidates[kind])
     record = {
         **dataclasses.asdict(settings),
         "candidates": fits,
