@@ -96,15 +96,17 @@ def search(
     kind = settings.transform_type if aligned_only else "affine"
     if aligned_only or aligns:
         with steps("align", f"searching for the best {kind} map"):
-            found = align_images(
+            candidates[kind] = align_images(
                 fixed, moving, candidates[first].affine, kind=kind, similarity=settings.similarity
             )
-        candidates[kind], fits[kind] = found, _agreement(comparison, found)
+        fits[kind] = _agreement(comparison, candidates[kind])
     best = kind if aligned_only else max(fits, key=fits.__getitem__)
     if best == kind:
         with steps("align", f"making the {kind} map more accurate"):
-            again = {"kind": kind, "similarity": settings.similarity, "polish": True}
-            candidates[kind] = align_images(fixed, moving, candidates[kind].affine, **again)
+            found = candidates[kind].affine
+            candidates[kind] = align_images(
+                fixed, moving, found, kind=kind, similarity=settings.similarity, polish=True
+            )
         fits[kind] = _agreement(comparison, candidates[kind])
     record = {
         **dataclasses.asdict(settings),
