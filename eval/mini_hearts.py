@@ -15,7 +15,6 @@ Training pairs are frames of the films and synthetic systoles, each registered t
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +26,7 @@ from data_prep import batch, heart_motion
 from data_prep.heart_scans import HeartRecipe
 from data_prep.hearts import ED, ES, STRUCTURES, Heart, HeartFiles
 from data_prep.prepared_scan import PreparedScan
-from rcn_tf.files.json_files import write_json
+from rcn_tf.files.json_files import write_json_if_new
 from rcn_tf.volumes.formats.frames import FrameSource
 from rcn_tf.volumes.grids import Grid
 
@@ -107,9 +106,7 @@ def build(
         ("cardiac3d", "volumes", "test_volumes", VOLUME_SHAPE),
     ):
         config = _dataset_config({train: found[train], test: found[test]}, shape)
-        path = out / f"{study}.json"
-        if not path.exists() or json.loads(path.read_text(encoding="utf-8")) != config:
-            write_json(path, config)
+        write_json_if_new(out / f"{study}.json", config)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,6 @@ RCN's liver columns have no replacement. The aligned scans need `pip install '.[
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +29,7 @@ from data_prep import batch, freesurfer
 from data_prep.brain_study import SUBJECTS, StudyRecipe
 from data_prep.scan_files import ScanFiles
 from eval.prealign import align
-from rcn_tf.files.json_files import write_json
+from rcn_tf.files.json_files import write_json_if_new
 
 SHAPE = (64, 64, 64)
 SEED = 0
@@ -120,7 +119,7 @@ def build(
     _build_pack(out / "train.h5", _TRAIN, TRAIN_RENDERINGS, files, options)
     _build_pack(out / "test.h5", _TEST, TEST_RENDERINGS, files, options)
     for name, atlas, subset in _CONFIGS:
-        _write_if_new(out / f"{name}.json", _dataset_config(atlas, subset))
+        write_json_if_new(out / f"{name}.json", _dataset_config(atlas, subset))
 
 
 def build_aligned(
@@ -133,7 +132,7 @@ def build_aligned(
     reference, aligned_config = _scan("test", _TEST[0], 0), out / f"{_ALIGNED}.json"
     align(out / "brain.json", reference, aligned_config, workers=workers, progress=progress)
     aligned = _dataset_config(None, "lpba-val", prefix=f"{_ALIGNED}_")
-    _write_if_new(out / f"vtn_{_ALIGNED}.json", aligned)
+    write_json_if_new(out / f"vtn_{_ALIGNED}.json", aligned)
 
 
 def _build_pack(path, subjects, renderings, files, options):
@@ -194,8 +193,3 @@ def _id(subject, number):
 
 def _scan(pack, subject, number):
     return f"{pack}/{_id(subject, number)}"
-
-
-def _write_if_new(path, config):
-    if not path.exists() or json.loads(path.read_text(encoding="utf-8")) != config:
-        write_json(path, config)

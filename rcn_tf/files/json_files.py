@@ -31,3 +31,9 @@ def read_json(path: str | pathlib.Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")
     return value
+
+
+def write_json_if_new(path: pathlib.Path, content: Any) -> None:
+    """Writes a file as `write_json`, unless it holds this already. Args: as there."""
+    if not path.exists() or read_json(path) != content:
+        write_json(path, content)

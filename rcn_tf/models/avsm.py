@@ -26,6 +26,7 @@ from rcn_tf.models.inputs import check_whole
 from rcn_tf.models.model import RECOMPUTE, CallOption, RegistrationModel
 from rcn_tf.models.output import RegistrationOutput, unregistered
 from rcn_tf.networks.momentum import MomentumNetwork
+from rcn_tf.networks.pytorch_layers import torch_weights
 from rcn_tf.networks.shared_affine import SharedAffineNetwork
 
 SIGMAS = (0.05, 0.1, 0.15, 0.2, 0.25)
@@ -224,8 +225,8 @@ class AVSM(RegistrationModel):
         ):
             for name, layer in network.layers_by_name.items():
                 kind = "fc" if name.startswith("fc_") else "conv"
-                found[f"{prefix}.{name}.{kind}.weight"] = layer.kernel
-                found[f"{prefix}.{name}.{kind}.bias"] = layer.bias
+                for part, variable in torch_weights(layer).items():
+                    found[f"{prefix}.{name}.{kind}.{part}"] = variable
         return found
 
     def get_config(self) -> dict[str, Any]:

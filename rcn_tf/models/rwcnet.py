@@ -255,9 +255,8 @@ class RWCNet(RegistrationModel):
     @classmethod
     def rough_bytes(cls, network: Mapping[str, Any]) -> int:
         """Upper bound of the memory of a model with these arguments, without making it."""
-        shape, rank = network.get("volume_shape", (160, 192, 224)), 0
-        rank, stages = len(shape), network.get("stages", STAGES)
-        total = 0
+        shape, stages = network.get("volume_shape", (160, 192, 224)), network.get("stages", STAGES)
+        rank, total = len(shape), 0
         for stage in stages if isinstance(stages, (list, tuple)) else ():
             if isinstance(stage, Mapping) and set(stage) == set(STAGES[0]):
                 costs = (2 * stage["radius"] + 1) ** rank + 8 * network.get("hidden", 64)

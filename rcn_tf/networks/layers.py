@@ -53,20 +53,6 @@ class SmallNormal(keras.initializers.Initializer):
         return {"stddev": self.stddev}
 
 
-class TorchUniform(keras.initializers.Initializer):
-    """PyTorch's initialiser of convolutions: uniform in +-scale / sqrt(fan_in), biases as well."""
-
-    def __init__(self, fan_in: int, scale: float = 1.0):
-        self.fan_in, self.scale = fan_in, scale
-
-    def __call__(self, shape: Sequence[int], dtype: Any = None, **_kwargs: Any) -> tf.Tensor:
-        limit = self.scale * self.fan_in**-0.5
-        return tf.random.uniform(shape, -limit, limit, dtype or tf.float32)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"fan_in": self.fan_in, "scale": self.scale}
-
-
 def output_scale(init: str) -> float:
     """Factor on the initial weights of a network's last layer.
 

@@ -14,6 +14,7 @@ from rcn_tf.networks.pytorch_layers import (
     convolution,
     doubling_convolution,
     halving_convolution,
+    torch_weights,
 )
 
 # Names and channels, in units of `channels`, of the two convolutions of each level on the way down;
@@ -84,9 +85,8 @@ class LightUNet(keras.layers.Layer):
 
     def reference_weights(self) -> dict[str, tf.Variable]:
         """Weights under the names of the authors' code, such as "ec1.0.weight"."""
-        found = {}
-        for name, layer in self.blocks.items():
-            found[f"{name}.0.weight"] = layer.kernel
-            if layer.use_bias:
-                found[f"{name}.0.bias"] = layer.bias
-        return found
+        return {
+            f"{name}.0.{kind}": variable
+            for name, layer in self.blocks.items()
+            for kind, variable in torch_weights(layer).items()
+        }

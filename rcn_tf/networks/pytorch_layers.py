@@ -8,15 +8,29 @@ transposed convolution. Layouts are TensorFlow's: [*taps, in, out], transposed [
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
 from rcn_tf.networks.convolutions import CONVOLUTIONS
-from rcn_tf.networks.layers import OriginalUniform
 
 _TRANSPOSED = {2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}
+
+
+class TorchUniform(keras.initializers.Initializer):
+    """PyTorch's initialiser of kernels and biases: uniform in +-scale / sqrt(fan)."""
+
+    def __init__(self, fan: int, scale: float = 1.0):
+        self.fan, self.scale = fan, scale
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None, **_kwargs: Any) -> tf.Tensor:
+        limit = self.scale * self.fan**-0.5
+        return tf.random.uniform(shape, -limit, limit, dtype or tf.float32)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"fan": self.fan, "scale": self.scale}
 
 
 class _Halving:
@@ -50,33 +64,49 @@ def convolution(
     kernel_size: int = 3,
     *,
     rank: int,
-    name: str,
+    name: str | None = None,
     activation: Any = "relu",
     use_bias: bool = True,
+    scale: float = 1.0,
     dtype: str | None = None,
 ) -> keras.layers.Layer:
     """Convolution of stride 1 that keeps the size.
 
-    Args: inputs, filters: channels. kernel_size: odd. rank: of the images, 2 or 3.
+    Args: inputs, filters: channels. kernel_size: odd. rank: of the images, 2 or 3. scale: factor
+        on the initial weights.
     """
     return CONVOLUTIONS[rank](
         filters,
         kernel_size,
         activation=activation,
         use_bias=use_bias,
-        **_start(kernel_size**rank * inputs),
+        **_start(kernel_size**rank * inputs, scale),
         name=name,
         dtype=dtype,
     )
 
 
 def halving_convolution(
-    inputs: int, filters: int, *, rank: int, name: str, dtype: str | None = None
+    inputs: int,
+    filters: int,
+    *,
+    rank: int,
+    name: str | None = None,
+    activation: Any = "relu",
+    use_bias: bool = True,
+    dtype: str | None = None,
 ) -> keras.layers.Layer:
-    """Convolution of kernel 3 and stride 2 with ReLU, padded on both sides."""
-    start = _start(3**rank * inputs)
+    """Convolution of kernel 3 and stride 2, padded on both sides."""
     return _HALVING[rank](
-        filters, 3, 2, padding="same", activation="relu", **start, name=name, dtype=dtype
+        filters,
+        3,
+        2,
+        padding="same",
+        activation=activation,
+        use_bias=use_bias,
+        **_start(3**rank * inputs),
+        name=name,
+        dtype=dtype,
     )
 
 
@@ -89,9 +119,16 @@ def doubling_convolution(
     )
 
 
-def _start(fan):
-    """PyTorch's initial kernel, whose fan `OriginalUniform` counts itself, and bias."""
+def torch_weights(layer: keras.layers.Layer) -> dict[str, tf.Variable]:
+    """{"weight": ..., "bias": ...}, as PyTorch calls a layer's kernel or scale and its bias."""
+    scale = layer.gamma if hasattr(layer, "gamma") else layer.kernel
+    bias = layer.beta if hasattr(layer, "beta") else layer.bias
+    return {"weight": scale} if bias is None else {"weight": scale, "bias": bias}
+
+
+def _start(fan, scale=1.0):
+    """The initial kernel and bias."""
     return {
-        "kernel_initializer": OriginalUniform(3**-0.5),
-        "bias_initializer": OriginalUniform((3 * fan) ** -0.5),
+        "kernel_initializer": TorchUniform(fan, scale),
+        "bias_initializer": TorchUniform(fan, scale),
     }

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from rcn_tf.keras_api import keras
 from rcn_tf.networks.layers import output_scale
-from rcn_tf.networks.segresnet import torch_convolution, torch_weights
+from rcn_tf.networks.pytorch_layers import convolution, torch_weights
 
 MOTION = 16  # channels of the motion features, the flow's included
 _NARROW, _FLOW = 8, 4  # channels of the costs' and the flow's first convolutions
@@ -28,14 +28,14 @@ class MotionEncoder(keras.layers.Layer):
         super().__init__(name=name)
         self.offsets = offsets
         out = MOTION - rank
-        self.convf1 = torch_convolution(_FLOW, 7, rank, rank=rank, activation="relu")
+        self.convf1 = convolution(rank, _FLOW, 7, rank=rank)
         if not offsets:
-            self.convf2 = torch_convolution(out, 3, _FLOW, rank=rank, activation="relu")
+            self.convf2 = convolution(_FLOW, out, rank=rank)
             return
-        self.convf2 = torch_convolution(_NARROW, 3, _FLOW, rank=rank, activation="relu")
-        self.convc1 = torch_convolution(_NARROW, 1, offsets, rank=rank, activation="relu")
-        self.convc2 = torch_convolution(_NARROW, 3, _NARROW, rank=rank, activation="relu")
-        self.conv = torch_convolution(out, 3, 2 * _NARROW, rank=rank, activation="relu")
+        self.convf2 = convolution(_FLOW, _NARROW, rank=rank)
+        self.convc1 = convolution(offsets, _NARROW, 1, rank=rank)
+        self.convc2 = convolution(_NARROW, _NARROW, rank=rank)
+        self.conv = convolution(2 * _NARROW, out, rank=rank)
 
     def call(self, flow: tf.Tensor, costs: tf.Tensor | None = None) -> tf.Tensor:
         """[B, *spatial, 16] from a flow [B, *spatial, R] and costs [B, *spatial, offsets]."""
@@ -76,7 +76,8 @@ class ConvGRU(keras.layers.Layer):
         super().__init__(name=name)
         self.shared_gate = shared_gate
         for gate in ("convz", "convr", "convq"):
-            setattr(self, gate, torch_convolution(hidden, 3, hidden + inputs, rank=rank))
+            layer = convolution(hidden + inputs, hidden, rank=rank, activation=None)
+            setattr(self, gate, layer)
 
     def call(self, hidden: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
         """The new state [B, *spatial, hidden]."""
@@ -105,8 +106,9 @@ class FlowHead(keras.layers.Layer):
 
     def __init__(self, hidden: int, *, init: str = "gentle", rank: int = 3, name: str = "flowhead"):
         super().__init__(name=name)
-        self.first = torch_convolution(_HEAD, 3, hidden, rank=rank, activation=_leaky)
-        self.second = torch_convolution(rank, 3, _HEAD, rank=rank, scale=output_scale(init))
+        self.first = convolution(hidden, _HEAD, rank=rank, activation=_leaky)
+        scale = output_scale(init)
+        self.second = convolution(_HEAD, rank, rank=rank, activation=None, scale=scale)
 
     def call(self, hidden: tf.Tensor) -> tf.Tensor:
         """[B, *spatial, R], voxels."""

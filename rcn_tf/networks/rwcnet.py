@@ -20,8 +20,9 @@ import tensorflow as tf
 
 from custom_ops import cost_volume, warp
 from rcn_tf.keras_api import keras
+from rcn_tf.networks.pytorch_layers import convolution, torch_weights
 from rcn_tf.networks.recurrent import MOTION, ConvGRU, FlowHead, MotionEncoder
-from rcn_tf.networks.segresnet import WIDTH, SegResNet, torch_convolution, torch_weights
+from rcn_tf.networks.segresnet import WIDTH, SegResNet
 
 
 class RecurrentMatcher(keras.Model):
@@ -67,7 +68,7 @@ class RecurrentMatcher(keras.Model):
         self.unused = []
         if original:  # layers that the authors' code has but never calls
             self.gru.build_unused(tf.TensorShape([None] * (rank + 1) + [hidden + inputs]))
-            self.unused = [torch_convolution(rank, 3, rank, rank=rank) for _ in range(2)]
+            self.unused = [convolution(rank, rank, rank=rank) for _ in range(2)]
             for layer in self.unused:
                 layer.build(tf.TensorShape([None] * (rank + 1) + [rank]))
 

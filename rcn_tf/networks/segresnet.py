@@ -10,20 +10,17 @@ centres of voxels. On grids that do not divide by 8, what was doubled is cropped
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
 from rcn_tf.losses.windows import along, replicated
-from rcn_tf.networks.convolutions import CONVOLUTIONS
-from rcn_tf.networks.layers import TorchUniform, crop_like
+from rcn_tf.networks.layers import crop_like
+from rcn_tf.networks.pytorch_layers import convolution, halving_convolution, torch_weights
 
 WIDTH = 8  # channels of the finest level
 BLOCKS = (1, 2, 2, 4)  # residual blocks of the levels on the way down
 _GROUPS, _EPSILON = 8, 1e-5
-_STRIDED = {2: keras.layers.Conv2D, 3: keras.layers.Conv3D}
 
 
 class SegResNet(keras.Model):
@@ -38,17 +35,21 @@ class SegResNet(keras.Model):
     def __init__(self, channels_in: int, channels: int, *, rank: int = 3, name: str = "segresnet"):
         super().__init__(name=name)
         widths = [WIDTH * 2**level for level in range(len(BLOCKS))]
-        self.first = torch_convolution(widths[0], 3, channels_in, rank=rank, bias=False)
+        self.first = _plain(channels_in, widths[0], rank=rank)
         self.down, self.encoder, self.halve, self.decoder = [], [], [], []
         for level, (width, blocks) in enumerate(zip(widths, BLOCKS)):
             if level:
-                self.down.append(_HalfSize(width, rank))
+                self.down.append(
+                    halving_convolution(
+                        width // 2, width, rank=rank, activation=None, use_bias=False
+                    )
+                )
             self.encoder.append([_ResidualBlock(width, rank) for _ in range(blocks)])
         for width in reversed(widths[:-1]):
-            self.halve.append(torch_convolution(width, 1, 2 * width, rank=rank, bias=False))
+            self.halve.append(_plain(2 * width, width, 1, rank=rank))
             self.decoder.append(_ResidualBlock(width, rank))
         self.norm = GroupNorm()
-        self.last = torch_convolution(channels, 1, widths[0], rank=rank)
+        self.last = convolution(widths[0], channels, 1, rank=rank, activation=None)
 
     def call(self, image: tf.Tensor, keep: tf.Tensor | None = None) -> tf.Tensor:
         """Features of an image.
@@ -75,7 +76,7 @@ class SegResNet(keras.Model):
         names = {"convInit.conv": self.first}
         for level, blocks in enumerate(self.encoder):
             if level:
-                names[f"down_layers.{level}.0.conv"] = self.down[level - 1].convolution
+                names[f"down_layers.{level}.0.conv"] = self.down[level - 1]
             for number, block in enumerate(blocks, start=1):
                 names.update(block.reference_names(f"down_layers.{level}.{number}"))
         for number, (halve, block) in enumerate(zip(self.halve, self.decoder)):
@@ -95,14 +96,12 @@ class _ResidualBlock(keras.layers.Layer):
     def __init__(self, width: int, rank: int):
         super().__init__()
         self.norms = [GroupNorm() for _ in range(2)]
-        self.convolutions = [
-            torch_convolution(width, 3, width, rank=rank, bias=False) for _ in range(2)
-        ]
+        self.convolutions = [_plain(width, width, rank=rank) for _ in range(2)]
 
     def call(self, x):
         y = x
-        for norm, convolution in zip(self.norms, self.convolutions):
-            y = convolution(tf.nn.relu(norm(y)))
+        for norm, layer in zip(self.norms, self.convolutions):
+            y = layer(tf.nn.relu(norm(y)))
         return x + y
 
     def reference_names(self, prefix):
@@ -114,50 +113,9 @@ class _ResidualBlock(keras.layers.Layer):
         }
 
 
-class _HalfSize(keras.layers.Layer):
-    """Convolution of stride 2, padded by one voxel on both sides; odd sizes are rounded up."""
-
-    def __init__(self, width: int, rank: int):
-        super().__init__()
-        self.paddings = [[0, 0], *[[1, 1]] * rank, [0, 0]]
-        self.convolution = _STRIDED[rank](
-            width,
-            3,
-            2,
-            use_bias=False,
-            kernel_initializer=TorchUniform(3**rank * width // 2),
-        )
-
-    def call(self, x):
-        return self.convolution(tf.pad(x, self.paddings))
-
-
-def torch_convolution(
-    filters: int,
-    size: int,
-    channels_in: int,
-    *,
-    rank: int,
-    bias: bool = True,
-    scale: float = 1.0,
-    **options: Any,
-) -> keras.layers.Layer:
-    """Convolution over `rank` axes, 'same'-padded, with `scale` times PyTorch's initial weights."""
-    return CONVOLUTIONS[rank](
-        filters,
-        size,
-        use_bias=bias,
-        kernel_initializer=TorchUniform(size**rank * channels_in, scale),
-        bias_initializer=TorchUniform(size**rank * channels_in, scale),
-        **options,
-    )
-
-
-def torch_weights(layer: keras.layers.Layer) -> dict[str, tf.Variable]:
-    """{"weight": ..., "bias": ...}, as PyTorch calls a layer's kernel or scale and its bias."""
-    scale = layer.gamma if hasattr(layer, "gamma") else layer.kernel
-    bias = layer.beta if hasattr(layer, "beta") else layer.bias
-    return {"weight": scale} if bias is None else {"weight": scale, "bias": bias}
+def _plain(inputs, filters, size=3, *, rank):
+    """A convolution that is neither activated nor has a bias."""
+    return convolution(inputs, filters, size, rank=rank, activation=None, use_bias=False)
 
 
 def doubled(x: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,7 @@
 """Inputs and weights behind the numbers of VR-Net, AVSM and RWCNet, from seeds and names."""
 
+import json
+import pathlib
 import zlib
 
 import numpy as np
@@ -51,6 +53,12 @@ def weight(name, shape):
         fan_in = int(np.prod(shape[:-1]))
     gain = next((g for part, g in GAINS if part in name), 1.4)
     return (gain * rng.standard_normal(shape) / np.sqrt(fan_in)).astype("float32")
+
+
+def reference_weights(path):
+    """{name of a variable: array} behind a golden file. Args: path: without its endings."""
+    shapes = json.loads(pathlib.Path(f"{path}.variables.json").read_text())
+    return {name: weight(name, shape) for name, shape in shapes.items()}
 
 
 def volume(seed, shape):

@@ -10,7 +10,6 @@ from scipy import ndimage
 from rcn_tf import losses
 from tests.conftest import GOLDEN
 from tests.golden import system_inputs
-from tests.golden.vrnet_weights import FOLDER as VRNET
 from tests.losses.gradients import check_gradient
 
 SHAPES = [(9, 12, 10), (13, 11)]
@@ -141,7 +140,7 @@ def test_padded_ncc(pair, window):
 
 @pytest.mark.parametrize("window", [5, 9])
 def test_padded_ncc_is_vr_nets(window):
-    ops = np.load(VRNET / "vrnet_ops.npz")
+    ops = np.load((GOLDEN / "vrnet") / "vrnet_ops.npz")
     shape, seed = tuple(ops["shape"]), int(ops["seed"])
     source, target = (system_inputs.volume(seed + k, shape)[None, ..., None] for k in (3, 4))
     found = losses.padded_ncc(target, source, window=window)[0] - 1

@@ -29,14 +29,13 @@ class Golden:
     def __init__(self, name):
         self.expected = np.load(GOLDEN / "avsm" / f"{name}.npz")
         self.norms = json.loads((GOLDEN / "avsm" / f"{name}.gradnorm.json").read_text())
-        shapes = json.loads((GOLDEN / "avsm" / f"{name}.variables.json").read_text())
         self.shape = tuple(map(int, name.split("_")[2].split("x")))
         affine, velocity = RUNS[name]
         self.last = f"affine_{affine}"
         self.model = rcn_tf.AVSM(
             self.shape, n_affine_steps=affine, n_velocity_steps=velocity, original=True
         )
-        weights = {key: system_inputs.weight(key, shape) for key, shape in shapes.items()}
+        weights = system_inputs.reference_weights(GOLDEN / "avsm" / name)
         rcn_tf.load_reference_weights(self.model, weights)
         pair = system_inputs.pair(int(name.rpartition("_s")[2]), self.shape)
         self.fixed, self.moving = map(tf.constant, pair)

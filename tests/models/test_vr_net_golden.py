@@ -11,10 +11,11 @@ import rcn_tf
 from rcn_tf import losses
 from rcn_tf.networks.light_unet import LightUNet
 from rcn_tf.networks.variational import warping
+from tests.conftest import GOLDEN
 from tests.golden import system_inputs
-from tests.golden.system_inputs import weight
-from tests.golden.vrnet_weights import FOLDER, reference_weights
+from tests.golden.system_inputs import reference_weights, weight
 
+FOLDER = GOLDEN / "vrnet"
 NAMES = sorted(path.stem for path in FOLDER.glob("vrnet_[ur]_*.npz"))
 FAST = ("vrnet_u_l2_w1i2_32x48x32_s1121_ac1",)
 LONG = ("vrnet_u_l2_w2i1_64x64x64_s1101_ac0", "vrnet_r_l1_w2i2_32x32x48_s1131_ac1")
@@ -50,7 +51,7 @@ class Case:
             sampling=SAMPLINGS[corners],
             original=True,
         )
-        rcn_tf.load_reference_weights(self.model, reference_weights(name))
+        rcn_tf.load_reference_weights(self.model, reference_weights(FOLDER / name))
         fixed, moving = map(tf.constant, system_inputs.pair(int(seed), self.model.volume_shape))
         weights = self.model.reference_weights()
         with tf.GradientTape() as tape:

@@ -534,8 +534,8 @@ FAULTS = (
     Fault(
         "VR-Net: initial weights as wide as the original's of RCN",
         "rcn_tf/networks/pytorch_layers.py",
-        "OriginalUniform(3**-0.5)",
-        "OriginalUniform()",
+        "limit = self.scale * self.fan**-0.5",
+        "limit = self.scale * (3 / self.fan) ** 0.5",
         ("tests/networks/test_pytorch_layers.py",),
     ),
     # The output of a model and the cascade
@@ -1149,8 +1149,8 @@ FAULTS = (
     Fault(
         "SegResNet: every channel is a group of its own",
         "rcn_tf/networks/segresnet.py",
-        "centred = flat - group_mean(flat)",
-        "centred = flat - tf.reduce_mean(flat, axis=1, keepdims=True)",
+        "return (mean if width == 1 else tf.matmul(mean, means))[:, tf.newaxis]",
+        "return mean[:, tf.newaxis]",
         ("tests/networks/test_segresnet.py",),
     ),
     Fault(

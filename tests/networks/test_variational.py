@@ -8,10 +8,11 @@ from scipy.optimize import minimize_scalar
 
 from rcn_tf.networks import variational
 from rcn_tf.networks.variational import l1_step, l2_step, linearise, sampled_flow, warping
+from tests.conftest import GOLDEN
 from tests.golden import system_inputs
-from tests.golden.vrnet_weights import FOLDER
 from tests.losses.gradients import check_gradient
 
+FOLDER = GOLDEN / "vrnet"
 OPS = np.load(FOLDER / "vrnet_ops.npz")
 SEED, SHAPE, SHAPE2 = int(OPS["seed"]), tuple(OPS["shape"]), (1, *OPS["shape2"])
 BAR = 1e-5  # of the largest entry
