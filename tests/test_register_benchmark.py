@@ -1,4 +1,4 @@
-"""benchmarks/register.py measures pairs of files, and other programs beside `rcn register`."""
+"""benchmarks/register.py measures pairs of files, and consistency.py what one call undoes."""
 
 import pytest
 import SimpleITK as sitk
@@ -28,3 +28,16 @@ def test_a_pair_is_measured(tmp_path):
         assert 0.75 < dice < 1 and folding == 0
         assert 1 < seconds < 200 and 100 < memory < 8000
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.nightly
+def test_itself_a_moved_copy_and_the_way_back_are_measured(tmp_path):
+    for name, image in zip(("fixed", "moving"), pair(bulge)):
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+    (tmp_path / "pairs.csv").write_text("fixed,moving,name\nfixed.nii.gz,moving.nii.gz,scene\n")
+    printed = run("benchmarks/consistency.py", tmp_path / "pairs.csv", "--effort", "fast")
+    name, *cells = [cell.strip() for cell in printed.splitlines()[-1].strip("|").split("|")]
+    means, most = zip(*(map(float, cell.split(", ")) for cell in cells))
+    assert name == "scene" and means[0] < 0.05
+    assert 0 < means[1] < 2 and 0 < means[2] < 4
+    assert all(a <= b for a, b in zip(means, most))

@@ -138,6 +138,8 @@ def check(args):
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out {args.out} is a file; expected a folder")
     check_model_options(args)
+    if not _may_run_a_network(args):
+        model_options(None, args)
     check_optimisation(args)
     if args.fixed_labels and not args.moving_labels:
         raise ValueError("--fixed-labels needs --moving-labels, to be compared with")
@@ -151,7 +153,7 @@ def check(args):
 def load_model(args):
     """(RegistrationModel or None, config) that the arguments choose; loads TensorFlow."""
     load_tensorflow()
-    if str(args.model) == NO_MODEL:
+    if not _needs_a_model(args):
         return None, {}
     from rcn_tf.models.folder import DEFAULT_MODEL, load_with_config
 
@@ -218,16 +220,25 @@ def _model_name(args):
     return args.model.resolve().name if args.model else "default"
 
 
-def _without_model(args, images):
-    """Whether a pair is registered by optimisation alone.
+def _may_run_a_network(args):
+    """Whether the arguments leave a network anything to do."""
+    linear = args.transform_type in ("rigid", "affine")
+    return str(args.model) != NO_MODEL and args.initial is None and not linear
 
-    A model that is named is loaded even where its network does not run, because it says how images
-    are prepared.
+
+def _needs_a_model(args):
+    """Whether a model is loaded.
+
+    One that is named is loaded even where its network does not run, because it says how images are
+    prepared.
     """
-    if args.model is not None:
-        return str(args.model) == NO_MODEL
-    if args.initial is not None or args.transform_type in ("rigid", "affine"):
-        return True
+    return str(args.model) != NO_MODEL if args.model else _may_run_a_network(args)
+
+
+def _without_model(args, images):
+    """Whether a pair is registered by optimisation alone."""
+    if args.model is not None or not _needs_a_model(args):
+        return not _needs_a_model(args)
     from rcn_tf.registration.plane import thin_axis
 
     return args.refine is None and thin_axis(images["fixed"]) is not None

@@ -159,6 +159,7 @@ def test_single_slices_need_no_model(tmp_path):
         (("--refine", "5"), "--model none has none"),
         (("--repeats", "2"), "--repeats: no network runs here that could take options"),
         (("--option", "n_repeats=2"), "--option: no network runs here"),
+        (("--diffeomorphic", "--transform-type", "affine"), "--diffeomorphic: no network runs"),
         (("--effort", "quick"), "invalid choice: 'quick'"),
         (("--similarity", "ncc"), "invalid choice: 'ncc'"),
     ],

@@ -154,6 +154,14 @@ def test_faults_are_found_before_any_work(study, tmp_path, capsys, rows, more, m
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+def test_options_without_a_network_are_refused_before_any_work(study, tmp_path, capsys):
+    pairs = table(study, tmp_path, "fixed.nii.gz,moving.nii.gz,,,a\n")
+    options = ["--out", str(tmp_path / "out"), "--transform-type", "affine", "--repeats", "2"]
+    assert main(["register", "--pairs", str(pairs), *options]) == 2
+    assert "--repeats: no network runs here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_single_pair_needs_both_images(capsys):
     for words, message in (
         ("--fixed a --out b", "--moving must be given, or --pairs"),
