@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from eval.baselines.physical import cores, threads
+from eval.baselines.physical import threads
 from eval.data_folder import DataFolder
 from eval.models import state
 from eval.pair_store import PairStore
 from eval.row_methods import Method, Trained, Unavailable
 from eval.tables import Task
 from eval.volume_warp import warp_volume
+from rcn_tf.cores import cores
 from rcn_tf.errors import one_line
 from rcn_tf.evaluation import PairScores, Registration
 from rcn_tf.models.folder import load_with_config

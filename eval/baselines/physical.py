@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from rcn_tf.cores import cores
+
 
 class MissingExtraError(ImportError):
     """An optional package is not installed; the message says how to install it."""
@@ -36,13 +38,6 @@ def threads() -> int:
     """Number of threads that ITK's methods use here."""
     limit = os.environ.get("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
     return int(limit) if limit else cores()
-
-
-def cores() -> int:
-    """Number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def image(volume: np.ndarray) -> sitk.Image:

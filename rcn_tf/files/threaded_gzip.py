@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable
 from typing import BinaryIO, Union
+
+from rcn_tf.cores import cores
 
 Block = Union[bytes, Callable[[], bytes]]
 """Some of the content, or a function that makes it."""
@@ -37,7 +38,7 @@ def write_gzip(
         level, strategy: of zlib, as of `zlib.compressobj`.
     Raises: OSError: the file cannot be written. What a function of `blocks` raises.
     """
-    threads = _cores()
+    threads = cores()
     checksum = length = 0
     file.write(_HEADER)
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
@@ -67,10 +68,3 @@ def _compressed(block, level, strategy):
     content = block() if callable(block) else block
     compressor = zlib.compressobj(level, zlib.DEFLATED, _RAW, _MEMORY, strategy)
     return content, compressor.compress(content) + compressor.flush(zlib.Z_SYNC_FLUSH)
-
-
-def _cores():
-    """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
