@@ -43,7 +43,7 @@ def test_a_full_disk_stops_the_threads(monkeypatch):
         made.append(k)
         return b"0123456789" * 1000
 
-    monkeypatch.setattr(threaded_gzip, "_cores", lambda: 2)
+    monkeypatch.setattr(threaded_gzip, "cores", lambda: 2)
     with pytest.raises(OSError, match="No space"):
         write_gzip(Full(), [lambda k=k: block(k) for k in range(1000)])
     assert len(made) < 20

@@ -75,7 +75,7 @@ def test_the_number_of_threads_changes_nothing(tmp_path, many_blocks, monkeypatc
     from rcn_tf.files import threaded_gzip
 
     for threads in (1, 3):
-        monkeypatch.setattr(threaded_gzip, "_cores", lambda threads=threads: threads)
+        monkeypatch.setattr(threaded_gzip, "cores", lambda threads=threads: threads)
         write_image(many_blocks, tmp_path / f"{threads}.nii.gz")
     assert (tmp_path / "1.nii.gz").read_bytes() == (tmp_path / "3.nii.gz").read_bytes()
 
