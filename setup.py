@@ -47,6 +47,7 @@ setup(
         "h5py>=3.9",
         "PyYAML>=6",
         "SimpleITK>=2.2",
+        "isal>=1.6",
         "scipy>=1.9",
         "matplotlib>=3.6",
         "pandas>=1.5",

@@ -12,7 +12,7 @@ OVERLAPS = ("argmax", "original")
 EFFORTS = ("fast", "default", "best")
 """How long a pair is optimised (`rcn_tf.registration.optimisation.effort`)."""
 
-SIMILARITIES = ("local_ncc", "pearson", "mse", "nmi", "mind_ssc")
+SIMILARITIES = ("auto", "local_ncc", "pearson", "mse", "nmi", "mind_ssc")
 """What an optimisation raises (`rcn_tf.registration.optimisation.similarities`)."""
 
 TRANSFORM_TYPES = ("rigid", "affine", "deformable")

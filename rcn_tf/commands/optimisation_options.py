@@ -27,9 +27,9 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--similarity",
         choices=SIMILARITIES,
-        help="what the optimisation raises: local_ncc (default) compares small windows whatever "
-        "their contrast; nmi and mind_ssc are for scans of very different contrast, mse and "
-        "pearson for equal ones",
+        help="what the optimisation raises: local_ncc compares small windows, of equal or inverted "
+        "contrast; mind_ssc and nmi are for scans of different contrast, mse and pearson for equal "
+        "ones; auto chooses between local_ncc and mind_ssc (default: auto)",
     )
     parser.add_argument(
         "--transform-type",

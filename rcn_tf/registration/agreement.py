@@ -75,16 +75,20 @@ class Comparison:
 
     def of(self, transform_points: Callable) -> Fit:
         """The fit of a transform: a function of points [..., 3], LPS, mm, fixed -> moving."""
+        everywhere, within = self.values(transform_points)
+        shown = everywhere[2]
+        return Fit(agreement(*everywhere), agreement(*within), float(shown.mean()), shown)
+
+    def values(self, transform_points: Callable) -> tuple[tuple, tuple]:
+        """What is compared under a transform, everywhere and inside the fixed organ's outline.
+
+        Returns: twice (fixed, moved, shown), [D, H, W] of the coarse grid, as `agreement` takes.
+        """
         points = transform_points(self.points)
         moved = sample(self._moving, self._moving_grid.point_to_index(points))
         field = self._field_of_view
         shown = inside(field.shape, field.point_to_index(points))
-        return Fit(
-            agreement(self._fixed, moved, shown),
-            agreement(self._fixed, moved, shown & self._inside),
-            float(shown.mean()),
-            shown,
-        )
+        return (self._fixed, moved, shown), (self._fixed, moved, shown & self._inside)
 
 
 def coarse_grid(grid: Grid, voxels: int = VOXELS) -> Grid:
@@ -108,6 +112,19 @@ def agreement(a: np.ndarray, b: np.ndarray, shown: np.ndarray) -> float:
         shown: [D, H, W] bool, the voxels that count.
     Returns: in [0, 1]; 0 where either is constant or too little is shown.
     """
+    covariance, variance_a, variance_b = windows(a, b, shown)
+    norm = np.sqrt(variance_a.sum() * variance_b.sum())
+    enough = norm > 1e-9 * shown.size
+    return float(min(np.abs(covariance).sum() / norm, 1.0)) if enough else 0.0
+
+
+def windows(
+    a: np.ndarray, b: np.ndarray, shown: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Covariance and variances of two arrays in the window around every voxel that counts.
+
+    Args: as of `agreement`. Returns: three arrays [N]; N is 0 where too little is shown.
+    """
     weight = shown.astype(np.float64)
 
     def window_mean(values):
@@ -118,11 +135,10 @@ def agreement(a: np.ndarray, b: np.ndarray, shown: np.ndarray) -> float:
     part = np.maximum(part, 1e-6)
     a, b = (np.asarray(array, np.float64) * weight for array in (a, b))
     mean_a, mean_b = window_mean(a) / part, window_mean(b) / part
-    variance_a = np.maximum(window_mean(a * a) / part - mean_a**2, 0)[counted].sum()
-    variance_b = np.maximum(window_mean(b * b) / part - mean_b**2, 0)[counted].sum()
-    covariance = np.abs(window_mean(a * b) / part - mean_a * mean_b)[counted].sum()
-    norm = np.sqrt(variance_a * variance_b)
-    return float(min(covariance / norm, 1.0)) if norm > 1e-9 * part.size else 0.0
+    variance_a = np.maximum(window_mean(a * a) / part - mean_a**2, 0)
+    variance_b = np.maximum(window_mean(b * b) / part - mean_b**2, 0)
+    covariance = window_mean(a * b) / part - mean_a * mean_b
+    return covariance[counted], variance_a[counted], variance_b[counted]
 
 
 def shared_information(a: np.ndarray, b: np.ndarray) -> float:

@@ -20,7 +20,7 @@ def register_images(
     model: Any = None,
     *,
     effort: str = "default",
-    similarity: str = "local_ncc",
+    similarity: str = "auto",
     transform_type: str = "deformable",
     refine_steps: int | None = None,
     **options: Any,

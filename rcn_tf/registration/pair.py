@@ -9,6 +9,7 @@ where its header puts it), "initial" (its crop box laid over the fixed one's, ze
 replaced by that start.
 """
 
+import concurrent.futures
 import dataclasses
 import pathlib
 from typing import Optional
@@ -48,6 +49,10 @@ from rcn_tf.volumes.warping import warp_labels
 
 PREPARED_SHAPE = (96, 96, 96)
 """Grid on which images are prepared and compared where there is no model to say it."""
+
+UNKNOWN_IMAGES = "the model does not know such images"
+DIFFERENT_CONTRASTS = "the images have different contrasts"
+"""Why a result must be convincing (`rcn_tf.registration.verdict`)."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -181,7 +186,8 @@ def register_pair(
             moving_labels = labels_beside(moving, moving_labels, "the moving labels")
         across, shape = _network_grid(model, fixed, moving)
         prepare = _preparation(shape, config, (fixed, fixed_mask), (moving, moving_mask))
-        boxes = prepare("fixed"), prepare("moving")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            boxes = tuple(pool.map(prepare, ("fixed", "moving")))
         for name, volume in zip(("the fixed image", "the moving image"), boxes):
             for remark in volume.remarks:
                 warn(f"{name}: {remark}")
@@ -216,7 +222,9 @@ def register_pair(
     with steps("transform", "computing the displacement at full resolution"):
         # An optimisation fits any images, whatever the model was trained on.
         unknown = unlike if optimisation is None else []
-        verdict = judge(begin, results, unlike=bool(unknown), force=force)
+        doubt = DIFFERENT_CONTRASTS if record and record["contrasts_differ"] else ""
+        doubt = UNKNOWN_IMAGES if unknown else doubt
+        verdict = judge(begin, results, doubt=doubt, force=force)
         transform = verdict.transform
         displacement_image = _vector_image(transform.displacement_on(Grid.from_image(fixed)), fixed)
         displacement = sitk.GetArrayViewFromImage(displacement_image)  # large, so held once

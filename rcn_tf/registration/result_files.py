@@ -25,8 +25,6 @@ from rcn_tf.registration.outputs import (
 )
 from rcn_tf.registration.pair_metrics import metrics_rows
 from rcn_tf.registration.plane import thickened
-from rcn_tf.registration.report import write_report
-from rcn_tf.registration.report.figures import make_views
 from rcn_tf.registration.steps import Steps
 from rcn_tf.volumes.formats.image_writing import write_image
 from rcn_tf.volumes.grids import Grid
@@ -97,6 +95,10 @@ def write_result(
 
 
 def _draw_report(result, metrics, facts, folder):
+    # Matplotlib takes a second to load, here while images are compressed.
+    from rcn_tf.registration.report import write_report
+    from rcn_tf.registration.report.figures import make_views
+
     metrics["seconds"] = dict(metrics["seconds"])  # of the steps before this one
     write_report(make_views(result), metrics, facts, folder)
 

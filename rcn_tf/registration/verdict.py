@@ -5,7 +5,7 @@ A result must therefore fit at least as well as the better start, both over ever
 the organ. Example: on T1 and T2 images of one brain, pulling the outlines together raised the
 correlation from 0.82 to 0.94 and the agreement from 0.75 to 0.84, but the agreement inside fell
 from 0.70 to 0.22 and the voxels were 9 mm off instead of 2. If the images are of another kind than
-the model's, the result must also agree better than unrelated images do.
+the model's, or of different contrasts, the result must also agree better than unrelated images do.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ def judge(
     start: Start,
     results: Mapping[str, GridTransform],
     *,
-    unlike: bool = False,
+    doubt: str = "",
     force: bool = False,
 ) -> Verdict:
     """The first of several results that is no worse than the better start.
@@ -63,8 +63,8 @@ def judge(
         start: Start.
         results: {name: GridTransform}, at least one, the most elaborate first: what the
             optimisation gave, then what it started from. A plain start among them is not judged.
-        unlike: whether the images are of another kind than the model's
-            (`rcn_tf.registration.meant_for`).
+        doubt: why a result must also agree better than unrelated images do, the beginning of a
+            sentence; "" if it need not.
         force: accept the first result in any case.
     """
     best = start.fits[start.best]
@@ -74,7 +74,7 @@ def judge(
             continue
         fit = start.comparison.of(result.transform_points)
         moved = _motion(result, start.transform(start.best), start.comparison.points)
-        reason = _fault(fit, best, start.best, unlike, moved)
+        reason = _fault(fit, best, start.best, doubt, moved)
         if not reason:
             warnings = [
                 f"{why}; the {name} map that it started from is written" for _, why in refused
@@ -105,7 +105,7 @@ def _motion(result, start, points):
     return float(np.linalg.norm(difference, axis=-1).mean())
 
 
-def _fault(fit, best, name, unlike, moved):
+def _fault(fit, best, name, doubt, moved):
     """Reason for rejecting a result; "" if it is good."""
     gain = (fit.agreement - best.agreement + fit.inside - best.inside) / 2
     if fit.agreement < best.agreement - ROUNDING:
@@ -117,10 +117,10 @@ def _fault(fit, best, name, unlike, moved):
             f"the result moves the voxels by {moved:.1f} mm on average and does not fit better "
             f"(agreement {fit.agreement:.3f}) than the images {NAMES[name]} ({best.agreement:.3f})"
         )
-    elif unlike and moved > MIN_MOTION and fit.agreement < CONVINCING:
+    elif doubt and moved > MIN_MOTION and fit.agreement < CONVINCING:
         return (
-            "the model does not know such images, and after it they agree hardly better than "
-            f"unrelated ones (agreement {fit.agreement:.2f})"
+            f"{doubt}, and after it they agree hardly better than unrelated ones "
+            f"(agreement {fit.agreement:.2f})"
         )
     else:
         return ""

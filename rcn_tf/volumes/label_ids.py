@@ -80,11 +80,21 @@ def look_like_labels(array: np.ndarray) -> bool:
     """
     if not np.issubdtype(array.dtype, np.integer):
         return False
-    values, counts = np.unique(array, return_counts=True)
+    values, counts = _histogram(array)
     if not 2 < values.size <= _MANY_IDS:
         return False
     equal, count = _alike_neighbours(array, values[np.argmax(counts)])
     return count > 0 and equal > _MOSTLY_ALIKE * count
+
+
+def _histogram(array):
+    """(values, counts) of an array of integers; sorting would take ten times as long."""
+    low, high = int(array.min()), int(array.max())
+    if high - low > array.size:
+        return np.unique(array, return_counts=True)
+    counts = np.bincount(array.ravel().astype(np.int64) - low)
+    values = np.flatnonzero(counts)
+    return values + low, counts[values]
 
 
 def _alike_neighbours(array, background):

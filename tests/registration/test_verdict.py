@@ -88,23 +88,23 @@ class FixedFit:
 
 
 @pytest.mark.parametrize(
-    ("agreement", "inside", "unlike", "message"),
+    ("agreement", "inside", "doubt", "message"),
     [
-        (0.84, 0.22, False, "fits worse inside the outlines (agreement 0.220)"),
-        (0.84, 0.66, False, None),
-        (0.76, 0.80, False, None),
-        (0.74, 0.90, False, "fits worse (agreement 0.740)"),
-        (0.84, 0.80, True, None),
-        (0.754, 0.701, False, "and does not fit better (agreement 0.754)"),
+        (0.84, 0.22, "", "fits worse inside the outlines (agreement 0.220)"),
+        (0.84, 0.66, "", None),
+        (0.76, 0.80, "", None),
+        (0.74, 0.90, "", "fits worse (agreement 0.740)"),
+        (0.84, 0.80, "they differ", None),
+        (0.754, 0.701, "", "and does not fit better (agreement 0.754)"),
     ],
 )
-def test_inside_and_outside_have_to_hold(agreement, inside, unlike, message):
+def test_inside_and_outside_have_to_hold(agreement, inside, doubt, message):
     start = start_of(IMAGE, textured(1))
     start.fits.update(header=Fit(0, 0, 0, None), boxes=Fit(0.75, 0.70, 1, None))
     object.__setattr__(
         start, "comparison", FixedFit(Fit(agreement, inside, 1, None), start.comparison.points)
     )
-    verdict = judge(start, {"network": result_of(start, 1)}, unlike=unlike)
+    verdict = judge(start, {"network": result_of(start, 1)}, doubt=doubt)
     assert verdict.fallback == (message is not None)
     if message:
         assert message in verdict.warnings[0]
@@ -118,6 +118,6 @@ def test_unlike_images_that_do_not_come_to_agree_fall_back():
     )
     result = result_of(start, 1)
     assert judge(start, {"network": result}).transform is result
-    verdict = judge(start, {"network": result}, unlike=True)
+    verdict = judge(start, {"network": result}, doubt="they differ")
     assert verdict.failed
     assert "hardly better than unrelated ones (agreement 0.45)" in verdict.warnings[0]

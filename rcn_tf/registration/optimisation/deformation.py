@@ -7,7 +7,8 @@ the map stays invertible; smoothing the gradient makes it behave like a viscous 
 flow like an elastic body (Vercauteren et al. 2009, where they are called so). The step is Adam's,
 whose length does not depend on the scale of the gradient (as in FireANTs, Jena et al. 2024). Its
 denominator has a floor relative to the gradient's size over the whole volume, so that voxels where
-the images say nothing (air, flat tissue) are moved by their neighbours alone.
+the images say nothing (air, flat tissue) are moved by their neighbours alone. While steps grow
+shorter, the variance of the flow's smoothing falls with them; else it would undo the late steps.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from custom_ops.smoothing import gaussian
 from rcn_tf.registration.optimisation.levels import Level
 from rcn_tf.registration.optimisation.similarities import Similarity
 
-STEP, LAST = 0.4, 0.1
+STEP, LAST = 0.5, 0.4
 """Length of the first step in voxels, and of the last one as a fraction of it."""
 
 FLUID, ELASTIC = 1.0, 0.8
-"""Standard deviations in voxels by which the gradient and the flow are smoothed."""
+"""Standard deviations in voxels by which the gradient and the flow are smoothed, at first."""
 
 FLOOR = 0.1
 """Floor of Adam's denominator, relative to the first gradient's root mean square."""
 
-PATIENCE, GAIN = 10, 2e-4
+PATIENCE, GAIN = 6, 2e-4
 """A level ends if `PATIENCE` steps have lowered the loss by less than this fraction of it."""
 
 _MOMENTS = 0.9, 0.99
@@ -71,49 +72,63 @@ def deform(
     """
     begin = time.perf_counter()
     shift = tf.constant(level.margin, tf.float32)
-    adam = _Adam(flow)
-    best, history, before, after = flow, [], math.nan, math.inf
+    lookup = flow + shift  # smoothing and composition keep the constant shift
+    adam = _Adam(flow.shape)
+    best, history, before, after = lookup, [], math.nan, math.inf
     for number in range(steps + 1):
-        lookup = flow + shift
         with tf.GradientTape() as tape:
             tape.watch(lookup)
-            loss = similarity(level.fixed, warp(level.moving, lookup), level.weight)[0]
+            loss = similarity.loss(level.fixed, warp(level.moving, lookup), level.weight)[0]
         value = float(loss)
         if not math.isfinite(value):
             raise ValueError("the loss of the optimisation is not finite; check the images")
         before = value if number == 0 else before
         if value < after:
-            best, after = flow, value
+            best, after = lookup, value
         history.append(after)
         if number == steps or _has_settled(history):
             break
         gradient = gaussian(tape.gradient(loss, lookup), FLUID)
-        length = STEP * (1 - (1 - LAST) * number / steps)
-        flow = gaussian(compose(flow, adam.update(gradient, length)), ELASTIC)
+        share = 1 - (1 - LAST) * number / steps
+        moved = compose(lookup, adam.update(gradient, STEP * share))
+        lookup = gaussian(moved, ELASTIC * math.sqrt(share))
     seconds = time.perf_counter() - begin
     spacing = tuple(round(float(mm), 3) for mm in level.grid.spacing)
-    return best, LevelRecord(spacing, number, before, after, round(seconds, 3))
+    return best - shift, LevelRecord(spacing, number, before, after, round(seconds, 3))
 
 
 class _Adam:
-    """Updates of at most about a given length, from gradients of any scale."""
+    """Updates of at most about a given length, from gradients of any scale.
 
-    def __init__(self, like: tf.Tensor):
-        self._first = self._second = tf.zeros_like(like)
+    Args: shape: of a gradient.
+    """
+
+    def __init__(self, shape: tf.TensorShape):
+        self._update, self._first, self._second = (tf.Variable(tf.zeros(shape)) for _ in range(3))
         self._number, self._floor = 0, 0.0
 
     def update(self, gradient: tf.Tensor, length: float) -> tf.Tensor:
         """Displacement in voxels, of the gradient's shape."""
         self._number += 1
         if self._number == 1:
-            size = float(tf.sqrt(tf.reduce_mean(tf.square(gradient))))
-            self._floor = FLOOR * size + 1e-20
-        old, older = _MOMENTS
-        self._first += (1 - old) * (gradient - self._first)
-        self._second += (1 - older) * (tf.square(gradient) - self._second)
-        mean = self._first / (1 - old**self._number)
-        size = tf.sqrt(self._second / (1 - older**self._number)) + self._floor
-        return -length * mean / size
+            squares = 2 * float(tf.nn.l2_loss(gradient))
+            self._floor = FLOOR * math.sqrt(squares / gradient.shape.num_elements()) + 1e-20
+        old, older = (moment**self._number for moment in _MOMENTS)
+        scale = math.sqrt(1 - older)  # that the op gives the denominator, the floor included
+        self._update.assign(tf.zeros_like(gradient))
+        tf.raw_ops.ResourceApplyAdam(
+            var=self._update.handle,
+            m=self._first.handle,
+            v=self._second.handle,
+            beta1_power=old,
+            beta2_power=older,
+            lr=length,
+            beta1=_MOMENTS[0],
+            beta2=_MOMENTS[1],
+            epsilon=self._floor * scale,
+            grad=gradient,
+        )
+        return self._update.read_value()
 
 
 def _has_settled(history):

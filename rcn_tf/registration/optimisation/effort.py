@@ -21,8 +21,8 @@ class Effort:
 
 
 EFFORTS: Mapping[str, Effort] = {
-    "fast": Effort(600_000, (40, 40, 40)),
-    "default": Effort(2_000_000, (60, 60, 30)),
-    "best": Effort(8_000_000, (80, 80, 80, 40)),
+    "fast": Effort(600_000, (20, 20, 12)),
+    "default": Effort(2_000_000, (24, 24, 12)),
+    "best": Effort(8_000_000, (40, 40, 40, 20)),
 }
 """Efforts by the names of `rcn register --effort`."""

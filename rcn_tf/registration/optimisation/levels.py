@@ -8,6 +8,8 @@ flow is the affine map and flows may lead out of the box.
 
 from __future__ import annotations
 
+import concurrent.futures
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +32,8 @@ class Level(NamedTuple):
     Attributes:
         grid: Grid over the fixed image's box.
         margin: [3] int, voxels of the moving image before the first voxel of the grid.
-        fixed: [1, D, H, W, 1] float32 in [0, 1].
-        moving: [1, D + 2 m, H + 2 m, W + 2 m, 1] float32, at the affine image of the grid.
+        fixed: [1, D, H, W, C] float32, the image in [0, 1] or its features.
+        moving: [1, D + 2 m, H + 2 m, W + 2 m, C] float32, at the affine image of the grid.
         weight: [1, D, H, W, 1] float32, 1 where both images have data, else 0; None if they have
             data everywhere.
     """
@@ -80,6 +82,7 @@ class Pyramid:
         fixed, moving: PreparedVolume.
         affine: [4, 4], fixed points -> moving points, LPS, mm, at zero flow.
         grids: from `level_grids`.
+        features: makes of an image [1, D, H, W, 1] what is compared of it, [1, D, H, W, C].
     """
 
     def __init__(
@@ -88,16 +91,22 @@ class Pyramid:
         moving: PreparedVolume,
         affine: np.ndarray,
         grids: list[Grid],
+        features: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
     ):
         self.grids = grids
+        self._features = features
         self.affine = affine
         finest = grids[-1]
         wide = padded(finest, margin_of(finest))
         moved = moved_grid(wide, affine)
-        self._images = {
-            "fixed": (finest, fixed.array_on(finest), fixed.shown_on(finest)),
-            "moving": (wide, moving.array_on(moved), moving.shown_on(moved)),
-        }
+
+        def sampled(place):
+            volume, target, own = place
+            return own, volume.array_on(target), volume.shown_on(target)
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            places = (fixed, finest, finest), (moving, moved, wide)
+            self._images = dict(zip(("fixed", "moving"), pool.map(sampled, places)))
 
     def level(self, grid: Grid) -> Level:
         """Both images on one of the grids."""
@@ -110,8 +119,8 @@ class Pyramid:
         return Level(
             grid,
             margin,
-            tf.constant(fixed[None, ..., None]),
-            tf.constant(moving[None, ..., None]),
+            self._features(tf.constant(fixed[None, ..., None])),
+            self._features(tf.constant(moving[None, ..., None])),
             None if weight.all() else tf.constant(weight[None, ..., None]),
         )
 

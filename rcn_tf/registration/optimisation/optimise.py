@@ -74,12 +74,13 @@ def optimise(
     affine = start.affine
     spacing = levels.image_spacing(fixed.standard)
     grids = levels.level_grids(fixed.grid, spacing, effort.voxels, len(effort.steps))
-    pyramid = levels.Pyramid(fixed, moving, affine, grids)
+    measure = SIMILARITIES[similarity]
+    pyramid = levels.Pyramid(fixed, moving, affine, grids, measure.features)
     flow = tf.constant(_flow_beyond(affine, start.transform.transform_points, grids[0])[None])
     records = []
     for grid, steps in zip(grids, effort.steps[-len(grids) :]):
         flow = fields.resize(flow, grid.shape)
-        flow, record = deform(pyramid.level(grid), flow, SIMILARITIES[similarity], steps=steps)
+        flow, record = deform(pyramid.level(grid), flow, measure, steps=steps)
         records.append(record)
     finest = grids[-1]
     transform = GridTransform(finest, levels.moved_grid(finest, affine), flow.numpy()[0])
@@ -106,8 +107,9 @@ def align_images(
     grids = levels.level_grids(fixed.grid, spacing, finest, number)
     if kind == "rigid":
         start = rigid_part(start, fixed.grid.corners().mean(axis=0))
-    pyramid = levels.Pyramid(fixed, moving, start, grids)
-    affine = align(pyramid, SIMILARITIES[similarity], kind=kind)
+    measure = SIMILARITIES[similarity]
+    pyramid = levels.Pyramid(fixed, moving, start, grids, measure.features)
+    affine = align(pyramid, measure, kind=kind)
     return linear_start(fixed.grid, affine)
 
 

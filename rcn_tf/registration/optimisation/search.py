@@ -13,13 +13,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from rcn_tf.choices import TRANSFORM_TYPES
-from rcn_tf.registration.agreement import Comparison
+from rcn_tf.registration.agreement import Comparison, Fit
+from rcn_tf.registration.contrast import differs
 from rcn_tf.registration.optimisation.effort import EFFORTS
 from rcn_tf.registration.optimisation.optimise import Start, align_images, optimise
-from rcn_tf.registration.optimisation.similarities import SIMILARITIES
+from rcn_tf.registration.optimisation.similarities import AUTO, SIMILARITIES
 from rcn_tf.registration.steps import Steps
 from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.transforms.grid_transform import GridTransform
+
+MIN_OVERLAP = 0.6
+"""Fraction of the part of the fixed box that is shown at first and that a start must keep shown."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,18 +32,23 @@ class Settings:
 
     Args:
         effort: "fast", "default" or "best" (`EFFORTS`).
-        similarity: one of SIMILARITIES.
+        similarity: one of SIMILARITIES, or "auto": local NCC, or MIND-SSC where the contrasts
+            differ (`rcn_tf.registration.contrast`).
         transform_type: "rigid", "affine" or "deformable"; the first two leave out the network and
             the dense levels.
     Raises: ValueError: an unknown choice.
     """
 
     effort: str = "default"
-    similarity: str = "local_ncc"
+    similarity: str = AUTO
     transform_type: str = "deformable"
 
     def __post_init__(self):
-        known = {"effort": EFFORTS, "similarity": SIMILARITIES, "transform_type": TRANSFORM_TYPES}
+        known = {
+            "effort": EFFORTS,
+            "similarity": (AUTO, *SIMILARITIES),
+            "transform_type": TRANSFORM_TYPES,
+        }
         for name, allowed in known.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -90,43 +99,64 @@ def search(
     Raises: ValueError: the loss is not finite.
     """
     candidates = dict(candidates)
-    fits = {name: _agreement(comparison, start) for name, start in candidates.items()}
-    first = next(iter(candidates))
     aligned_only = settings.transform_type != "deformable"
     kind = settings.transform_type if aligned_only else "affine"
+    first = next(iter(candidates.values()))
+    similarity, aligned = settings.similarity, None
     if aligned_only or aligns:
         with steps("align", f"searching for the best {kind} map"):
-            candidates[kind] = align_images(
-                fixed, moving, candidates[first].affine, kind=kind, similarity=settings.similarity
-            )
-        fits[kind] = _agreement(comparison, candidates[kind])
-    best = kind if aligned_only else max(fits, key=fits.__getitem__)
-    if best == kind:
+            similarity, aligned = _aligned(fixed, moving, first, kind, similarity, comparison)
+        candidates[kind] = aligned
+    elif similarity == AUTO:
+        similarity = _similarity(differs(comparison, None, first.transform.transform_points))
+    fits = {
+        name: comparison.of(start.transform.transform_points) for name, start in candidates.items()
+    }
+    best = kind if aligned_only else best_start(fits)
+    if best == kind and aligned is not None:
         with steps("align", f"making the {kind} map more accurate"):
-            found = candidates[kind].affine
             candidates[kind] = align_images(
-                fixed, moving, found, kind=kind, similarity=settings.similarity, polish=True
+                fixed, moving, aligned.affine, kind=kind, similarity=similarity, polish=True
             )
-        fits[kind] = _agreement(comparison, candidates[kind])
+        fits[kind] = comparison.of(candidates[kind].transform.transform_points)
     record = {
         **dataclasses.asdict(settings),
-        "candidates": fits,
+        "similarity": similarity,
+        "contrasts_differ": settings.similarity == AUTO and similarity == _similarity(True),
+        "candidates": {name: fit.agreement for name, fit in fits.items()},
         "start": best,
         "levels": [],
     }
     if aligned_only:
         return Found({best: candidates[best].transform}, record)
-    with steps("optimise", f"optimising from coarse to fine ({settings.effort})"):
+    with steps("optimise", f"optimising from coarse to fine ({settings.effort}, {similarity})"):
         result, levels = optimise(
-            fixed,
-            moving,
-            candidates[best],
-            EFFORTS[settings.effort],
-            similarity=settings.similarity,
+            fixed, moving, candidates[best], EFFORTS[settings.effort], similarity=similarity
         )
     record["levels"] = [level._asdict() for level in levels]
     return Found({"optimised": result, best: candidates[best].transform}, record)
 
 
-def _agreement(comparison, start):
-    return comparison.of(start.transform.transform_points).agreement
+def best_start(fits: Mapping[str, Fit]) -> str:
+    """Name of the start that agrees best, among those that lose little of what the first shows."""
+    least = MIN_OVERLAP * next(iter(fits.values())).overlap
+    kept = [name for name, fit in fits.items() if fit.overlap >= least]
+    return max(kept, key=lambda name: fits[name].agreement)
+
+
+def _aligned(fixed, moving, first, kind, similarity, comparison):
+    """(name of the similarity, Start by an affine map): the similarity may depend on the map."""
+    wanted = _similarity(False) if similarity == AUTO else similarity
+    found = align_images(fixed, moving, first.affine, kind=kind, similarity=wanted)
+    if similarity != AUTO:
+        return wanted, found
+    maps = (start.transform.transform_points for start in (first, found))
+    wanted = _similarity(differs(comparison, *maps))
+    if wanted != _similarity(False):
+        found = align_images(fixed, moving, first.affine, kind=kind, similarity=wanted)
+    return wanted, found
+
+
+def _similarity(differ):
+    """What is compared where the contrasts differ, and where they do not."""
+    return "mind_ssc" if differ else "local_ncc"

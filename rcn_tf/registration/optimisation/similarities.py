@@ -1,28 +1,52 @@
 """Similarities that a pair can be optimised with, by the names of `rcn register --similarity`.
 
-Each takes (fixed, warped, weight) on a level, [1, D, H, W, 1] float32 in [0, 1], and returns [1],
-lower is better. Where there is a weight, 1 where both images have data and 0 elsewhere, only those
-voxels count.
+A similarity compares features of both images, which are the images themselves or descriptors of
+them. Features are found once per level; the moving image's are then warped like an image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from custom_ops import local_ncc
-from rcn_tf.losses import mind_ssc, mse, nmi, pearson
+from rcn_tf.losses import mind_descriptor, nmi, pearson
+
+AUTO = "auto"
+"""Name that stands for local NCC, or for MIND-SSC where the images have different contrasts."""
 
 WINDOW = 7
 """Side of the local NCC's window, voxels of the level."""
 
-Similarity = Callable[..., tf.Tensor]
-"""f(fixed, warped, weight) -> [1]."""
+
+class Similarity(NamedTuple):
+    """How two images are compared.
+
+    Attributes:
+        loss: f(fixed, warped, weight) -> [1], lower is better. The features are [1, D, H, W, C]
+            float32, the weight is [1, D, H, W, 1], 1 where both images have data and 0 elsewhere,
+            or None. Only voxels of weight 1 count.
+        features: f(image [1, D, H, W, 1], float32 in [0, 1]) -> [1, D, H, W, C].
+    """
+
+    loss: Callable[..., tf.Tensor]
+    features: Callable[[tf.Tensor], tf.Tensor] = tf.identity
 
 
 def _local_ncc(fixed, warped, weight):
     return local_ncc(fixed, warped, weight, window=WINDOW)
+
+
+def _squares(fixed, warped, weight):
+    """Mean squared difference; where no voxel counts the largest, 1."""
+    squares = tf.reduce_mean(tf.square(fixed - warped), axis=-1, keepdims=True)
+    if weight is None:
+        return tf.reduce_mean(squares, axis=[1, 2, 3, 4])
+    total = tf.reduce_sum(weight, axis=[1, 2, 3, 4])
+    found = tf.math.divide_no_nan(tf.reduce_sum(squares * weight, axis=[1, 2, 3, 4]), total)
+    return tf.where(total > 0, found, tf.ones_like(found))
 
 
 def _of_voxels(loss):
@@ -36,17 +60,10 @@ def _of_voxels(loss):
     return masked
 
 
-def _mind_ssc(fixed, warped, weight):
-    """Descriptors see the neighbours, so both images are 0 where nothing can be compared."""
-    if weight is not None:
-        fixed, warped = fixed * weight, warped * weight
-    return mind_ssc(fixed, warped)
-
-
 SIMILARITIES: Mapping[str, Similarity] = {
-    "local_ncc": _local_ncc,
-    "pearson": _of_voxels(pearson),
-    "mse": _of_voxels(mse),
-    "nmi": _of_voxels(nmi),
-    "mind_ssc": _mind_ssc,
+    "local_ncc": Similarity(_local_ncc),
+    "pearson": Similarity(_of_voxels(pearson)),
+    "mse": Similarity(_squares),
+    "nmi": Similarity(_of_voxels(nmi)),
+    "mind_ssc": Similarity(_squares, mind_descriptor),
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import math
 import pathlib
-import zlib
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,7 +22,6 @@ LARGEST = np.iinfo(np.int16).max
 
 _HEADER_BYTES = 352
 _SIZES = 42  # where the header has the three sizes, int16
-_LIGHT, _SMALL = 1, 9  # levels of zlib
 
 
 def takes(image: sitk.Image, path: pathlib.Path) -> bool:
@@ -42,15 +40,9 @@ def write_nifti(image: sitk.Image, path: pathlib.Path, *, small: bool = False) -
     Raises: OSError: the file cannot be written. RuntimeError: of ITK: geometry that the format
         cannot hold.
     """
-    array = sitk.GetArrayViewFromImage(image)
-    if small:
-        options = {"level": _SMALL}
-    elif np.issubdtype(array.dtype, np.floating):  # digits that do not repeat, except in runs of 0
-        options = {"level": _LIGHT, "strategy": zlib.Z_RLE}
-    else:
-        options = {"level": _LIGHT}
+    blocks = _blocks(sitk.GetArrayViewFromImage(image))
     with path.open("wb") as file:
-        write_gzip(file, [_header(image), *_blocks(array)], **options)
+        write_gzip(file, [_header(image), *blocks], small=small)
 
 
 def _header(image):

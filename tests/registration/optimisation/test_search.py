@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from rcn_tf import choices
 from rcn_tf.registration.agreement import Comparison
 from rcn_tf.registration.optimisation.effort import EFFORTS, Effort
 from rcn_tf.registration.optimisation.optimise import linear_start
-from rcn_tf.registration.optimisation.search import Settings, search
-from rcn_tf.registration.optimisation.similarities import SIMILARITIES
+from rcn_tf.registration.optimisation.search import MIN_OVERLAP, Settings, best_start, search
+from rcn_tf.registration.optimisation.similarities import AUTO, SIMILARITIES
 from rcn_tf.registration.steps import Steps
 from rcn_tf.volumes import Grid, prepare_volume
 from tests.registration.optimisation.scenes import inner_points, pair
@@ -78,9 +79,44 @@ def test_a_rigid_transform_is_one(volumes):
     assert mean_error(transform) < 0.5
 
 
+def other_grey_values(image):
+    """Some tissues of the scene darker than others that they were brighter than."""
+    array = sitk.GetArrayFromImage(image)
+    changed = sitk.GetImageFromArray(
+        array.max() * np.abs(np.sin(3.0 * np.pi * array / array.max()))
+    )
+    changed.CopyInformation(image)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"), [(lambda image: image, "local_ncc"), (other_grey_values, "mind_ssc")]
+)
+def test_the_contrasts_choose_the_similarity(monkeypatch, change, expected):
+    monkeypatch.setitem(EFFORTS, "fast", Effort(15_000, (5,)))
+    fixed, moving = pair(lambda points: points + SHIFT)
+    volumes = [prepare_volume(image, (32, 32, 32)) for image in (fixed, change(moving))]
+    result, _ = found(volumes, {"header": shifted(volumes, 0)}, transform_type="rigid")
+    assert result.record["similarity"] == expected
+    assert result.record["contrasts_differ"] == (expected == "mind_ssc")
+    assert mean_error(result.transforms["rigid"]) < 3  # of 7.8 mm
+    result, _ = found(volumes, {"initial": shifted(volumes, SHIFT)}, aligns=False)
+    assert result.record["similarity"] == expected
+    result, _ = found(volumes, {"header": shifted(volumes, 0)}, similarity="mse", aligns=False)
+    assert (result.record["similarity"], result.record["contrasts_differ"]) == ("mse", False)
+
+
+def test_a_start_that_leaves_the_field_of_view_is_not_chosen(volumes):
+    candidates = {"header": shifted(volumes, SHIFT), "network": shifted(volumes, [70, 0, 0])}
+    comparison = Comparison(*volumes, Grid.from_image(volumes[1].standard))
+    fits = {k: comparison.of(v.transform.transform_points) for k, v in candidates.items()}
+    assert fits["network"].overlap < MIN_OVERLAP * fits["header"].overlap
+    assert best_start({**fits, "network": fits["network"]._replace(agreement=1.0)}) == "header"
+
+
 def test_choices_are_those_that_there_are():
     assert tuple(EFFORTS) == choices.EFFORTS
-    assert tuple(SIMILARITIES) == choices.SIMILARITIES
+    assert (AUTO, *SIMILARITIES) == choices.SIMILARITIES
     for name in ("effort", "similarity", "transform_type"):
         with pytest.raises(ValueError, match=f"`{name}` must be one of .*; got 'nothing'"):
             Settings(**{name: "nothing"})
