@@ -931,8 +931,8 @@ FAULTS = (
     Fault(
         "optimisation: against the descent",
         "rcn_tf/registration/optimisation/deformation.py",
-        "return -length * mean / size",
-        "return length * mean / size",
+        "lr=length,",
+        "lr=-length,",
         OPTIMISATION,
     ),
     Fault(
@@ -945,8 +945,8 @@ FAULTS = (
     Fault(
         "optimisation: updates added instead of composed, in the wrong order",
         "rcn_tf/registration/optimisation/deformation.py",
-        "compose(flow, adam.update(gradient, length))",
-        "compose(adam.update(gradient, length), -flow)",
+        "compose(lookup, adam.update(gradient, STEP * share))",
+        "compose(adam.update(gradient, STEP * share), -lookup)",
         OPTIMISATION,
     ),
     Fault(
@@ -955,6 +955,20 @@ FAULTS = (
         "linear[:3, 3] = centre + shift - matrix @ centre",
         "linear[:3, 3] = shift",
         OPTIMISATION,
+    ),
+    Fault(
+        "affine search: half of the gradient",
+        "rcn_tf/registration/optimisation/affine.py",
+        "for c in changes]) / (2 * _PROBE)",
+        "for c in changes[:3] + [0 * c for c in changes[3:]]]) / (2 * _PROBE)",
+        OPTIMISATION,
+    ),
+    Fault(
+        "contrasts: signs of the covariances forgotten",
+        "rcn_tf/registration/contrast.py",
+        "abs(covariance.sum()) / size",
+        "np.abs(covariance).sum() / size",
+        ("tests/registration/test_contrast.py",),
     ),
     Fault(
         "levels: voxels of all axes as fine as the finest",
