@@ -93,14 +93,6 @@ def make_views(result: RegistrationResult) -> Views:
     )
 
 
-def slices_figure(views: Views) -> Figure:
-    """The fixed image and the moving one before and after registration, in three planes."""
-    return _panels(
-        views.images["fixed"],
-        [(views.caption(name), _grey(view)) for name, view in views.images.items()],
-    )
-
-
 def checkerboard_figure(views: Views) -> Figure:
     """Tiles of the fixed image alternating with tiles of the moving one."""
     fixed = views.images["fixed"]
@@ -113,16 +105,6 @@ def checkerboard_figure(views: Views) -> Figure:
         return draw
 
     return _panels(fixed, [(views.caption(k), board(views.images[k])) for k in _STAGES])
-
-
-def difference_figure(views: Views) -> Figure:
-    """Moving minus fixed, after each moving image got the fixed one's mean and spread.
-
-    White means no difference; the moving image is darker where it is blue, brighter where red.
-    """
-    return _panels(
-        views.images["fixed"], [(views.caption(k), _difference(views, k)) for k in _STAGES]
-    )
 
 
 def labels_figure(views: Views) -> Figure:
@@ -174,7 +156,11 @@ def deformation_figure(views: Views) -> Figure:
 
 
 def overview_figure(views: Views) -> Figure:
-    """Everything in one picture: slices, and the difference before and after."""
+    """Both images before and after registration in three planes, and moving minus fixed.
+
+    For the difference each moving image gets the fixed one's mean and spread. White means no
+    difference; the moving image is darker where it is blue, brighter where red.
+    """
     columns = [(views.caption(name), _grey(view)) for name, view in views.images.items()]
     columns.append(("difference, boxes aligned", _difference(views, "initial")))
     columns.append((f"difference, {views.after}", _difference(views, "after")))

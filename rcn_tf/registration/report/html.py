@@ -12,25 +12,21 @@ from rcn_tf.registration.pair_metrics import STAGES, metrics_rows
 from rcn_tf.registration.report import figures
 from rcn_tf.registration.report.page import image, page
 
+_OVERVIEW = (
+    "Slices and differences",
+    "Radiological display: the patient's right is on the picture's left in axial and coronal "
+    "slices. Slices run through the middle of the fixed image's foreground box. The difference is "
+    "moving minus fixed, as a fraction of the fixed image's grey range, after each moving image "
+    "got the fixed one's mean and spread: white where both are equal, blue where the moving image "
+    "is darker, red where it is brighter. This picture is also in overview.png.",
+)
+
 _SECTIONS = (
-    (
-        "Slices",
-        "Radiological display: the patient's right is on the picture's left in axial and "
-        "coronal slices. Slices run through the middle of the fixed image's foreground box.",
-        figures.slices_figure,
-    ),
     (
         "Checkerboard",
         "Tiles of the fixed image alternate with tiles of the moving one: edges should continue "
         "from tile to tile.",
         figures.checkerboard_figure,
-    ),
-    (
-        "Difference",
-        "Moving minus fixed, as a fraction of the fixed image's grey range, after each moving "
-        "image got the fixed one's mean and spread: white where both are equal, blue where the "
-        "moving image is darker, red where it is brighter.",
-        figures.difference_figure,
     ),
     (
         "Deformation",
@@ -64,12 +60,13 @@ _NAMES = {
 
 
 def render_report(
-    views: figures.Views, metrics: Mapping[str, Any], facts: Mapping[str, Any]
+    views: figures.Views, overview: bytes, metrics: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> str:
     """The page as text.
 
     Args:
         views: rcn_tf.registration.report.figures.Views.
+        overview: the overview as PNG.
         metrics: dict, of `rcn_tf.registration.pair.register_pair`.
         facts: {name: value} to list at the top, such as file names.
     Returns: str, HTML.
@@ -81,14 +78,13 @@ def render_report(
         f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd>"
         for name, value in facts.items()
     )
-    sections = "".join(
-        f'<h2>{title}</h2><p class="note">{note}</p>{image(figures.png(draw(views)), title)}'
-        for title, note, draw in (*_SECTIONS, *([_LABELS] if views.labels else []))
-    )
+    sections = [_section(*_OVERVIEW, overview)]
+    for title, note, draw in (*_SECTIONS, *([_LABELS] if views.labels else [])):
+        sections.append(_section(title, note, figures.png(draw(views))))
     return page(
         "Registration report",
         f"{warnings}<dl>{stated}</dl><h2>Metrics</h2>{_summary(metrics)}{_timing(metrics)}"
-        f"{sections}{_structures(metrics)}",
+        f"{''.join(sections)}{_structures(metrics)}",
     )
 
 
@@ -96,9 +92,14 @@ def write_report(
     views: figures.Views, metrics: Mapping[str, Any], facts: Mapping[str, Any], folder: pathlib.Path
 ) -> None:
     """Writes `report.html` and `overview.png` into an existing folder."""
+    overview = figures.png(figures.overview_figure(views), dpi=120)
     with replacing(folder / "overview.png") as path:
-        path.write_bytes(figures.png(figures.overview_figure(views), dpi=120))
-    write_text(folder / "report.html", render_report(views, metrics, facts))
+        path.write_bytes(overview)
+    write_text(folder / "report.html", render_report(views, overview, metrics, facts))
+
+
+def _section(title, note, picture):
+    return f'<h2>{title}</h2><p class="note">{note}</p>{image(picture, title)}'
 
 
 def _summary(metrics):

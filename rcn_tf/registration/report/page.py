@@ -6,7 +6,7 @@ import base64
 import html
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1250px;
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1500px;
        padding: 0 1em; color: #222; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
 img { max-width: 100%; } p.note { color: #555; max-width: 60em; }
