@@ -5,16 +5,33 @@ from __future__ import annotations
 import numpy as np
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
+def correlation(a: np.ndarray, b: np.ndarray, where: np.ndarray | None = None) -> float:
     """Correlation coefficient over all voxels; invariant to linear changes of intensity.
 
-    Args: a, b: images of one shape, of any rank and number type.
-    Returns: float in [-1, 1]; NaN if either image is constant.
+    Args:
+        a, b: images of one shape, of any rank and number type.
+        where: bool of that shape, the voxels that count; None for all.
+    Returns: float in [-1, 1]; NaN if either image is constant or nothing counts.
     Raises: ValueError: if the shapes differ.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    a, b = np.atleast_1d(a), np.atleast_1d(b)
     if a.shape != b.shape:
         raise ValueError(f"images must have equal shapes; got {a.shape} and {b.shape}.")
-    a, b = a - a.mean(), b - b.mean()
-    norm = np.sqrt(np.sum(a * a) * np.sum(b * b))
-    return float(np.sum(a * b) / norm) if norm > 0 else np.nan
+
+    def parts():  # along the first axis: images may be as large as the memory
+        for index in range(len(a)):
+            shown = ... if where is None else where[index]
+            yield np.ravel(a[index][shown]), np.ravel(b[index][shown])
+
+    count, sums = 0, np.zeros(2)
+    for first, second in parts():
+        count += first.size
+        sums += first.sum(dtype=np.float64), second.sum(dtype=np.float64)
+    if not count:
+        return np.nan
+    moments = np.zeros((2, 2))
+    for pair in parts():
+        centred = [values.astype(np.float64) - mean for values, mean in zip(pair, sums / count)]
+        moments += [[np.dot(one, other) for other in centred] for one in centred]
+    norm = np.sqrt(moments[0, 0] * moments[1, 1])
+    return float(moments[0, 1] / norm) if norm > 0 else np.nan

@@ -185,14 +185,12 @@ def register_pair(
         if moving_labels is not None:
             moving_labels = labels_beside(moving, moving_labels, "the moving labels")
         across, shape = _network_grid(model, fixed, moving)
-        prepare = _preparation(shape, config, (fixed, fixed_mask), (moving, moving_mask))
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            boxes = tuple(pool.map(prepare, ("fixed", "moving")))
+        boxes = _prepared(shape, config, (fixed, fixed_mask), (moving, moving_mask))
         for name, volume in zip(("the fixed image", "the moving image"), boxes):
             for remark in volume.remarks:
                 warn(f"{name}: {remark}")
     with steps("start", "comparing where the registration can start"):
-        begin = choose_start(*boxes, prepare, start)
+        begin = choose_start(*boxes, start)
         unlike = meant_for.differences(config, (fixed, moving), boxes)
         turned = None  # slices have no 48 orientations
         if across is None:
@@ -287,16 +285,16 @@ def register_pair(
     )
 
 
-def _preparation(shape, config, fixed, moving):
-    """Function of "fixed" or "moving", and a Grid or None, that prepares that image."""
-    scans, options = {"fixed": fixed, "moving": moving}, _preprocessing(config)
+def _prepared(shape, config, fixed, moving):
+    """(PreparedVolume of the fixed image, of the moving). Args: fixed, moving: (image, mask)."""
+    options = _preprocessing(config)
 
-    def prepare(which: str, grid: Optional[Grid] = None) -> PreparedVolume:
-        image, mask = scans[which]
-        name = f"the {which} image"
-        return prepare_volume(image, shape, mask=mask, grid=grid, name=name, **options)
+    def prepare(name, scan):
+        image, mask = scan
+        return prepare_volume(image, shape, mask=mask, name=name, **options)
 
-    return prepare
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return tuple(pool.map(prepare, ("the fixed image", "the moving image"), (fixed, moving)))
 
 
 def _network_grid(model, fixed, moving):

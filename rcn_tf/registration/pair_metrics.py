@@ -110,7 +110,7 @@ def _correlation(fixed, moving, shown, region):
     if not shown.any():
         return None
     first, second = (sitk.GetArrayViewFromImage(image)[region] for image in (fixed, moving))
-    return _number(correlation(first[shown], second[shown]))
+    return _number(correlation(first, second, shown))
 
 
 def _overlap(fixed_labels, labels):

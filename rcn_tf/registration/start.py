@@ -14,7 +14,7 @@ Networks are trained on boxes, so the header is preferred only where it is clear
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Callable, Optional
+from typing import Optional
 
 import numpy as np
 import SimpleITK as sitk
@@ -85,14 +85,12 @@ def identity(grid: Grid) -> GridTransform:
 def choose_start(
     fixed: PreparedVolume,
     moving: PreparedVolume,
-    prepare: Callable[[str, Grid], PreparedVolume],
     wanted: Optional[str] = None,
 ) -> Start:
     """The better of the two starts.
 
     Args:
         fixed, moving: PreparedVolume over each scan's own box.
-        prepare: f("fixed" or "moving", Grid) -> that scan's volume on the grid.
         wanted: name of the start to take; None takes the better one.
     Returns: Start.
     """
@@ -108,8 +106,8 @@ def choose_start(
     if name == "header":
         grid = _shared_grid(fixed.grid, fits["header"].shown)
         if grid is not fixed.grid:
-            fixed = prepare("fixed", grid)
-        moving = prepare("moving", grid)
+            fixed = fixed.on(grid)
+        moving = moving.on(grid)
     return Start(name, fixed, moving, boxes, comparison, fits, is_aligned)
 
 

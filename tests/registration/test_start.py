@@ -12,12 +12,7 @@ SHAPE = (24, 28, 32)
 
 
 def start_of(fixed, moving, wanted=None):
-    images = {"fixed": fixed, "moving": moving}
-
-    def prepare(which, grid=None):
-        return prepare_volume(images[which], SHAPE, grid=grid)
-
-    return choose_start(prepare("fixed"), prepare("moving"), prepare, wanted)
+    return choose_start(prepare_volume(fixed, SHAPE), prepare_volume(moving, SHAPE), wanted)
 
 
 def moved(image, shift):

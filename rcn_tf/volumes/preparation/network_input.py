@@ -32,12 +32,16 @@ from rcn_tf.volumes.preparation.foreground import (
 from rcn_tf.volumes.preparation.standard_image import standard_image
 from rcn_tf.volumes.resampling import resample
 from rcn_tf.volumes.same_space import labels_on
+from rcn_tf.volumes.separable_sampling import sample_along_axes
 
 REVISION = 2
 """Version of the results of `prepare_volume`; packs of another version are not continued."""
 
 DEFAULT_OPTIONS = {"margin": MARGIN, "apply_mask": False}
 """What a model's config records as `preprocessing`: the options of `prepare_volume`."""
+
+LARGE_STEP = 2
+"""Voxels per voxel of an oblique grid that are enough to sample a smoothed image from."""
 
 _WHOLE = (
     "no background was found, so the box is the whole image; if that shows more than the organ, "
@@ -76,6 +80,10 @@ class PreparedVolume:
         """The image in [0, 1] on another grid, float32; outside the image its border's value."""
         canonical = sitk.DICOMOrient(self.standard, "LPS")
         return _scaled_on(grid, canonical, self.window, self.mask)
+
+    def on(self, grid: Grid) -> PreparedVolume:
+        """The volume of the same image on another grid."""
+        return dataclasses.replace(self, array=self.array_on(grid), grid=grid)
 
     def shown_on(self, grid: Grid) -> np.ndarray:
         """Which voxels of a grid the image shows: bool, False outside it and on padding."""
@@ -174,10 +182,31 @@ def sample_array(
     if order:
         step = np.linalg.norm(matrix[:3, :3], axis=1)  # source voxels per target voxel
         sigma = np.maximum(step - 1, 0) / 2
-        if sigma.any():
+        separable = outside is None and np.issubdtype(array.dtype, np.floating)
+        if separable and sigma.any() and _keeps_axes(matrix):
+            scales, shifts = np.diag(matrix)[:3], matrix[:3, 3]
+            places = [a * np.arange(n) + b for a, b, n in zip(scales, shifts, target.shape)]
+            return sample_along_axes(array, places, sigma)
+        if separable and step.max() >= 2 * LARGE_STEP:
+            array, matrix = _thinned(array, matrix, sigma, step)
+        elif sigma.any():
             array = ndimage.gaussian_filter(array, sigma, mode="nearest")
     lookup = "linear" if order else "nearest"
     return resample(array, target.shape, matrix, lookup=lookup, outside=outside)
+
+
+def _keeps_axes(matrix):
+    """Whether an affine map [4, 4] maps every axis onto itself."""
+    linear = matrix[:3, :3]
+    off = np.abs(linear - np.diag(np.diag(linear))).max()
+    return off < 1e-9 * np.abs(linear).max()
+
+
+def _thinned(array, matrix, sigma, step):
+    """(smoothed array at every so many voxels, map from the target's index to its index)."""
+    every = np.maximum(np.floor(step / LARGE_STEP), 1)  # LARGE_STEP are left per target voxel
+    places = [np.arange(np.ceil((n - 1) / k) + 1) * k for n, k in zip(array.shape, every)]
+    return sample_along_axes(array, places, sigma), np.diag([*(1 / every), 1]) @ matrix
 
 
 def _scaled_on(grid, canonical, window, mask):

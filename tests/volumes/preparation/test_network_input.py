@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from rcn_tf.volumes import Grid, prepare_labels, prepare_volume
 from rcn_tf.volumes.preparation.foreground import foreground_box, foreground_mask
@@ -279,3 +281,20 @@ def test_a_grid_that_is_given_is_sampled_as_it_is():
     expected = (image.EvaluateAtContinuousIndex(value, sitk.sitkLinear) - 40) / 140
     assert 0 < expected < 1
     assert prepared.array[10, 12, 14] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_coarse_oblique_grid_sees_the_smoothed_image(rng):
+    """The image is thinned before it is sampled; SciPy filters all of it."""
+    array = ndimage.gaussian_filter(rng.normal(size=(60, 66, 72)), 3).astype(np.float32)
+    array /= array.std()
+    fine = Grid(array.shape, np.diag([1.0, 1.0, 1.0, 1.0]))
+    turn = Rotation.from_rotvec([0.2, -0.1, 0.3]).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = 5 * turn, (14.0, 10.0, 12.0)
+    coarse = Grid((9, 9, 9), affine)
+    found = sample_array(array, fine, coarse, order=1, outside=None)
+    smooth = ndimage.gaussian_filter(array, 2.0, mode="nearest")
+    index = np.moveaxis(fine.point_to_index(coarse.points()), -1, 0)
+    expected = ndimage.map_coordinates(smooth, index, order=1, mode="nearest")
+    assert np.abs(found - expected).max() < 0.15
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.998
