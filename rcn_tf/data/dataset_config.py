@@ -8,7 +8,8 @@ The format is the original RCN project's:
      "schemes": {"1": {"combine-train": 1.0}, "2": {"lpba-val": 1.0}},
      "subsets": {"combine-train": ["adni/1", ...], "lpba-val": ["lpba/S02", ...]},
      "atlas": "lpba/S01",                       optional: the fixed image of all pairs
-     "paired": true | ["lspig-val"],            optional: scans 2k and 2k + 1 belong together
+     "paired": true | ["lspig-val"],            optional: scans 2k and 2k + 1 belong together;
+                                                a scan may then be in several pairs
      "segmentation_class_value": {"21": 21}}    optional: structures to evaluate
 
 An entry "alias/id" is scan `id` of that file; where the first part is no alias, the whole entry
@@ -144,7 +145,7 @@ def load_dataset_config(path: str | pathlib.Path, *, paired: Sequence[str] = ())
     subsets, left_out, unavailable, known = {}, {}, {}, set()
     for name, listed in entries.items():
         try:
-            scans = check.scans(f"subsets.{name}", listed, look_up)
+            scans = check.scans(f"subsets.{name}", listed, look_up, is_in_pairs(in_pairs, name))
             known.update(scans)
             subsets[name] = check.remaining(name, scans, excluded, in_pairs, raw.fixed)
             left_out[name] = len(scans) - len(subsets[name])
