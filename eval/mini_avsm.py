@@ -1,6 +1,6 @@
 """The mini study of AVSM: its tables on brains in place of knees, on a computer without GPU.
 
-Renderings of the seven brains of `eval.mini_study`, 48 x 48 x 48 voxels, stand for visits: pairs of
+Renderings of the seven brains of `eval.mini_study`, 40 x 40 x 40 voxels, stand for visits: pairs of
 one subject for the longitudinal study, pairs of different subjects for the other. Four subjects are
 for training, three for testing.
 
@@ -24,7 +24,7 @@ from rcn_tf.files.json_files import write_json_if_new
 from rcn_tf.presets.avsm import AFFINE_STEPS, Lengths, phases
 from rcn_tf.presets.avsm_ablations import ablation_phases
 
-SHAPE = (48, 48, 48)
+SHAPE = (40, 40, 40)
 TRAIN_RENDERINGS, TEST_RENDERINGS = 15, 3  # per subject, besides the undeformed scan
 TRAIN_PAIRS = 300
 
@@ -39,6 +39,7 @@ TRAINING = (
     "images_every=1000",
     "checkpoint_every=50",
     "log_every=20",
+    "recompute=false",
     "keep_checkpoints=1",
 )
 _AVSM = ("optimizer.learning_rate=1e-3", "network.spacing=null")

@@ -15,9 +15,10 @@ class Trained:
     """A trained network.
 
     network: `Preset.network`, the same for liver and brain. n_repeats: shared-weight repeats of
-    each dense stage. options: further call options, (name, value) each. scheme: training data (`eval.models`). aligned: whether it is trained and
+    each dense stage. scheme: training data (`eval.models`). aligned: whether it is trained and
     tested on scans that ANTs has aligned. images: of the tasks that have the row; () for all.
     variant, settings: name of a change of the preset's training, and the change ("key=value").
+    options: further call options, (name, value) each.
     """
 
     network: str

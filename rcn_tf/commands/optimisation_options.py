@@ -28,13 +28,16 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
         "--similarity",
         choices=SIMILARITIES,
         help="what the optimisation raises: local_ncc (default) compares small windows whatever "
-        "their contrast; nmi and mind_ssc are for scans of very different contrast, mse and "
-        "pearson for equal ones",
+        "their contrast, multi_kernel_ncc large ones; nmi and mind_ssc are for scans of very "
+        "different contrast, mse and pearson for equal ones",
     )
     parser.add_argument(
         "--transform-type",
+        "--transform",
+        dest="transform_type",
         choices=TRANSFORM_TYPES,
-        help="rigid and affine search for such a map alone (default: deformable)",
+        help="rigid and affine search for such a map alone; momentum optimises a smooth velocity "
+        "field, which does not fold (default: deformable)",
     )
     parser.add_argument(
         "--initial",

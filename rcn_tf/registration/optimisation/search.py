@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from rcn_tf.choices import TRANSFORM_TYPES
+from rcn_tf.choices import LINEAR, TRANSFORM_TYPES
 from rcn_tf.registration.agreement import Comparison
 from rcn_tf.registration.optimisation.effort import EFFORTS
 from rcn_tf.registration.optimisation.optimise import Start, align_images, optimise
@@ -29,8 +29,9 @@ class Settings:
     Args:
         effort: "fast", "default" or "best" (`EFFORTS`).
         similarity: one of SIMILARITIES.
-        transform_type: "rigid", "affine" or "deformable"; the first two leave out the network and
-            the dense levels.
+        transform_type: one of TRANSFORM_TYPES; "rigid" and "affine" leave out the network and the
+            dense levels, "momentum" finds a momentum on them (`optimisation.momentum`) instead of
+            a displacement.
     Raises: ValueError: an unknown choice.
     """
 
@@ -49,7 +50,7 @@ class Settings:
     @property
     def uses_a_network(self) -> bool:
         """Whether a network's flow can be of use."""
-        return self.transform_type == "deformable"
+        return self.transform_type not in LINEAR
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ def search(
     candidates = dict(candidates)
     fits = {name: _agreement(comparison, start) for name, start in candidates.items()}
     first = next(iter(candidates))
-    aligned_only = settings.transform_type != "deformable"
+    aligned_only = settings.transform_type in LINEAR
     kind = settings.transform_type if aligned_only else "affine"
     if aligned_only or aligns:
         with steps("align", f"searching for the best {kind} map"):
@@ -123,6 +124,7 @@ def search(
             candidates[best],
             EFFORTS[settings.effort],
             similarity=settings.similarity,
+            transform_type=settings.transform_type,
         )
     record["levels"] = [level._asdict() for level in levels]
     return Found({"optimised": result, best: candidates[best].transform}, record)

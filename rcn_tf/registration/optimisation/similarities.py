@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from custom_ops import local_ncc
-from rcn_tf.losses import mind_ssc, mse, nmi, pearson
+from rcn_tf.losses import mind_ssc, mse, multi_kernel_ncc, nmi, pearson
 
 WINDOW = 7
 """Side of the local NCC's window, voxels of the level."""
@@ -36,6 +36,18 @@ def _of_voxels(loss):
     return masked
 
 
+def _multi_kernel_ncc(fixed, warped, weight):
+    """AVSM's, over windows of up to half the shortest side; both images are 0 as below.
+
+    A single slice is a plane.
+    """
+    if weight is not None:
+        fixed, warped = fixed * weight, warped * weight
+    sizes = [size for size in fixed.shape[1:-1] if size > 1]
+    fixed, warped = (tf.reshape(image, (1, *sizes, 1)) for image in (fixed, warped))
+    return multi_kernel_ncc(fixed, warped)
+
+
 def _mind_ssc(fixed, warped, weight):
     """Descriptors see the neighbours, so both images are 0 where nothing can be compared."""
     if weight is not None:
@@ -49,4 +61,5 @@ SIMILARITIES: Mapping[str, Similarity] = {
     "mse": _of_voxels(mse),
     "nmi": _of_voxels(nmi),
     "mind_ssc": _mind_ssc,
+    "multi_kernel_ncc": _multi_kernel_ncc,
 }
