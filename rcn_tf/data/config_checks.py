@@ -39,6 +39,11 @@ def is_in_pairs(paired: bool | Sequence[str], subset: str) -> bool:
     return paired if isinstance(paired, bool) else subset in paired
 
 
+def subject_of(scan_id: str) -> str:
+    """The subject in an id SUBJECT_VISIT or SUBJECT-PART_VISIT, with the file's alias."""
+    return group_of(scan_id).partition("-")[0]
+
+
 def group_of(scan_id: str) -> str:
     """What the ids of scans that belong together share: all up to the last "_"."""
     return scan_id.rpartition("_")[0]
@@ -150,10 +155,11 @@ class ConfigChecker:
                 self._named_excludes.append(entry)
         return tuple(dict.fromkeys([*scans, *self._named_excludes]))
 
-    def expected(self, value: Mapping[str, Any]) -> dict[str, int]:
+    def counts(self, key: str, value: Mapping[str, Any]) -> dict[str, int]:
+        """{subset: a positive number}, as `expected` and `pair_counts` are."""
         for name, count in value.items():
             if type(count) is not int or count <= 0:
-                self._fail(f"expected.{name}", "must be a positive integer", count)
+                self._fail(f"{key}.{name}", "must be a positive integer", count)
         return dict(value)
 
     def exclude_is_of_use(

@@ -93,7 +93,7 @@ def test_missing_key(tmp_path, key):
         ({"image_size": 64.5}, r"`image_size` must be a whole number or a list; got 64.5"),
         ({"image_size": "64"}, r"`image_size` must be a whole number or a list; got '64'"),
         (
-            {"image_type": "knee"},
+            {"image_type": "ankle"},
             r"`image_type` must be 'liver' or 'brain' or 'lung' or 'heart'; got",
         ),
         ({"files": []}, r"`files` must be an object"),
