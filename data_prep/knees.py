@@ -85,8 +85,8 @@ class KneeRecipe:
             volume = sample_array(_normalised(values, files), own, grid, order=1, outside=None)
             segmentation = None
             if labels is not None:
-                array = sitk.GetArrayFromImage(sitk.DICOMOrient(labels, _AXES))
-                segmentation = self._labels(require_integers(array, str(files.labels)), files)
+                turned = sitk.DICOMOrient(labels, _AXES)
+                segmentation = self._labels(require_integers(turned, str(files.labels)), files)
                 segmentation = sample_array(segmentation, own, grid, order=0, outside=0)
         with timer.step("hash"):
             source = f"sha256:{content_hash(files.image)}"  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ ENERGY = 1.0
 GAIN = 1e-5
 """A level ends where an iteration lowers the loss by less than this fraction of it."""
 
-_WEAKER, _ATTEMPTS = 0.8, 16
+_WEAKER, _ATTEMPTS = 0.7, 16
 _IMPOSSIBLE = 1e3  # stands for a loss that is not finite, so that the line search turns back
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from rcn_tf import fields
 from rcn_tf.models.avsm import SIGMAS, WEIGHTS
@@ -19,7 +20,8 @@ SHAPE = (17, 19, 23)
 
 
 def level_of(rng, shape=SHAPE, spacing=(1.0, 1.0, 1.0)):
-    images = [tf.constant(rng.uniform(size=(1, *shape, 1)), tf.float32) for _ in range(2)]
+    smooth = [gaussian_filter(rng.normal(size=shape), 1.5) for _ in range(2)]
+    images = [tf.constant(image[None, ..., None] / 4 + 0.5, tf.float32) for image in smooth]
     affine = np.diag([*spacing[::-1], 1.0])[:, [2, 1, 0, 3]]  # voxels (d, h, w) -> x, y, z
     return Level(Grid(shape, affine), np.zeros(3, int), *images, None)
 
@@ -44,7 +46,7 @@ def test_the_map_is_that_of_the_advection(rng):
     )
     one = problem(rng, start)
     half = (9, 10, 12)
-    momentum = waves(half, 0.3)
+    momentum = waves(half, 0.1)
     found = one.flow(momentum)
     units = 22 / (np.array(SHAPE) - 1) * (np.array(half) - 1)
     smoothed = fields.multi_gaussian(momentum, SIGMAS, WEIGHTS, spacing=1 / units)
@@ -52,8 +54,9 @@ def test_the_map_is_that_of_the_advection(rng):
     before = fields.resize(start, half, ends=True)
     after = fields.resize(fields.advect(before, velocity, 20), SHAPE, ends=True)
     moved = np.abs(found - start).max()
-    assert moved > 1.0
-    np.testing.assert_allclose(found[:, 3:-3, 3:-3, 3:-3], after[:, 3:-3, 3:-3, 3:-3], atol=0.06)
+    assert moved > 0.5
+    inner = (slice(None), *[slice(4, -4)] * 3)
+    np.testing.assert_allclose(found[inner], after[inner], atol=0.06)
 
 
 def test_the_energy_is_the_product_with_the_velocity(rng):
@@ -71,8 +74,6 @@ def test_the_energy_is_the_product_with_the_velocity(rng):
 
 
 def _warped(image, flow):
-    from scipy.ndimage import map_coordinates
-
     positions = np.indices(SHAPE) + np.moveaxis(flow.numpy()[0], -1, 0)
     moved = map_coordinates(image.numpy()[0, ..., 0], positions, order=1, mode="nearest")
     return tf.constant(moved[None, ..., None])
@@ -90,7 +91,7 @@ def test_the_gradient_is_that_of_the_loss(rng):
 
 def test_a_momentum_that_folds_is_weakened(rng):
     one = problem(rng)
-    strong = tf.constant(rng.normal(size=(1, 9, 10, 12, 3)) * 60, tf.float32)
+    strong = tf.constant(rng.normal(size=(1, 9, 10, 12, 3)) * 20, tf.float32)
     assert float(tf.reduce_min(fields.jacobian_determinant(one.flow(strong)))) < 0
     kept = one.without_folds(strong)
     assert float(tf.reduce_min(fields.jacobian_determinant(one.flow(kept)))) > 0
@@ -118,14 +119,12 @@ def test_momenta_lie_on_cubes_of_at_most_so_many_voxels():
 
 def test_a_slice_moves_within_its_plane(rng):
     level = level_of(rng, (1, 18, 22))
-    for similarity in ("mse", "multi_kernel_ncc"):
-        flow, momentum, record = carry(
-            level, tf.zeros((1, 1, 18, 22, 3)), None, SIMILARITIES[similarity], steps=3
-        )
-        assert momentum.shape == (1, 9, 11, 2)
-        assert record.after < record.before
-        assert np.abs(flow[..., 0]).max() == 0
-        assert np.abs(flow[..., 1:]).max() > 0
+    similarity = SIMILARITIES["multi_kernel_ncc"]
+    flow, momentum, record = carry(level, tf.zeros((1, 1, 18, 22, 3)), None, similarity, steps=3)
+    assert momentum.shape == (1, 9, 11, 2)
+    assert record.after < record.before
+    assert np.abs(flow[..., 0]).max() == 0
+    assert np.abs(flow[..., 1:]).max() > 0
 
 
 def test_equal_images_do_not_move(rng):
