@@ -79,6 +79,7 @@ def _warped(image, flow):
     return tf.constant(moved[None, ..., None])
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_loss(rng):
     one = problem(rng)
     point = waves((9, 10, 12), 0.1).numpy().astype(np.float64).ravel()
@@ -117,6 +118,7 @@ def test_momenta_lie_on_cubes_of_at_most_so_many_voxels():
     assert _momentum_shape((2, 20), (1, 1)) == (2, 10)
 
 
+@pytest.mark.slow
 def test_a_slice_moves_within_its_plane(rng):
     level = level_of(rng, (1, 18, 22))
     similarity = SIMILARITIES["multi_kernel_ncc"]
@@ -127,6 +129,7 @@ def test_a_slice_moves_within_its_plane(rng):
     assert np.abs(flow[..., 1:]).max() > 0
 
 
+@pytest.mark.slow
 def test_equal_images_do_not_move(rng):
     level = level_of(rng)
     level = level._replace(moving=level.fixed)
