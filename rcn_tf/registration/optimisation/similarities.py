@@ -17,6 +17,9 @@ from rcn_tf.losses import mind_ssc, mse, multi_kernel_ncc, nmi, pearson
 WINDOW = 7
 """Side of the local NCC's window, voxels of the level."""
 
+FEWEST = 4
+"""Voxels along the shortest axis that AVSM's windows, of half of it, need."""
+
 Similarity = Callable[..., tf.Tensor]
 """f(fixed, warped, weight) -> [1]."""
 
@@ -39,11 +42,16 @@ def _of_voxels(loss):
 def _multi_kernel_ncc(fixed, warped, weight):
     """AVSM's, over windows of up to half the shortest side; both images are 0 as below.
 
-    A single slice is a plane.
+    A single slice is a plane. Raises: ValueError: an axis has too few voxels for windows.
     """
     if weight is not None:
         fixed, warped = fixed * weight, warped * weight
     sizes = [size for size in fixed.shape[1:-1] if size > 1]
+    if min(sizes) < FEWEST:
+        raise ValueError(
+            f"multi_kernel_ncc needs {FEWEST} voxels along each axis for its windows; a level of "
+            f"this pair has {' x '.join(map(str, sizes))}: choose another similarity"
+        )
     fixed, warped = (tf.reshape(image, (1, *sizes, 1)) for image in (fixed, warped))
     return multi_kernel_ncc(fixed, warped)
 

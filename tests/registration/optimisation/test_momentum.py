@@ -140,6 +140,14 @@ def test_equal_images_do_not_move(rng):
     assert record.after <= record.before
 
 
+def test_a_stack_of_few_slices_has_no_windows(rng):
+    level = level_of(rng, (3, 18, 22))
+    with pytest.raises(
+        ValueError, match=r"needs 4 voxels along each axis .* has 3 x 18 x 22: choose"
+    ):
+        SIMILARITIES["multi_kernel_ncc"](level.fixed, level.moving, None)
+
+
 def test_a_loss_that_is_not_finite_is_named(rng):
     level = level_of(rng)
     level = level._replace(moving=level.moving * np.nan)
