@@ -27,7 +27,7 @@ from data_prep import batch
 from data_prep.config_files import check_outputs, make_folder
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles, content_hash
-from data_prep.scan_outcomes import Summary
+from data_prep.scan_outcomes import Outcome, Summary
 from data_prep.source_scan import read_scan
 from data_prep.splits import split_subjects
 from rcn_tf.data.config_checks import group_of
@@ -133,7 +133,8 @@ def build_knees(
     for pack in packs.values():
         for config in configs:
             check_outputs(pack, config)
-    outcomes, seconds = [], 0.0
+    outcomes: list[Outcome] = []
+    seconds = 0.0
     for part, chosen in parts.items():
         summary = batch.build_pack(
             chosen,

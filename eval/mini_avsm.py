@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ def _tested(pairs, numbers) -> list[str]:
     return [f"test/{scan}" for pair in found for scan in pair]
 
 
-def _dataset_config(subsets: dict[str, Sequence[str]]) -> dict[str, Any]:
+def _dataset_config(subsets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     return {
         "files": {name: {"path": f"avsm_{name}.h5"} for name in ("train", "test")},
         "image_size": list(SHAPE),

@@ -83,7 +83,10 @@ def folds(flow: np.ndarray, *, product: bool = False) -> tuple[np.ndarray, np.nd
 
 
 def round_trip(
-    flow: np.ndarray, reversed_flow: np.ndarray, *, spacing: Sequence[float] | None = None
+    flow: np.ndarray,
+    reversed_flow: np.ndarray,
+    *,
+    spacing: Sequence[float] | np.ndarray | None = None,
 ) -> np.ndarray:
     """How far points of the interior are off after a registration and that of the reversed pair.
 

@@ -197,7 +197,7 @@ class AVSM(RegistrationModel):
             momentum,
             self._config["sigmas"],
             self._config["weights"],
-            spacing=1 / self.unit_voxels,
+            spacing=(1 / self.unit_voxels).tolist(),
             periodic=self.original,
         )
         return fields.limit_velocity(smoothed * self.unit_voxels, time_steps) / self.unit_voxels

@@ -110,7 +110,8 @@ class _Problem:
 
     def velocity(self, momentum):
         """Its velocity, unit lengths per unit of time."""
-        return fields.multi_gaussian(momentum, SIGMAS, WEIGHTS, spacing=1 / self._units)
+        distances = (1 / self._units).tolist()
+        return fields.multi_gaussian(momentum, SIGMAS, WEIGHTS, spacing=distances)
 
     def flow(self, momentum, velocity=None):
         """The flow of the map carried, [1, D, H, W, 3]."""
