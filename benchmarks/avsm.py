@@ -4,7 +4,8 @@
     python benchmarks/avsm.py --shape 48 48 48 --channels 4
 
 Each case runs in a process of its own, whose peak of resident memory is read at the end; that of
-a process that only makes the model is subtracted.
+a process that only makes the model is subtracted. Processor seconds, of all threads together, are
+given too, as other work on the machine hardly changes them.
 """
 
 import argparse
@@ -23,7 +24,7 @@ CASES = {
 
 
 def measure(shape, channels, case, repeats):
-    """{"seconds": median of the repeats, "bytes": peak of this process}."""
+    """{"seconds", "processor": medians of the repeats, "bytes": peak of this process}."""
     import numpy as np
     import tensorflow as tf
 
@@ -50,13 +51,16 @@ def measure(shape, channels, case, repeats):
         return [tf.reduce_sum(g) for g in tape.gradient(loss, weights)]
 
     run = {"call": call, "train": step}.get(next(iter(CASES[case]), ""))
-    times = []
+    times, processor = [], []
     for _ in range(repeats + 1 if run else 0):  # the first one traces
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         tf.nest.map_structure(np.asarray, run(*pair))
         times.append(time.perf_counter() - start)
+        processor.append(time.process_time() - spent)
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": float(np.median(times[1:])) if times else None, "bytes": peak}
+    found = {"seconds": times, "processor": processor}
+    medians = {name: float(np.median(one[1:])) if one else None for name, one in found.items()}
+    return {**medians, "bytes": peak}
 
 
 def main():
@@ -77,7 +81,11 @@ def main():
         base = found["bytes"] if base is None else base
         peaks[case] = found["bytes"] - base
         seconds = "" if found["seconds"] is None else f"{found['seconds']:8.2f} s"
-        print(f"{case:30} {seconds:>10} {peaks[case] / 2**20:8.0f} MiB", flush=True)
+        spent = "" if found["processor"] is None else f"{found['processor']:8.2f} s"
+        print(
+            f"{case:30} {seconds:>10} {spent:>10} of processors {peaks[case] / 2**20:8.0f} MiB",
+            flush=True,
+        )
     two, ten = (peaks[f"training step, {n} time steps"] for n in (2, 10))
     print(f"10 time steps take {ten / two:.2f} of the memory of 2")
 

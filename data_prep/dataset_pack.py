@@ -14,6 +14,7 @@ from data_prep.crop_boxes import read_boxes
 from data_prep.datasets.layout import Dataset
 from data_prep.heart_scans import HeartRecipe
 from data_prep.image_files import ImageRecipe
+from data_prep.knees import KneeRecipe
 from data_prep.liver import LiverRecipe, reference_quantiles
 from data_prep.scan_files import HASH_LENGTH, ScanFiles, content_hash
 from data_prep.scan_outcomes import Summary
@@ -37,12 +38,14 @@ class Overrides:
     hash_ids: bool = False
 
 
-def default_recipe(dataset: Any) -> LiverRecipe | ImageRecipe | HeartRecipe:
+def default_recipe(dataset: Any) -> LiverRecipe | ImageRecipe | HeartRecipe | KneeRecipe:
     """The recipe of a dataset's kind, with the dataset's shape, labels and window."""
     if dataset.kind == "liver":
         return LiverRecipe(shape=dataset.shape, liver_labels=dataset.labels_are)
     if dataset.kind == "heart":
         return HeartRecipe(shape=dataset.shape, spacing=dataset.spacing)
+    if dataset.kind == "knee":
+        return KneeRecipe(shape=dataset.shape, label_ids=dataset.labels_are)
     return ImageRecipe(
         shape=dataset.shape,
         window=dataset.window,

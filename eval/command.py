@@ -97,7 +97,8 @@ def make_parser() -> CommandParser:
         choices=(*TABLES, "all"),
         metavar="TABLE",
         help="table1 ... table5 (RCN), vtn2 ... vtn9 (VTN), vrnet1 ... vrnet6, "
-        "vrnet_cascades, vrnet_data (VR-Net), rwcnet2, rwcnet3, or all",
+        "vrnet_cascades, vrnet_data (VR-Net), rwcnet2, rwcnet3, avsm1, avsm2, avsm_steps (AVSM), "
+        "or all",
     )
     parser.add_argument(
         "--data",

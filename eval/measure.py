@@ -46,8 +46,7 @@ def method_name(method: Method, task: Task) -> str:
         return "unavailable"
     if not isinstance(method, Trained):
         return method.name
-    name = method.spec(task).folder_name
-    return name if method.n_repeats == 1 else f"{name}-r{method.n_repeats}"
+    return f"{method.spec(task).folder_name}{method.options_name}"
 
 
 def open_store(
@@ -97,16 +96,22 @@ def measure_pairs(
         row, is_first = store.get(fixed, moving), number == 0
         lacks = row is None or (is_first and not store.has_example(fixed, moving))
         if lacks and not stored_only:
-            register = register or _registration(method, task, models, config.image_size)
+            if register is None:
+                register = _registration(method, task, models, config.image_size)
+                register = _BothWays(register) if task.both_ways else register
             try:
                 flow, warped, times = register(fixed.volume, moving.volume, is_first)
+                back = register.reversed_flow() if task.both_ways else None
             except RuntimeError as error:
                 names = f"{method_name(method, task)} on {fixed.id} <- {moving.id}"
                 yield FailedPairError(f"{names}: {one_line(error)}")
                 continue
             if is_first:
                 store.save_example(fixed, moving, flow)
-            scores = PairScores(fixed, moving, config.structures, **options)(flow, warped)
+            measures = PairScores(fixed, moving, config.structures, **options)
+            scores = measures(flow, warped)
+            if back is not None:
+                scores["symmetry_mm"] = measures.symmetry(flow, back)
             row = store.add(fixed, moving, {**_plain(scores), **times})
         if row is not None:
             yield row
@@ -124,13 +129,13 @@ def _fingerprint(method, task, models):
     if found != "trained":
         raise MissingModelError(f"model {folder} is {found}")
     digest = hashlib.sha256((folder / "weights.h5").read_bytes())
-    return f"{digest.hexdigest()[:16]} x{method.n_repeats}"
+    return f"{digest.hexdigest()[:16]} x{method.n_repeats}" + "".join(map(str, method.options))
 
 
 def _registration(method, task, models, shape):
     """f(fixed, moving, first) -> (flow, warped, {"cpu_seconds": …, "threads": …})."""
     if isinstance(method, Trained):
-        return _Network(models / method.spec(task).name, method.n_repeats, shape)
+        return _Network(models / method.spec(task).name, method.call_options, shape)
     if not method.run:
         return _identity
     module, name = method.run.split(":")
@@ -146,17 +151,40 @@ def _registration(method, task, models, shape):
     return register
 
 
+class _BothWays:
+    """A method that also registers the reversed pair; the next pair often is that one."""
+
+    def __init__(self, register):
+        self._register = register
+        self._done = []  # [((fixed, moving), result)] of a pair and of the reversed one
+
+    def __call__(self, fixed, moving, first):
+        pairs = (fixed, moving), (moving, fixed)
+        self._done = [(pair, self._known(pair) or self._register(*pair, first)) for pair in pairs]
+        return self._done[0][1]
+
+    def reversed_flow(self):
+        """Flow of the reversed pair of the last one."""
+        return self._done[1][1][0]
+
+    def _known(self, pair):
+        """Result of a pair of images, if it was one of the last two."""
+        for done, result in self._done:
+            if all(map(np.array_equal, done, pair)):
+                return result
+        return None
+
+
 class _Network:
     """A trained network on the GPU, if there is one; for the first pair also on the CPU."""
 
-    def __init__(self, folder, n_repeats, shape):
+    def __init__(self, folder, options, shape):
         model, _ = load_with_config(folder)
         if tuple(model.volume_shape) != tuple(shape):
             raise ValueError(
                 f"model {folder} registers volumes of shape {tuple(model.volume_shape)}, but the "
                 f"dataset's `image_size` is {tuple(shape)}."
             )
-        options = {"n_repeats": n_repeats} if n_repeats != 1 else {}  # not all models have it
         gpu = bool(tf.config.list_logical_devices("GPU"))
         self._by_device = {
             device: Registration(model, options, last_only=True, device=f"/{device}:0")

@@ -7,9 +7,10 @@ import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from eval import mini_hearts, mini_study
+from eval import mini_avsm, mini_hearts, mini_study
 from eval.baselines.physical import MissingExtraError
 from eval.tables import Table
+from eval.tables.avsm import KNEES
 from eval.tables.vrnet import IMAGES as HEARTS
 
 
@@ -49,13 +50,14 @@ class MiniStudy:
 
 def study_of(table: Table) -> MiniStudy:
     """The mini study for a table."""
-    return HEART if table.tasks()[0].images in HEARTS else BRAIN
+    images = table.tasks()[0].images
+    return HEART if images in HEARTS else KNEE if images in KNEES else BRAIN
 
 
 def studies_of(tables: Iterable[Table]) -> list[MiniStudy]:
     """The mini studies that tables need, each once."""
     found = [study_of(table) for table in tables]
-    return [study for study in (BRAIN, HEART) if study in found]
+    return [study for study in (BRAIN, HEART, KNEE) if study in found]
 
 
 def _build_brains(scans, out, workers, progress, say):
@@ -69,6 +71,11 @@ def _build_brains(scans, out, workers, progress, say):
 def _build_hearts(scans, out, workers, progress, say):
     del say  # nothing is left out
     mini_hearts.build(scans, out, workers=workers, progress=progress)
+
+
+def _build_visits(scans, out, workers, progress, say):
+    del say  # nothing is left out
+    mini_avsm.build(scans, out, workers=workers, progress=progress)
 
 
 BRAIN = MiniStudy(
@@ -89,4 +96,14 @@ HEART = MiniStudy(
     None,
     "VR-Net's tables on six hearts (four to train on, two to test), slices of "
     f"{'x'.join(map(str, mini_hearts.SHAPE))} pixels, with narrow networks and few training steps.",
+)
+KNEE = MiniStudy(
+    "brain",
+    "brain scans and label maps",
+    _build_visits,
+    mini_avsm.training,
+    None,
+    "AVSM's tables on renderings of seven brains (four to train on, three to test) of "
+    f"{'x'.join(map(str, mini_avsm.SHAPE))} voxels in place of knees, with narrow networks and few "
+    "training steps.",
 )

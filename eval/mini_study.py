@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,8 @@ TRAINING = (
 # Thalamus and hippocampus, left and right; brain stem; 4th ventricle.
 LANDMARK_STRUCTURES = (10, 49, 17, 53, 16, 15)
 
-_TRAIN = tuple(subject.name for subject in SUBJECTS if subject.train)
-_TEST = ("subject_a", "labelmap_05", "labelmap_10")  # atlases 1, 2, 3
+TRAIN = tuple(subject.name for subject in SUBJECTS if subject.train)
+TEST = ("subject_a", "labelmap_05", "labelmap_10")  # atlases 1, 2, 3
 _CONFIGS = (  # file, number of the atlas, subset for testing
     ("brain", 0, "lpba-val"),
     ("brain_s02", 1, "lpba-val"),
@@ -69,11 +69,11 @@ _CONFIGS = (  # file, number of the atlas, subset for testing
 _ALIGNED = "brain_aligned"
 # The subjects that replace the papers' training sets of different sizes.
 _SCHEMES = {
-    "1": _TRAIN,
-    "lits": _TRAIN[:2],
-    "bfh": _TRAIN[2:],
-    "adni+abide1": _TRAIN[:1],
-    "adni+abide": _TRAIN[:2],
+    "1": TRAIN,
+    "lits": TRAIN[:2],
+    "bfh": TRAIN[2:],
+    "adni+abide1": TRAIN[:1],
+    "adni+abide": TRAIN[:2],
 }
 _SUPERVISED = 2  # scans of each training subject that have reference flows
 
@@ -112,14 +112,43 @@ def build(
         workers, progress: see `data_prep.batch.build_pack`.
     Raises: FileNotFoundError: naming the scan that is missing.
     """
-    scans, out = pathlib.Path(scans), pathlib.Path(out)
-    files = {subject.name: _files(subject, scans) for subject in SUBJECTS}
-    out.mkdir(parents=True, exist_ok=True)
-    options = {"workers": workers, "progress": progress}
-    _build_pack(out / "train.h5", _TRAIN, TRAIN_RENDERINGS, files, options)
-    _build_pack(out / "test.h5", _TEST, TEST_RENDERINGS, files, options)
+    out = pathlib.Path(out)
+    renderings = {"train": TRAIN_RENDERINGS, "test": TEST_RENDERINGS}
+    build_packs(scans, out, renderings, workers=workers, progress=progress)
     for name, atlas, subset in _CONFIGS:
         write_json_if_new(out / f"{name}.json", _dataset_config(atlas, subset))
+
+
+def build_packs(
+    scans: str | pathlib.Path,
+    out: pathlib.Path,
+    renderings: Mapping[str, int],
+    *,
+    prefix: str = "",
+    shape: tuple[int, ...] | None = None,
+    workers: int = 1,
+    progress: Callable[[Any], Any] | None = None,
+) -> None:
+    """Builds the packs of the training and the test subjects, `train.h5` and `test.h5`.
+
+    Args:
+        scans, out, workers, progress: as for `build`.
+        renderings: {"train": number, "test": number} per subject, besides the undeformed scan.
+        prefix: of the files' names. shape: of the volumes, by default SHAPE.
+    Raises: FileNotFoundError: naming the scan that is missing.
+    """
+    scans = pathlib.Path(scans)
+    files = {subject.name: _files(subject, scans) for subject in SUBJECTS}
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = MiniRecipe(shape or SHAPE, SEED)
+    for name, subjects in (("train", TRAIN), ("test", TEST)):
+        listed = [
+            ScanFiles(_id(subject, number), *files[subject])
+            for subject in subjects
+            for number in range(renderings[name] + 1)
+        ]
+        path = out / f"{prefix}{name}.h5"
+        batch.build_pack(listed, recipe, path, strict=True, workers=workers, progress=progress)
 
 
 def build_aligned(
@@ -129,19 +158,10 @@ def build_aligned(
 
     Args: as for `build`. Raises: MissingExtraError: ANTs is not installed.
     """
-    reference, aligned_config = _scan("test", _TEST[0], 0), out / f"{_ALIGNED}.json"
+    reference, aligned_config = _scan("test", TEST[0], 0), out / f"{_ALIGNED}.json"
     align(out / "brain.json", reference, aligned_config, workers=workers, progress=progress)
     aligned = _dataset_config(None, "lpba-val", prefix=f"{_ALIGNED}_")
     write_json_if_new(out / f"vtn_{_ALIGNED}.json", aligned)
-
-
-def _build_pack(path, subjects, renderings, files, options):
-    scans = [
-        ScanFiles(_id(name, number), *files[name])
-        for name in subjects
-        for number in range(renderings + 1)
-    ]
-    batch.build_pack(scans, MiniRecipe(SHAPE, SEED), path, strict=True, **options)
 
 
 def _files(subject, folder):
@@ -161,7 +181,7 @@ def _dataset_config(atlas, subset, prefix=""):
         subset: name of the subset for testing. prefix: of the packs' file names.
     """
     numbers = range(TRAIN_RENDERINGS + 1)
-    train = {name: [_scan("train", name, k) for k in numbers] for name in _TRAIN}
+    train = {name: [_scan("train", name, k) for k in numbers] for name in TRAIN}
     supervised = [scan for scans in train.values() for scan in scans[:_SUPERVISED]]
     config = {
         "files": {name: {"path": f"{prefix}{name}.h5"} for name in ("train", "test")},
@@ -178,10 +198,10 @@ def _dataset_config(atlas, subset, prefix=""):
         },
     }
     if atlas is None:
-        tests = [_scan("test", name, 0) for name in _TEST]
+        tests = [_scan("test", name, 0) for name in TEST]
     else:
-        config["atlas"] = _scan("test", _TEST[atlas], 0)
-        others = [name for name in _TEST if name != _TEST[atlas]]
+        config["atlas"] = _scan("test", TEST[atlas], 0)
+        others = [name for name in TEST if name != TEST[atlas]]
         tests = [_scan("test", name, k) for name in others for k in range(1, TEST_RENDERINGS + 1)]
     config["subsets"][subset] = tests
     return config

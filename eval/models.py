@@ -4,6 +4,8 @@
     MODELS/<study>/<preset>-<scheme>   trained on another scheme (part of the data)
     MODELS/<study>/<preset>+<variant>  trained with other settings than the preset's
 
+A preset may begin with the weights of another one (`Preset.begins`), which must then lie beside it.
+
 A study is a dataset config, see `eval.tables`. Any model folder can be put there, also one that
 was trained elsewhere.
 """
@@ -46,6 +48,12 @@ class ModelSpec:
         return changed if self.scheme == "1" else f"{changed}-{self.scheme}"
 
     @property
+    def begins(self) -> ModelSpec | None:
+        """The model whose trained weights the training begins with, if there is one."""
+        other = PRESETS[self.preset].begins
+        return dataclasses.replace(self, preset=other) if other else None
+
+    @property
     def supervised(self) -> bool:
         """Whether training needs reference flows."""
         loss = PRESETS[self.preset].values.get("loss", {})
@@ -78,7 +86,7 @@ def train(
 
     Args:
         spec: ModelSpec. models, data: folders of models and dataset configs.
-        settings: "key=value" as for `rcn train --set`; the last one of a key holds.
+        settings: "key=value" as for `rcn train --set`, which override those of the spec.
         flows: HDF5 file of reference flows for supervised presets.
     Returns: exit code of `rcn train`: 0, or 130 if it was stopped and saved.
     """
@@ -87,7 +95,9 @@ def train(
         arguments = ["--resume"]
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        chosen = [f"data.scheme={spec.scheme}", *settings, *spec.settings]
+        chosen = [f"data.scheme={spec.scheme}", *spec.settings, *settings]
+        if spec.begins:
+            chosen.append(f"data.initial_model={models / spec.begins.name}")
         if flows is not None:
             chosen.append(f"data.reference_flows={flows}")
         arguments = [spec.preset, "--data", str(data / f"{spec.study}.json")]

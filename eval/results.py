@@ -32,6 +32,11 @@ ALL_METRICS = {
     "jacobian_gradient": ("grad J", 3),
     "folding_percent": ("folding %", 3),
     "folded_volume_percent": ("folded volume %", 4),
+    "folds": ("folds", 1),
+    "fold_size": ("fold size", 2),
+    "product_folds": ("folds of the product", 1),
+    "product_fold_size": ("their size", 2),
+    "symmetry_mm": ("symmetry (mm)", 3),
     "gpu_seconds": ("GPU seconds", 3),
     "cpu_seconds": ("CPU seconds", 3),
 }

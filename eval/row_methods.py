@@ -18,6 +18,7 @@ class Trained:
     each dense stage. scheme: training data (`eval.models`). aligned: whether it is trained and
     tested on scans that ANTs has aligned. images: of the tasks that have the row; () for all.
     variant, settings: name of a change of the preset's training, and the change ("key=value").
+    options: further call options, (name, value) each.
     """
 
     network: str
@@ -27,6 +28,19 @@ class Trained:
     images: tuple = ()
     variant: str = ""
     settings: tuple = ()
+    options: tuple = ()
+
+    @property
+    def call_options(self) -> dict[str, int]:
+        """{name: value} of the model's call options that are not its defaults."""
+        repeats = {"n_repeats": self.n_repeats} if self.n_repeats != 1 else {}
+        return {**repeats, **dict(self.options)}
+
+    @property
+    def options_name(self) -> str:
+        """What the call options add to the name of the method's results; "" without any."""
+        parts = ["r" if name == "n_repeats" else f"{name}=" for name in self.call_options]
+        return "".join(f"-{part}{value}" for part, value in zip(parts, self.call_options.values()))
 
     def fits(self, task) -> bool:
         """Whether a task (`eval.tables.Task`) has the row."""

@@ -12,11 +12,14 @@ OVERLAPS = ("argmax", "original")
 EFFORTS = ("fast", "default", "best")
 """How long a pair is optimised (`rcn_tf.registration.optimisation.effort`)."""
 
-SIMILARITIES = ("auto", "local_ncc", "pearson", "mse", "nmi", "mind_ssc")
+SIMILARITIES = ("auto", "local_ncc", "pearson", "mse", "nmi", "mind_ssc", "multi_kernel_ncc")
 """What an optimisation raises (`rcn_tf.registration.optimisation.similarities`)."""
 
-TRANSFORM_TYPES = ("rigid", "affine", "deformable")
+TRANSFORM_TYPES = ("rigid", "affine", "momentum", "deformable")
 """Kinds of transforms, from the least to the most freedom."""
+
+LINEAR = TRANSFORM_TYPES[:2]
+"""Those that are a linear map alone, for which no network runs."""
 
 NO_MODEL = "none"
 """Name that stands for no model: the pair is registered by optimisation alone."""

@@ -52,7 +52,7 @@ def test_modules_keep_the_rules(path):
 CPP_NAMES = r"SetFileName|sitk\.(Read|Write)(Image|Transform)|GetImageIOFromFileName|GDCMSeries"
 PLAIN = r"plain_name|plain_folder|under_right_name"
 OWN_NAMES = {  # they write to their own temporary folders, or callers pass plain names
-    *("stripping.py", "ants.py", "elastix.py", "frame_writer.py"),
+    *("stripping.py", "ants.py", "elastix.py", "niftyreg.py", "frame_writer.py"),
     *("checked_files.py", "checked_geometry.py", "decoding.py", "files.py", "itk_maps.py"),
 }
 

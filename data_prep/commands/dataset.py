@@ -51,10 +51,15 @@ def add_commands(commands: Any) -> None:
         parser.add_argument("--list", action="store_true", help="list the scans found, and stop")
         if dataset.kind == "heart":
             _add_heart_arguments(parser, dataset)
+        elif dataset.kind == "knee":
+            _add_knee_arguments(parser, dataset)
         else:
             _add_file_arguments(parser)
         add_orientation(parser)
-        add_hold_out(parser)
+        if dataset.kind == "knee":
+            parser.set_defaults(hold_out=None)  # labels say who is tested on
+        else:
+            add_hold_out(parser)
         if dataset.kind == "liver":
             _add_liver_arguments(parser)
         if dataset.kind == "brain":
@@ -77,6 +82,19 @@ def _add_file_arguments(parser):
         "--hash-ids",
         action="store_true",
         help="name scans by a hash of their files, not by file and folder names",
+    )
+
+
+def _add_knee_arguments(parser, dataset):
+    parser.set_defaults(mask=[], hash_ids=False)
+    parser.add_argument("--series", help="number or UID, for DICOM with several")
+    parser.add_argument(
+        "--label-ids",
+        type=int,
+        nargs=2,
+        metavar=("FEMORAL", "TIBIAL"),
+        help="ids of femoral and tibial cartilage in the label maps (default "
+        f"{' '.join(map(str, dataset.labels_are))})",
     )
 
 
@@ -182,6 +200,8 @@ def run(args: argparse.Namespace) -> int | None:
             labels = "" if scan.labels is None else f"  labels {scan.labels}"
             print(f"{scan.id}  {scan.image}{labels}")
         return 0
+    if dataset.kind == "knee":
+        return _build_knees(args, dataset, scans, recipe)
     atlas, match = getattr(args, "atlas", None), getattr(args, "match_histogram", None)
     if match is not None:
         everything, _ = find_scans(dataset, args.data, dataclasses.replace(overrides, only=None))
@@ -204,6 +224,25 @@ def run(args: argparse.Namespace) -> int | None:
     if alone:
         print(f"not in the config, for want of the other one of the pair: {', '.join(alone)}")
     return code
+
+
+def _build_knees(args, dataset, scans, recipe):
+    from data_prep.knees import build_knees
+
+    with scan_progress(len(scans)) as progress:
+        summary, configs = build_knees(
+            dataset,
+            scans,
+            recipe,
+            args.out,
+            keep_others=args.only is not None,
+            workers=args.workers,
+            strict=args.strict,
+            progress=progress,
+        )
+    first, second = configs
+    print(f"also written: {second}")
+    return print_summary(summary, args.out / f"{dataset.name}_*.h5", first)
 
 
 def _dataset(args):
@@ -230,7 +269,10 @@ def _recipe(args, dataset):
         return default_recipe(dataset)
     changes = {
         name: getattr(args, name)
-        for name in ("shape", "orientation", "margin", "level", "width", "box_from", "liver_labels")
+        for name in (
+            *("shape", "orientation", "margin", "level", "width", "box_from", "liver_labels"),
+            "label_ids",
+        )
         if getattr(args, name, None) is not None
     }
     changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}

@@ -2,6 +2,7 @@
 
 from data_prep.datasets.brain import ABIDE, ADHD, ADNI, LPBA, OASIS
 from data_prep.datasets.heart import ACDC, CARDIAC3D
+from data_prep.datasets.knee import OAI
 from data_prep.datasets.layout import Dataset
 from data_prep.datasets.liver import BFH, LITS, LSPIG, MSD, SLIVER
 from data_prep.datasets.lung import NLST
@@ -11,6 +12,7 @@ DATASETS = {
     for dataset in (
         *(MSD, BFH, SLIVER, LITS, LSPIG, ADNI, ABIDE, ADHD, LPBA, OASIS, NLST),
         *(ACDC, CARDIAC3D),
+        OAI,
     )
 }
 

@@ -38,9 +38,9 @@ OWN_FOLDERS = ("landmarks", "masks")
 class Dataset:
     """A dataset of the papers.
 
-    name: of the command, the pack and its alias. title: for people. kind: "liver", "brain", "lung"
-    or "heart", which decides how scans are prepared. images: regular expressions, the preferred
-    ones first where several files could be the same scan. labels, landmarks: likewise.
+    name: of the command, the pack and its alias. title: for people. kind: "liver", "brain", "lung",
+    "heart" or "knee", which decides how scans are prepared. images: regular expressions, the
+    preferred ones first where several files could be the same scan. labels, landmarks: likewise.
     scan_id: format of the ids from the groups; of several joined by "|" the first whose groups
     a pattern has. landmarks_in: "mm" (columns x, y, z; LPS) or "voxels". expected: number of
     scans in the paper; any_number: whether other numbers are as complete.

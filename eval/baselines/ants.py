@@ -42,6 +42,12 @@ def syn(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     return flow_of_transform(register(fixed, moving), fixed.shape)
 
 
+def affine(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """The rigid and affine stages with ANTs' usual iterations. Returns: flow."""
+    linear = register(fixed, moving, deformable=False, schedule=USUAL_SCHEDULE)
+    return flow_of_transform(linear, fixed.shape)
+
+
 def syn_alone(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """SyN with local cross-correlation on three levels without linear stages.
 

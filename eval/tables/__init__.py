@@ -5,7 +5,7 @@ Behind them come tables of this project, which no paper prints.
 
 from __future__ import annotations
 
-from eval.tables import rcn, rwcnet, vrnet, vtn
+from eval.tables import avsm, rcn, rwcnet, vrnet, vtn
 from eval.tables.layout import Measure, Table, Task, needed_models
 
 TABLES: dict[str, Table] = {
@@ -13,7 +13,9 @@ TABLES: dict[str, Table] = {
     **vtn.TABLES,
     **vrnet.TABLES,
     **rwcnet.TABLES,
+    **avsm.TABLES,
     **vrnet.OWN_TABLES,
+    **avsm.OWN_TABLES,
 }
 """{name: Table}, those of papers named and ordered as in `papers.yaml`, then the project's own."""
 

@@ -9,6 +9,7 @@ A study names a dataset config, `<study>.json` in the folder of dataset configs:
     vtn_brain               VTN: training on all pairs, tests on all pairs of LPBA
     acdc, ukbb, cardiac3d   VR-Net: slices of ACDC and UK Biobank, volumes of 3D CMR
     oasis, nlst             RWCNet: Learn2Reg's brains with labels, lungs with key points
+    oai_longitudinal, oai_cross   AVSM: knees of one subject, of two
     *_aligned               the same after ANTs' affine alignment (`python -m eval.prealign`)
 """
 
@@ -30,13 +31,15 @@ class Task:
 
     images: of `Preset.images`, as in the paper's experiment. They choose the presets, also if
     other scans replace the paper's. source: where its data come from, for the reader of a table
-    that lacks them.
+    that lacks them. both_ways: whether the pairs are registered in both directions, for the
+    symmetry error.
     """
 
     study: str
     subset: str
     images: str = "brain"
     source: str = dataclasses.field(default="", compare=False)
+    both_ways: bool = dataclasses.field(default=False, compare=False)
 
     def aligned(self) -> Task:
         """The same pairs after affine alignment."""
@@ -110,9 +113,12 @@ METRICS = {
     "folding %": "folding_percent",
     "HD": "outer_hausdorff_mm",
     "J<0 %": "folding_percent",
+    "folds": "folds",
+    "fold size": "fold_size",
     "grad J": "jacobian_gradient",
     "GPU seconds": "gpu_seconds",
     "CPU seconds": "cpu_seconds",
+    "seconds": "cpu_seconds",
 }
 
 

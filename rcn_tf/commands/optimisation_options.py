@@ -28,13 +28,17 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
         "--similarity",
         choices=SIMILARITIES,
         help="what the optimisation raises: local_ncc compares small windows, of equal or inverted "
-        "contrast; mind_ssc and nmi are for scans of different contrast, mse and pearson for equal "
-        "ones; auto chooses between local_ncc and mind_ssc (default: auto)",
+        "contrast, multi_kernel_ncc large ones; mind_ssc and nmi are for scans of different "
+        "contrast, mse and pearson for equal ones; auto chooses between local_ncc and mind_ssc "
+        "(default: auto)",
     )
     parser.add_argument(
         "--transform-type",
+        "--transform",
+        dest="transform_type",
         choices=TRANSFORM_TYPES,
-        help="rigid and affine search for such a map alone (default: deformable)",
+        help="rigid and affine search for such a map alone; momentum optimises a smooth velocity "
+        "field, which does not fold (default: deformable)",
     )
     parser.add_argument(
         "--initial",

@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 from rcn_tf.choices import LEARN2REG_FORMS as FORMS
-from rcn_tf.choices import NO_MODEL
+from rcn_tf.choices import LINEAR, NO_MODEL
 from rcn_tf.commands import dicom_options, register_pairs
 from rcn_tf.commands.model_options import (
     add_model_options,
@@ -222,7 +222,7 @@ def _model_name(args):
 
 def _may_run_a_network(args):
     """Whether the arguments leave a network anything to do."""
-    linear = args.transform_type in ("rigid", "affine")
+    linear = args.transform_type in LINEAR
     return str(args.model) != NO_MODEL and args.initial is None and not linear
 
 

@@ -39,6 +39,11 @@ def is_in_pairs(paired: bool | Sequence[str], subset: str) -> bool:
     return paired if isinstance(paired, bool) else subset in paired
 
 
+def subject_of(scan_id: str) -> str:
+    """The subject in an id SUBJECT_VISIT or SUBJECT-PART_VISIT, with the file's alias."""
+    return group_of(scan_id).partition("-")[0]
+
+
 def group_of(scan_id: str) -> str:
     """What the ids of scans that belong together share: all up to the last "_"."""
     return scan_id.rpartition("_")[0]
@@ -88,8 +93,9 @@ class ConfigChecker:
         """{subset: entries with their ranges expanded}; wildcards stay."""
         entries = {}
         for name, listed in self._non_empty("subsets", value).items():
-            entries[name] = self._entries(f"subsets.{name}", listed)
-            if is_in_pairs(paired, name) and any(map(has_wildcard, entries[name])):
+            in_pairs = is_in_pairs(paired, name)
+            entries[name] = self._entries(f"subsets.{name}", listed, in_pairs)
+            if in_pairs and any(map(has_wildcard, entries[name])):
                 raise ValueError(
                     f"{self._path}: subset {name!r} is paired, so it must list its scans: a "
                     "wildcard may find one of a pair only."
@@ -97,13 +103,17 @@ class ConfigChecker:
         return entries
 
     def scans(
-        self, key: str, entries: Iterable[str], look_up: Callable[[str], list[str]]
+        self,
+        key: str,
+        entries: Iterable[str],
+        look_up: Callable[[str], list[str]],
+        in_pairs: bool = False,
     ) -> list[str]:
-        """Scan ids of entries, wildcards looked up."""
+        """Scan ids of entries, wildcards looked up; of a paired subset they may occur again."""
         scans = []
         for entry in entries:
             scans.extend(look_up(entry) if has_wildcard(entry) else [entry])
-        self._refuse_doubles(key, scans)
+        self._refuse_doubles(key, scans, in_pairs)
         return scans
 
     def remaining(
@@ -145,10 +155,11 @@ class ConfigChecker:
                 self._named_excludes.append(entry)
         return tuple(dict.fromkeys([*scans, *self._named_excludes]))
 
-    def expected(self, value: Mapping[str, Any]) -> dict[str, int]:
+    def counts(self, key: str, value: Mapping[str, Any]) -> dict[str, int]:
+        """{subset: a positive number}, as `expected` and `pair_counts` are."""
         for name, count in value.items():
             if type(count) is not int or count <= 0:
-                self._fail(f"expected.{name}", "must be a positive integer", count)
+                self._fail(f"{key}.{name}", "must be a positive integer", count)
         return dict(value)
 
     def exclude_is_of_use(
@@ -165,7 +176,7 @@ class ConfigChecker:
             rule = "must name scans of the subsets (remove what is no longer there)"
             self._fail("exclude", rule, unknown[0])
 
-    def _entries(self, key, listed):
+    def _entries(self, key, listed, in_pairs=False):
         entries = []
         for entry in self._typed(key, listed, tuple):
             self._checked_id(key, self._typed(f"{key}, each entry", entry, str))
@@ -175,13 +186,20 @@ class ConfigChecker:
                 raise ValueError(f"{self._path}: `{key}`: {error}") from error
         if key != "exclude" and not entries:
             raise ValueError(f"{self._path}: subset {key.partition('.')[2]!r} is empty.")
-        self._refuse_doubles(key, entries)
+        self._refuse_doubles(key, entries, in_pairs)
         return entries
 
-    def _refuse_doubles(self, key, scans):
-        twice = [scan for scan, count in collections.Counter(scans).items() if count > 1]
+    def _refuse_doubles(self, key, scans, in_pairs=False):
+        """A scan may be in several pairs, but no pair may be there twice."""
+        items = [" and ".join(sorted(pair)) for pair in zip(scans[::2], scans[1::2])]
+        items = items if in_pairs else scans
+        twice = [item for item, count in collections.Counter(items).items() if count > 1]
         if twice:
             raise ValueError(f"{self._path}: `{key}` lists {twice[0]!r} twice.")
+        if in_pairs:
+            alone = [first for first, second in zip(scans[::2], scans[1::2]) if first == second]
+            if alone:
+                raise ValueError(f"{self._path}: `{key}` pairs {alone[0]!r} with itself.")
 
     def _checked_id(self, key, scan_id):
         try:

@@ -8,7 +8,8 @@ The format is the original RCN project's:
      "schemes": {"1": {"combine-train": 1.0}, "2": {"lpba-val": 1.0}},
      "subsets": {"combine-train": ["adni/1", ...], "lpba-val": ["lpba/S02", ...]},
      "atlas": "lpba/S01",                       optional: the fixed image of all pairs
-     "paired": true | ["lspig-val"],            optional: scans 2k and 2k + 1 belong together
+     "paired": true | ["lspig-val"],            optional: scans 2k and 2k + 1 belong together;
+                                                a scan may then be in several pairs
      "segmentation_class_value": {"21": 21}}    optional: structures to evaluate
 
 An entry "alias/id" is scan `id` of that file; where the first part is no alias, the whole entry
@@ -17,13 +18,19 @@ original's configs, to the folder above it. Scheme "1" is for training, "2" for 
 scheme gives the subsets' shares of the training pairs. In evaluation shares play no part:
 all pairs of the scheme's subsets are used.
 
-Three keys are this project's own:
+These keys are this project's own:
 
     "exclude": ["lits/32", ...] or "exclude.txt"    scans to leave out of all subsets
     "expected": {"train": 1025}                     how many scans a complete subset lists
     "fixed": "ED"                                   scans whose ids agree up to the last "_" belong
                                                     together; the one that ends in "_ED" is the
                                                     fixed image of each of the others
+
+    "pairing": "same_subject" | "different_subjects"     scans are called SUBJECT_VISIT or
+                                                    SUBJECT-PART_VISIT; pairs are those of one
+                                                    SUBJECT-PART, or of two SUBJECTs
+    "pair_counts": {"train": 1400}                  how many of them a subset draws, each for both
+                                                    directions
 
 If one scan of a pair is excluded, both are left out; without its fixed image so are all others.
 Subsets and `exclude` may hold patterns (`rcn_tf.data.scan_patterns`): "sliver/{1..20}" or, looked
@@ -48,8 +55,9 @@ class DatasetConfig:
     files: {alias: path}; image_size: (D, H, W) or (H, W); image_type: see `DatasetFile`;
     schemes: {name: {subset: share}}; subsets: {name: (scan id, ...)}; atlas: scan id or None;
     paired: bool, or the names of the paired subsets; fixed: end of the ids of fixed images within
-    a group, or None; structures: {name: label id} or None
-    (`segmentation_class_value`); excluded: (scan id, ...), already left out of the subsets;
+    a group, or None; pairing: or None; pair_counts: {subset: number of pairs};
+    structures: {name: label id} or None (`segmentation_class_value`);
+    excluded: (scan id, ...), already left out of the subsets;
     left_out: {subset: how many scans it lost by that}; expected: {subset: count};
     unavailable: {subset: exception that says why its scans are not known}.
     """
@@ -63,6 +71,8 @@ class DatasetConfig:
     atlas: str | None = None
     paired: bool | tuple = False
     fixed: str | None = None
+    pairing: str | None = None
+    pair_counts: dict = dataclasses.field(default_factory=dict)
     structures: dict | None = None
     excluded: tuple = ()
     left_out: dict = dataclasses.field(default_factory=dict)
@@ -138,13 +148,19 @@ def load_dataset_config(path: str | pathlib.Path, *, paired: Sequence[str] = ())
         raise ValueError(f"{path}: with an atlas its scans do not belong together in pairs.")
     if raw.fixed is not None and (raw.atlas is not None or raw.paired or paired):
         raise ValueError(f"{path}: `fixed` names the pairs, so it excludes `atlas` and `paired`.")
+    if raw.pairing and (raw.fixed or raw.atlas is not None or raw.paired or paired):
+        raise ValueError(
+            f"{path}: `pairing` names the pairs, so it excludes `atlas`, `paired` and `fixed`."
+        )
+    if raw.pair_counts and not raw.pairing:
+        raise ValueError(f"{path}: `pair_counts` needs `pairing`, which names the pairs.")
     in_pairs = check.paired(raw.paired, paired)
     excluded = check.exclude(raw.exclude, look_up)
     entries = check.subset_entries(raw.subsets, in_pairs)
     subsets, left_out, unavailable, known = {}, {}, {}, set()
     for name, listed in entries.items():
         try:
-            scans = check.scans(f"subsets.{name}", listed, look_up)
+            scans = check.scans(f"subsets.{name}", listed, look_up, is_in_pairs(in_pairs, name))
             known.update(scans)
             subsets[name] = check.remaining(name, scans, excluded, in_pairs, raw.fixed)
             left_out[name] = len(scans) - len(subsets[name])
@@ -162,10 +178,12 @@ def load_dataset_config(path: str | pathlib.Path, *, paired: Sequence[str] = ())
         excluded=excluded,
         left_out=left_out,
         unavailable=unavailable,
-        expected=check.expected(raw.expected),
+        expected=check.counts("expected", raw.expected),
         atlas=raw.atlas,
         paired=in_pairs,
         fixed=raw.fixed,
+        pairing=raw.pairing,
+        pair_counts=check.counts("pair_counts", raw.pair_counts),
         structures=check.structures(raw.segmentation_class_value),
     )
     _check_references(config)
@@ -176,6 +194,7 @@ def _check_references(config):
     known = {*config.subsets, *config.unavailable}
     names = {f"scheme {name!r}": list(shares) for name, shares in config.schemes.items()}
     names["`expected`"] = list(config.expected)
+    names["`pair_counts`"] = list(config.pair_counts)
     names["`paired`"] = [] if isinstance(config.paired, bool) else list(config.paired)
     for where, subsets in names.items():
         for name in subsets:

@@ -18,12 +18,14 @@ class DatasetFile:
 
     files: Mapping
     image_size: Union[int, tuple]
-    image_type: Literal["liver", "brain", "lung", "heart"]
+    image_type: Literal["liver", "brain", "lung", "heart", "knee"]
     schemes: Mapping
     subsets: Mapping
     atlas: Optional[str] = None
     paired: Union[bool, tuple] = False
     fixed: Optional[str] = None
+    pairing: Optional[Literal["same_subject", "different_subjects"]] = None
+    pair_counts: Mapping = dataclasses.field(default_factory=dict)
     segmentation_class_value: Optional[Mapping] = None
     task: Any = None  # of the original's configs, not used
     exclude: Union[str, tuple] = ()

@@ -70,8 +70,8 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
 
 def _pairing(config, subset):
-    """Whether scans 2k and 2k + 1 belong together; with `fixed` the pairs by their positions."""
-    if config.fixed is None:
+    """Whether scans 2k and 2k + 1 belong together; by other rules the pairs by their positions."""
+    if config.fixed is None and config.pairing is None:
         return config.is_paired(subset)
     places = {scan: place for place, scan in enumerate(config.subset(subset))}
     return [[places[fixed], places[moving]] for fixed, moving in subset_pairs(config, subset)]

@@ -2,8 +2,9 @@
 
 A subset of n scans gives a sequence of pairs (fixed id, moving id):
 with an atlas, (atlas, scan) for every scan but the atlas; with `paired`, scans 2k and 2k + 1 in
-both directions; with `fixed`, (fixed scan, other scan) within each group; else all n (n - 1)
-ordered pairs of different scans.
+both directions; with `fixed`, (fixed scan, other scan) within each group; with `pairing`, pairs of
+one subject or of two, all or a number that is drawn; else all n (n - 1) ordered pairs of different
+scans.
 
 `TrainingOrder` is a pure function of (seed, draw number): a run that stops and resumes at any
 step sees exactly the pairs that an uninterrupted one would have seen.
@@ -11,15 +12,18 @@ step sees exactly the pairs that an uninterrupted one would have seen.
 
 from __future__ import annotations
 
+import collections
 import collections.abc
 import functools
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-from rcn_tf.data.config_checks import group_of
+from rcn_tf.data.config_checks import group_of, subject_of
 from rcn_tf.data.dataset_config import DatasetConfig
 
+_DRAWN = 0  # seed of the pairs that `pair_counts` draws
 _BLOCK = 1000  # draws within which subsets get their exact share
 
 
@@ -55,8 +59,10 @@ def subset_pairs(config: DatasetConfig, subset: str) -> Sequence[tuple[str, str]
                 f"{config.path}: `paired` needs an even number of scans; "
                 f"subset {subset!r} has {len(scans)}."
             )
-        couples = zip(scans[::2], scans[1::2])
-        pairs = [pair for a, b in couples for pair in ((a, b), (b, a))]
+        pairs = _both_ways(zip(scans[::2], scans[1::2]))
+    elif config.pairing is not None:
+        find = _of_one_subject if config.pairing == "same_subject" else _of_two_subjects
+        pairs = _both_ways(find(scans, config.pair_counts.get(subset)))
     elif config.fixed is not None:
         pairs = _pairs_within_groups(config, subset, scans)
     else:
@@ -64,6 +70,38 @@ def subset_pairs(config: DatasetConfig, subset: str) -> Sequence[tuple[str, str]
     if not len(pairs):
         raise ValueError(f"{config.path}: subset {subset!r} has too few scans to form a pair.")
     return pairs
+
+
+def _both_ways(couples):
+    return [pair for a, b in couples for pair in ((a, b), (b, a))]
+
+
+def _of_one_subject(scans, number):
+    """Pairs of scans of one group; of more than `number` so many, drawn."""
+    groups: dict[str, list[str]] = {}
+    for scan in scans:
+        groups.setdefault(group_of(scan), []).append(scan)
+    found = [pair for group in groups.values() for pair in itertools.combinations(group, 2)]
+    if number is None or number >= len(found):
+        return found
+    chosen = np.random.default_rng(_DRAWN).permutation(len(found))[:number]
+    return [found[k] for k in sorted(chosen)]
+
+
+def _of_two_subjects(scans, number):
+    """Pairs of scans of different subjects; with a number so many, drawn where there are more."""
+    subjects = [subject_of(scan) for scan in scans]
+    sizes = collections.Counter(subjects).values()
+    there = (len(scans) ** 2 - sum(size**2 for size in sizes)) // 2
+    if number is None or number >= there:
+        couples = itertools.combinations(range(len(scans)), 2)
+        return [(scans[a], scans[b]) for a, b in couples if subjects[a] != subjects[b]]
+    rng, found = np.random.default_rng(_DRAWN), {}
+    while len(found) < number:  # pairs are too many to list
+        first, second = sorted(rng.integers(len(scans), size=2).tolist())
+        if subjects[first] != subjects[second]:
+            found[first, second] = scans[first], scans[second]
+    return list(found.values())
 
 
 def _pairs_within_groups(config, subset, scans):

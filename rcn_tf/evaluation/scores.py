@@ -79,7 +79,21 @@ class PairScores:
             row["jacobian_gradient"] = metrics.jacobian_gradient(flow[None])[0]
             row["folding_percent"] = 100 * metrics.folding_fraction(flow[None])[0]
             row["folded_volume_percent"] = 100 * metrics.folded_volume(flow[None])[0]
+            for kind, product in (("", False), ("product_", True)):
+                number, size = metrics.folds(flow[None], product=product)
+                row[f"{kind}folds"], row[f"{kind}fold_size"] = float(number[0]), size[0]
         return row
+
+    def symmetry(self, flow: np.ndarray, reversed_flow: np.ndarray) -> float:
+        """Mean distance in the interior that the trip to the moving scan and back ends off.
+
+        Args: flow: [*spatial, R] of the pair. reversed_flow: of the reversed pair.
+        Returns: mm, or voxels if the fixed scan has no spacing.
+        Reference: AVSM, section 3 and Fig. 7, which prints the logarithm of the mean square.
+        """
+        spacing = self._fixed.spacing
+        trips = metrics.round_trip(flow[None], reversed_flow[None], spacing=spacing)
+        return float(trips.mean())
 
     def _label_maps(self, flow):
         """Fixed and warped label map; masks become label 1."""

@@ -23,6 +23,10 @@ METRICS = (
     "sdlogj",
     "folding_percent",
     "folded_volume_percent",
+    "folds",
+    "fold_size",
+    "product_folds",
+    "product_fold_size",
     "seconds",
 )
 

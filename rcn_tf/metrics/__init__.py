@@ -7,9 +7,11 @@ differentiable terms that training minimises are in `rcn_tf.losses`.
 from rcn_tf.metrics.deformation import (
     folded_volume,
     folding_fraction,
+    folds,
     jacobian_determinant,
     jacobian_gradient,
     jacobian_std,
+    round_trip,
 )
 from rcn_tf.metrics.landmarks import landmark_distance, sample_flow
 from rcn_tf.metrics.overlap import MASK_THRESHOLD, dice, jaccard, mask_overlap, structures
@@ -28,6 +30,7 @@ __all__ = [
     "dice",
     "folded_volume",
     "folding_fraction",
+    "folds",
     "hausdorff",
     "jaccard",
     "jacobian_determinant",
@@ -36,6 +39,7 @@ __all__ = [
     "landmark_distance",
     "mask_overlap",
     "outer_hausdorff",
+    "round_trip",
     "sample_flow",
     "structures",
     "surface_distances",

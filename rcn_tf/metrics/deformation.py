@@ -13,18 +13,25 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from custom_ops import compose
 from rcn_tf.fields import jacobian_determinant
 
 __all__ = [
     "folded_volume",
     "folding_fraction",
+    "folds",
     "jacobian_determinant",
     "jacobian_gradient",
     "jacobian_std",
+    "round_trip",
 ]
+
+INTERIOR = 10
+"""Voxels between the border and the interior of AVSM's Fig. 7; an eighth of short axes."""
 
 
 def jacobian_std(flow: np.ndarray) -> np.ndarray:
@@ -62,6 +69,40 @@ def folding_fraction(flow: np.ndarray) -> np.ndarray:
     return (_determinants(flow) <= 0).mean(axis=1)
 
 
+def folds(flow: np.ndarray, *, product: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Number of folded voxels, and how much they are folded (AVSM, Table 1).
+
+    Args:
+        flow: [B, *spatial, R], voxels.
+        product: take the product of the diagonal derivatives, as the paper's code does, instead of
+            the determinant.
+    Returns: voxels where the value is negative, int [B]; the sum of its size there, float64 [B].
+    """
+    values = _diagonal_products(flow) if product else _determinants(flow)
+    return (values < 0).sum(axis=1), np.maximum(-values, 0).sum(axis=1)
+
+
+def round_trip(
+    flow: np.ndarray,
+    reversed_flow: np.ndarray,
+    *,
+    spacing: Sequence[float] | np.ndarray | None = None,
+) -> np.ndarray:
+    """How far points of the interior are off after a registration and that of the reversed pair.
+
+    Args:
+        flow, reversed_flow: [B, *spatial, R] float32, voxels: of a pair, and of the two images
+            exchanged.
+        spacing: R voxel sizes in mm; None measures in voxels.
+    Returns: [B, *inner] distances at the voxels that are `INTERIOR` from the border.
+    Reference: AVSM, Fig. 7.
+    """
+    trip = compose(reversed_flow, flow).numpy()
+    inner = (slice(k, n - k) for n in trip.shape[1:-1] for k in [min(INTERIOR, n // 8)])
+    scale = np.ones(trip.shape[-1]) if spacing is None else np.asarray(spacing, float)
+    return np.linalg.norm(trip[(slice(None), *inner)] * scale, axis=-1)
+
+
 def folded_volume(flow: np.ndarray) -> np.ndarray:
     """Volume of the simplices that are turned inside out, as a fraction of the whole volume.
 
@@ -97,6 +138,19 @@ def _inside_out(points, sign):
     """Volume of the simplices whose orientation is not `sign`. Args: points: (R + 1) x [..., R]."""
     edges = np.stack([point - points[0] for point in points[1:]], axis=-1)
     return np.maximum(-sign * np.linalg.det(edges), 0).sum() / math.factorial(edges.shape[-1])
+
+
+def _diagonal_products(flow):
+    """Product of the derivatives of each coordinate along its own axis, float64 [B, voxels]."""
+    flow = np.asarray(flow, np.float64)
+    rank, last = flow.shape[-1], [slice(0, n - 1) for n in flow.shape[1:-1]]
+    product = 1.0
+    for axis in range(rank):
+        inner = [*last]
+        inner[axis] = slice(None)
+        along = np.diff(flow[(slice(None), *inner, axis)], axis=axis + 1)
+        product = product * (1 + along)
+    return product.reshape(len(flow), -1)
 
 
 def _determinants(flow):

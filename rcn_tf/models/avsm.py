@@ -115,7 +115,11 @@ class AVSM(RegistrationModel):
             }
         )
         self.original = original
-        self.unit_voxels = _unit_voxels(self.volume_shape, self.half_shape, spacing, original)
+        self.unit_voxels = (
+            np.array(self.half_shape, np.float32) - 1
+            if original
+            else unit_voxels(self.volume_shape, self.half_shape, spacing)
+        )
         self.affine = SharedAffineNetwork(self.volume_shape, channels=channels, original=original)
         self.momentum = MomentumNetwork(rank=self.rank, channels=channels, original=original)
         blank = tf.zeros((1, *self.volume_shape, 1))
@@ -193,7 +197,7 @@ class AVSM(RegistrationModel):
             momentum,
             self._config["sigmas"],
             self._config["weights"],
-            spacing=1 / self.unit_voxels,
+            spacing=(1 / self.unit_voxels).tolist(),
             periodic=self.original,
         )
         return fields.limit_velocity(smoothed * self.unit_voxels, time_steps) / self.unit_voxels
@@ -260,6 +264,19 @@ def to_voxels(
     return linear - tf.eye(len(shape), dtype=matrix.dtype), offset * side / 2
 
 
+def unit_voxels(
+    shape: Sequence[int], half: Sequence[int], spacing: Optional[Sequence[float]] = None
+) -> np.ndarray:
+    """Voxels of the half grid per unit length, which is the longest side.
+
+    Args: shape, half: R sizes of a grid and of that of its momenta. spacing: mm per voxel along
+        each axis of the grid; by default the same along all.
+    Returns: [R] float32.
+    """
+    sides = (np.array(shape) - 1) * np.array(spacing or [1.0] * len(shape))
+    return (sides.max() / sides * (np.array(half) - 1)).astype(np.float32)
+
+
 def _inverse_affine(output, shape):
     """Flow of the inverse of the affine steps; zero if there are none."""
     if output.affine is None:
@@ -268,15 +285,6 @@ def _inverse_affine(output, shape):
     identity = tf.eye(len(shape), dtype=matrix.dtype)
     inverse = tf.linalg.inv(matrix + identity)
     return fields.affine_flow(inverse - identity, -tf.linalg.matvec(inverse, offset), shape)
-
-
-def _unit_voxels(shape, half, spacing, original):
-    """Voxels of the half grid per unit length, along each axis."""
-    steps = np.array(half, np.float32) - 1
-    if original:
-        return steps
-    sides = (np.array(shape) - 1) * np.array(spacing or [1.0] * len(shape))
-    return (sides.max() / sides * steps).astype(np.float32)
 
 
 def _check_steps(n_affine_steps, n_velocity_steps):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rcn_tf.presets import avsm, quick, rcn, rcnet_hearts, rwcnet, vr_net, vtn
+from rcn_tf.presets import avsm, avsm_ablations, quick, rcn, rcnet_hearts, rwcnet, vr_net, vtn
 from rcn_tf.presets.preset import Preset
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -22,6 +22,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         **vr_net.PRESETS,
         **avsm.PRESETS,
         **rwcnet.PRESETS,
+        **avsm_ablations.PRESETS,
     }
 )
 """{name: Preset}, in the order in which `rcn train --presets` lists them."""

@@ -4,6 +4,8 @@
     avsm_cross          pairs of different subjects; five affine steps
     avsm_brain          the same on brain MRI to an atlas, which the paper does not have
 
+The paper's ablations are in `rcn_tf.presets.avsm_ablations`.
+
 Each trains in phases, with epochs of 400 steps of one pair and Adam from 5e-4, halved every 60
 epochs (section 3, "Training details"):
 
@@ -23,141 +25,189 @@ trained, negative parts of <m, v> cut off) are left out.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rcn_tf.presets.preset import Preset, by_name
+from rcn_tf.presets.preset import Preset, by_name, from_paper
 
-EPOCH = 400  # steps
+AFFINE_STEPS = {"longitudinal": 3, "cross": 5}
+"""Affine steps in the second phase, by the kind of pairs."""
+
 _RATE = 5e-4
 _HALVE_EVERY = 60  # epochs
-_AFFINE_EPOCHS, _VELOCITY_EPOCHS = 200, 100
 _TEST_STEPS = 7
 _OAI_SPACING = [1.4, 0.72, 0.72]  # mm, arrays of 80 x 192 x 192
-_ONE_VELOCITY = {
-    "multi_kernel_ncc": 1.0,
-    "momentum_energy": {"weight": 10.0, "clamped": False},
-}
 
 
-def affine_loss(steps: int, regularisation: Mapping[str, Any]) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """How long a training is.
+
+    steps: of an epoch. affine, velocity: epochs of each affine, and of each velocity phase.
+    """
+
+    steps: int = 400
+    affine: int = 200
+    velocity: int = 100
+
+    def phase(self, epochs: int) -> dict[str, Any]:
+        """Steps of a phase, and those after which its learning rate halves."""
+        halvings = range(_HALVE_EVERY, epochs, _HALVE_EVERY)
+        return {
+            "steps": self.steps * epochs,
+            "halve_at": [self.steps * number for number in halvings],
+        }
+
+
+EPOCH = Lengths()
+"""The paper's lengths."""
+
+
+def affine_loss(
+    steps: int,
+    regularisation: Mapping[str, Any],
+    *,
+    similarity: str = "multi_kernel_ncc",
+    symmetric: bool = True,
+) -> dict[str, Any]:
     """Eq. 6: both directions' similarity and regularisation of the last step, and symmetry.
 
-    Args: steps: number of affine steps. regularisation: the term `deviation`.
+    Args: steps: number of affine steps. regularisation: the term `deviation`. similarity: name of
+        the similarity term. symmetric: whether eq. 5 counts.
     """
     last = f"affine_{steps}"
-    one_way = {
-        "multi_kernel_ncc": {"weight": 1.0, "phase": "affine"},
+    one_way: dict[str, Any] = {
+        similarity: {"weight": 1.0, "phase": "affine"} if similarity == "multi_kernel_ncc" else 1.0,
         "deviation": {**regularisation, "total": True},
     }
-    symmetry = {"affine_symmetry": {"weight": 10.0, "total": True}}
+    symmetry = {"affine_symmetry": {"weight": 10.0, "total": True}} if symmetric else {}
     return {last: {**one_way, **symmetry}, "reversed": {last: one_way}}
 
 
-def velocity_loss(*, symmetric: bool) -> dict[str, Any]:
+def velocity_loss(*, symmetric: bool, similarity: str = "multi_kernel_ncc") -> dict[str, Any]:
     """Eq. 12: the sum over all velocity steps, of both directions; with eq. 10 if symmetric."""
+    one_way = {similarity: 1.0, "momentum_energy": {"weight": 10.0, "clamped": False}}
     symmetry = {"map_symmetry": 500.0} if symmetric else {}
-    return {"velocity": {**_ONE_VELOCITY, **symmetry}, "reversed": {"velocity": _ONE_VELOCITY}}
+    return {"velocity": {**one_way, **symmetry}, "reversed": {"velocity": one_way}}
 
 
-def phases(
-    affine_steps: int,
+def affine_phase(
+    steps: int,
+    lengths: Lengths = EPOCH,
     *,
-    epoch: int = EPOCH,
-    affine_epochs: int = _AFFINE_EPOCHS,
-    velocity_epochs: int = _VELOCITY_EPOCHS,
-) -> list[dict[str, Any]]:
+    similarity: str = "multi_kernel_ncc",
+    symmetric: bool = True,
+) -> dict[str, Any]:
+    """A phase that trains affine steps: of one step with eq. 13, of several with its end."""
+    decay = {"kind": "decay", "steps_per_epoch": lengths.steps, "static_epochs": 0, "rate": 4}
+    first = {"weight": 10.0, "schedule": {**decay, "least": 0}}
+    regularisation: dict[str, Any] = first if steps == 1 else {"weight": 0.1}
+    return {
+        **lengths.phase(lengths.affine),
+        "train": ["affine"],
+        "options": {"n_affine_steps": steps, "n_velocity_steps": 0},
+        "loss": affine_loss(steps, regularisation, similarity=similarity, symmetric=symmetric),
+    }
+
+
+def velocity_phase(
+    steps: int,
+    lengths: Lengths = EPOCH,
+    *,
+    slower: int = 1,
+    similarity: str = "multi_kernel_ncc",
+    symmetric: bool = False,
+) -> dict[str, Any]:
+    """A phase that trains velocity steps after seven affine steps, whose weights stay.
+
+    Args: steps: number of velocity steps. slower: divides the learning rate.
+    """
+    return {
+        **lengths.phase(lengths.velocity),
+        "freeze": ["affine"],
+        "options": {"n_affine_steps": _TEST_STEPS, "n_velocity_steps": steps},
+        "loss": velocity_loss(symmetric=symmetric, similarity=similarity),
+        "learning_rate": _RATE / slower,
+    }
+
+
+def phases(affine_steps: int, lengths: Lengths = EPOCH) -> list[dict[str, Any]]:
     """The five phases.
 
-    Args:
-        affine_steps: number of steps in the second phase.
-        epoch: training steps in an epoch.
-        affine_epochs, velocity_epochs: epochs of each of the first two, and the last three phases.
+    Args: affine_steps: number of steps in the second phase. lengths: of epochs and phases.
     """
-    decay = {"kind": "decay", "steps_per_epoch": epoch, "static_epochs": 0, "rate": 4, "least": 0}
-    first = {"weight": 10.0, "schedule": decay}
-    affine = {**_length(epoch, affine_epochs), "train": ["affine"]}
-    velocity = {**_length(epoch, velocity_epochs), "freeze": ["affine"]}
     return [
-        {
-            **affine,
-            "options": {"n_affine_steps": 1, "n_velocity_steps": 0},
-            "loss": affine_loss(1, first),
-        },
-        {
-            **affine,
-            "options": {"n_affine_steps": affine_steps, "n_velocity_steps": 0},
-            "loss": affine_loss(affine_steps, {"weight": 0.1}),
-        },
-        *(
-            {
-                **velocity,
-                "options": {"n_affine_steps": _TEST_STEPS, "n_velocity_steps": steps},
-                "loss": velocity_loss(symmetric=symmetric),
-                "learning_rate": rate,
-            }
-            for steps, symmetric, rate in (
-                (1, False, _RATE),
-                (2, False, _RATE / 2),
-                (2, True, _RATE / 4),
-            )
-        ),
+        affine_phase(1, lengths),
+        affine_phase(affine_steps, lengths),
+        velocity_phase(1, lengths),
+        velocity_phase(2, lengths, slower=2),
+        velocity_phase(2, lengths, slower=4, symmetric=True),
     ]
 
 
-def _length(epoch, epochs):
-    """Steps of a phase, and those after which its learning rate halves."""
-    halvings = range(_HALVE_EVERY, epochs, _HALVE_EVERY)
-    return {"steps": epoch * epochs, "halve_at": [epoch * number for number in halvings]}
+def preset(
+    network: str,
+    what: str,
+    pairs: str,
+    entries: list[dict[str, Any]],
+    *,
+    table: str,
+    row: str,
+    begins: str = "",
+) -> Preset:
+    """A preset of AVSM on knees.
+
+    Args:
+        network: the preset's name without the pairs. what: what is trained.
+        pairs: "longitudinal" or "cross". entries: the phases.
+        table, row: where its scores stand in `papers.yaml`.
+        begins: name of the preset whose trained weights it begins with.
+    """
+    knees = "the same subject" if pairs == "longitudinal" else "different subjects"
+    return from_paper(
+        f"{network}_{pairs}",
+        f"{what}, knees of {knees}",
+        _values({"spacing": _OAI_SPACING}, entries),
+        table=table,
+        row=row,
+        columns=[f"{pairs} Dice"],
+        data=f"oai_{pairs}",
+        network=network,
+        images=f"knee_{pairs}",
+        begins=begins,
+    )
 
 
-def _preset(name, what, affine_steps, data, *, network, images, scores=None):
-    paper = "AVSM, Table 1" if scores else ""
-    values = {
-        "description": f"{name}: {what}" + (f" ({paper})" if paper else ""),
+def _values(network, entries):
+    return {
         "model": "AVSM",
         "network": network,
-        "phases": phases(affine_steps),
+        "phases": entries,
         "optimizer": {"learning_rate": _RATE},
         "halve_at": [],
         "batch_size": 1,
         "augment": False,
     }
-    return Preset(
-        name,
-        what,
-        MappingProxyType(values),
-        f"rcn train {name} --data configs/{data}.json --out runs/{name}",
-        paper=paper,
-        scores=MappingProxyType(scores or {}),
-        network="avsm" if images == "brain" else name,
-        images=images,
-    )
 
 
+_ON_BRAINS = Preset(
+    "avsm_brain",
+    "AVSM, brain MRI to an atlas",
+    MappingProxyType(
+        {"description": "avsm_brain: AVSM, brain MRI to an atlas", **_values({}, phases(5))}
+    ),
+    "rcn train avsm_brain --data configs/brain.json --out runs/avsm_brain",
+    network="avsm",
+    images="brain",
+)
 PRESETS = by_name(
     [
-        _preset(
-            "avsm_longitudinal",
-            "AVSM, knees of the same subject",
-            3,
-            "oai_longitudinal",
-            network={"spacing": _OAI_SPACING},
-            images="knee",
-            scores={"longitudinal Dice": 0.8260},
+        *(
+            preset("avsm", "AVSM", pairs, phases(steps), table="avsm1", row="AVSM (2-step)")
+            for pairs, steps in AFFINE_STEPS.items()
         ),
-        _preset(
-            "avsm_cross",
-            "AVSM, knees of different subjects",
-            5,
-            "oai_cross",
-            network={"spacing": _OAI_SPACING},
-            images="knee",
-            scores={"cross Dice": 0.6759},
-        ),
-        _preset(
-            "avsm_brain", "AVSM, brain MRI to an atlas", 5, "brain", network={}, images="brain"
-        ),
+        _ON_BRAINS,
     ]
 )

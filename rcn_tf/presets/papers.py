@@ -63,7 +63,8 @@ def _table(name, source, title, columns, rows):
 
 
 def _score(cell):
-    """Score of 748, of "0.953 (0.014)", or of "80.7 %", which is 0.807."""
+    """Score of 748, of "0.953 (0.014)", or of "82.60 (2.73) %", which is 0.826 and 0.0273."""
     mean, std, percent = re.fullmatch(r"([\d.]+)(?: \(([\d.]+)\))?( %)?", cell).groups()
-    mean = round(float(mean) / 100, 6) if percent else float(mean)
-    return Score(mean, None if std is None else float(std), cell)
+    unit = 100 if percent else 1
+    numbers = (None if text is None else round(float(text) / unit, 6) for text in (mean, std))
+    return Score(*numbers, cell)

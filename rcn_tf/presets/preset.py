@@ -26,10 +26,11 @@ class Preset:
         scores: {measure: mean that the table prints}, the values to expect; Dice and IoU in 0..1,
             landmark distances in the papers' units.
         network: name of the network without the images; the same for liver and brain.
-        images: "liver", "brain", "knee", "lung" or of a heart, the images of the scores; "" if they
-            are none of these.
+        images: "liver", "brain", "lung", "knee_longitudinal", "knee_cross" or of a heart, the
+            images of the scores; "" if they are none of these.
         series: common name of the networks that differ only in their number of cascades, such as
             "VTN"; "" for a network outside such a series.
+        begins: name of the preset whose trained weights the training begins with; "" for none.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Preset:
     network: str = ""
     images: str = ""
     series: str = ""
+    begins: str = ""
 
     @property
     def n_cascades(self) -> int | None:
@@ -71,7 +73,7 @@ def from_paper(
         columns: names of the preset's columns in the table; empty cells are left out.
         data: name of the dataset config in `configs/`.
         flows: whether the training needs reference flows.
-        attributes: `network`, `images`, `series` and `time` of the Preset.
+        attributes: `network`, `images`, `series`, `begins` and `time` of the Preset.
 
     Raises: KeyError: `papers.yaml` has no such table or row.
     """
@@ -79,6 +81,8 @@ def from_paper(
     paper = load_tables()[table].source
     described = {"description": f"{name}: {what} ({paper})", **values}
     command = f"rcn train {name} --data configs/{data}.json --out runs/{name}"
+    if attributes.get("begins"):
+        command += f" --set data.initial_model=runs/{attributes['begins']}"
     return Preset(
         name,
         what,

@@ -105,6 +105,21 @@ def test_the_result_is_never_worse_than_the_start(tmp_path, kind):
 
 
 @pytest.mark.slow
+def test_a_momentum_gives_a_diffeomorphism(tmp_path, monkeypatch):
+    monkeypatch.setitem(EFFORTS, "default", Effort(15_000, (20,)))
+    code, metrics = register(tmp_path, *pair(bulge), "--transform", "momentum")
+    assert code == 0
+    record = metrics["optimisation"]
+    assert (record["transform_type"], record["written"]) == ("momentum", "optimised")
+    assert record["levels"][0]["after"] < record["levels"][0]["before"]
+    assert metrics["folding_percent"] == 0
+    assert metrics["agreement"]["after"] > metrics["agreement"]["before"]
+    points = inner_points()
+    before = np.linalg.norm(bulge(points) - points, axis=1).mean()
+    assert errors(tmp_path, bulge).mean() < 0.7 * before
+
+
+@pytest.mark.slow
 def test_a_rigid_map_alone(tmp_path):
     rotation, shift = turn(9, (2, -1, 1)), np.array([4.0, -3.0, 2.0])
     images = pair(lambda points: points @ rotation.T + shift)

@@ -93,8 +93,8 @@ def test_missing_key(tmp_path, key):
         ({"image_size": 64.5}, r"`image_size` must be a whole number or a list; got 64.5"),
         ({"image_size": "64"}, r"`image_size` must be a whole number or a list; got '64'"),
         (
-            {"image_type": "knee"},
-            r"`image_type` must be 'liver' or 'brain' or 'lung' or 'heart'; got",
+            {"image_type": "ankle"},
+            r"`image_type` must be 'liver' or 'brain' or 'lung' or 'heart' or 'knee'; got",
         ),
         ({"files": []}, r"`files` must be an object"),
         ({"files": {"pack": "pack.h5"}}, r"`files\.pack` must be an object"),
@@ -111,6 +111,21 @@ def test_missing_key(tmp_path, key):
         ({"paired": [1]}, r"`paired, each entry` must be a string; got 1"),
         ({"expected": []}, r"`expected` must be an object; got \[\]"),
         ({"atlas": 7}, r"`atlas` must be a string"),
+        (
+            {"paired": ["val"], "subsets": {"train": ["pack/a"], "val": ["pack/a", "pack/b"] * 2}},
+            r"`subsets\.val` lists 'pack/a and pack/b' twice",
+        ),
+        (
+            {"paired": ["val"], "subsets": {"train": ["pack/a"], "val": ["pack/a"] * 2}},
+            r"`subsets\.val` pairs 'pack/a' with itself",
+        ),
+        ({"pairing": "twins"}, r"`pairing` must be 'same_subject' or 'different_subjects'; got"),
+        ({"pairing": "same_subject", "paired": True}, r"`pairing` names the pairs, so it excludes"),
+        ({"pair_counts": {"train": 3}}, r"`pair_counts` needs `pairing`"),
+        (
+            {"pairing": "same_subject", "pair_counts": {"train": 0}},
+            r"`pair_counts\.train` must be a positive integer; got 0",
+        ),
         ({"segmentation_class_value": {"liver": 0}}, r"value\.liver` must be a positive integer"),
         ({"subset": {}}, r"unknown key 'subset'; did you mean 'subsets'"),
     ],

@@ -126,3 +126,53 @@ def test_identity_tells_which_frame_is_fixed():
     assert (
         difference(*found) == "its scheme has other subsets, shares, pairs, atlas or order of scans"
     )
+
+
+VISITS = ("t/1-L_V0", "t/1-L_V1", "t/1-R_V0", "t/2_V0", "t/2_V1", "t/2_V2", "t/3_V0")
+
+
+def visits(pairing, **counts):
+    return dataclasses.replace(
+        CONFIG,
+        pairing=pairing,
+        subsets={"all": VISITS},
+        pair_counts=counts,
+        schemes={"1": {"all": 1}},
+    )
+
+
+def test_visits_of_a_subject_are_paired_in_both_directions():
+    pairs = list(subset_pairs(visits("same_subject"), "all"))
+    couples = {("t/1-L_V0", "t/1-L_V1"), ("t/2_V0", "t/2_V1"), ("t/2_V0", "t/2_V2"),
+               ("t/2_V1", "t/2_V2")}  # fmt: skip
+    assert set(pairs) == couples | {(b, a) for a, b in couples}
+    assert pairs[1] == pairs[0][::-1]
+
+
+def test_scans_of_two_subjects_are_paired():
+    """Both knees of a patient are one subject's."""
+    pairs = list(subset_pairs(visits("different_subjects"), "all"))
+    assert len(pairs) == 2 * (3 * 3 + 3 * 1 + 3 * 1) == len(set(pairs))
+    assert all(a.partition("_")[0][2] != b.partition("_")[0][2] for a, b in pairs)
+
+
+@pytest.mark.parametrize(("pairing", "there"), [("same_subject", 4), ("different_subjects", 15)])
+def test_a_number_of_pairs_is_drawn(pairing, there):
+    every = set(subset_pairs(visits(pairing), "all"))
+    drawn = list(subset_pairs(visits(pairing, all=3), "all"))
+    assert len(set(drawn)) == 6
+    assert set(drawn) < every
+    assert drawn == list(subset_pairs(visits(pairing, all=3), "all"))
+    assert all(b == a[::-1] for a, b in zip(drawn[::2], drawn[1::2]))
+    assert set(subset_pairs(visits(pairing, all=there), "all")) == every
+
+
+def test_a_scan_may_be_in_several_pairs():
+    config = dataclasses.replace(CONFIG, paired=True, subsets={"x": ("a", "b", "b", "c")})
+    assert list(subset_pairs(config, "x")) == [("a", "b"), ("b", "a"), ("b", "c"), ("c", "b")]
+
+
+def test_identity_tells_which_pairs_are_drawn():
+    checksums = dict.fromkeys(VISITS, "0")
+    found = [training_identity(visits("same_subject", all=n), "1", checksums) for n in (2, 3)]
+    assert "other subsets, shares, pairs" in difference(*found)

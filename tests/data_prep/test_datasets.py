@@ -74,6 +74,12 @@ TREES = {
         "neurite/OASIS_OAS1_0002_MR1/aligned_seg35.nii.gz": None,
         "neurite/OASIS_OAS1_0002_MR1/norm.nii.gz": None,
     },
+    "oai": {
+        "OAI/images/9000001_V00.nii.gz": "9000001_V00",
+        "OAI/images/9000002_LEFT_V01.nii.gz": "9000002-LEFT_V01",
+        "OAI/labels/9000002_LEFT_V01.nii.gz": None,
+        "OAI/images/notes_V00.nii.gz": None,
+    },
     "nlst": {
         "NLST/imagesTr/NLST_0001_0000.nii.gz": "0001_0000",
         "NLST/imagesTr/NLST_0001_0001.nii.gz": "0001_0001",
@@ -82,7 +88,7 @@ TREES = {
     },
 }
 ANNOTATED = {  # dataset: number of scans in TREES with labels
-    "sliver": 2, "lits": 2, "lspig": 2, "lpba": 2, "oasis": 2, "nlst": 1,
+    "sliver": 2, "lits": 2, "lspig": 2, "lpba": 2, "oasis": 2, "nlst": 1, "oai": 1,
 }  # fmt: skip
 
 

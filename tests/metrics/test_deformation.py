@@ -144,3 +144,42 @@ def _corner_cell():
         (ah, aw), (bh, bw), (ch, cw) = (at[k] for k in triangle)
         areas.append(((bh - ah) * (cw - aw) - (bw - aw) * (ch - ah)) / 2)
     return sum(-area for area in areas if area < 0)
+
+
+def test_folds_are_counted_and_weighed():
+    """x -> x - 2 d on one half of an axis: det J = -1 at 3 x 3 x 2 voxels."""
+    flow = np.zeros((1, 4, 4, 5, 3), np.float32)
+    flow[..., 2:, 2] = -2.0 * np.arange(3)
+    number, size = metrics.folds(flow)
+    assert (number[0], size[0]) == (18, 18.0)
+    number, size = metrics.folds(flow, product=True)
+    assert (number[0], size[0]) == (18, 18.0)
+
+
+def test_the_product_of_derivatives_misses_a_turn():
+    """A half turn about one axis keeps det J = 1; its diagonal derivatives are -1, -1 and 1."""
+    index = np.moveaxis(np.indices((4, 5, 6)), 0, -1).astype(np.float32)
+    flow = index @ np.diag([-2.0, -2.0, 0.0]).astype(np.float32)
+    assert [int(metrics.folds(flow[None], product=p)[0][0]) for p in (False, True)] == [0, 0]
+    quarter = index @ (np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]]) - np.eye(3)).astype(np.float32)
+    assert metrics.folds(quarter[None])[0][0] == 0
+    shear = index @ np.array([[0, 2.0, 0], [2.0, 0, 0], [0, 0, 0]], np.float32)
+    assert metrics.folds(shear[None])[0][0] == 3 * 4 * 5  # det J = -3
+    assert metrics.folds(shear[None])[1][0] == pytest.approx(3 * 60)
+    assert metrics.folds(shear[None], product=True)[0][0] == 0
+
+
+def test_a_round_trip_is_measured_in_the_interior():
+    """There by 2 z, back by -1 z and 1 y: off by (1, 1) voxels, and more at the border."""
+    flow, back = np.zeros((2, 1, 16, 24, 17, 3), np.float32)
+    flow[..., 0], back[..., 0], back[..., 1] = 2.0, -1.0, 1.0
+    flow[:, :2] = 50.0
+    trips = metrics.round_trip(flow, back, spacing=(2.0, 3.0, 1.0))
+    assert trips.shape == (1, 12, 18, 13)
+    np.testing.assert_allclose(trips, np.hypot(2.0, 3.0), rtol=1e-6)
+    flow[..., 1] = np.arange(24)[:, None] / 10  # what is looked up lies where the trip went
+    back[..., 0] = -np.arange(24)[:, None] / 10
+    trips = metrics.round_trip(flow, back)
+    y = np.arange(3, 21)
+    expected = np.hypot(2.0 - (y + y / 10) / 10, 1.0 + y / 10)
+    np.testing.assert_allclose(trips[0, 5, :, 4], expected, rtol=1e-4)

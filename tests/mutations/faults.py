@@ -32,6 +32,7 @@ NATIVE_NCC = ("tests/custom_ops/test_presence.py", *LOCAL_NCC)
 NATIVE_SCANS = ("tests/custom_ops/test_presence.py", "tests/custom_ops/test_resampling.py")
 FIELDS = ("tests/test_fields.py",)
 ADVECTION = ("tests/fields/test_advection.py",)
+OPTIMISED_MOMENTUM = ("tests/registration/optimisation/test_momentum.py",)
 KERNELS = ("tests/fields/test_kernels.py",)
 AVSM = ("tests/models/test_avsm.py", "tests/networks/test_avsm_networks.py")
 AVSM_TERMS = ("tests/losses/test_avsm_terms.py",)
@@ -221,6 +222,41 @@ FAULTS = (
         ADVECTION,
     ),
     Fault(
+        "momentum: carried against the velocity",
+        "rcn_tf/registration/optimisation/momentum.py",
+        "fields.integrate(-velocity * self._units)",
+        "fields.integrate(velocity * self._units)",
+        OPTIMISED_MOMENTUM,
+    ),
+    Fault(
+        "momentum: grows from level to level",
+        "rcn_tf/registration/optimisation/momentum.py",
+        "ends=True) * np.float32(old / new)",
+        "ends=True)",
+        OPTIMISED_MOMENTUM,
+    ),
+    Fault(
+        "folds: compression counts",
+        "rcn_tf/metrics/deformation.py",
+        "(values < 0).sum(axis=1)",
+        "(values < 1).sum(axis=1)",
+        METRICS,
+    ),
+    Fault(
+        "folds: product of displacements instead of positions",
+        "rcn_tf/metrics/deformation.py",
+        "product * (1 + along)",
+        "product * along",
+        METRICS,
+    ),
+    Fault(
+        "round trip: back first",
+        "rcn_tf/metrics/deformation.py",
+        "compose(reversed_flow, flow).numpy()",
+        "compose(flow, reversed_flow).numpy()",
+        METRICS,
+    ),
+    Fault(
         "advection: against the velocity",
         "rcn_tf/fields/advection.py",
         "term = -length * (velocity + _along(velocity, flow))",
@@ -293,8 +329,8 @@ FAULTS = (
     Fault(
         "AVSM: unit length of the shortest side",
         "rcn_tf/models/avsm.py",
-        "return (sides.max() / sides * steps).astype(np.float32)",
-        "return (sides.min() / sides * steps).astype(np.float32)",
+        "return (sides.max() / sides * (np.array(half) - 1)).astype(np.float32)",
+        "return (sides.min() / sides * (np.array(half) - 1)).astype(np.float32)",
         AVSM,
     ),
     Fault(

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import unicodedata
 
 import pytest
 import yaml
@@ -12,7 +13,9 @@ from rcn_tf.presets.papers import PATH, Score, load_tables
 ROOT = pathlib.Path(__file__).parents[2]
 PAPERS = pathlib.Path(os.environ.get("RCN_PAPERS", ROOT.parent / "shared" / "papers"))
 RAW = yaml.load(PATH.read_text(encoding="utf-8"), yaml.BaseLoader)
-LINED = [name for name in RAW if not name.startswith("vrnet")]  # whose text has a row per line
+LINED = [
+    name for name in RAW if not name.startswith(("vrnet", "avsm"))
+]  # whose text has a row per line
 ROWS = [(name, label) for name in LINED for label in RAW[name]["rows"]]
 
 
@@ -86,6 +89,43 @@ def test_columns_are_printed(name):
         assert first.split()[1 : len(datasets) + 1] == list(datasets)
 
 
+def avsm_text(first, last):
+    """The paper's text of a table, ligatures undone, as one line of words."""
+    (path, *_) = [*PAPERS.glob("avsm_*.txt"), None]
+    if path is None:
+        pytest.skip("the papers' text is not here (set RCN_PAPERS to its folder)")
+    text = unicodedata.normalize("NFKC", path.read_text(encoding="utf-8"))
+    return " ".join(re.search(f"{first}.*?{last}", text, re.S)[0].split())
+
+
+@pytest.mark.shared_data
+def test_avsms_first_table_is_printed():
+    """The text has the cells of a block of rows in runs; a row's own order is kept."""
+    text = avsm_text("Method\n\nLongitudinal", "Table 1")
+    text = re.sub(r"\( ", "(", text)
+    for label, cells in RAW["avsm1"]["rows"].items():
+        assert label in text
+        dice = [cell.removesuffix(" %") for cell in cells if cell.endswith("%")]
+        folds = [
+            f"{number} [{size}]" for number, size in zip(cells[1::3], cells[2::3]) if size != "-"
+        ]
+        for printed in (*dice, *folds, cells[-1]):
+            assert printed in text, (label, printed)
+
+
+@pytest.mark.shared_data
+def test_avsms_second_table_is_printed():
+    """Its columns are runs of eight numbers: method I has none."""
+    text = avsm_text("Method Af-Reg", "Table 2")
+    rows = [cells for cells in RAW["avsm2"]["rows"].values() if cells[0] != "-"]
+    for cells in zip(*rows):
+        assert " ".join(cell.removesuffix(" %") for cell in cells) in text
+    labels = [label.partition(":")[0] for label in RAW["avsm2"]["rows"]]
+    assert " ".join(labels[:-1]) in text
+    for label in RAW["avsm2"]["rows"]:
+        assert label.partition("+ ")[2] in text
+
+
 @pytest.mark.parametrize("name", RAW)
 def test_tables_are_complete(name):
     table = RAW[name]
@@ -98,6 +138,7 @@ def test_scores():
     row = tables["table2"].rows["10-cascade VTN"]
     assert row["SLIVER Dice"] == Score(0.953, 0.014)
     assert row["CPU seconds"] == Score(87, None)
+    assert tables["avsm1"].rows["SyN"]["cross Dice"] == Score(0.6571, 0.1501)
     assert "GPU seconds" not in tables["table1"].rows["ANTs SyN"]
     assert tables["vtn6"].rows["VTN DD?"]["IoU"] == Score(0.9305)
     assert (tables["table5"].source, tables["vtn2"].source) == ("RCN, Table 5", "VTN, Table II")

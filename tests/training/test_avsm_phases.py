@@ -8,7 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from rcn_tf.models.folder import load_model
-from rcn_tf.presets.avsm import phases
+from rcn_tf.presets.avsm import Lengths, phases
 from rcn_tf.training.config import TrainingConfig
 from rcn_tf.training.loop import train
 from rcn_tf.training.memory import estimate
@@ -33,7 +33,7 @@ def config(tmp_path_factory):
         "subsets": {"all": ["s0", "s1", "s2"]},
     }
     (folder / "data.json").write_text(json.dumps(dataset))
-    short = phases(2, epoch=1, affine_epochs=1, velocity_epochs=2)
+    short = phases(2, Lengths(steps=1, affine=1, velocity=2))
     for phase in short[2:]:
         phase["options"] = {**phase["options"], "n_affine_steps": 3}
     return TrainingConfig.from_dict(

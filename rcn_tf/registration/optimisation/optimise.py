@@ -17,6 +17,7 @@ from rcn_tf.registration.optimisation import levels
 from rcn_tf.registration.optimisation.affine import align, rigid_part
 from rcn_tf.registration.optimisation.deformation import LevelRecord, deform
 from rcn_tf.registration.optimisation.effort import Effort
+from rcn_tf.registration.optimisation.momentum import carry
 from rcn_tf.registration.optimisation.similarities import SIMILARITIES
 from rcn_tf.volumes.grids import Grid
 from rcn_tf.volumes.preparation.network_input import PreparedVolume
@@ -60,14 +61,16 @@ def optimise(
     effort: Effort,
     *,
     similarity: str = "local_ncc",
+    transform_type: str = "deformable",
 ) -> Optimised:
-    """Improves a transform by a dense displacement, from coarse to fine.
+    """Improves a transform by a dense displacement or a momentum, from coarse to fine.
 
     Args:
         fixed, moving: PreparedVolume over each image's box.
         start: Start.
         effort: Effort.
         similarity: one of SIMILARITIES.
+        transform_type: "deformable" or "momentum".
     Returns: Optimised.
     Raises: ValueError: the loss is not finite.
     """
@@ -77,10 +80,16 @@ def optimise(
     measure = SIMILARITIES[similarity]
     pyramid = levels.Pyramid(fixed, moving, affine, grids, measure.features)
     flow = tf.constant(_flow_beyond(affine, start.transform.transform_points, grids[0])[None])
-    records = []
+    records: list[LevelRecord] = []
+    start_flow, momentum = flow, None
     for grid, steps in zip(grids, effort.steps[-len(grids) :]):
-        flow = fields.resize(flow, grid.shape)
-        flow, record = deform(pyramid.level(grid), flow, measure, steps=steps)
+        level = pyramid.level(grid)
+        if transform_type == "momentum":
+            begin = fields.resize(start_flow, grid.shape)
+            flow, momentum, record = carry(level, begin, momentum, measure, steps=2 * steps)
+        else:
+            flow = fields.resize(flow, grid.shape)
+            flow, record = deform(level, flow, measure, steps=steps)
         records.append(record)
     finest = grids[-1]
     transform = GridTransform(finest, levels.moved_grid(finest, affine), flow.numpy()[0])

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from rcn_tf.choices import TRANSFORM_TYPES
+from rcn_tf.choices import LINEAR, TRANSFORM_TYPES
 from rcn_tf.registration.agreement import Comparison, Fit
 from rcn_tf.registration.contrast import differs
 from rcn_tf.registration.optimisation.effort import EFFORTS
@@ -34,8 +34,9 @@ class Settings:
         effort: "fast", "default" or "best" (`EFFORTS`).
         similarity: one of SIMILARITIES, or "auto": local NCC, or MIND-SSC where the contrasts
             differ (`rcn_tf.registration.contrast`).
-        transform_type: "rigid", "affine" or "deformable"; the first two leave out the network and
-            the dense levels.
+        transform_type: one of TRANSFORM_TYPES; "rigid" and "affine" leave out the network and the
+            dense levels, "momentum" finds a momentum on them (`optimisation.momentum`) instead of
+            a displacement.
     Raises: ValueError: an unknown choice.
     """
 
@@ -58,7 +59,7 @@ class Settings:
     @property
     def uses_a_network(self) -> bool:
         """Whether a network's flow can be of use."""
-        return self.transform_type == "deformable"
+        return self.transform_type not in LINEAR
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ def search(
     Raises: ValueError: the loss is not finite.
     """
     candidates = dict(candidates)
-    aligned_only = settings.transform_type != "deformable"
+    aligned_only = settings.transform_type in LINEAR
     kind = settings.transform_type if aligned_only else "affine"
     first = next(iter(candidates.values()))
     similarity, aligned = settings.similarity, None
@@ -131,7 +132,12 @@ def search(
         return Found({best: candidates[best].transform}, record)
     with steps("optimise", f"optimising from coarse to fine ({settings.effort}, {similarity})"):
         result, levels = optimise(
-            fixed, moving, candidates[best], EFFORTS[settings.effort], similarity=similarity
+            fixed,
+            moving,
+            candidates[best],
+            EFFORTS[settings.effort],
+            similarity=similarity,
+            transform_type=settings.transform_type,
         )
     record["levels"] = [level._asdict() for level in levels]
     return Found({"optimised": result, best: candidates[best].transform}, record)

@@ -12,13 +12,17 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from custom_ops import local_ncc
-from rcn_tf.losses import mind_descriptor, nmi, pearson
+from rcn_tf.losses import mind_descriptor, multi_kernel_ncc, nmi, pearson
 
 AUTO = "auto"
 """Name that stands for local NCC, or for MIND-SSC where the images have different contrasts."""
 
 WINDOW = 7
 """Side of the local NCC's window, voxels of the level."""
+
+
+FEWEST = 4
+"""Voxels along the shortest axis that AVSM's windows, of half of it, need."""
 
 
 class Similarity(NamedTuple):
@@ -60,10 +64,28 @@ def _of_voxels(loss):
     return masked
 
 
+def _multi_kernel_ncc(fixed, warped, weight):
+    """AVSM's, over windows of up to half the shortest side; both images are 0 where none counts.
+
+    A single slice is a plane. Raises: ValueError: an axis has too few voxels for windows.
+    """
+    if weight is not None:
+        fixed, warped = fixed * weight, warped * weight
+    sizes = [size for size in fixed.shape[1:-1] if size > 1]
+    if min(sizes) < FEWEST:
+        raise ValueError(
+            f"multi_kernel_ncc needs {FEWEST} voxels along each axis for its windows; a level of "
+            f"this pair has {' x '.join(map(str, sizes))}: choose another similarity"
+        )
+    fixed, warped = (tf.reshape(image, (1, *sizes, 1)) for image in (fixed, warped))
+    return multi_kernel_ncc(fixed, warped)
+
+
 SIMILARITIES: Mapping[str, Similarity] = {
     "local_ncc": Similarity(_local_ncc),
     "pearson": Similarity(_of_voxels(pearson)),
     "mse": Similarity(_squares),
     "nmi": Similarity(_of_voxels(nmi)),
     "mind_ssc": Similarity(_squares, mind_descriptor),
+    "multi_kernel_ncc": Similarity(_multi_kernel_ncc),
 }
