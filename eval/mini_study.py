@@ -113,7 +113,7 @@ def build(
     Raises: FileNotFoundError: naming the scan that is missing.
     """
     scans, out = pathlib.Path(scans), pathlib.Path(out)
-    files = {subject.name: _files(subject, scans) for subject in SUBJECTS}
+    files = {subject.name: files_of(subject, scans) for subject in SUBJECTS}
     out.mkdir(parents=True, exist_ok=True)
     options = {"workers": workers, "progress": progress}
     _build_pack(out / "train.h5", _TRAIN, TRAIN_RENDERINGS, files, options)
@@ -144,7 +144,7 @@ def _build_pack(path, subjects, renderings, files, options):
     batch.build_pack(scans, MiniRecipe(SHAPE, SEED), path, strict=True, **options)
 
 
-def _files(subject, folder):
+def files_of(subject, folder):
     """Image and label map of a subject; either may be None."""
     paths = [name and folder / name for name in (subject.image, subject.labels)]
     for path in filter(None, paths):
