@@ -29,13 +29,19 @@ NOISE = (8.0, 20.0)  # Hounsfield units, standard deviation
 
 
 def breathing(
-    mask: np.ndarray, spacing: Any, distance: float, rng: np.random.Generator
+    mask: np.ndarray,
+    spacing: Any,
+    distance: float,
+    rng: np.random.Generator,
+    *,
+    pull: float = 1.0,
 ) -> np.ndarray:
     """Field of a breath.
 
     Args:
         mask: [D, H, W], non-zero in the lung. spacing: mm per voxel and axis.
         distance: mm, 95 % of the lung's tissue move by less. rng: decides everything random.
+        pull: size of the pull before scaling; 0 leaves the random part alone.
     Returns: float32 [D, H, W, 3], voxels: moved(x) = lung(x + field(x)).
     Raises: ValueError: the mask is empty, or no map of so large a motion was found that keeps
         every voxel's orientation.
@@ -44,7 +50,7 @@ def breathing(
     if not mask.any():
         raise ValueError("the lung mask is empty")
     for _ in range(TRIES):
-        field = _draw(mask, spacing, rng)
+        field = _draw(mask, spacing, rng, pull)
         size = np.percentile(np.linalg.norm(field[mask], axis=-1), QUANTILE)
         flow = (field * (distance / size) / spacing).astype(np.float32)
         if jacobian_determinant(flow[None]).numpy().min() > LEAST_VOLUME:
@@ -74,14 +80,14 @@ def warped(array: np.ndarray, field: np.ndarray, order: int = 1) -> np.ndarray:
     return ndimage.map_coordinates(array, position, kind, order=order, mode="nearest")
 
 
-def _draw(mask, spacing, rng):
+def _draw(mask, spacing, rng, pull):
     """A field in mm of some size."""
     shape: Sequence[int] = mask.shape
     along = np.any(mask, axis=(1, 2)).nonzero()[0]
     height = np.clip((along[-1] - np.arange(shape[0])) / max(np.ptp(along), 1), 0, 1.2)
     field = np.zeros((*shape, 3), np.float32)
-    field[..., 0] += rng.choice([-1, 1]) * height[:, None, None]
-    field[..., 1] += rng.uniform(-0.3, 0.3) * height[:, None, None]
+    field[..., 0] += pull * rng.choice([-1, 1]) * height[:, None, None]
+    field[..., 1] += pull * rng.uniform(-0.3, 0.3) * height[:, None, None]
     intervals = np.maximum(np.rint(shape * spacing / KNOT_SPACING), 1).astype(int)
     return field + RANDOM.astype(np.float32) * smooth_random_field(
         shape, tuple((intervals + 3).tolist()), rng, components=3, uniform=True

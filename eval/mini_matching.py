@@ -197,11 +197,16 @@ class LungRecipe:
 
 
 def lung_pair(
-    image: sitk.Image, mask: sitk.Image, distance: float, rng: np.random.Generator
+    image: sitk.Image,
+    mask: sitk.Image,
+    distance: float,
+    rng: np.random.Generator,
+    *,
+    pull: float = 1.0,
 ) -> tuple[Any, Any, np.ndarray]:
-    """A lung before and after a known breath.
+    """A lung before and after a known breath (`data_prep.lung_motion.breathing`).
 
-    Args: image, mask: of one grid. distance: mm. rng: decides everything random.
+    Args: image, mask: of one grid. distance: mm. rng: decides everything random. pull: as there.
     Returns: (moving image, its mask), (fixed image, its mask), [D, H, W] each, and the points
         [2, n, 3] in voxels, in the fixed image and in the moving one.
     """
@@ -209,7 +214,7 @@ def lung_pair(
     spacing, array = np.array(image.GetSpacing())[::-1], np.maximum(array, WINDOW[0])
     mild = lung_motion.breathing(shown, spacing, MILD, rng)
     array, shown = lung_motion.warped(array, mild), lung_motion.warped(shown, mild, order=0)
-    field = lung_motion.breathing(shown, spacing, distance, rng)
+    field = lung_motion.breathing(shown, spacing, distance, rng, pull=pull)
     fixed = lung_motion.breathed(array, shown, field, rng)
     fixed_shown = lung_motion.warped(shown, field, order=0)
     points = corner_points(fixed, fixed_shown, POINTS, spacing=spacing)
