@@ -36,11 +36,11 @@ RADIUS = 4
 AROUND = 2
 """Coarse voxels around the fixed box that take part in the search."""
 
-COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""theta, in units of the costs' spread; the values are ConvexAdam's."""
+COUPLING = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""theta, in units of the costs' spread at one place over the square of the radius."""
 
-SMOOTH = 1.0
-"""Standard deviation of v's Gaussian, coarse voxels."""
+SMOOTH, UNFOLD = 1.5, 1.0
+"""Standard deviations of the Gaussians, coarse voxels: of v, and of what makes a map invertible."""
 
 LEAST_VOLUME = 0.05
 """Smallest determinant of the map that is not smoothed any more."""
@@ -108,7 +108,9 @@ def _features(array, shown, shape):
     An axis of one voxel is left out.
     """
     across = [axis for axis, n in enumerate(shape) if n == 1]
-    image, weight = (np.float32(one).squeeze(tuple(across))[None, ..., None] for one in (array, shown))
+    image, weight = (
+        np.float32(one).squeeze(tuple(across))[None, ..., None] for one in (array, shown)
+    )
     size = tuple(n for n in shape if n > 1)
     weight = pyramid.area_mean(tf.constant(weight), size)
     features = pyramid.area_mean(mind_descriptor(tf.constant(image)), size)
@@ -125,7 +127,7 @@ def _offsets(radius, rank):
 def _unfolded(flow):
     """The flow, smoothed as far as it must be for its map to keep every voxel's orientation."""
     while float(tf.reduce_min(fields.jacobian_determinant(flow))) < LEAST_VOLUME:
-        flow = gaussian(flow, SMOOTH)
+        flow = gaussian(flow, UNFOLD)
     return flow
 
 

@@ -1,9 +1,10 @@
 """What an optimisation starts from, and what it does, for one pair.
 
-    start, network's result, affine map  ->  the one that fits best  ->  coarse to fine
+    start, network's result, affine map, search by costs  ->  what fits best  ->  coarse to fine
 
 The network's result is a candidate like any other: where it does not know the images, the affine
-map fits better, and the optimisation starts from there.
+map fits better, and the optimisation starts from there. Where none of them fits well, the motion may
+be larger than descent can follow: a search over offsets (`discrete`) is then one more candidate.
 """
 
 from __future__ import annotations
@@ -14,12 +15,22 @@ from typing import Any
 
 from rcn_tf.choices import TRANSFORM_TYPES
 from rcn_tf.registration.agreement import Comparison
+from rcn_tf.registration.optimisation.discrete import matched
 from rcn_tf.registration.optimisation.effort import EFFORTS
 from rcn_tf.registration.optimisation.optimise import Start, align_images, optimise
 from rcn_tf.registration.optimisation.similarities import SIMILARITIES
 from rcn_tf.registration.steps import Steps
 from rcn_tf.volumes.preparation.network_input import PreparedVolume
 from rcn_tf.volumes.transforms.grid_transform import GridTransform
+
+COST_VOLUME = "cost_volume"
+"""Name of the start that the search over offsets finds."""
+
+GOOD = 0.9
+"""Agreement of a start from which on descent has always arrived without a search over offsets."""
+
+MIN_GAIN = 0.03
+"""Gain in agreement over the other starts that the search over offsets needs to be chosen."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +95,8 @@ def search(
         comparison: Comparison of the images.
         settings: Settings.
         steps: announces and times what is done.
-        aligns: whether an affine map may be searched for beside the candidates. A rigid or affine
-            transform is always searched for.
+        aligns: whether an affine map and large motion may be searched for beside the candidates. A
+            rigid or affine transform is always searched for.
     Returns: Found.
     Raises: ValueError: the loss is not finite.
     """
@@ -101,6 +112,12 @@ def search(
             )
         fits[kind] = _agreement(comparison, candidates[kind])
     best = kind if aligned_only else max(fits, key=fits.__getitem__)
+    if not aligned_only and aligns and EFFORTS[settings.effort].matches and fits[best] < GOOD:
+        with steps("match", "searching for large motion"):
+            affine = candidates[best].affine
+            candidates[COST_VOLUME] = Start(matched(fixed, moving, affine), affine)
+        fits[COST_VOLUME] = _agreement(comparison, candidates[COST_VOLUME])
+        best = COST_VOLUME if fits[COST_VOLUME] > fits[best] + MIN_GAIN else best
     if best == kind:
         with steps("align", f"making the {kind} map more accurate"):
             found = candidates[kind].affine
