@@ -1,6 +1,7 @@
 """Lungs and a brain moved by known large fields: how far landmarks are off, by method.
 
     python benchmarks/large_motion.py DATA [--methods before default ...] [--distances 10 25]
+        [--kinds breath random]
 
 DATA has the folders `lung` (baseline.mha, followup.mha and their masks) and `brain`
 (subject_a_t1.nii.gz). The fixed image is the scan moved by a smooth field without folding, with
@@ -30,10 +31,12 @@ import SimpleITK as sitk
 
 from data_prep.key_points import corner_points
 from data_prep.lung_motion import breathing, warped
+from eval.baselines import convexadam
 from eval.mini_matching import POINTS, lung_pair
 from rcn_tf.volumes.grids import Grid
 
 DISTANCES = (10.0, 25.0)
+SCANS = ("baseline", "followup")
 KINDS = {"breath": 1.0, "random": 0.0}
 BRAIN = 10.0  # mm, of the brain's field
 STEP = 2.0  # mm, of the brain's voxels
@@ -44,6 +47,8 @@ def main():
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=tuple(METHODS))
     parser.add_argument("--distances", nargs="+", type=float, default=DISTANCES, metavar="MM")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=tuple(KINDS))
+    parser.add_argument("--scans", nargs="+", choices=SCANS, default=SCANS)
     parser.add_argument("--no-brain", dest="brain", action="store_false")
     args = parser.parse_args()
     print("| pair | method | mean, 95 % (mm) | start | seconds |\n|---|---|---|---|---|")
@@ -59,13 +64,15 @@ def main():
 
 def pairs(args):
     """Yields (name, fixed image, moving image, points [2, n, 3] in both, LPS, mm)."""
-    for scan in ("baseline", "followup"):
+    for scan in args.scans:
         files = (args.data / "lung" / f"{scan}{ending}.mha" for ending in ("", "_mask"))
         image, mask = (sitk.ReadImage(str(path)) for path in files)
-        for kind, pull in KINDS.items():
+        for kind in args.kinds:
             for distance in args.distances:
                 rng = np.random.default_rng(int(distance))
-                (moving, _), (fixed, _), points = lung_pair(image, mask, distance, rng, pull=pull)
+                (moving, _), (fixed, _), points = lung_pair(
+                    image, mask, distance, rng, pull=KINDS[kind]
+                )
                 made = moving, fixed, points
                 yield (f"{scan}, {kind}, {distance:g} mm", *_images(image, made))
     if args.brain:
@@ -115,17 +122,8 @@ def by_ants(fixed, moving):
 
 
 def by_convexadam(fixed, moving):
-    """ConvexAdam on the grid of the fixed image, after an affine alignment."""
-    from convexAdam.convex_adam_MIND import convex_adam_pt
-
-    from eval.baselines import demons
-
-    linear = demons.register_affinely(fixed, moving)
-    voxels = convex_adam_pt(fixed, sitk.Resample(moving, fixed, linear, sitk.sitkLinear))
-    field = sitk.GetImageFromArray(voxels @ Grid.from_image(fixed).affine[:3, :3].T, True)
-    field.CopyInformation(fixed)
-    field = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-    return _of_points(sitk.CompositeTransform([linear, field])), ""
+    """ConvexAdam after an affine alignment."""
+    return _of_points(convexadam.register(fixed, moving)), ""
 
 
 METHODS = {

@@ -3,8 +3,8 @@
     start, network's result, affine map, search by costs  ->  what fits best  ->  coarse to fine
 
 The network's result is a candidate like any other: where it does not know the images, the affine
-map fits better, and the optimisation starts from there. Where none of them fits well, the motion may
-be larger than descent can follow: a search over offsets (`discrete`) is then one more candidate.
+map fits better, and the optimisation starts from there. Where none of them fits well, the motion
+may be larger than descent can follow: a search over offsets (`discrete`) is then a candidate too.
 """
 
 from __future__ import annotations
