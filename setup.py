@@ -18,6 +18,7 @@ DICOM = "pydicom>=2.4"
 SERVE = ["fastapi>=0.110", "uvicorn>=0.23", "python-multipart>=0.0.9"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocstrings-python>=1.10"]
 ANTS, ELASTIX = "antspyx>=0.5", "itk-elastix>=0.20"  # what `python -m eval` compares with
+CONVEXADAM = "convexAdam>=0.2"  # with PyTorch
 OPTICAL_FLOW = "scikit-image>=0.19"  # and TV-L1
 
 setup(
@@ -58,6 +59,7 @@ setup(
         "addons": [f"tensorflow-addons==0.23.0; {REFERENCE}"],
         "ants": [ANTS],
         "elastix": [ELASTIX],
+        "convexadam": [CONVEXADAM],
         "baselines": [ANTS, ELASTIX, OPTICAL_FLOW],
         "dicom": [DICOM],
         "docs": DOCS,

@@ -105,7 +105,7 @@ def make_parser() -> CommandParser:
         type=pathlib.Path,
         metavar="DIR",
         help="folder of dataset configs (default: configs); with --mini, folder of scans, or of "
-        "its folders brain and cardiac",
+        "its folders brain, cardiac and lung",
     )
     parser.add_argument(
         "--models",
@@ -123,7 +123,7 @@ def make_parser() -> CommandParser:
     parser.add_argument(
         "--mini",
         action="store_true",
-        help="make the tables on small studies of seven brains and six hearts",
+        help="make the tables on small studies of seven brains, six hearts and a lung",
     )
     parser.add_argument(
         "--train", action="store_true", help="first train the missing models, one after the other"

@@ -7,10 +7,11 @@ import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from eval import mini_avsm, mini_hearts, mini_study
+from eval import mini_avsm, mini_hearts, mini_matching, mini_study
 from eval.baselines.physical import MissingExtraError
-from eval.tables import Table
+from eval.tables import Table, Task
 from eval.tables.avsm import KNEES
+from eval.tables.rwcnet import DATASETS as MATCHING
 from eval.tables.vrnet import IMAGES as HEARTS
 
 
@@ -43,21 +44,28 @@ class MiniStudy:
             )
         return found
 
-    def reduced(self, table: Table) -> Table:
-        """The table with as many cascades as the study has."""
-        return table if self.cascades is None else table.reduced(self.cascades)
 
-
-def study_of(table: Table) -> MiniStudy:
-    """The mini study for a table."""
-    images = table.tasks()[0].images
-    return HEART if images in HEARTS else KNEE if images in KNEES else BRAIN
+def study_of(task: Task) -> MiniStudy:
+    """The mini study for a task."""
+    if task == MATCHING["NLST"]:
+        return LUNG
+    if task == MATCHING["OASIS"]:
+        return MATCHED_BRAIN
+    if task.images in KNEES:
+        return KNEE
+    return HEART if task.images in HEARTS else BRAIN
 
 
 def studies_of(tables: Iterable[Table]) -> list[MiniStudy]:
     """The mini studies that tables need, each once."""
-    found = [study_of(table) for table in tables]
-    return [study for study in (BRAIN, HEART, KNEE) if study in found]
+    found = [study_of(task) for table in tables for task in table.tasks()]
+    return [study for study in (BRAIN, HEART, KNEE, MATCHED_BRAIN, LUNG) if study in found]
+
+
+def reduced(table: Table) -> Table:
+    """The table with as many cascades as its studies have."""
+    limits = [study.cascades for study in studies_of([table]) if study.cascades is not None]
+    return table.reduced(min(limits)) if limits else table
 
 
 def _build_brains(scans, out, workers, progress, say):
@@ -76,6 +84,16 @@ def _build_hearts(scans, out, workers, progress, say):
 def _build_visits(scans, out, workers, progress, say):
     del say  # nothing is left out
     mini_avsm.build(scans, out, workers=workers, progress=progress)
+
+
+def _build_matched_brains(scans, out, workers, progress, say):
+    del say
+    mini_matching.build_brains(scans, out, workers=workers, progress=progress)
+
+
+def _build_lungs(scans, out, workers, progress, say):
+    del say
+    mini_matching.build_lungs(scans, out, workers=workers, progress=progress)
 
 
 BRAIN = MiniStudy(
@@ -106,4 +124,24 @@ KNEE = MiniStudy(
     "AVSM's tables on renderings of seven brains (four to train on, three to test) of "
     f"{'x'.join(map(str, mini_avsm.SHAPE))} voxels in place of knees, with narrow networks and few "
     "training steps.",
+)
+MATCHED_BRAIN = MiniStudy(
+    "brain",
+    "brain scans and label maps",
+    _build_matched_brains,
+    mini_matching.training,
+    None,
+    "RWCNet's brains: seven (four to train on, three to test) of "
+    f"{'x'.join(map(str, mini_matching.BRAIN_SHAPE))} voxels, with narrow networks, few iterations "
+    "and few training steps.",
+)
+LUNG = MiniStudy(
+    "lung",
+    "scans and masks of a lung",
+    _build_lungs,
+    mini_matching.training,
+    None,
+    "RWCNet's lungs: one patient's at two times (one to train on, one to test), moved by known "
+    f"fields of 10 to 25 mm, {'x'.join(map(str, mini_matching.LUNG_SHAPE))} voxels, with narrow "
+    "networks, few iterations and few training steps.",
 )

@@ -138,7 +138,7 @@ def build_packs(
     Raises: FileNotFoundError: naming the scan that is missing.
     """
     scans = pathlib.Path(scans)
-    files = {subject.name: _files(subject, scans) for subject in SUBJECTS}
+    files = {subject.name: files_of(subject, scans) for subject in SUBJECTS}
     out.mkdir(parents=True, exist_ok=True)
     recipe = MiniRecipe(shape or SHAPE, SEED)
     for name, subjects in (("train", TRAIN), ("test", TEST)):
@@ -164,7 +164,7 @@ def build_aligned(
     write_json_if_new(out / f"vtn_{_ALIGNED}.json", aligned)
 
 
-def _files(subject, folder):
+def files_of(subject, folder):
     """Image and label map of a subject; either may be None."""
     paths = [name and folder / name for name in (subject.image, subject.labels)]
     for path in filter(None, paths):

@@ -15,7 +15,7 @@ from eval.baselines.physical import MissingExtraError
 from eval.data_folder import DataFolder
 from eval.figures.drawing import draw
 from eval.measure import FailedPairError, MissingModelError, measure_pairs, open_store
-from eval.mini_studies import studies_of, study_of
+from eval.mini_studies import reduced, studies_of, study_of
 from eval.reference_flows import make_study_flows
 from eval.report import write_report
 from eval.results import Row, TableResult
@@ -60,7 +60,7 @@ class Reproduction:
         self.results: list[TableResult] = []
         tables = (TABLES[name] for name in names)
         if mini:
-            tables = (study_of(table).reduced(table) for table in tables)
+            tables = map(reduced, tables)
         self._tables = self._with_data(list(tables))
 
     def __enter__(self):
@@ -127,8 +127,9 @@ class Reproduction:
         return f"exit code {code}" if code else None
 
     def _mini_settings(self, spec):
-        tables = (t for t in self._tables if spec in needed_models([t], lambda task: True))
-        return study_of(next(tables)).training(spec)
+        tasks = (task for table in self._tables for task in table.tasks())
+        study = spec.study.removesuffix("_aligned")
+        return study_of(next(task for task in tasks if task.study == study)).training(spec)
 
     def _is_tested(self, task):
         return not self._data.missing(task)

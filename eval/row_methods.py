@@ -137,6 +137,7 @@ LINEAR = Baseline("simpleitk_affine", "demons:affine")
 DEMONS = Baseline("simpleitk_demons", "demons:demons")
 ANTS = Baseline("ants_syn", "ants:syn", version=2)  # 2: with a seed
 ELASTIX = Baseline("elastix_bspline", "elastix:bspline")
+CONVEXADAM = Baseline("convexadam", "convexadam:convexadam")
 FFD = Baseline("simpleitk_ffd", "bspline:ffd")
 
 CLASSICAL_EXTRAS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eval.row_methods import ANTS, DEMONS, IDENTITY, LINEAR, Baseline, Trained
+from eval.row_methods import ANTS, CONVEXADAM, DEMONS, IDENTITY, LINEAR, Baseline, Trained
 from eval.tables.layout import Table, Task, measure
 from rcn_tf.presets.papers import load_tables
 
@@ -22,7 +22,12 @@ _TABLE_3 = {
     "RWCNet without correlation": Trained("rwcnet_no_correlation"),
     "RWCNet with 2-timestep GRU": Trained("rwcnet_two_steps"),
 }
-_EXTRA = {"ANTs SyN": ANTS, "SimpleITK affine": LINEAR, "SimpleITK demons": DEMONS}
+_EXTRA = {
+    "ANTs SyN": ANTS,
+    "ConvexAdam": CONVEXADAM,
+    "SimpleITK affine": LINEAR,
+    "SimpleITK demons": DEMONS,
+}
 
 
 def _table(name: str, rows: Mapping, **options) -> Table:

@@ -27,10 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, "with --memory: override a training setting (repeatable)")
     parser.add_argument(
         "--shape",
-        type=int,
-        nargs=3,
-        metavar=("D", "H", "W"),
-        help="with --memory: volume shape (default: the data's or the model's, else 128 128 128)",
+        nargs="+",
+        metavar="N",
+        help="with --memory: sizes D H W of volumes or H W of planes (default: the data's or the "
+        "model's, else 128 128 128); MODEL may follow",
     )
     parser.add_argument(
         "--replicas",
@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Raises: ValueError: an option needs `--memory`, or has a wrong value."""
+    """Takes a model's name from behind the sizes, and checks the options.
+
+    Raises: ValueError: an option needs `--memory`, or has a wrong value.
+    """
+    _take_sizes(args)
     given = {
         "--data": args.data,
         "--set": args.settings,
@@ -55,6 +59,24 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--data and --shape both state the volumes' shape; give one.")
     if args.replicas is not None and args.replicas < 1:
         raise ValueError(f"--replicas must be at least 1; got {args.replicas}.")
+
+
+def _take_sizes(args):
+    """Makes numbers of `--shape`; one more word behind them is the model."""
+    words = list(args.shape or ())
+    if words and args.source is None and not _is_whole(words[-1]):
+        args.source = words.pop()
+    if args.shape is None:
+        return
+    if len(words) not in (2, 3) or not all(map(_is_whole, words)):
+        raise ValueError(
+            f"--shape takes two or three whole numbers, D H W or H W; got {' '.join(args.shape)}."
+        )
+    args.shape = [int(word) for word in words]
+
+
+def _is_whole(word):
+    return word.isascii() and word.isdigit()
 
 
 def run(args: argparse.Namespace) -> None:

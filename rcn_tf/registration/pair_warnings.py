@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.registration import orientation_check
+from rcn_tf.registration.optimisation.search import COST_VOLUME
 from rcn_tf.registration.orientation_check import BetterOrientation
 from rcn_tf.registration.start import WHOLE, Start
 from rcn_tf.volumes.label_ids import (
@@ -136,11 +137,17 @@ def about_the_result(metrics: dict) -> list:
 
 
 def _undeformed(metrics):
-    """Agreement of what was optimised; 1 where no optimised result is written."""
+    """Agreement of what was optimised; 1 where no optimised result is written.
+
+    A search over offsets makes any images agree, so that the other starts count beside it.
+    """
     record = metrics.get("optimisation")
     if record is None or record["written"] != "optimised":
         return 1.0
-    return record["candidates"][record["start"]]
+    fits = record["candidates"]
+    if record["start"] == COST_VOLUME:
+        return max(fit for name, fit in fits.items() if name != COST_VOLUME)
+    return fits[record["start"]]
 
 
 def _stretch(boxes: GridTransform):

@@ -11,7 +11,7 @@ from data_prep import heart_motion
 from eval import mini_hearts
 from eval.command import main
 from eval.data_folder import DataFolder
-from eval.mini_studies import BRAIN, HEART, studies_of, study_of
+from eval.mini_studies import BRAIN, HEART, reduced, studies_of, study_of
 from eval.models import ModelSpec
 from eval.report import write_report
 from eval.results import Row, TableResult, all_metrics, digits, metric_heading
@@ -103,10 +103,10 @@ def test_tables_say_what_cannot_be_compared():
 
 
 def test_tables_have_the_mini_study_of_their_images():
-    assert study_of(TABLES["vrnet5"]) is HEART
-    assert study_of(TABLES["vtn2"]) is BRAIN
+    assert study_of(TABLES["vrnet5"].tasks()[0]) is HEART
+    assert study_of(TABLES["vtn2"].tasks()[0]) is BRAIN
     assert studies_of([TABLES["vrnet1"], TABLES["vrnet_data"]]) == [HEART]
-    assert HEART.reduced(TABLES["vrnet3"]).rows == TABLES["vrnet3"].rows
+    assert reduced(TABLES["vrnet3"]).rows == TABLES["vrnet3"].rows
 
 
 @pytest.mark.parametrize("preset", ["rcnet_7_acdc", "rcnet_1_ukbb", "rcnet_2_cmr"])

@@ -27,6 +27,8 @@ WARP = ("tests/custom_ops/test_sampling.py",)
 NATIVE = ("tests/custom_ops/test_presence.py", *WARP)  # a faulty op may fail its own check
 COST_VOLUME = ("tests/custom_ops/test_cost_volume.py",)
 NATIVE_COST_VOLUME = ("tests/custom_ops/test_presence.py", *COST_VOLUME)
+DISCRETE = ("tests/registration/optimisation/test_discrete.py",)
+LUNG_MOTION = ("tests/data_prep/test_lung_motion.py",)
 LOCAL_NCC = ("tests/custom_ops/test_local_ncc.py",)
 NATIVE_NCC = ("tests/custom_ops/test_presence.py", *LOCAL_NCC)
 NATIVE_SCANS = ("tests/custom_ops/test_presence.py", "tests/custom_ops/test_resampling.py")
@@ -1245,5 +1247,26 @@ FAULTS = (
         "coordinate < first || coordinate > last ? Real(0) : Real(1);",
         "coordinate < first ? Real(0) : Real(1);",
         NATIVE,
+    ),
+    Fault(
+        "offsets of the costs in the wrong order",
+        "rcn_tf/registration/optimisation/discrete.py",
+        "last_fastest[:, ::-1]",
+        "last_fastest",
+        DISCRETE,
+    ),
+    Fault(
+        "the coupling with the neighbours has the wrong sign",
+        "rcn_tf/registration/optimisation/discrete.py",
+        "(-2 * weight * offsets.T)",
+        "(2 * weight * offsets.T)",
+        DISCRETE,
+    ),
+    Fault(
+        "a corner's measure with a wrong minor",
+        "data_prep/key_points.py",
+        "(hh * ww - hw * hw, dd * ww - dw * dw, dd * hh - dh * dh)",
+        "(hh * ww - hw * hw, dd * ww - dw * dw, dd * hh + dh * dh)",
+        LUNG_MOTION,
     ),
 )

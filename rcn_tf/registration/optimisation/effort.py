@@ -14,14 +14,17 @@ class Effort:
         voxels: number of voxels of the finest level, at most.
         steps: gradient steps of the levels, the finest last; a level that no longer gains stops
             earlier, and levels that would be too coarse are left out.
+        matches: whether a search over offsets may look for large motion
+            (`rcn_tf.registration.optimisation.discrete`).
     """
 
     voxels: int
     steps: tuple[int, ...]
+    matches: bool = True
 
 
 EFFORTS: Mapping[str, Effort] = {
-    "fast": Effort(600_000, (20, 20, 12)),
+    "fast": Effort(600_000, (20, 20, 12), matches=False),
     "default": Effort(2_000_000, (24, 24, 12)),
     "best": Effort(8_000_000, (40, 40, 40, 20)),
 }

@@ -1,9 +1,10 @@
 """What an optimisation starts from, and what it does, for one pair.
 
-    start, network's result, affine map  ->  the one that fits best  ->  coarse to fine
+    start, network's result, affine map, search by costs  ->  what fits best  ->  coarse to fine
 
 The network's result is a candidate like any other: where it does not know the images, the affine
-map fits better, and the optimisation starts from there.
+map fits better, and the optimisation starts from there. Where none of them fits well, the motion
+may be larger than descent can follow: a search over offsets (`discrete`) is then a candidate too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from rcn_tf.choices import LINEAR, TRANSFORM_TYPES
 from rcn_tf.registration.agreement import Comparison, Fit
 from rcn_tf.registration.contrast import differs
+from rcn_tf.registration.optimisation.discrete import matched
 from rcn_tf.registration.optimisation.effort import EFFORTS
 from rcn_tf.registration.optimisation.optimise import Start, align_images, optimise
 from rcn_tf.registration.optimisation.similarities import AUTO, SIMILARITIES
@@ -24,6 +26,15 @@ from rcn_tf.volumes.transforms.grid_transform import GridTransform
 
 MIN_OVERLAP = 0.6
 """Fraction of the part of the fixed box that is shown at first and that a start must keep shown."""
+
+COST_VOLUME = "cost_volume"
+"""Name of the start that the search over offsets finds."""
+
+GOOD = 0.9
+"""Agreement of a start from which on descent has always arrived without a search over offsets."""
+
+MIN_GAIN = 0.03
+"""Gain in agreement over the other starts that the search over offsets needs to be chosen."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +105,8 @@ def search(
         comparison: Comparison of the images.
         settings: Settings.
         steps: announces and times what is done.
-        aligns: whether an affine map may be searched for beside the candidates. A rigid or affine
-            transform is always searched for.
+        aligns: whether an affine map and large motion may be searched for beside the candidates. A
+            rigid or affine transform is always searched for.
     Returns: Found.
     Raises: ValueError: the loss is not finite.
     """
@@ -114,6 +125,14 @@ def search(
         name: comparison.of(start.transform.transform_points) for name, start in candidates.items()
     }
     best = kind if aligned_only else best_start(fits)
+    searches = not aligned_only and aligns and EFFORTS[settings.effort].matches
+    if searches and fits[best].agreement < GOOD:
+        with steps("match", "searching for large motion"):
+            affine = candidates[best].affine
+            candidates[COST_VOLUME] = Start(matched(fixed, moving, affine), affine)
+        fit = comparison.of(candidates[COST_VOLUME].transform.transform_points)
+        fits[COST_VOLUME] = fit
+        best = COST_VOLUME if fit.agreement > fits[best].agreement + MIN_GAIN else best
     if best == kind and aligned is not None:
         with steps("align", f"making the {kind} map more accurate"):
             candidates[kind] = align_images(

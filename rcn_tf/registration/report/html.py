@@ -111,7 +111,20 @@ def _summary(metrics):
         "at low resolution, whatever the contrast: it is 1 where the images show the same and "
         "0.1 to 0.4 for unrelated images; inside means within the fixed organ's outline."
     )
-    return f'{_table(rows)}<p class="note">{note}</p>'
+    return f'{_table(rows)}<p class="note">{note}</p>{_starts(metrics)}'
+
+
+def _starts(metrics):
+    """What the optimisation could start from, and what it did."""
+    record = metrics.get("optimisation")
+    if not record:
+        return ""
+    fits = ", ".join(f"{name} {fit:.3f}" for name, fit in record["candidates"].items())
+    chosen = html.escape(record["start"])
+    return (
+        f'<p class="note">The optimisation started from "{chosen}". Agreement of the starts: '
+        f"{html.escape(fits)}.</p>"
+    )
 
 
 def _structures(metrics):
