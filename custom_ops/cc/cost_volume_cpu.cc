@@ -11,7 +11,6 @@
 #include "cost_volume_cpu.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <type_traits>
 #include <vector>
@@ -22,7 +21,7 @@ namespace rcn {
 namespace {
 
 constexpr int64_t kSlab = 16;            // planes
-constexpr int64_t kTileBytes = 1 << 20;  // of the sums of three planes, to stay in the cache
+constexpr int64_t kTileBytes = 1 << 19;  // of the sums of three planes, to stay in the cache
 constexpr int64_t kTogether = 4;         // offsets that share the fixed features in registers
 
 template <typename T>
@@ -81,31 +80,6 @@ void add_three(const Real* a, const Real* b, const Real* c, int64_t count,
   for (int64_t i = 0; i < count; ++i) result[i] = (a[i] + b[i]) + c[i];
 }
 
-// Four rows of four numbers, turned: to[i * to_stride + k] = from[k * from_stride + i].
-template <typename Real, typename T>
-void turn_four(const Real* from, int64_t from_stride, T* to, int64_t to_stride) {
-  for (int64_t i = 0; i < 4; ++i) {
-    for (int64_t k = 0; k < 4; ++k) narrow(from[k * from_stride + i], to + i * to_stride + k);
-  }
-}
-
-#if __has_builtin(__builtin_shufflevector)
-inline void turn_four(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
-  typedef float Four __attribute__((vector_size(16)));
-  Four rows[4];
-  for (int k = 0; k < 4; ++k) std::memcpy(&rows[k], from + k * from_stride, sizeof(Four));
-  const Four low_a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
-  const Four low_b = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
-  const Four high_a = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
-  const Four high_b = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
-  const Four turned[4] = {__builtin_shufflevector(low_a, low_b, 0, 1, 4, 5),
-                          __builtin_shufflevector(low_a, low_b, 2, 3, 6, 7),
-                          __builtin_shufflevector(high_a, high_b, 0, 1, 4, 5),
-                          __builtin_shufflevector(high_a, high_b, 2, 3, 6, 7)};
-  for (int i = 0; i < 4; ++i) std::memcpy(to + i * to_stride, &turned[i], sizeof(Four));
-}
-#endif
-
 // What one thread needs to compute its units.
 template <typename T>
 class Unit {
@@ -120,20 +94,20 @@ class Unit {
         moving_(moving),
         costs_(costs),
         width_(L::rounded_up(call.shape[2])),
-        stride_(width_ + L::kCount),
+        stride_(width_ + 2 * L::kCount),
         together_(call.side(0) * call.side(1)),
         row_(together_ * stride_),
         tile_(tile),
         turned_(call.channels * width_),
         absent_(moving.size()),
         zeros_(row_),
-        raw_(row_ + L::kCount),  // what follows the last row
+        raw_(row_),
         rows_(3 * row_),
         planes_(call.box ? 3 * tile * row_ : 0) {}
 
   // Bytes of the sums of three planes per row of a tile.
   static int64_t row_bytes(const CostCall& call) {
-    const int64_t stride = L::rounded_up(call.shape[2]) + L::kCount;
+    const int64_t stride = L::rounded_up(call.shape[2]) + 2 * L::kCount;
     return 3 * call.side(0) * call.side(1) * stride * static_cast<int64_t>(sizeof(Real));
   }
 
@@ -239,14 +213,8 @@ class Unit {
     const int64_t voxels = call_.shape[2], offsets = call_.offsets();
     const int64_t first = ((item_ * call_.shape[0] + z) * call_.shape[1] + y) * voxels;
     T* out = costs_ + first * offsets + shift_ * together_;
-    const int64_t whole_x = voxels / 4 * 4, whole_k = together_ / 4 * 4;
-    for (int64_t x = 0; x < whole_x; x += 4) {
-      for (int64_t k = 0; k < whole_k; k += 4) {
-        turn_four(costs + k * stride_ + x, stride_, out + x * offsets + k, offsets);
-      }
-    }
     for (int64_t x = 0; x < voxels; ++x) {
-      for (int64_t k = x < whole_x ? whole_k : 0; k < together_; ++k) {
+      for (int64_t k = 0; k < together_; ++k) {
         narrow(costs[k * stride_ + x], out + x * offsets + k);
       }
     }

@@ -30,7 +30,7 @@ MIN_OVERLAP = 0.6
 COST_VOLUME = "cost_volume"
 """Name of the start that the search over offsets finds."""
 
-GOOD = 0.9
+GOOD = 0.8
 """Agreement of a start from which on descent has always arrived without a search over offsets."""
 
 MIN_GAIN = 0.03
