@@ -78,7 +78,7 @@ def train(
 
     Args:
         spec: ModelSpec. models, data: folders of models and dataset configs.
-        settings: "key=value" as for `rcn train --set`; the last one of a key holds.
+        settings: "key=value" as for `rcn train --set`; they hold over those of `spec`.
         flows: HDF5 file of reference flows for supervised presets.
     Returns: exit code of `rcn train`: 0, or 130 if it was stopped and saved.
     """
@@ -87,7 +87,7 @@ def train(
         arguments = ["--resume"]
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        chosen = [f"data.scheme={spec.scheme}", *settings, *spec.settings]
+        chosen = [f"data.scheme={spec.scheme}", *spec.settings, *settings]
         if flows is not None:
             chosen.append(f"data.reference_flows={flows}")
         arguments = [spec.preset, "--data", str(data / f"{spec.study}.json")]

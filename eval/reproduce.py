@@ -34,7 +34,8 @@ class Reproduction:
 
     Args:
         names: of the tables. data, models, out: folders; see `eval.tables`, `eval.models`.
-        mini: whether to reduce tables and train as `eval.mini_studies` says.
+        mini: form of the mini studies ("quick", "large"), which reduce tables and say how to
+            train; None for the papers' own data.
         limit, limit_baselines: maximal number of pairs per task, for networks and for classical
             methods.
         say: called with one line of text whenever something is done.
@@ -48,7 +49,7 @@ class Reproduction:
         models: str | pathlib.Path,
         out: pathlib.Path,
         *,
-        mini: bool,
+        mini: str | None,
         limit: int | None,
         limit_baselines: int | None,
         say: Callable[[str], None],
@@ -60,7 +61,7 @@ class Reproduction:
         self.results: list[TableResult] = []
         tables = (TABLES[name] for name in names)
         if mini:
-            tables = (study_of(table).reduced(table) for table in tables)
+            tables = (study_of(table, mini).reduced(table) for table in tables)
         self._tables = self._with_data(list(tables))
 
     def __enter__(self):
@@ -128,7 +129,7 @@ class Reproduction:
 
     def _mini_settings(self, spec):
         tables = (t for t in self._tables if spec in needed_models([t], lambda task: True))
-        return study_of(next(tables)).training(spec)
+        return study_of(next(tables), self._mini).training(spec)
 
     def _is_tested(self, task):
         return not self._data.missing(task)
@@ -141,7 +142,7 @@ class Reproduction:
         }
         columns = {name: table.columns[name] for name in reasons if not reasons[name]}
         lacking = {name: reason for name, reason in reasons.items() if reason}
-        result = TableResult(table, columns, lacking, [], comparable=not self._mini)
+        result = TableResult(table, columns, lacking, [], comparable=self._mini is None)
         for label, method in {**table.rows, **table.extra}.items():
             printed = {k: v for k, v in table.printed(label).items() if k in columns}
             row = Row(label, printed)
@@ -209,7 +210,7 @@ class Reproduction:
     def _note(self):
         if not self._mini:
             return "The papers' tables, on their datasets."
-        return " ".join(study.note for study in studies_of(self._tables))
+        return " ".join(study.note for study in studies_of(self._tables, self._mini))
 
     def _parameters(self, method, task):
         """Numbers of a network's parameters (all, in dense stages); None for other methods."""

@@ -13,6 +13,7 @@ TABLES: dict[str, Table] = {
     **vtn.TABLES,
     **vrnet.TABLES,
     **rwcnet.TABLES,
+    **rcn.OWN_TABLES,
     **vrnet.OWN_TABLES,
 }
 """{name: Table}, those of papers named and ordered as in `papers.yaml`, then the project's own."""

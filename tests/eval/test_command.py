@@ -222,7 +222,7 @@ def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatc
     settings = (*settings, "checkpoint_every=1", "keep_checkpoints=3")
     monkeypatch.setattr(mini_study, "TRAINING", settings)
     x2, double = (folders / "models" / "brain" / f"vm_{name}_brain" for name in ("x2", "double"))
-    options = {"mini": True, "limit": 1, "limit_baselines": None, "say": lambda text: None}
+    options = {"mini": "quick", "limit": 1, "limit_baselines": None, "say": lambda text: None}
     paths = (folders / "data", folders / "models", folders / "out")
 
     def train():
