@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         if args.train:
             reproduction.train()
         complete = reproduction.measure()
+        reproduction.write_trends()
         if args.figures:
             reproduction.draw()
         print(f"Written: {reproduction.write_report()}")

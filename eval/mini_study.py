@@ -62,7 +62,7 @@ SUBJECTS = tuple(
 # Differences from the presets' training. The losses are those of the presets; there is no
 # augmentation, as renderings are already deformed.
 _TRAINING = (
-    "network.init=gentle",
+    "network.init=steady",
     "augment=false",
     "seed=1",
     "validation.pairs=6",

@@ -21,6 +21,8 @@ from eval.report import write_report
 from eval.results import Row, TableResult
 from eval.row_methods import Trained, Unavailable
 from eval.tables import TABLES, needed_models
+from eval.trainings import write_trainings
+from eval.trends import find_trends, write_trends
 from eval.writing import summary, write_table
 from rcn_tf.metrics import MASK_THRESHOLD
 from rcn_tf.models.folder import count_parameters
@@ -96,6 +98,11 @@ class Reproduction:
                 write_table(result, self.out)
             self._say(summary(result))
         return self._complete and all(result.is_complete() for result in self.results)
+
+    def write_trends(self) -> None:
+        """Writes what the measured tables say about the papers' trends, and the trainings' cost."""
+        write_trends(find_trends(self.results), self.out)
+        write_trainings(self._models, self.out)
 
     def draw(self) -> None:
         """Draws the figures of all measured tables, into `figures/`."""

@@ -23,7 +23,7 @@ _REASONS = {  # reasons for a column without values
 
 
 def write_table(result: TableResult, folder: pathlib.Path) -> None:
-    """Writes `<name>.csv`, `<name>_pairs.csv`, `<name>_wilcoxon.csv`, `<name>.md` and `<name>.html`.
+    """Writes `<name>.csv`, `<name>_pairs.csv`, `<name>_wilcoxon.csv`, `<name>.md`, `<name>.html`.
 
     The last one is a part of a page.
 

@@ -39,9 +39,7 @@ class AffineNetwork(keras.Model):
         super().__init__(name="affine_stem", autocast=False)
         self.rank = rank = len(volume_shape)
         self.encoder = [
-            convolution(
-                factor * channels, 3, stride, name=layer, dtype=dtype, rank=rank, init=init
-            )
+            convolution(factor * channels, 3, stride, name=layer, dtype=dtype, rank=rank, init=init)
             for layer, factor, stride, dtype in _ENCODER
         ]
         remaining = tuple(-(-size // 64) for size in volume_shape)
