@@ -46,7 +46,7 @@ class Setting:
 
     dense: stages behind the affine one. size_free: whether the affine network's head takes means
     and first moments of the map at 1/16 of the size instead of a convolution that spans the last
-    map.
+    map. matrix_rate: factor on the learning rate of the layer that predicts A.
     """
 
     init: str = "steady"
@@ -59,6 +59,7 @@ class Setting:
     channels: int = 4
     precision: str = "float32"
     size_free: bool = False
+    matrix_rate: float = 1.0
 
     def config(self, steps: int) -> dict[str, Any]:
         """Training config, without data."""
@@ -73,7 +74,7 @@ class Setting:
             "optimizer": {"learning_rate": self.rate},
             "precision": self.precision,
             "steps": steps,
-            "halve_at": [round(steps * part) for part in self.halve_at],
+            "halve_at": sorted({round(steps * part) for part in self.halve_at}),
             "batch_size": self.batch,
             "augment": self.augment,
             "seed": 1,
@@ -85,6 +86,7 @@ SETTINGS = {
     "alone, steady": Setting(),
     "before, gentle": Setting("gentle", 1),
     "before, steady": Setting(dense=1),
+    "alone, steady, A at 1/32": Setting(matrix_rate=1 / 32),
     "alone, original": Setting("original"),
     "alone, steady, constant rate": Setting(halve_at=()),
     "alone, steady, 3e-4": Setting(rate=3e-4),
@@ -176,13 +178,36 @@ def made_model(setting: Setting, config: Any, shape: tuple):
     from rcn_tf.training.making import make_model
 
     model = make_model(config, shape)
-    if setting.size_free:
+    if setting.size_free or setting.matrix_rate != 1:
         import tensorflow as tf
 
-        model.affine = size_free(model.affine)
+        network = model.affine
+        changed = size_free(network) if setting.size_free else scaled(network, setting.matrix_rate)
         blank = tf.zeros((1, *shape, 1))
-        model.affine(blank, blank)
+        changed(blank, blank)
+        model.affine = changed
     return model
+
+
+def scaled(network, factor):
+    """The same network, whose layer for A has weights 1 / factor as large, and A times the factor.
+
+    As Adam's steps do not depend on the size of gradients, this is a learning rate of its own.
+    """
+    from rcn_tf.keras_api import keras
+
+    class Scaled(keras.Model):
+        def __init__(self):
+            super().__init__(name="affine_scaled")
+            self.network = network
+
+        def call(self, fixed, moving):
+            matrix, offset = self.network(fixed, moving)
+            return factor * matrix, offset
+
+    kernel = network.matrix_layer.kernel
+    kernel.assign(kernel / factor)
+    return Scaled()
 
 
 def size_free(network):

@@ -203,8 +203,12 @@ def test_unknown_table(capsys):
     assert exit_info.value.code == 2
 
 
-def test_mini_needs_scans(folders, capsys):
-    assert main(["table2", "--mini", "--data", str(folders), "--out", str(folders / "out")]) == 2
+@pytest.mark.parametrize(
+    "words", [("table2", "--mini"), ("--mini", "table2"), ("--mini=large", "table2")]
+)
+def test_mini_needs_scans(words, folders, capsys):
+    """A table may stand behind the option, whose value is optional."""
+    assert main([*words, "--data", str(folders), "--out", str(folders / "out")]) == 2
     assert "the mini study needs labelmap_01.nii.gz" in capsys.readouterr().err
 
 
