@@ -86,7 +86,7 @@ SETTINGS = {
     "alone, steady": Setting(),
     "before, gentle": Setting("gentle", 1),
     "before, steady": Setting(dense=1),
-    "alone, steady, A at 1/32": Setting(matrix_rate=1 / 32),
+    "alone, steady, A at a 32nd": Setting(matrix_rate=1 / 32),
     "alone, original": Setting("original"),
     "alone, steady, constant rate": Setting(halve_at=()),
     "alone, steady, 3e-4": Setting(rate=3e-4),

@@ -547,6 +547,13 @@ FAULTS = (
         STEADY,
     ),
     Fault(
+        "a layer's factor does not reach its rate",
+        "rcn_tf/training/optimizers.py",
+        "math.prod(factors) * numbers",
+        "numbers",
+        ("tests/training/test_optimizers.py",),
+    ),
+    Fault(
         "a trend's sign is the same for metrics of which less is better",
         "eval/trends.py",
         "sign = -1 if comparison.metric in _LOWER else 1",
