@@ -43,6 +43,9 @@ GROUPS = 100  # of training scans, one of each subject; a pair is two scans of a
 # Thalamus and hippocampus, left and right; brain stem; 4th ventricle.
 LANDMARK_STRUCTURES = (10, 49, 17, 53, 16, 15)
 
+MATRIX_RATE = 0.03
+"""Factor on the learning rate of the layer that predicts A: about 1 over half a volume's size."""
+
 _REAL = "subject_a"
 _TEST = (_REAL, "labelmap_05", "labelmap_10", "labelmap_14", "labelmap_19")  # 1 to 3 are atlases
 _VALIDATE = ("labelmap_17", "labelmap_18")
@@ -162,12 +165,12 @@ class MiniRecipe(StudyRecipe):
 
 def training(spec: Any) -> tuple[str, ...]:
     """Settings of a model's training in the quick form. Args: spec: eval.models.ModelSpec."""
-    return (*TRAINING, *_phases(spec, TRAINING))
+    return (*TRAINING, *_of_its_own(spec, TRAINING))
 
 
 def large_training(spec: Any) -> tuple[str, ...]:
     """Settings of a model's training in the large form. Args: as `training`."""
-    return (*LARGE.training, *_phases(spec, LARGE.training))
+    return (*LARGE.training, *_of_its_own(spec, LARGE.training))
 
 
 def build(
@@ -216,12 +219,18 @@ def build_aligned(
     write_json_if_new(out / f"vtn_{_ALIGNED}.json", aligned)
 
 
-def _phases(spec, settings):
-    """Setting of the phases of a training stage by stage, which share the steps; else none."""
-    if spec.variant != STAGES:
-        return ()
-    steps = int(dict(one.split("=", 1) for one in settings)["steps"])
-    return (phases_by_stage(PRESETS[spec.preset].n_cascades, steps),)
+def _of_its_own(spec, settings):
+    """Settings that only some networks have.
+
+    The layer that predicts A learns more slowly than the others (`rcn_tf.training.optimizers`). The
+    phases of a training stage by stage share the steps.
+    """
+    preset = PRESETS[spec.preset]
+    if preset.values.get("network", {}).get("affine", True):
+        yield f"optimizer.factors={{conv7_W: {MATRIX_RATE}}}"
+    if spec.variant == STAGES:
+        steps = int(dict(one.split("=", 1) for one in settings)["steps"])
+        yield phases_by_stage(preset.n_cascades, steps)
 
 
 def _files(subject, folder):

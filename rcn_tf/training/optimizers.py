@@ -121,11 +121,9 @@ def check_factors(factors: Mapping[str, float], variables: Sequence[tf.Variable]
     layers = dict.fromkeys(part for v in variables for part in v.name.split("/")[:-1])
     for name in factors:
         if name not in layers:
-            raise ValueError(
-                nearest_key(
-                    f"optimizer.factors.{name}", [f"optimizer.factors.{layer}" for layer in layers]
-                )
-            )
+            known = [f"optimizer.factors.{layer}" for layer in layers]
+            told = nearest_key(f"optimizer.factors.{name}", known)
+            raise ValueError(f"{told} The network has no layer {name!r}.")
 
 
 def check_optimizer(

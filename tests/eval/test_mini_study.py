@@ -82,6 +82,7 @@ def test_training_settings_fit_the_presets(preset, form):
     assert config.network.init == "steady"
     assert config.network.channels == {"quick": 4, "large": 16}[form]
     assert config.loss == read_training_config(preset).loss
+    assert dict(config.optimizer.factors) == ({} if "vm2" in preset else {"conv7_W": 0.03})
     assert config.steps >= 6 * config.validation.every  # enough to see whether it has flattened
 
 
