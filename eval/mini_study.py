@@ -199,8 +199,14 @@ def build(
             for subject in subjects
             for number in range(renderings + 1)
         ]
-        options = {"workers": workers, "progress": progress, "strict": True}
-        batch.build_pack(listed, MiniRecipe(shape, SEED), out / f"{name}.h5", **options)
+        batch.build_pack(
+            listed,
+            MiniRecipe(shape, SEED),
+            out / f"{name}.h5",
+            workers=workers,
+            strict=True,
+            progress=progress,
+        )
     for name, atlas, subset in _CONFIGS:
         write_json_if_new(out / f"{name}.json", _dataset_config(atlas, subset, shape))
 

@@ -76,10 +76,11 @@ def phases_by_stage(n_cascades: int, steps: int) -> str:
     """
     parts = ["affine", *(f"dense_{k}" for k in range(1, n_cascades + 1))]
     each = steps // len(parts)
-    phases = [
-        {"steps": each, "train": [p], "halve_at": [each * 3 // 5, each * 4 // 5]} for p in parts
-    ]
-    phases[0]["steps"] += steps - each * len(parts)
+    phases = []
+    for part in parts:
+        length = steps - each * (len(parts) - 1) if part == parts[0] else each
+        halve_at = [length * 3 // 5, length * 4 // 5]
+        phases.append({"steps": length, "train": [part], "halve_at": halve_at})
     return f"phases={json.dumps(phases)}"
 
 

@@ -26,6 +26,9 @@ _NARROW = 16  # channels that fill a vector
 class _Placed:
     """A convolution whose initialiser may depend on its input's size."""
 
+    kernel_initializer: Any
+    strides: tuple
+
     def build(self, input_shape: Any) -> None:
         if isinstance(self.kernel_initializer, SteadyUniform):
             size = tuple(input_shape)[1:-1]
