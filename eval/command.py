@@ -22,7 +22,7 @@ from rcn_tf.commands.shown_warnings import escape_in_output
 from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.running import run_command
 
-_MINI = "--mini=quick"  # what --mini alone means; the word after it is a table
+_MINI = "--mini=quick"  # for --mini alone, so that it does not take a table behind it for its form
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,6 +127,8 @@ def make_parser() -> CommandParser:
     )
     parser.add_argument(
         "--mini",
+        nargs="?",
+        const="quick",
         choices=("quick", "large"),
         metavar="FORM",
         help="make the tables on small studies of 19 brains and six hearts: --mini or --mini=quick "
