@@ -22,7 +22,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -65,11 +65,12 @@ SUBJECTS = (
 class StudyRecipe:
     """Makes the scan SUBJECT_NNN: rendering NNN of a subject, 0 the undeformed one.
 
-    shape: (D, H, W). seed: of everything random.
+    shape: (D, H, W). seed: of everything random. subjects: of the study.
     """
 
     shape: tuple
     seed: int
+    subjects: ClassVar[tuple] = SUBJECTS
 
     def cuts(self, subject: Any, number: int) -> bool:
         """Whether an image is first cut to the brain's box, so that random maps centre on it."""
@@ -79,8 +80,9 @@ class StudyRecipe:
     def __call__(self, files: ScanFiles, timer: Any) -> PreparedScan:
         """Prepares one scan. Args: ScanFiles, StepTimer. Returns: PreparedScan."""
         name, _, number = files.id.rpartition("_")
-        subject = next(subject for subject in SUBJECTS if subject.name == name)
-        rng = np.random.default_rng([self.seed, SUBJECTS.index(subject), int(number)])
+        place = [subject.name for subject in self.subjects].index(name)
+        subject = self.subjects[place]
+        rng = np.random.default_rng([self.seed, place, int(number)])
         with timer.step("read"):
             first: Any = files.image or files.labels
             folder = first.parent

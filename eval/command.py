@@ -2,6 +2,7 @@
 
     python -m eval table2 --data configs --models models --out results --train
     python -m eval all --mini --train --out mini
+    python -m eval all --mini=large --train --out large
 
 Exit codes: 0 success; 1 done, but some cells could not be measured; 2 the input is wrong (standard
 error says how); 130 interrupted (what was measured is kept).
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from eval.tables import TABLES
@@ -20,11 +22,14 @@ from rcn_tf.commands.shown_warnings import escape_in_output
 from rcn_tf.quiet_tensorflow import load_tensorflow
 from rcn_tf.running import run_command
 
+_MINI = "--mini=quick"  # for --mini alone, so that it does not take a table behind it for its form
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `python -m eval ARGV...` and returns the exit code."""
     escape_in_output()
-    args = make_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = make_parser().parse_args([_MINI if word == "--mini" else word for word in words])
     return run_command("python -m eval", lambda: run(args))
 
 
@@ -41,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     data, models = args.data, args.models or pathlib.Path("models")
     if args.mini:
         data, models = args.out / "data", args.models or args.out / "models"
-        _build_mini(names, args.data, data, args.workers)
+        _build_mini(names, args.mini, args.data, data, args.workers)
     with Reproduction(
         names,
         data or pathlib.Path("configs"),
@@ -55,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         if args.train:
             reproduction.train()
         complete = reproduction.measure()
+        reproduction.write_trends()
         if args.figures:
             reproduction.draw()
         print(f"Written: {reproduction.write_report()}")
@@ -66,10 +72,10 @@ def _default_scans():
     return pathlib.Path(os.environ.get("RCN_TEST_DATA", "../shared/data"))
 
 
-def _build_mini(names, given, out, workers):
+def _build_mini(names, form, given, out, workers):
     from eval.mini_studies import studies_of
 
-    studies = studies_of(TABLES[name] for name in names)
+    studies = studies_of((TABLES[name] for name in names), form)
     folders = [study.scans(given, _default_scans()) for study in studies]
 
     def progress(scan):
@@ -122,8 +128,13 @@ def make_parser() -> CommandParser:
     )
     parser.add_argument(
         "--mini",
-        action="store_true",
-        help="make the tables on small studies of seven brains, six hearts and a lung",
+        nargs="?",
+        const="quick",
+        choices=("quick", "large"),
+        metavar="FORM",
+        help="make the tables on small studies of 19 brains, six hearts and a lung: --mini or "
+        "--mini=quick takes minutes per network, --mini=large has larger brains and the papers' "
+        "channels",
     )
     parser.add_argument(
         "--train", action="store_true", help="first train the missing models, one after the other"

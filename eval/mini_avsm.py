@@ -1,6 +1,6 @@
 """The mini study of AVSM: its tables on brains in place of knees, on a computer without GPU.
 
-Renderings of the seven brains of `eval.mini_study`, 40 x 40 x 40 voxels, stand for visits: pairs of
+Renderings of the brains of `eval.seven_brains`, 40 x 40 x 40 voxels, stand for visits: pairs of
 one subject for the longitudinal study, pairs of different subjects for the other. Four subjects are
 for training, three for testing.
 
@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from data_prep import freesurfer
-from eval import mini_study
+from eval import seven_brains
+from eval.mini_study import SEED
 from rcn_tf.files.json_files import write_json_if_new
 from rcn_tf.presets.avsm import AFFINE_STEPS, Lengths, phases
 from rcn_tf.presets.avsm_ablations import ablation_phases
@@ -85,16 +86,16 @@ def build(
     """
     out = pathlib.Path(out)
     parts = {"train": TRAIN_RENDERINGS, "test": TEST_RENDERINGS}
-    mini_study.build_packs(
-        scans, out, parts, prefix="avsm_", shape=SHAPE, workers=workers, progress=progress
+    seven_brains.build_packs(
+        scans, out, parts, SHAPE, prefix="avsm_", workers=workers, progress=progress
     )
     for study, pairs, numbers in (
         ("longitudinal", _of_one_subject, ({0, 1}, {2, 3})),
         ("cross", _of_two_subjects, ({0}, {1})),
     ):
         subsets = {
-            "train-pairs": _drawn(pairs(mini_study.TRAIN, TRAIN_RENDERINGS), TRAIN_PAIRS),
-            "test-pairs": _tested(pairs(mini_study.TEST, TEST_RENDERINGS), numbers),
+            "train-pairs": _drawn(pairs(seven_brains.TRAIN, TRAIN_RENDERINGS), TRAIN_PAIRS),
+            "test-pairs": _tested(pairs(seven_brains.TEST, TEST_RENDERINGS), numbers),
         }
         write_json_if_new(out / f"oai_{study}.json", _dataset_config(subsets))
 
@@ -116,7 +117,7 @@ def _of_two_subjects(subjects, renderings) -> Iterator[tuple[str, str]]:
 def _drawn(pairs, number) -> list[str]:
     """So many of the pairs, one scan after the other."""
     found = list(pairs)
-    order = np.random.default_rng(mini_study.SEED).permutation(len(found))[:number]
+    order = np.random.default_rng(SEED).permutation(len(found))[:number]
     return [f"train/{scan}" for k in order for scan in found[k]]
 
 

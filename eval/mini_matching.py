@@ -1,6 +1,6 @@
 """The mini study of RWCNet: brains with labels and lungs with key points, without GPU.
 
-    oasis.json   the brains of `eval.mini_study` (four subjects to train on, three to test), all
+    oasis.json   the brains of `eval.seven_brains` (four subjects to train on, three to test), all
                  ordered pairs of them, 48 x 48 x 48 voxels
     nlst.json    one lung, moved by known fields of 10 to 25 mm (`data_prep.lung_motion`), with
                  corner-like points: training on the first scan of the patient, tests on the scan
@@ -92,7 +92,7 @@ def build_brains(
     """
     scans, out = pathlib.Path(scans), pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    recipe, subsets = mini_study.MiniRecipe(BRAIN_SHAPE, mini_study.SEED), {}
+    recipe, subsets = mini_study.MiniRecipe(BRAIN_SHAPE, mini_study.SEED, SUBJECTS), {}
     for part, training_part in (("train", True), ("test", False)):
         numbers = range(RENDERINGS + 1) if training_part else [0]
         files = [

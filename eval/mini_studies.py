@@ -1,4 +1,7 @@
-"""The mini studies: small data with real anatomy for each paper's tables."""
+"""The mini studies: small data with real anatomy for each paper's tables.
+
+Brains have two forms, "quick" and "large"; other studies have one, which serves as both.
+"""
 
 from __future__ import annotations
 
@@ -45,35 +48,50 @@ class MiniStudy:
         return found
 
 
-def study_of(task: Task) -> MiniStudy:
-    """The mini study for a task."""
+def study_of(task: Task, form: str = "quick") -> MiniStudy:
+    """The mini study for a task. Args: form: of `mini_study.FORMS`."""
     if task == MATCHING["NLST"]:
         return LUNG
     if task == MATCHING["OASIS"]:
         return MATCHED_BRAIN
     if task.images in KNEES:
         return KNEE
-    return HEART if task.images in HEARTS else BRAIN
+    return HEART if task.images in HEARTS else BRAINS[form]
 
 
-def studies_of(tables: Iterable[Table]) -> list[MiniStudy]:
-    """The mini studies that tables need, each once."""
-    found = [study_of(task) for table in tables for task in table.tasks()]
-    return [study for study in (BRAIN, HEART, KNEE, MATCHED_BRAIN, LUNG) if study in found]
+def studies_of(tables: Iterable[Table], form: str = "quick") -> list[MiniStudy]:
+    """The mini studies that tables need, each once. Args: form: as of `study_of`."""
+    found = [study_of(task, form) for table in tables for task in table.tasks()]
+    known = (*BRAINS.values(), HEART, KNEE, MATCHED_BRAIN, LUNG)
+    return [study for study in known if study in found]
 
 
-def reduced(table: Table) -> Table:
-    """The table with as many cascades as its studies have."""
-    limits = [study.cascades for study in studies_of([table]) if study.cascades is not None]
+def reduced(table: Table, form: str = "quick") -> Table:
+    """The table with as many cascades as its studies have. Args: form: as of `study_of`."""
+    studies = studies_of([table], form)
+    limits = [study.cascades for study in studies if study.cascades is not None]
     return table.reduced(min(limits)) if limits else table
 
 
-def _build_brains(scans, out, workers, progress, say):
-    mini_study.build(scans, out, workers=workers, progress=progress)
-    try:
-        mini_study.build_aligned(out, workers=workers, progress=progress)
-    except MissingExtraError as error:
-        say(f"no aligned scans: {error}")
+def _brains(form, training):
+    def build(scans, out, workers, progress, say):
+        options = {"workers": workers, "progress": progress}
+        mini_study.build(scans, out, shape=form.shape, **options)
+        try:
+            mini_study.build_aligned(out, **options)
+        except MissingExtraError as error:
+            say(f"no aligned scans: {error}")
+
+    size = "x".join(map(str, form.shape))
+    return MiniStudy(
+        "brain",
+        "label maps of brains and a real scan",
+        build,
+        training,
+        form.cascades,
+        "The papers' tables on 19 people (12 to train on, 2 to validate with, 5 to test on) in "
+        f"volumes of {size} voxels, with at most {form.cascades} cascades; {form.note}.",
+    )
 
 
 def _build_hearts(scans, out, workers, progress, say):
@@ -96,16 +114,8 @@ def _build_lungs(scans, out, workers, progress, say):
     mini_matching.build_lungs(scans, out, workers=workers, progress=progress)
 
 
-BRAIN = MiniStudy(
-    "brain",
-    "brain scans and label maps",
-    _build_brains,
-    lambda spec: mini_study.TRAINING,
-    mini_study.CASCADES,
-    "The papers' tables on seven brains (four to train on, three to test) of "
-    f"{'x'.join(map(str, mini_study.SHAPE))} voxels, with at most {mini_study.CASCADES} cascades "
-    "of narrow networks and few training steps.",
-)
+BRAIN = _brains(mini_study.QUICK, mini_study.training)
+BRAINS = {"quick": BRAIN, "large": _brains(mini_study.LARGE, mini_study.large_training)}
 HEART = MiniStudy(
     "cardiac",
     "films and label maps of hearts",

@@ -21,6 +21,8 @@ from eval.report import write_report
 from eval.results import Row, TableResult
 from eval.row_methods import Trained, Unavailable
 from eval.tables import TABLES, needed_models
+from eval.trainings import write_trainings
+from eval.trends import find_trends, write_trends
 from eval.writing import summary, write_table
 from rcn_tf.metrics import MASK_THRESHOLD
 from rcn_tf.models.folder import count_parameters
@@ -34,7 +36,8 @@ class Reproduction:
 
     Args:
         names: of the tables. data, models, out: folders; see `eval.tables`, `eval.models`.
-        mini: whether to reduce tables and train as `eval.mini_studies` says.
+        mini: form of the mini studies ("quick", "large"), which reduce tables and say how to
+            train; None for the papers' own data.
         limit, limit_baselines: maximal number of pairs per task, for networks and for classical
             methods.
         say: called with one line of text whenever something is done.
@@ -48,7 +51,7 @@ class Reproduction:
         models: str | pathlib.Path,
         out: pathlib.Path,
         *,
-        mini: bool,
+        mini: str | None,
         limit: int | None,
         limit_baselines: int | None,
         say: Callable[[str], None],
@@ -60,7 +63,7 @@ class Reproduction:
         self.results: list[TableResult] = []
         tables = (TABLES[name] for name in names)
         if mini:
-            tables = map(reduced, tables)
+            tables = (reduced(table, mini) for table in tables)
         self._tables = self._with_data(list(tables))
 
     def __enter__(self):
@@ -96,6 +99,11 @@ class Reproduction:
             self._say(summary(result))
         return self._complete and all(result.is_complete() for result in self.results)
 
+    def write_trends(self) -> None:
+        """Writes what the measured tables say about the papers' trends, and the trainings' cost."""
+        write_trends(find_trends(self.results), self.out)
+        write_trainings(self._models, self.out)
+
     def draw(self) -> None:
         """Draws the figures of all measured tables, into `figures/`."""
         for result in self.results:
@@ -129,7 +137,8 @@ class Reproduction:
     def _mini_settings(self, spec):
         tasks = (task for table in self._tables for task in table.tasks())
         study = spec.study.removesuffix("_aligned")
-        return study_of(next(task for task in tasks if task.study == study)).training(spec)
+        task = next(task for task in tasks if task.study == study)
+        return study_of(task, self._mini).training(spec)
 
     def _is_tested(self, task):
         return not self._data.missing(task)
@@ -142,7 +151,7 @@ class Reproduction:
         }
         columns = {name: table.columns[name] for name in reasons if not reasons[name]}
         lacking = {name: reason for name, reason in reasons.items() if reason}
-        result = TableResult(table, columns, lacking, [], comparable=not self._mini)
+        result = TableResult(table, columns, lacking, [], comparable=self._mini is None)
         for label, method in {**table.rows, **table.extra}.items():
             printed = {k: v for k, v in table.printed(label).items() if k in columns}
             row = Row(label, printed)
@@ -210,7 +219,7 @@ class Reproduction:
     def _note(self):
         if not self._mini:
             return "The papers' tables, on their datasets."
-        return " ".join(study.note for study in studies_of(self._tables))
+        return " ".join(study.note for study in studies_of(self._tables, self._mini))
 
     def _parameters(self, method, task):
         """Numbers of a network's parameters (all, in dense stages); None for other methods."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import wilcoxon
 
 from eval.tables import Table, Task
+from eval.tables.layout import CAPPED
 from rcn_tf.presets.papers import Score
 
 _TIMES = ("gpu_seconds", "cpu_seconds")
@@ -107,6 +108,10 @@ class TableResult:
         """The tasks for which there are data, in order."""
         return list(dict.fromkeys(m.task for m in self.columns.values() if m.task))
 
+    def row(self, printed: str) -> Row | None:
+        """The row of a label that the paper prints, perhaps with fewer cascades; else None."""
+        return next((row for row in self.rows if row.label.partition(CAPPED)[0] == printed), None)
+
     def score(self, row: Row, column: str) -> tuple[Score | None, Task | None]:
         """Score of a cell and its task; for times, the first task on which they were measured."""
         measure = self.columns[column]
@@ -149,21 +154,23 @@ def significance(
     for a in result.rows:
         for b in result.rows:
             if a.label != b.label:
-                first, second = _by_pair(a, task, metric), _by_pair(b, task, metric)
+                first, second = by_pair(a, task, metric), by_pair(b, task, metric)
                 shared = [key for key in first if key in second]
                 differences = [first[key] - second[key] for key in shared]
                 if differences:
-                    found[a.label, b.label] = _p_value(differences), len(shared)
+                    found[a.label, b.label] = p_value(differences), len(shared)
     return found
 
 
-def _p_value(differences):
+def p_value(differences: Sequence[float]) -> float | None:
+    """Of the two-sided Wilcoxon signed-rank test; None for fewer than MIN_TESTED differences."""
     if len(differences) < MIN_TESTED:
         return None
     return float(wilcoxon(differences).pvalue) if any(differences) else 1.0
 
 
-def _by_pair(row, task, metric):
+def by_pair(row: Row, task: Task, metric: str) -> dict[tuple[str, str], float]:
+    """{(fixed, moving): score} of the pairs that have the metric."""
     pairs = row.pairs.get(task, ())
     return {
         (pair["fixed"], pair["moving"]): pair[metric]

@@ -23,7 +23,9 @@ _REASONS = {  # reasons for a column without values
 
 
 def write_table(result: TableResult, folder: pathlib.Path) -> None:
-    """Writes `<name>.csv`, `<name>_wilcoxon.csv`, `<name>.md` and `<name>.html` (a part of a page).
+    """Writes `<name>.csv`, `<name>_pairs.csv`, `<name>_wilcoxon.csv`, `<name>.md`, `<name>.html`.
+
+    The last one is a part of a page.
 
     Each file is written completely or not at all.
 
@@ -33,6 +35,7 @@ def write_table(result: TableResult, folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = result.table.name
     _write_csv(folder / f"{name}.csv", _long(result))
+    _write_csv(folder / f"{name}_pairs.csv", _pairs(result))
     tests = _tests(result)
     if len(tests):
         _write_csv(folder / f"{name}_wilcoxon.csv", tests)
@@ -257,6 +260,18 @@ def _line(result, row, task, metric, column, printed, ours):
         "pairs": len(row.pairs.get(task, ())),
         "pairs_expected": row.expected.get(task),
     }
+
+
+def _pairs(result):
+    """One line per row, task and pair, with all that was measured."""
+    return pd.DataFrame(
+        [
+            {"row": row.label, "study": task.study, "subset": task.subset, **pair}
+            for row in result.rows
+            for task, pairs in row.pairs.items()
+            for pair in pairs
+        ]
+    )
 
 
 def _tests(result):

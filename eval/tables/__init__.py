@@ -14,6 +14,7 @@ TABLES: dict[str, Table] = {
     **vrnet.TABLES,
     **rwcnet.TABLES,
     **avsm.TABLES,
+    **rcn.OWN_TABLES,
     **vrnet.OWN_TABLES,
     **avsm.OWN_TABLES,
 }

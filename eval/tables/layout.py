@@ -22,7 +22,7 @@ from eval.models import ModelSpec
 from eval.row_methods import Baseline, Method, Trained
 from rcn_tf.presets.papers import PaperTable, Score, load_tables
 
-_CAPPED = " [here "  # marks labels of rows with fewer cascades than in the paper
+CAPPED = " [here "  # marks labels of rows with fewer cascades than in the paper
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Table:
 
     def printed(self, label: str) -> Mapping[str, Score]:
         """{column: Score} of a row in the paper; empty for an extra row."""
-        return self.paper.rows.get(label.partition(_CAPPED)[0], {})
+        return self.paper.rows.get(label.partition(CAPPED)[0], {})
 
     def tasks(self) -> list[Task]:
         """The different tasks of the columns, in order."""
@@ -97,7 +97,7 @@ class Table:
         for label, method in self.rows.items():
             small = method.capped(cascades)
             if small not in seen:
-                rows[label if small == method else f"{label}{_CAPPED}{cascades}]"] = small
+                rows[label if small == method else f"{label}{CAPPED}{cascades}]"] = small
             seen.add(small)
         return dataclasses.replace(self, rows=rows)
 

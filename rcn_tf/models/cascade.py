@@ -38,8 +38,9 @@ class RecursiveCascade(RegistrationModel):
         channels: width of the dense networks (their first convolution).
         affine: False leaves the affine stage out (VTN's networks D, DD, DDD).
         affine_channels: width of the affine network.
-        init: "gentle" starts every stage near the identity; "original" starts with large random
-            flows, as the paper's code does.
+        init: "gentle" starts every stage near the identity; "steady" too, and its hidden layers
+            keep a signal's size, so that the affine stage and coarse levels learn sooner;
+            "original" starts with large random flows, as the paper's code does.
         precision: number format of the convolutions, "float32", "bfloat16", "float16", or "auto"
             for the faster one here (`rcn_tf.networks.precision`); weights, images and flows are
             always float32.

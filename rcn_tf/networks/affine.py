@@ -32,14 +32,14 @@ class AffineNetwork(keras.Model):
     Args:
         volume_shape: (D, H, W) or (H, W); the last kernels have 1/64 of its size.
         channels: of the first convolution; the others are multiples of it.
-        init: "gentle" or "original".
+        init: "gentle", "steady" or "original".
     """
 
     def __init__(self, volume_shape: tuple[int, ...], *, channels: int = 16, init: str = "gentle"):
         super().__init__(name="affine_stem", autocast=False)
         self.rank = rank = len(volume_shape)
         self.encoder = [
-            convolution(factor * channels, 3, stride, name=layer, dtype=dtype, rank=rank)
+            convolution(factor * channels, 3, stride, name=layer, dtype=dtype, rank=rank, init=init)
             for layer, factor, stride, dtype in _ENCODER
         ]
         remaining = tuple(-(-size // 64) for size in volume_shape)

@@ -17,12 +17,26 @@ import numpy as np
 import tensorflow as tf
 
 from rcn_tf.keras_api import keras
+from rcn_tf.networks.steady_start import SteadyUniform
 
 _TINY = 64  # voxels
 _NARROW = 16  # channels that fill a vector
 
 
-class Convolution(keras.layers.Conv3D):
+class _Placed:
+    """A convolution whose initialiser may depend on its input's size."""
+
+    kernel_initializer: Any
+    strides: tuple
+
+    def build(self, input_shape: Any) -> None:
+        if isinstance(self.kernel_initializer, SteadyUniform):
+            size = tuple(input_shape)[1:-1]
+            self.kernel_initializer = self.kernel_initializer.placed(size, self.strides)
+        super().build(input_shape)  # type: ignore[misc]
+
+
+class Convolution(_Placed, keras.layers.Conv3D):
     """3D convolution, 'same'-padded; on tiny volumes it is a matrix product with the kernel."""
 
     def __init__(self, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any):
@@ -58,7 +72,7 @@ class TransposedConvolution(keras.layers.Conv3DTranspose):
         return self.activation(outputs)
 
 
-class PlaneConvolution(keras.layers.Conv2D):
+class PlaneConvolution(_Placed, keras.layers.Conv2D):
     """2D convolution, 'same'-padded."""
 
     def __init__(self, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any):

@@ -14,9 +14,11 @@ import tensorflow as tf
 
 from rcn_tf.keras_api import keras
 from rcn_tf.networks.convolutions import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS
+from rcn_tf.networks.steady_start import SteadyUniform
 
 LEAKY_SLOPE = 0.1
 GENTLE_SCALE = 0.02
+STEADY = "steady"
 
 
 class OriginalUniform(keras.initializers.Initializer):
@@ -56,11 +58,11 @@ class SmallNormal(keras.initializers.Initializer):
 def output_scale(init: str) -> float:
     """Factor on the initial weights of a network's last layer.
 
-    Args: init: "gentle" (start near the identity) or "original" (start with large random
-        flows, as the paper's code does).
-    Raises: ValueError: `init` is neither of them.
+    Args: init: "gentle" (start near the identity), "steady" (the same, with hidden layers that keep
+        a signal's size) or "original" (start with large random flows, as the paper's code does).
+    Raises: ValueError: `init` is none of them.
     """
-    scales = {"gentle": GENTLE_SCALE, "original": 1.0}
+    scales = {"gentle": GENTLE_SCALE, STEADY: GENTLE_SCALE, "original": 1.0}
     if init not in scales:
         raise ValueError(f"`init` must be one of {tuple(scales)}; got {init!r}.")
     return scales[init]
@@ -75,14 +77,18 @@ def convolution(
     leaky: bool = True,
     dtype: str | None = None,
     rank: int = 3,
+    init: str = "original",
 ) -> keras.layers.Layer:
-    """Convolution with bias over `rank` axes, followed by LeakyReLU if `leaky`."""
+    """Convolution with bias over `rank` axes, followed by LeakyReLU if `leaky`.
+
+    Args: init: "steady" or, for the original's weights, any other choice of `output_scale`.
+    """
     return CONVOLUTIONS[rank](
         filters,
         kernel_size,
         strides,
         activation=leaky_relu if leaky else None,
-        kernel_initializer=OriginalUniform(),
+        kernel_initializer=_initializer(init, leaky),
         name=name,
         dtype=dtype,
     )
@@ -97,13 +103,17 @@ def transposed_convolution(
     multiplier: float = 1.0,
     dtype: str | None = None,
     rank: int = 3,
+    init: str = "original",
 ) -> keras.layers.Layer:
-    """Transposed convolution, kernel 4, stride 2, no bias; see `TransposedConvolution`."""
+    """Transposed convolution, kernel 4, stride 2, no bias; see `TransposedConvolution`.
+
+    Args: initial_scale: on the original's weights. init: as of `convolution`.
+    """
     return TRANSPOSED_CONVOLUTIONS[rank](
         filters,
         multiplier=multiplier,
         activation=leaky_relu if leaky else None,
-        kernel_initializer=OriginalUniform(initial_scale),
+        kernel_initializer=_initializer(init, leaky, initial_scale, transposed=True),
         name=name,
         dtype=dtype,
     )
@@ -141,3 +151,9 @@ def crop_like(x: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
         return x
     size = tf.shape(reference)
     return x[(slice(None), *(slice(size[axis]) for axis in range(1, x.shape.rank - 1)))]
+
+
+def _initializer(init, leaky, scale=1.0, transposed=False):
+    if init == STEADY:
+        return SteadyUniform(LEAKY_SLOPE if leaky else 1.0, transposed)
+    return OriginalUniform(scale)

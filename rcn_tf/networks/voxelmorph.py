@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -23,7 +24,7 @@ class VoxelMorph(keras.Model):
     """U-Net of VoxelMorph: four stride-2 convolutions down, nearest up-sampling back.
 
     The last convolution starts near zero (normal, standard deviation 1e-5), so that the
-    first flow is almost zero; `init` is only there for the factories' common signature.
+    first flow is almost zero whatever `init` says; "steady" concerns the other convolutions.
 
     Args:
         channels: of the first and the last two convolutions; all others have twice as
@@ -46,7 +47,7 @@ class VoxelMorph(keras.Model):
         super().__init__(name=name, autocast=False)
         output_scale(init)  # rejects unknown choices
         self.scale = flow_multiplier
-        self.unet = UNet(channels, convolutions_per_level, rank=rank)
+        self.unet = UNet(channels, convolutions_per_level, rank=rank, init=init)
         self.flow_layer = _flow_layer(rank)
 
     def call(self, fixed: tf.Tensor, moving: tf.Tensor) -> tf.Tensor:
@@ -77,8 +78,8 @@ class VoxelMorphTwice(keras.Model):
         super().__init__(name=name, autocast=False)
         output_scale(init)
         self.scale = flow_multiplier
-        self.first = UNet(channels, name="first", prefix="first_", rank=rank)
-        self.second = UNet(channels, name="second", prefix="second_", rank=rank)
+        self.first = UNet(channels, name="first", prefix="first_", rank=rank, init=init)
+        self.second = UNet(channels, name="second", prefix="second_", rank=rank, init=init)
         self.flow_layer = _flow_layer(rank)
 
     def call(self, fixed: tf.Tensor, moving: tf.Tensor) -> tf.Tensor:
@@ -103,16 +104,17 @@ class UNet(keras.layers.Layer):
         name: str = "unet",
         prefix: str = "",
         rank: int = 3,
+        init: str = "original",
     ):
         super().__init__(name=name, autocast=False)
-        wide = 2 * channels
+        wide, conv = 2 * channels, functools.partial(convolution, rank=rank, init=init)
         extra = convolutions_per_level - 1
 
         def level(layer_name, width, stride=1, dtype=None):
             first = f"{prefix}{layer_name}"
             names = [first] + [f"{first}_extra{k + 1}" for k in range(extra)]
             return [
-                convolution(width, 3, stride if k == 0 else 1, name=name, dtype=dtype, rank=rank)
+                conv(width, 3, stride if k == 0 else 1, name=name, dtype=dtype)
                 for k, name in enumerate(names)
             ]
 

@@ -30,7 +30,7 @@ class VTN(keras.Model):
     Args:
         channels: of level 1; level k has 2^(k-1) times as many.
         flow_multiplier: 1 / n_cascades in a cascade.
-        init: "gentle" or "original".
+        init: "gentle", "steady" or "original".
         rank: of the images, 2 or 3.
     """
 
@@ -44,7 +44,7 @@ class VTN(keras.Model):
         rank: int = 3,
     ):
         super().__init__(name=name, autocast=False)
-        conv = functools.partial(convolution, rank=rank)
+        conv = functools.partial(convolution, rank=rank, init=init)
         transposed = functools.partial(transposed_convolution, rank=rank)
         self.encoder = []
         for level in range(1, 7):
@@ -61,9 +61,11 @@ class VTN(keras.Model):
             up, key = level - 1, str(level)
             dtype = "float32" if level == 6 else None
             self.predictions[key] = conv(rank, 3, name=f"pred{level}", leaky=False, dtype=dtype)
-            self.upsampled_flows[key] = transposed(rank, name=f"upsamp{level}to{up}", dtype=dtype)
+            self.upsampled_flows[key] = transposed(
+                rank, name=f"upsamp{level}to{up}", dtype=dtype, init=init
+            )
             self.upsampled_features[key] = transposed(
-                channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True, dtype=dtype
+                channels * 2 ** (up - 1), name=f"deconv{up}", leaky=True, dtype=dtype, init=init
             )
         self.output_layer = transposed(
             rank,

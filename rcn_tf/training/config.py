@@ -55,6 +55,7 @@ class OptimizerConfig:
     learning_rate: float = 1e-4
     clip_norm: Optional[float] = None  # limit on the gradient's global norm
     weight_decay: Optional[float] = None  # None: the optimiser's own default
+    factors: Mapping = dataclasses.field(default_factory=dict)  # {layer: factor on its rate}
 
     def __post_init__(self):
         convert_fields(self, "optimizer.")
@@ -62,7 +63,7 @@ class OptimizerConfig:
             value = getattr(self, key)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"`optimizer.{key}` must be positive; got {value!r}.")
-        check_optimizer(self.name, self.weight_decay)
+        check_optimizer(self.name, self.weight_decay, self.factors)
 
 
 @dataclasses.dataclass(frozen=True)

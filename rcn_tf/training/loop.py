@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import math
 import pathlib
@@ -22,13 +21,14 @@ from rcn_tf.models.folder import load_model, save_model
 from rcn_tf.models.model import stages_of
 from rcn_tf.models.weights import set_weights
 from rcn_tf.networks.precision import scaled_optimizer
+from rcn_tf.settings.fields import plain
 from rcn_tf.training import monitor
 from rcn_tf.training.available_memory import available_to_replica
 from rcn_tf.training.checkpoints import Checkpoints, newest_step
 from rcn_tf.training.config import TrainingConfig
 from rcn_tf.training.making import make_model
 from rcn_tf.training.memory import choose_recompute
-from rcn_tf.training.optimizers import create_slots, make_optimizer
+from rcn_tf.training.optimizers import check_factors, create_slots, make_optimizer
 from rcn_tf.training.phases import learning_rate_of, phases_of
 from rcn_tf.training.records import Records
 from rcn_tf.training.run_folder import (
@@ -183,7 +183,8 @@ class _Run:
         for phase in self.phases:
             check_stages(phase.loss, stages_of(self.model, **phase.options))
             phase.variables(self.model)
-        settings = {**dataclasses.asdict(config.optimizer), "learning_rate": self.schedule}
+        check_factors(config.optimizer.factors, self.model.trainable_variables)
+        settings = {**plain(config.optimizer), "learning_rate": self.schedule}
         self.optimizer = scaled_optimizer(make_optimizer(**settings), config.precision)
         create_slots(self.optimizer, self.model.trainable_variables)
         self.checkpoints = Checkpoints(

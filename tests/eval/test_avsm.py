@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from eval import measure, mini_avsm, mini_study, models
+from eval import measure, mini_avsm, models, seven_brains
 from eval.baselines import niftyreg
 from eval.baselines.physical import MissingExtraError
 from eval.data_folder import DataFolder
@@ -115,14 +115,14 @@ def test_settings_of_the_mini_study_fit_the_presets(name, pairs):
 
 def test_mini_pairs_are_of_the_right_subjects():
     one, two = (
-        list(pairs(mini_study.TEST, 3))
+        list(pairs(seven_brains.TEST, 3))
         for pairs in (mini_avsm._of_one_subject, mini_avsm._of_two_subjects)
     )
     assert all(a[:-4] == b[:-4] and a != b for a, b in one)
     assert all(a[:-4] != b[:-4] for a, b in two)
     assert len(mini_avsm._tested(one, ({0, 1}, {2, 3}))) == 12
     assert len(mini_avsm._tested(two, ({0}, {1}))) == 12
-    assert not set(mini_study.TRAIN) & set(mini_study.TEST)
+    assert not set(seven_brains.TRAIN) & set(seven_brains.TEST)
     assert study_of(TABLES["avsm1"]) is KNEE
     assert study_of(TABLES["table1"]) is BRAIN
 

@@ -203,8 +203,12 @@ def test_unknown_table(capsys):
     assert exit_info.value.code == 2
 
 
-def test_mini_needs_scans(folders, capsys):
-    assert main(["table2", "--mini", "--data", str(folders), "--out", str(folders / "out")]) == 2
+@pytest.mark.parametrize(
+    "words", [("table2", "--mini"), ("--mini", "table2"), ("--mini=large", "table2")]
+)
+def test_mini_needs_scans(words, folders, capsys):
+    """A table may stand behind the option, whose value is optional."""
+    assert main([*words, "--data", str(folders), "--out", str(folders / "out")]) == 2
     assert "the mini study needs labelmap_01.nii.gz" in capsys.readouterr().err
 
 
@@ -222,7 +226,7 @@ def test_missing_models_are_trained_and_stopped_ones_resumed(folders, monkeypatc
     settings = (*settings, "checkpoint_every=1", "keep_checkpoints=3")
     monkeypatch.setattr(mini_study, "TRAINING", settings)
     x2, double = (folders / "models" / "brain" / f"vm_{name}_brain" for name in ("x2", "double"))
-    options = {"mini": True, "limit": 1, "limit_baselines": None, "say": lambda text: None}
+    options = {"mini": "quick", "limit": 1, "limit_baselines": None, "say": lambda text: None}
     paths = (folders / "data", folders / "models", folders / "out")
 
     def train():

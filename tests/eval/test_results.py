@@ -104,7 +104,13 @@ def test_partial_rows_are_marked():
 def test_files(tmp_path):
     write_table(result(), tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["table2.csv", "table2.html", "table2.md", "table2_wilcoxon.csv"]
+    assert names == [
+        f"table2{end}" for end in (".csv", ".html", ".md", "_pairs.csv", "_wilcoxon.csv")
+    ]
+    with (tmp_path / "out" / "table2_pairs.csv").open() as file:
+        scores = [(line["row"], line["moving"], line["dice"]) for line in csv.DictReader(file)]
+    assert len(scores) == 12
+    assert scores[7] == ("1-cascade VTN", "m1", "0.74")
     with (tmp_path / "out" / "table2.csv").open() as file:
         lines = {(line["row"], line["metric"]): line for line in csv.DictReader(file)}
     line = lines["1-cascade VTN", "dice"]

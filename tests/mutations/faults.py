@@ -47,6 +47,7 @@ LOSS_FILES = (
 OBJECTIVE = ("tests/losses/test_objective.py",)
 OUTPUTS = ("tests/models/test_output.py",)
 CASCADE = ("tests/models/test_cascade.py",)
+STEADY = ("tests/networks/test_steady_start.py",)
 VARIATIONAL = ("tests/networks/test_variational.py",)
 VR_NET = ("tests/models/test_vr_net.py::test_the_loops_are_those_of_the_algorithm",)
 METRICS = (
@@ -561,6 +562,48 @@ FAULTS = (
         "            denoised += flow\n",
         "            pass\n",
         VR_NET,
+    ),
+    Fault(
+        "the steady start forgets that LeakyReLU halves the mean square",
+        "rcn_tf/networks/steady_start.py",
+        "limit = math.sqrt(3 * 2 / (1 + self.slope**2) / summed)",
+        "limit = math.sqrt(3 / summed)",
+        STEADY,
+    ),
+    Fault(
+        "the steady start counts taps in the padding",
+        "rcn_tf/networks/steady_start.py",
+        "inside = sum(min(start + kernel, size) - max(start, 0) for start in starts)",
+        "inside = sum(kernel for start in starts)",
+        STEADY,
+    ),
+    Fault(
+        "the steady start of a transposed convolution counts all taps",
+        "rcn_tf/networks/steady_start.py",
+        "math.prod(k / 2 for k in kernel)",
+        "math.prod(kernel)",
+        STEADY,
+    ),
+    Fault(
+        "a layer's factor does not reach its rate",
+        "rcn_tf/training/optimizers.py",
+        "math.prod(factors) * numbers",
+        "numbers",
+        ("tests/training/test_optimizers.py",),
+    ),
+    Fault(
+        "a trend's sign is the same for metrics of which less is better",
+        "eval/trends.py",
+        "sign = -1 if comparison.metric in _LOWER else 1",
+        "sign = 1",
+        ("tests/eval/test_trends.py",),
+    ),
+    Fault(
+        "the mini study's groups hold one rendering number",
+        "eval/mini_study.py",
+        "(group + place * (_STRIDE + group // numbers)) % numbers",
+        "group % numbers",
+        ("tests/eval/test_mini_study.py",),
     ),
     Fault(
         "VR-Net: stride-2 convolutions padded as TensorFlow does",

@@ -35,7 +35,7 @@ def test_presets_load_and_are_described(name):
     config, preset = load(name), PRESETS[name]
     assert preset.name == name
     if config.model == CASCADE:
-        assert config.network.init == ("gentle" if name == "quick" else "original")
+        assert config.network.init == ("steady" if name == "quick" else "original")
     assert bool(preset.scores) == bool(preset.paper)
     assert preset.paper or name in OWN or name.endswith("_cmr")  # most of VR-Net's for volumes
     assert config.description.startswith(f"{name}: ")

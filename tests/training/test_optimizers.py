@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rcn_tf.training.optimizers import ADAM_EPSILON, Halving, make_optimizer
+from rcn_tf.training.optimizers import ADAM_EPSILON, Halving, check_factors, make_optimizer
 
 
 def test_learning_rate_halves_once_the_given_steps_are_done():
@@ -112,3 +112,30 @@ def test_unknown_and_unavailable_optimisers_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_addons.optimizers", None)
     with pytest.raises(ImportError, match="'lamb' needs tensorflow-addons"):
         make_optimizer("lamb", 0.1)
+
+
+def test_a_factor_is_a_learning_rate_of_a_layer(rng):
+    """A layer with a factor moves as under an Adam of that rate, the others as without it."""
+
+    def moved(rate, factors=None):
+        variables = [tf.Variable([1.0, -2.0], name=f"net/{layer}/kernel") for layer in "ab"]
+        optimizer = make_optimizer("adam", rate, factors=factors)
+        for gradient in gradients:
+            optimizer.apply_gradients([(tf.constant(gradient), v) for v in variables])
+        return [v.numpy() for v in variables]
+
+    gradients = rng.standard_normal((5, 2)).astype(np.float32)
+    found = moved(0.1, {"b": 0.03})
+    np.testing.assert_array_equal(found[0], moved(0.1)[0])
+    np.testing.assert_allclose(found[1], moved(0.003)[1], rtol=1e-6)
+
+
+def test_factors_are_checked():
+    with pytest.raises(ValueError, match=r"`optimizer.factors` is for 'adam'; 'adamw' has none"):
+        make_optimizer("adamw", 0.1, factors={"a": 0.5})
+    with pytest.raises(ValueError, match=r"`optimizer.factors.a` must be finite .* got -1"):
+        make_optimizer("adam", 0.1, factors={"a": -1})
+    variables = [tf.Variable([1.0], name="affine_stem/conv7_W/kernel")]
+    check_factors({"conv7_W": 0.1}, variables)
+    with pytest.raises(ValueError, match=r"did you mean 'optimizer.factors.conv7_W'"):
+        check_factors({"conv7": 0.1}, variables)
