@@ -173,9 +173,10 @@ class LungRecipe:
     def __call__(self, files: MovedLung, timer: Any) -> PreparedScan:
         """Prepares one scan. Args: MovedLung, StepTimer. Returns: PreparedScan."""
         with timer.step("read"):
-            image, mask, _ = read_scan(files)
+            image, found, _ = read_scan(files)
+            mask: Any = found
         with timer.step("render"):
-            place = sorted(LUNGS.values()).index(files.image.stem)
+            place = sorted(LUNGS.values()).index(pathlib.Path(str(files.image)).stem)
             rng = np.random.default_rng([self.seed, place, files.number])
             moving, fixed, points = lung_pair(image, mask, self.distance(files.number), rng)
             array, shown = fixed if files.role == "fixed" else moving

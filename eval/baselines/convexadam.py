@@ -30,6 +30,8 @@ def register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     voxels = package.convex_adam_pt(fixed, sitk.Resample(moving, fixed, linear, sitk.sitkLinear))
     # Voxels along the array's axes become millimetres along x, y and z.
     axes = np.reshape(fixed.GetDirection(), (3, 3)) * fixed.GetSpacing()
-    field = sitk.GetImageFromArray(np.float64(voxels)[..., ::-1] @ axes.T, isVector=True)
+    field = sitk.GetImageFromArray(
+        np.asarray(voxels, np.float64)[..., ::-1] @ axes.T, isVector=True
+    )
     field.CopyInformation(fixed)
     return sitk.CompositeTransform([linear, sitk.DisplacementFieldTransform(field)])

@@ -123,8 +123,8 @@ def test_mini_pairs_are_of_the_right_subjects():
     assert len(mini_avsm._tested(one, ({0, 1}, {2, 3}))) == 12
     assert len(mini_avsm._tested(two, ({0}, {1}))) == 12
     assert not set(seven_brains.TRAIN) & set(seven_brains.TEST)
-    assert study_of(TABLES["avsm1"]) is KNEE
-    assert study_of(TABLES["table1"]) is BRAIN
+    assert study_of(TABLES["avsm1"].tasks()[0]) is KNEE
+    assert study_of(TABLES["table1"].tasks()[0]) is BRAIN
 
 
 @pytest.mark.slow

@@ -90,7 +90,9 @@ def test_training_settings_fit_the_presets(preset, form):
 def test_all_rows_have_the_same_budget(form):
     """The stages of a training stage by stage share the steps."""
     study = BRAINS[form]
-    tables = [study.reduced(table) for table in TABLES.values() if study_of(table) is BRAIN]
+    tables = [
+        reduced(table, form) for table in TABLES.values() if study in studies_of([table], form)
+    ]
     budgets = set()
     for spec in needed_models(tables, lambda task: task.study.replace("_aligned", "") in STUDIES):
         config = read_training_config(spec.preset, [*spec.settings, *study.training(spec)])
