@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from rcn_tf.registration import orientation_check
-from rcn_tf.registration.optimisation.search import COST_VOLUME
+from rcn_tf.registration.optimisation.starts import COST_VOLUME
 from rcn_tf.registration.orientation_check import BetterOrientation
 from rcn_tf.registration.start import WHOLE, Start
 from rcn_tf.volumes.label_ids import (

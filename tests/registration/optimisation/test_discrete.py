@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from custom_ops import warp
 from rcn_tf import fields
-from rcn_tf.registration.optimisation import discrete, search
+from rcn_tf.registration.optimisation import discrete, starts
 from rcn_tf.registration.optimisation.effort import EFFORTS
 from rcn_tf.volumes import prepare_volume
 from tests.registration.optimisation.scenes import inner_points, pair
@@ -68,18 +68,18 @@ def test_large_motion_is_the_start_where_it_fits_best(monkeypatch):
     monkeypatch.setattr(discrete, "VOXELS", 10_000)
     candidates = {"header": shifted(volumes, 0)}
     result, seconds = found(volumes, candidates)
-    assert result.record["start"] == search.COST_VOLUME
+    assert result.record["start"] == starts.COST_VOLUME
     assert {"align", "match", "optimise"} <= set(seconds)
     fits = result.record["candidates"]
-    assert fits[search.COST_VOLUME] > fits["affine"] + search.MIN_GAIN
+    assert fits[starts.COST_VOLUME] > fits["affine"] + starts.MIN_GAIN
     points = inner_points()
     errors = {
         name: np.linalg.norm(t.transform_points(points) - swirl(points), axis=1).mean()
         for name, t in result.transforms.items()
     }
     before = np.linalg.norm(points - swirl(points), axis=1).mean()
-    assert errors[search.COST_VOLUME] < 0.6 * before
+    assert errors[starts.COST_VOLUME] < 0.6 * before
     monkeypatch.setitem(EFFORTS, "fast", type(effort)(15_000, (1,), matches=False))
     result, seconds = found(volumes, candidates)
-    assert search.COST_VOLUME not in result.record["candidates"]
+    assert starts.COST_VOLUME not in result.record["candidates"]
     assert "match" not in seconds

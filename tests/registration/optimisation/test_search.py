@@ -10,8 +10,9 @@ from rcn_tf import choices
 from rcn_tf.registration.agreement import Comparison
 from rcn_tf.registration.optimisation.effort import EFFORTS, Effort
 from rcn_tf.registration.optimisation.optimise import linear_start
-from rcn_tf.registration.optimisation.search import MIN_OVERLAP, Settings, best_start, search
+from rcn_tf.registration.optimisation.search import Settings, search
 from rcn_tf.registration.optimisation.similarities import AUTO, SIMILARITIES
+from rcn_tf.registration.optimisation.starts import MIN_OVERLAP, Starts
 from rcn_tf.registration.steps import Steps
 from rcn_tf.volumes import Grid, prepare_volume
 from tests.registration.optimisation.scenes import inner_points, pair
@@ -109,9 +110,13 @@ def test_the_contrasts_choose_the_similarity(monkeypatch, change, expected):
 def test_a_start_that_leaves_the_field_of_view_is_not_chosen(volumes):
     candidates = {"header": shifted(volumes, SHIFT), "network": shifted(volumes, [70, 0, 0])}
     comparison = Comparison(*volumes, Grid.from_image(volumes[1].standard))
-    fits = {k: comparison.of(v.transform.transform_points) for k, v in candidates.items()}
+    starts = Starts(*volumes, candidates, comparison, Steps())
+    fits = starts.fits
     assert fits["network"].overlap < MIN_OVERLAP * fits["header"].overlap
-    assert best_start({**fits, "network": fits["network"]._replace(agreement=1.0)}) == "header"
+    fits["network"] = fits["network"]._replace(agreement=1.0)
+    assert starts.best() == "header"
+    fits["network"] = fits["network"]._replace(overlap=1.0)
+    assert starts.best() == "network"
 
 
 def test_choices_are_those_that_there_are():
