@@ -2,6 +2,7 @@
 
 import pytest
 
+from rcn_tf.registration import pair_warnings
 from rcn_tf.registration.pair_warnings import about_the_orientation, about_the_result
 from tests.scans_for_tests import textured
 
@@ -44,3 +45,11 @@ def test_one_reason_one_sentence(change, message):
 
 def test_no_better_orientation_no_sentence():
     assert about_the_orientation(textured(), textured(), None) == []
+
+
+def test_a_search_over_offsets_does_not_vouch_for_itself():
+    candidates = {"boxes": 0.2, "affine": 0.35, "cost_volume": 0.6}
+    record = {"written": "optimised", "candidates": candidates, "start": "cost_volume"}
+    assert pair_warnings._undeformed({"optimisation": record}) == 0.35
+    record["start"] = "affine"
+    assert pair_warnings._undeformed({"optimisation": record}) == 0.35
