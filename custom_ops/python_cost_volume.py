@@ -57,6 +57,8 @@ def _gradients(fixed, padded, slopes, margins, sides, correlation):
             there = -here
         after = whole - start - shape
         there = tf.pad(there, tf.stack([start, after], axis=1))
+        # In a graph the slices have unknown sizes, which a loop's state must not get.
+        here, there = tf.ensure_shape(here, fixed.shape), tf.ensure_shape(there, padded.shape)
         return k + 1, by_fixed + here, by_padded + there
 
     state = tf.constant(0), tf.zeros_like(fixed), tf.zeros_like(padded)

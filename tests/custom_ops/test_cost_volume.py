@@ -119,15 +119,16 @@ def test_bfloat16_is_computed_in_float32(backend, rng, kind):
     assert np.isfinite(tf.cast(gradient, tf.float32)).all()
 
 
-def test_in_a_function_of_unknown_sizes(backend, rng):
+@pytest.mark.parametrize("known", [[None] * 4, [2, None, None, None], [None, 4, None, 6]])
+def test_in_a_function_of_unknown_sizes(backend, rng, known):
     fixed, moving = (tf.constant(x) for x in rng.standard_normal((2, 2, 4, 5, 6, 3)))
 
-    @tf.function(input_signature=[tf.TensorSpec([None] * 4 + [3], tf.float64)] * 2)
+    @tf.function(input_signature=[tf.TensorSpec([*known, 3], tf.float64)] * 2)
     def slope(fixed, moving):
         with tf.GradientTape() as tape:
             tape.watch(moving)
             costs = cost_volume(fixed, moving, 1, backend=backend)
-        assert costs.shape.as_list() == [None] * 4 + [27]
+        assert costs.shape.as_list() == [*known, 27]
         return costs, tape.gradient(costs, moving)
 
     costs, gradient = slope(fixed, moving)
