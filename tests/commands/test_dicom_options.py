@@ -186,7 +186,7 @@ def test_failure_keeps_the_earlier_series(inputs, tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr("rcn_tf.registration.result_files.write_report", fail)
+    monkeypatch.setattr("rcn_tf.registration.report.write_report", fail)
     assert main(arguments(inputs, tmp_path, "--dicom")) == 2
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 

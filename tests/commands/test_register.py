@@ -324,7 +324,7 @@ def test_failure_while_writing_keeps_the_earlier_results(inputs, tmp_path, capsy
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr("rcn_tf.registration.result_files.write_report", fail)
+    monkeypatch.setattr("rcn_tf.registration.report.write_report", fail)
     assert register(inputs, out) == 2
     assert "disk full" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["warped.nii.gz"]

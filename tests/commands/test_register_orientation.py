@@ -21,8 +21,8 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 def no_pictures():
     """Pictures take most of the time, and show nothing that is tested here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rcn_tf.registration.result_files.write_report", lambda *_: None)
-        patch.setattr("rcn_tf.registration.result_files.make_views", lambda *_: None)
+        patch.setattr("rcn_tf.registration.report.write_report", lambda *_: None)
+        patch.setattr("rcn_tf.registration.report.figures.make_views", lambda *_: None)
         yield
 
 

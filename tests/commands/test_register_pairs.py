@@ -40,8 +40,8 @@ def empty_reports(monkeypatch):
         for name in ("report.html", "overview.png"):
             (folder / name).touch()
 
-    monkeypatch.setattr("rcn_tf.registration.result_files.make_views", lambda result: None)
-    monkeypatch.setattr("rcn_tf.registration.result_files.write_report", write_report)
+    monkeypatch.setattr("rcn_tf.registration.report.figures.make_views", lambda result: None)
+    monkeypatch.setattr("rcn_tf.registration.report.write_report", write_report)
 
 
 def table(study, tmp_path, rows):

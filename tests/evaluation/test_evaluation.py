@@ -187,6 +187,7 @@ def test_images_alone():
         *("fixed", "moving", "stage"),
         *("similarity", "jacobian_std", "jacobian_gradient"),
         *("folding_percent", "folded_volume_percent", "seconds"),
+        *("folds", "fold_size", "product_folds", "product_fold_size"),
     }
 
 
