@@ -11,6 +11,7 @@ import pandas as pd
 
 from rcn_tf.files.json_files import read_json
 from rcn_tf.files.whole_files import replacing, write_text
+from rcn_tf.training.run_folder import CONFIG
 
 FLAT = 0.005
 """Gain of the mean validation Dice over the last quarter of the steps below which it is flat."""
@@ -26,7 +27,9 @@ def training_rows(models: pathlib.Path) -> list[dict[str, Any]]:
     """
     rows = []
     for path in sorted(models.glob("*/*/metrics.jsonl")):
-        config = read_json(path.with_name("training.json"))["config"]
+        if not path.with_name(CONFIG).exists():  # a model that was trained elsewhere
+            continue
+        config = read_json(path.with_name(CONFIG))
         lines = _lines(path)
         done = max((line["step"] for line in lines), default=0)
         dice = {line["step"]: line[_DICE] for line in lines if _DICE in line}

@@ -10,6 +10,9 @@ from eval.results import Row, TableResult
 from eval.tables import TABLES
 from eval.trainings import training_rows, write_trainings
 from eval.trends import TRENDS, find_trends, write_trends
+from rcn_tf.files.json_files import write_json
+from rcn_tf.training.config import read_training_config
+from rcn_tf.training.run_folder import CONFIG
 from tests.eval.study import TASK
 
 LOW = (0.60, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66)
@@ -86,8 +89,8 @@ def test_few_pairs_have_no_test_and_missing_rows_no_finding(tmp_path):
 
 def write_run(folder, steps, lines):
     folder.mkdir(parents=True)
-    config = {"config": {"steps": steps, "batch_size": 2}}
-    (folder / "training.json").write_text(json.dumps(config))
+    settings = [f"steps={steps}", "halve_at=[]", "batch_size=2"]
+    write_json(folder / CONFIG, read_training_config("vtn_1_brain", settings).to_dict())
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "metrics.jsonl").write_text(text + '{"step": 999, "va')
 
@@ -99,6 +102,9 @@ def test_trainings_have_cost_and_flatness(tmp_path):
         lines.append({"step": step, "validation/dice": dice})
     write_run(tmp_path / "models" / "brain" / "vtn_1_brain", 400, lines)
     write_run(tmp_path / "models" / "brain" / "vtn_2_brain", 400, lines[:4])
+    elsewhere = tmp_path / "models" / "brain" / "vtn_3_brain"
+    elsewhere.mkdir()
+    (elsewhere / "metrics.jsonl").write_text("")
     whole, part = training_rows(tmp_path / "models")
     assert whole["model"] == "brain/vtn_1_brain"
     assert whole["minutes"] == pytest.approx(400 * 2 / 4 / 60)
