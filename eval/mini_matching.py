@@ -1,7 +1,7 @@
 """The mini study of RWCNet: brains with labels and lungs with key points, without GPU.
 
-    oasis.json   the brains of `eval.seven_brains` (four subjects to train on, three to test), all
-                 ordered pairs of them, 48 x 48 x 48 voxels
+    oasis.json   the brains of `eval.seven_brains` that have labels (two subjects to train on,
+                 three to test), all ordered pairs of them, 48 x 48 x 48 voxels
     nlst.json    one lung, moved by known fields of 10 to 25 mm (`data_prep.lung_motion`), with
                  corner-like points: training on the first scan of the patient, tests on the scan
                  taken at another time; pairs in both directions, 48 x 48 x 32 voxels
@@ -98,7 +98,7 @@ def build_brains(
         files = [
             ScanFiles(f"{subject.name}_{number:03d}", *mini_study.files_of(subject, scans))
             for subject in SUBJECTS
-            if subject.train == training_part
+            if subject.train == training_part and subject.labels  # the loss needs them
             for number in numbers
         ]
         subsets[part] = _pack(files, recipe, out, f"oasis_{part}", workers, progress)

@@ -141,7 +141,7 @@ MATCHED_BRAIN = MiniStudy(
     _build_matched_brains,
     mini_matching.training,
     None,
-    "RWCNet's brains: seven (four to train on, three to test) of "
+    "RWCNet's brains: five with labels (two to train on, three to test) of "
     f"{'x'.join(map(str, mini_matching.BRAIN_SHAPE))} voxels, with narrow networks, few iterations "
     "and few training steps.",
 )

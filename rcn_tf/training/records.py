@@ -39,10 +39,15 @@ class Records:
     def log(self, step: int, **extra: float) -> dict[str, float]:
         """Writes the window's means and `extra` (pairs/s, learning rate, …) at `step`.
 
+        A term that only some of the steps have is averaged over those.
+
         Returns: dict with the line's values other than the step.
         """
-        names = self._window[0]
-        means = {name: float(np.mean([terms[name] for terms in self._window])) for name in names}
+        values_of: dict[str, list[float]] = {}  # the steps of two phases have different terms
+        for terms in self._window:
+            for name, value in terms.items():
+                values_of.setdefault(name, []).append(value)
+        means = {name: float(np.mean(values)) for name, values in values_of.items()}
         self._window = []
         values = {**means, **extra}
         self.write(step, values)

@@ -1045,6 +1045,13 @@ FAULTS = (
         OPTIMISATION,
     ),
     Fault(
+        "records: a line has the terms of its first step alone",
+        "rcn_tf/training/records.py",
+        "for terms in self._window:",
+        "for terms in self._window[:1]:",
+        ("tests/training/test_loop.py",),
+    ),
+    Fault(
         "contrasts: signs of the covariances forgotten",
         "rcn_tf/registration/contrast.py",
         "abs(covariance.sum()) / size",

@@ -111,6 +111,15 @@ def test_tensorboard_has_scalars_and_slices(finished):
     assert "jacobian_determinant" in tags
 
 
+def test_a_line_across_two_phases_has_the_terms_of_both(tmp_path):
+    records = Records(tmp_path)
+    for terms in ({"total": 1.0, "stage_2/mse": 3.0}, {"total": 2.0, "stage_3/mse": 5.0}):
+        records.add(terms)
+    records.add({"total": 6.0, "stage_3/mse": 7.0})
+    assert records.log(3) == {"total": 3.0, "stage_2/mse": 3.0, "stage_3/mse": 6.0}
+    records.close()
+
+
 def test_the_deformed_grid_has_lines_in_every_slice(tmp_path):
     """In the undeformed grid every eighth voxel along each axis is a line, in all slices."""
     records = Records(tmp_path)
