@@ -151,7 +151,11 @@ def curve(setting: Setting, data: pathlib.Path, steps: int, every: int):
     options = {"batch_size": config.batch_size, "seed": config.seed, "augment": config.augment}
     source = training_dataset(data, **options)
     model = made_model(setting, config, source.volume_shape)
-    optimizer = make_optimizer("adam", Halving(config.optimizer.learning_rate, config.halve_at))
+    optimizer = make_optimizer(
+        "adam",
+        Halving(config.optimizer.learning_rate, config.halve_at),
+        factors={"conv7_W": setting.matrix_rate} if setting.matrix_rate != 1 else None,
+    )
     create_slots(optimizer, model.trainable_variables)
     strategy = tf.distribute.get_strategy()
     step_function = make_train_step(
@@ -178,36 +182,14 @@ def made_model(setting: Setting, config: Any, shape: tuple):
     from rcn_tf.training.making import make_model
 
     model = make_model(config, shape)
-    if setting.size_free or setting.matrix_rate != 1:
+    if setting.size_free:
         import tensorflow as tf
 
-        network = model.affine
-        changed = size_free(network) if setting.size_free else scaled(network, setting.matrix_rate)
+        changed = size_free(model.affine)
         blank = tf.zeros((1, *shape, 1))
         changed(blank, blank)
         model.affine = changed
     return model
-
-
-def scaled(network, factor):
-    """The same network, whose layer for A has weights 1 / factor as large, and A times the factor.
-
-    As Adam's steps do not depend on the size of gradients, this is a learning rate of its own.
-    """
-    from rcn_tf.keras_api import keras
-
-    class Scaled(keras.Model):
-        def __init__(self):
-            super().__init__(name="affine_scaled")
-            self.network = network
-
-        def call(self, fixed, moving):
-            matrix, offset = self.network(fixed, moving)
-            return factor * matrix, offset
-
-    kernel = network.matrix_layer.kernel
-    kernel.assign(kernel / factor)
-    return Scaled()
 
 
 def size_free(network):

@@ -20,7 +20,7 @@ import numpy as np
 
 from data_prep import freesurfer
 from eval import seven_brains
-from eval.mini_study import SEED
+from eval.mini_study import SEED, build_packs
 from rcn_tf.files.json_files import write_json_if_new
 from rcn_tf.presets.avsm import AFFINE_STEPS, Lengths, phases
 from rcn_tf.presets.avsm_ablations import ablation_phases
@@ -85,10 +85,12 @@ def build(
     Raises: FileNotFoundError: naming the scan that is missing.
     """
     out = pathlib.Path(out)
-    parts = {"train": TRAIN_RENDERINGS, "test": TEST_RENDERINGS}
-    seven_brains.build_packs(
-        scans, out, parts, SHAPE, prefix="avsm_", workers=workers, progress=progress
-    )
+    packs = {
+        "train": (seven_brains.TRAIN, TRAIN_RENDERINGS),
+        "test": (seven_brains.TEST, TEST_RENDERINGS),
+    }
+    recipe = seven_brains.recipe(SHAPE)
+    build_packs(scans, out, packs, recipe, prefix="avsm_", workers=workers, progress=progress)
     for study, pairs, numbers in (
         ("longitudinal", _of_one_subject, ({0, 1}, {2, 3})),
         ("cross", _of_two_subjects, ({0}, {1})),

@@ -27,7 +27,8 @@ from data_prep.key_points import corner_points
 from data_prep.prepared_scan import PreparedScan
 from data_prep.scan_files import ScanFiles
 from data_prep.source_scan import grid_attributes, read_scan
-from eval import mini_study
+from eval import seven_brains
+from eval.mini_study import files_of, scan_id
 from rcn_tf.data.grey_values import to_grey
 from rcn_tf.files.json_files import write_json_if_new
 from rcn_tf.presets import PRESETS
@@ -92,11 +93,11 @@ def build_brains(
     """
     scans, out = pathlib.Path(scans), pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    recipe, subsets = mini_study.MiniRecipe(BRAIN_SHAPE, mini_study.SEED, SUBJECTS), {}
+    recipe, subsets = seven_brains.recipe(BRAIN_SHAPE), {}
     for part, training_part in (("train", True), ("test", False)):
         numbers = range(RENDERINGS + 1) if training_part else [0]
         files = [
-            ScanFiles(f"{subject.name}_{number:03d}", *mini_study.files_of(subject, scans))
+            ScanFiles(scan_id(subject.name, number), *files_of(subject, scans))
             for subject in SUBJECTS
             if subject.train == training_part and subject.labels  # the loss needs them
             for number in numbers

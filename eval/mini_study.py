@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -190,26 +190,44 @@ def build(
     Raises: FileNotFoundError: naming the scan that is missing. ValueError: `out` holds the study
         with other shapes.
     """
-    scans, out, shape = pathlib.Path(scans), pathlib.Path(out), shape or SHAPE
-    files = {subject.name: files_of(subject, scans) for subject in SUBJECTS}
+    out, shape = pathlib.Path(out), shape or SHAPE
     _check_shape(out / "brain.json", shape)
+    recipe = MiniRecipe(shape, SEED)
+    build_packs(scans, out, _PACKS, recipe, workers=workers, progress=progress)
+    for name, atlas, subset in _CONFIGS:
+        write_json_if_new(out / f"{name}.json", _dataset_config(atlas, subset, shape))
+
+
+def build_packs(
+    scans: str | pathlib.Path,
+    out: pathlib.Path,
+    packs: Mapping[str, tuple[Sequence[str], int]],
+    recipe: MiniRecipe,
+    *,
+    prefix: str = "",
+    workers: int = 1,
+    progress: Callable[[Any], Any] | None = None,
+) -> None:
+    """Builds packs of renderings.
+
+    Args:
+        scans, out, workers, progress: as for `build`.
+        packs: {name: (subjects, renderings of each besides the undeformed scan)}.
+        recipe: MiniRecipe, which has the subjects' files.
+        prefix: of the packs' names.
+    Raises: FileNotFoundError: naming the scan that is missing.
+    """
+    scans = pathlib.Path(scans)
+    files = {subject.name: files_of(subject, scans) for subject in recipe.subjects}
     out.mkdir(parents=True, exist_ok=True)
-    for name, (subjects, renderings) in _PACKS.items():
+    for name, (subjects, renderings) in packs.items():
         listed = [
             ScanFiles(scan_id(subject, number), *files[subject])
             for subject in subjects
             for number in range(renderings + 1)
         ]
-        batch.build_pack(
-            listed,
-            MiniRecipe(shape, SEED),
-            out / f"{name}.h5",
-            workers=workers,
-            strict=True,
-            progress=progress,
-        )
-    for name, atlas, subset in _CONFIGS:
-        write_json_if_new(out / f"{name}.json", _dataset_config(atlas, subset, shape))
+        path = out / f"{prefix}{name}.h5"
+        batch.build_pack(listed, recipe, path, strict=True, workers=workers, progress=progress)
 
 
 def build_aligned(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from rcn_tf.losses import mind_descriptor
 from rcn_tf.registration.optimisation.levels import Pyramid, image_spacing, level_grids
 from rcn_tf.volumes import Grid, prepare_volume
 from tests.registration.optimisation.scenes import grid_image, pair, scan, turn
@@ -69,3 +70,19 @@ def test_only_what_both_images_show_counts():
     expected = grids[0].points()[..., 2] > lowest
     np.testing.assert_array_equal(level.weight.numpy()[0, ..., 0] > 0, expected)
     assert 0.6 < expected.mean() < 0.95
+
+
+def test_features_are_of_the_images_as_the_level_has_them():
+    volumes = [
+        prepare_volume(scan(grid_image((30, 32, 28), (3.0, 3.0, 3.0)), seed=k), (32,) * 3)
+        for k in (0, 1)
+    ]
+    grids = level_grids(volumes[0].grid, image_spacing(volumes[0].standard), 20_000, 2)
+    for grid in grids:
+        plain = Pyramid(*volumes, np.eye(4), grids).level(grid)
+        described = Pyramid(*volumes, np.eye(4), grids, mind_descriptor).level(grid)
+        for name in ("fixed", "moving"):
+            expected = mind_descriptor(getattr(plain, name))
+            assert expected.shape[-1] == 12
+            assert np.std(expected) > 0.1
+            np.testing.assert_array_equal(getattr(described, name), expected)
