@@ -27,7 +27,11 @@ MIN_GAIN, MIN_MOTION = 0.005, 0.5
 """Gain in mean agreement that a mean motion of more than so many mm needs."""
 
 CONVINCING = 0.5
-"""Agreement that unrelated images, warped onto each other, do not reach."""
+"""Agreement that unrelated images, warped onto each other, do not reach inside the organ.
+
+Over everything they may, by their outlines: two of five pairs of an MR and an ultrasound of one
+prostate came to 0.58 and 0.63, and 0.46 and 0.43 inside, while the overlap of the glands fell.
+"""
 
 
 class Verdict(NamedTuple):
@@ -117,10 +121,12 @@ def _fault(fit, best, name, doubt, moved):
             f"the result moves the voxels by {moved:.1f} mm on average and does not fit better "
             f"(agreement {fit.agreement:.3f}) than the images {NAMES[name]} ({best.agreement:.3f})"
         )
-    elif doubt and moved > MIN_MOTION and fit.agreement < CONVINCING:
+    elif doubt and moved > MIN_MOTION and min(fit.agreement, fit.inside) < CONVINCING:
+        where = "" if fit.agreement < CONVINCING else " inside the outlines"
+        least = fit.inside if where else fit.agreement
         return (
-            f"{doubt}, and after it they agree hardly better than unrelated ones "
-            f"(agreement {fit.agreement:.2f})"
+            f"{doubt}, and after it they agree hardly better than unrelated ones{where} "
+            f"(agreement {least:.2f})"
         )
     else:
         return ""
