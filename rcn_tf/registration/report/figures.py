@@ -22,7 +22,6 @@ from rcn_tf.registration.report.planes import (
     View,
     planes_of,
     view_of_image,
-    window,
     window_range,
 )
 from rcn_tf.volumes import Grid
@@ -48,7 +47,7 @@ class Views:
     """What the figures show.
 
     Args:
-        images: dict of fixed, before, initial, after -> View, windowed to [0, 1], on the
+        images: dict of fixed, before, initial, after -> View, shown from 0 to 1, on the
             fixed image's voxels around its foreground box.
         labels: dict of fixed (the fixed labels) and after (the warped moving labels), as far
             as they are given -> View of ids, on the same voxels.
@@ -79,14 +78,14 @@ def make_views(result: RegistrationResult) -> Views:
         "after": result.warped,
     }
     views = {name: view_of_image(image, shown) for name, image in images.items()}
-    moving = np.concatenate([views[stage].array.ravel() for stage in _STAGES])
+    moving = np.concatenate([views[stage].sample().ravel() for stage in _STAGES])
     limits = dict.fromkeys(_STAGES, window_range(moving))  # all stages show the same image
-    limits["fixed"] = window_range(views["fixed"].array)
+    limits["fixed"] = window_range(views["fixed"].sample())
     transform = result.transform
     labels = {"fixed": result.fixed_labels, "after": result.warped_labels}
     return Views(
         labels={k: view_of_image(image, shown) for k, image in labels.items() if image is not None},
-        images={name: View(window(v.array, limits[name]), v.spacing) for name, v in views.items()},
+        images={k: dataclasses.replace(view, limits=limits[k]) for k, view in views.items()},
         flow=View(transform.flow, tuple(transform.fixed_grid.spacing)),
         moving_spacing=transform.moving_grid.spacing,
         after="written (not registered)" if result.fallback else "registered",
@@ -249,7 +248,7 @@ def _grey(view):
 
 def _difference(views, name):
     fixed, moving = views.images["fixed"], views.images[name]
-    slope, level = _intensity_fit(fixed.array, moving.array)
+    slope, level = _intensity_fit(fixed.sample(), moving.sample())
 
     def draw(axes, plane):
         picture = slope * moving.slice(plane) + level - fixed.slice(plane)
@@ -272,7 +271,7 @@ def _intensity_fit(fixed, moving):
 
     A least-squares fit would lower the contrast of badly aligned images.
     """
-    fixed, moving = (part[::2, ::2, ::2].astype(np.float64) for part in (fixed, moving))
+    fixed, moving = fixed.astype(np.float64), moving.astype(np.float64)
     if not moving.std():
         return 1.0, 0.0
     alike = np.mean((moving - moving.mean()) * (fixed - fixed.mean())) >= 0

@@ -41,17 +41,29 @@ def planes_of(shape: Sequence[int]) -> tuple[Plane, ...]:
 class View:
     """A volume on LPS axes, cropped to the part that is shown.
 
-    Args: array: [D, H, W] or [D, H, W, C]; spacing: mm per array axis.
+    Args:
+        array: [D, H, W] or [D, H, W, C].
+        spacing: mm per array axis.
+        limits: intensities that are shown as 0 and 1; None shows the array's own values. Only what
+            is shown is scaled: scans may be as large as the memory.
     """
 
     array: np.ndarray
     spacing: tuple
+    limits: tuple[float, float] | None = None
 
     def slice(self, plane: Plane, position: float = 0.5) -> np.ndarray:
         """Picture [rows, columns(, C)] through `position` (0 to 1 along the cut axis)."""
         size = self.array.shape[plane.axis]
         picture = np.take(self.array, min(int(position * size), size - 1), axis=plane.axis)
-        return picture[::-1] if plane.flip_rows else picture
+        return self._shown(picture[::-1] if plane.flip_rows else picture)
+
+    def sample(self) -> np.ndarray:
+        """Every other voxel along each axis, for statistics."""
+        return self._shown(self.array[::2, ::2, ::2])
+
+    def _shown(self, values):
+        return values if self.limits is None else window(values, self.limits)
 
     def extent(self, plane: Plane) -> tuple[float, float]:
         """(width, height) of the plane's pictures in mm."""
