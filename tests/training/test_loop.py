@@ -281,9 +281,7 @@ def test_a_seed_determines_a_run_to_the_last_bit(data, tmp_path):
 @pytest.mark.parametrize(
     "base",
     [
-        pytest.param(
-            b, marks=pytest.mark.nightly if b not in ("vtn", "voxelmorph") else pytest.mark.slow
-        )
+        pytest.param(b, marks=pytest.mark.slow if b == "vtn" else pytest.mark.nightly)
         for b in BASES
     ],
 )
