@@ -20,7 +20,7 @@ DOCS = ["mkdocs>=1.6,<2", "mkdocstrings-python>=1.10"]
 ANTS, ELASTIX = "antspyx>=0.5", "itk-elastix>=0.20"  # what `python -m eval` compares with
 CONVEXADAM = "convexAdam>=0.2"  # with PyTorch
 OPTICAL_FLOW = "scikit-image>=0.19"  # and TV-L1
-TEST = [  # what no test skips without
+TEST = [  # what the tests import without asking whether it is there
     f"tensorflow-addons==0.23.0; {REFERENCE}",
     DICOM,
     "nibabel>=4",
