@@ -35,7 +35,9 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `rcn ARGV...` and returns the exit code."""
     escape_in_output()
-    args = make_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    named = [word for word in words[:1] if word in COMMANDS]
+    args = make_parser(named or COMMANDS).parse_args(words)
     module = _module(args.command)
     last = getattr(module, "WARNINGS_LAST", False)
 
@@ -46,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(f"rcn {args.command}", command)
 
 
-def make_parser() -> CommandParser:
-    """The CommandParser of `rcn` with all its commands."""
+def make_parser(commands: Sequence[str] = COMMANDS) -> CommandParser:
+    """The CommandParser of `rcn` with some of its commands; each takes a moment to import."""
     parser = CommandParser(
         prog="rcn",
         description="Unsupervised deformable registration of medical images.",
@@ -55,7 +57,7 @@ def make_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"rcn-tf {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in commands:
         help_text = _module(name).__doc__.splitlines()[0]
         subparser = subparsers.add_parser(name, help=help_text, description=help_text)
         _module(name).add_arguments(subparser)

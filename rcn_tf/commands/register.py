@@ -1,8 +1,10 @@
 """Align one image to another, or many pairs: warped image, displacement, report and metrics."""
 
 import contextlib
+import importlib
 import pathlib
 import sys
+import threading
 
 from rcn_tf.choices import LEARN2REG_FORMS as FORMS
 from rcn_tf.choices import LINEAR, NO_MODEL
@@ -179,6 +181,8 @@ def register(args, steps, noted, load):
             from rcn_tf.registration.pair import register_pair
             from rcn_tf.registration.result_files import write_result
 
+        _load_report_meanwhile()
+
         options = model_options(model, args)
         result = register_pair(
             model,
@@ -327,6 +331,16 @@ def _read_headers(args):
         fixed_series=args.fixed_series,
         anonymize=not args.no_anonymize,
     )
+
+
+def _load_report_meanwhile():
+    """Imports what draws the report, which takes a second, in a thread beside the registration."""
+
+    def load():
+        with contextlib.suppress(Exception):  # which drawing the report then raises
+            importlib.import_module("rcn_tf.registration.report")
+
+    threading.Thread(target=load, daemon=True).start()
 
 
 def _peak_memory_mb():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_PART = 1 << 18  # voxels that are looked at together
+
 
 def correlation(a: np.ndarray, b: np.ndarray, where: np.ndarray | None = None) -> float:
     """Correlation coefficient over all voxels; invariant to linear changes of intensity.
@@ -18,10 +20,13 @@ def correlation(a: np.ndarray, b: np.ndarray, where: np.ndarray | None = None) -
     if a.shape != b.shape:
         raise ValueError(f"images must have equal shapes; got {a.shape} and {b.shape}.")
 
+    rows = max(1, _PART * len(a) // max(a.size, 1))
+
     def parts():  # along the first axis: images may be as large as the memory
-        for index in range(len(a)):
-            shown = ... if where is None else where[index]
-            yield np.ravel(a[index][shown]), np.ravel(b[index][shown])
+        for begin in range(0, len(a), rows):
+            part = slice(begin, begin + rows)
+            shown = ... if where is None else where[part]
+            yield np.ravel(a[part][shown]), np.ravel(b[part][shown])
 
     count, sums = 0, np.zeros(2)
     for first, second in parts():

@@ -95,7 +95,7 @@ def write_result(
 
 
 def _draw_report(result, metrics, facts, folder):
-    # Matplotlib takes a second to load, here while images are compressed.
+    # Importing Matplotlib takes a second; `rcn register` does it beside the registration.
     from rcn_tf.registration.report import write_report
     from rcn_tf.registration.report.figures import make_views
 

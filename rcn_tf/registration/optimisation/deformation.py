@@ -7,8 +7,8 @@ the map stays invertible; smoothing the gradient makes it behave like a viscous 
 flow like an elastic body (Vercauteren et al. 2009, where they are called so). The step is Adam's,
 whose length does not depend on the scale of the gradient (as in FireANTs, Jena et al. 2024). Its
 denominator has a floor relative to the gradient's size over the whole volume, so that voxels where
-the images say nothing (air, flat tissue) are moved by their neighbours alone. While steps grow
-shorter, the variance of the flow's smoothing falls with them; else it would undo the late steps.
+the images say nothing (air, flat tissue) are moved by their neighbours alone. How much the flow is
+smoothed depends on the similarity (`Similarity.smoothing`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from rcn_tf.registration.optimisation.similarities import Similarity
 STEP, LAST = 0.5, 0.4
 """Length of the first step in voxels, and of the last one as a fraction of it."""
 
-FLUID, ELASTIC = 1.0, 0.8
-"""Standard deviations in voxels by which the gradient and the flow are smoothed, at first."""
+FLUID = 1.0
+"""Standard deviation in voxels by which the gradient is smoothed."""
 
 FLOOR = 0.1
 """Floor of Adam's denominator, relative to the first gradient's root mean square."""
@@ -89,9 +89,9 @@ def deform(
         if number == steps or _has_settled(history):
             break
         gradient = gaussian(tape.gradient(loss, lookup), FLUID)
-        share = 1 - (1 - LAST) * number / steps
-        moved = compose(lookup, adam.update(gradient, STEP * share))
-        lookup = gaussian(moved, ELASTIC * math.sqrt(share))
+        done = number / steps
+        moved = compose(lookup, adam.update(gradient, STEP * (1 - (1 - LAST) * done)))
+        lookup = gaussian(moved, _smoothing(similarity, done))
     seconds = time.perf_counter() - begin
     spacing = tuple(round(float(mm), 3) for mm in level.grid.spacing)
     return best - shift, LevelRecord(spacing, number, before, after, round(seconds, 3))
@@ -129,6 +129,12 @@ class _Adam:
             grad=gradient,
         )
         return self._update.read_value()
+
+
+def _smoothing(similarity, done):
+    """Standard deviation for the flow after a part of the steps: the variance changes linearly."""
+    first, last = similarity.smoothing
+    return math.sqrt(first**2 + (last**2 - first**2) * done)
 
 
 def _has_settled(history):

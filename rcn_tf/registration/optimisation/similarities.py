@@ -21,6 +21,9 @@ WINDOW = 7
 """Side of the local NCC's window, voxels of the level."""
 
 
+FALLING, CONSTANT = (0.8, 0.506), (1.1, 1.1)
+"""Smoothing of flows, see `Similarity`."""
+
 FEWEST = 4
 """Voxels along the shortest axis that AVSM's windows, of half of it, need."""
 
@@ -33,10 +36,14 @@ class Similarity(NamedTuple):
             float32, the weight is [1, D, H, W, 1], 1 where both images have data and 0 elsewhere,
             or None. Only voxels of weight 1 count.
         features: f(image [1, D, H, W, 1], float32 in [0, 1]) -> [1, D, H, W, C].
+        smoothing: standard deviations in voxels by which a flow is smoothed after the first and
+            after the last step of a level. It falls with the length of the steps, else it would
+            undo the late ones; descriptors of noise mislead these, so MIND-SSC keeps more of it.
     """
 
     loss: Callable[..., tf.Tensor]
     features: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+    smoothing: tuple[float, float] = FALLING
 
 
 def _local_ncc(fixed, warped, weight):
@@ -86,6 +93,6 @@ SIMILARITIES: Mapping[str, Similarity] = {
     "pearson": Similarity(_of_voxels(pearson)),
     "mse": Similarity(_squares),
     "nmi": Similarity(_of_voxels(nmi)),
-    "mind_ssc": Similarity(_squares, mind_descriptor),
+    "mind_ssc": Similarity(_squares, mind_descriptor, CONSTANT),
     "multi_kernel_ncc": Similarity(_multi_kernel_ncc),
 }
