@@ -1,9 +1,10 @@
 # make demo | fast | test | nightly | lint | bench | docs: each makes .venv and installs what it
 # needs into it. VENV=/elsewhere puts the environment elsewhere; PYTHON=python3.12 chooses the
-# interpreter; TEST_ARGS goes to pytest.
+# interpreter; EXTRAS=test installs less, enough for `stack`; TEST_ARGS goes to pytest.
 
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?= dev
 BIN := $(VENV)/bin
 TEST_ARGS ?=
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --durations=25 --durations-min=1
@@ -14,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --durations=25 --duratio
 $(VENV)/.installed: setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]"
 	touch $@
 
 # Where it cannot be built, the reason is shown and the Python backend runs.

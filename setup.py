@@ -20,6 +20,15 @@ DOCS = ["mkdocs>=1.6,<2", "mkdocstrings-python>=1.10"]
 ANTS, ELASTIX = "antspyx>=0.5", "itk-elastix>=0.20"  # what `python -m eval` compares with
 CONVEXADAM = "convexAdam>=0.2"  # with PyTorch
 OPTICAL_FLOW = "scikit-image>=0.19"  # and TV-L1
+TEST = [  # what the tests import without asking whether it is there
+    f"tensorflow-addons==0.23.0; {REFERENCE}",
+    DICOM,
+    "nibabel>=4",
+    "pytest>=7",
+    "pytest-xdist>=3.8",
+    "setuptools>=64",
+    "wheel",
+]
 
 setup(
     name="rcn-tf",
@@ -67,25 +76,20 @@ setup(
         "freesurfer": ["nibabel>=4"],
         "optical-flow": [OPTICAL_FLOW],
         "serve": SERVE,
+        "test": TEST,
         "dev": [
-            f"tensorflow-addons==0.23.0; {REFERENCE}",
+            *TEST,
             ANTS,
             "clang-format==23.1.5",
             ELASTIX,
             *DOCS,
-            "nibabel>=4",
             "nilearn>=0.10",
             OPTICAL_FLOW,
-            DICOM,
             *SERVE,
             "coverage>=7",
             "httpx>=0.25",
             "mypy>=1.10",
-            "pytest>=7",
-            "pytest-xdist>=3.8",
             "ruff>=0.5",
-            "setuptools>=64",
-            "wheel",
         ],
     },
     entry_points={"console_scripts": ["rcn=rcn_tf.commands.main:main"]},

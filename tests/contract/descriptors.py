@@ -23,6 +23,7 @@ class Descriptor:
         options: call options other than the defaults, and the stages that they give.
         planar: arguments for planes, if the model takes both volumes and planes.
         loss: objective that has a gradient for all weights.
+        brief: arguments that make the model of its longest tests smaller.
         heavy: "slow" or "nightly", the mark of its longest tests if tracing takes seconds, or "".
     """
 
@@ -34,6 +35,7 @@ class Descriptor:
     option_stages: tuple = ()
     planar: Optional[Mapping[str, Any]] = None
     loss: Optional[Mapping] = None
+    brief: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     heavy: str = ""
 
     @property
@@ -66,6 +68,7 @@ DESCRIPTORS = (
         options={"n_repeats": 2, "diffeomorphic": True},
         option_stages=REPEATED,
         planar={"base": "voxelmorph", "n_cascades": 2, "volume_shape": (33, 40), **SMALL},
+        brief={"n_cascades": 1},
         heavy="slow",
     ),
     Descriptor(
@@ -76,7 +79,7 @@ DESCRIPTORS = (
         options={"n_repeats": 2},
         option_stages=REPEATED,
         planar={"base": "vtn", "n_cascades": 2, "volume_shape": (40, 35), **SMALL},
-        heavy="slow",
+        heavy="nightly",
     ),
     Descriptor(
         VRNet,

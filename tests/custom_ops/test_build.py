@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from custom_ops import build, loader, selfcheck, toolchain
+from rcn_tf.commands.main import main
 
 ROOT = Path(__file__).parents[2]
 SOURCES = len(toolchain.KERNELS + toolchain.GLUE)
@@ -210,42 +211,41 @@ def test_python_backend_builds_nothing(cache, fake):
     assert calls(fake) == 0
 
 
-def command(*args, **environment):
-    code = f"import sys; from rcn_tf.commands.main import main; sys.exit(main({list(args)}))"
-    return run(code, **environment)
-
-
-@pytest.mark.slow
-def test_command_builds_and_finds_what_it_built(cache, fake):
-    out, err, code = command("build-ops", "--no-cuda")
-    assert code == 0, err
-    assert "native warp op for TensorFlow" in out
-    assert "Building" in err
-    assert str(cache) in out
-    _, err, code = command("build-ops", "--no-cuda", "--verbose")
-    assert code == 0
-    assert "Building" not in err
+def test_command_builds_and_finds_what_it_built(cache, fake, capsys, caplog):
+    assert main(["build-ops", "--no-cuda"]) == 0
+    printed = capsys.readouterr().out
+    assert "native warp op for TensorFlow" in printed
+    assert "Building" in caplog.text
+    assert str(cache) in printed
+    caplog.clear()
+    assert main(["build-ops", "--no-cuda"]) == 0
+    assert "Building" not in caplog.text
 
 
 @pytest.mark.slow
 def test_command_shows_the_compilers_on_demand(cache, fake):
-    _, err, code = command("build-ops", "--no-cuda", "--verbose")
+    words = ["build-ops", "--no-cuda", "--verbose"]
+    _, err, code = run(f"from rcn_tf.commands.main import main; raise SystemExit(main({words}))")
     assert code == 0
+    assert "Building" in err
     assert err.count("fakec++ ") == SOURCES + 1
 
 
-@pytest.mark.slow
-def test_command_fails_in_one_line(cache, tmp_path):
-    out, err, code = command("build-ops", PATH=str(tmp_path), CXX="")
-    assert (code, out) == (2, "")
+def test_command_fails_in_one_line(cache, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NVCC", "/nowhere/nvcc")
+    assert main(["build-ops", "--cuda"]) == 2
+    assert "no nvcc was found" in capsys.readouterr().err
+    monkeypatch.delenv("NVCC")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CXX", "")
+    assert main(["build-ops"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
     assert err.splitlines()[-1] == (
         "rcn build-ops: error: the native warp op cannot be built: no C++ compiler was found "
         "(g++, clang++ or the one that CXX names)"
     )
     assert "Traceback" not in err
-    _, err, code = command("build-ops", "--cuda", NVCC="/nowhere/nvcc")
-    assert code == 2
-    assert "no nvcc was found" in err
 
 
 NVCC = """#!/bin/sh

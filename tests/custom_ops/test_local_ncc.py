@@ -1,10 +1,5 @@
 """The local NCC on both backends, against NumPy's and SciPy's version in float64."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,8 +7,6 @@ from scipy import ndimage
 
 import custom_ops
 from custom_ops import local_ncc
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=["native", "python"])
@@ -342,38 +335,3 @@ def test_second_derivatives_are_refused(rng):
         slope = inner.gradient(values, warped)
     with pytest.raises(NotImplementedError, match="differentiable once.*backend='python'"):
         outer.gradient(slope, warped)
-
-
-HASHES = """
-import hashlib, sys, numpy as np, tensorflow as tf
-tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
-import custom_ops
-rng = np.random.default_rng(3)
-for shape in ((1, 53, 9, 21, 1), (2, 40, 17, 2), (1, 6, 150, 400, 1)):
-    fixed, warped = (tf.constant(rng.random(shape), tf.float32) for _ in range(2))
-    mask = tf.constant(rng.random((*shape[:-1], 1)) < 0.7)
-    for chosen in (None, mask):
-        with tf.GradientTape() as tape:
-            tape.watch([fixed, warped])
-            values = custom_ops.local_ncc(fixed, warped, chosen, gradients="both")
-        for array in (values, *tape.gradient(values, [fixed, warped])):
-            print(hashlib.sha256(array.numpy()).hexdigest())
-"""
-
-
-@pytest.mark.usefixtures("native")
-@pytest.mark.slow
-def test_same_bits_for_any_number_of_threads():
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", HASHES, str(threads)],
-            cwd=ROOT,
-            env={**os.environ, "RCN_OPS": "native", "TF_CPP_MIN_LOG_LEVEL": "3"},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        for threads in (1, 2, 5)
-    }
-    assert len(outputs) == 1
-    assert len(outputs.pop().split()) == 18

@@ -1,9 +1,5 @@
 """Properties of the native op alone; test_sampling.py tests both backends."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -110,40 +106,6 @@ def test_composition_has_the_numeric_gradients(rng):
     ):
         assert abs(b).max() > 0.1
         np.testing.assert_allclose(a, b, atol=1e-5)
-
-
-HASHES = """
-import hashlib, sys, numpy as np, tensorflow as tf
-tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
-import custom_ops
-rng = np.random.default_rng(3)
-for channels in (1, 3):
-    for spread in (0.5, 20.0):
-        shape = (2, 24, 30, 66)
-        image = tf.constant(rng.standard_normal((*shape, channels)).astype("f4"))
-        flow = tf.constant(rng.normal(0, spread, (*shape, 3)).astype("f4"))
-        with tf.GradientTape() as tape:
-            tape.watch([image, flow])
-            out = custom_ops.warp(image, flow, backend="native")
-        for value in [out, *tape.gradient(out, [image, flow], tf.sin(out))]:
-            print(hashlib.sha256(value.numpy().tobytes()).hexdigest())
-"""
-
-
-@pytest.mark.slow
-def test_results_do_not_depend_on_the_number_of_threads():
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", HASHES, threads],
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        for threads in ("1", "2", "8")
-    ]
-    assert len(outputs[0].split()) == 12
-    assert outputs[0] == outputs[1] == outputs[2]
 
 
 @pytest.mark.parametrize(("watched", "computed"), [(0, "RcnWarpImageGrad"), (1, "RcnWarpFlowGrad")])

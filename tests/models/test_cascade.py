@@ -130,7 +130,7 @@ def test_gradient_reaches_every_weight(images):
 @pytest.mark.slow
 def test_recomputed_activations_give_the_same_gradients(base, images):
     fixed, moving = images
-    model = rcn_tf.RecursiveCascade(base, 2, fixed.shape[1:4], channels=2, affine_channels=2)
+    model = rcn_tf.RecursiveCascade(base, 1, fixed.shape[1:4], channels=2, affine_channels=2)
 
     @tf.function
     def losses_and_gradients(recompute):

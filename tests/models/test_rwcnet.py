@@ -57,8 +57,15 @@ def test_parameters_are_those_of_the_authors_code(options, number):
     assert network.count_params() == number
 
 
-@pytest.mark.parametrize("original", [False, True])
-@pytest.mark.parametrize("shape", [PLANE, pytest.param((32, 40, 48), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("shape", "original"),
+    [
+        (PLANE, False),
+        (PLANE, True),
+        pytest.param((32, 40, 48), False, marks=pytest.mark.slow),
+        pytest.param((32, 40, 48), True, marks=pytest.mark.nightly),
+    ],
+)
 def test_constant_flows_add_up_in_voxels_of_the_full_grid(shape, original):
     """Each step of stage k moves by 0.1 k voxels of its own grid along the first axis."""
     model = rcn_tf.RWCNet(shape, **SMALL, original=original)

@@ -115,8 +115,9 @@ def test_model_folder_round_trip(model, tmp_path, dtype, tolerance):
     assert config["training"] == {"steps": 5}
     assert config["versions"]["tensorflow"] == tf.__version__
     assert again.get_config() == model.get_config()
+    expected = arrays_of(model)
     for name, array in arrays_of(again).items():
-        np.testing.assert_allclose(array, arrays_of(model)[name], rtol=tolerance, atol=1e-6)
+        np.testing.assert_allclose(array, expected[name], rtol=tolerance, atol=1e-6)
 
 
 def test_model_folder_of_a_custom_network(tmp_path):

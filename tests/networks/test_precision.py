@@ -31,7 +31,15 @@ def make(precision, base="vtn", **kwargs):
 
 
 # Processors without float16 arithmetic emulate it. The variants of VoxelMorph share its layers.
-RARE = [pytest.param(base, "bfloat16", marks=pytest.mark.slow) for base in BASES if base != "vtn"]
+RARE = [
+    pytest.param(base, "bfloat16", marks=getattr(pytest.mark, mark))
+    for base, mark in (
+        ("voxelmorph", "slow"),
+        ("vm_x2", "nightly"),
+        ("vm_double", "nightly"),
+        ("vm_xx2", "nightly"),
+    )
+]
 EMULATED = [pytest.param("vtn", "float16", marks=pytest.mark.slow)] + [
     pytest.param(base, "float16", marks=pytest.mark.nightly) for base in BASES if base != "vtn"
 ]

@@ -9,7 +9,7 @@ from tests.original.checkpoints import ARGS, write_checkpoint
 
 CASES = [
     ("VoxelMorph_n1_r1_64_s41", ()),
-    ("VTN_n2_r2_64_s31", ("--repeats 2",)),
+    pytest.param("VTN_n2_r2_64_s31", ("--repeats 2",), marks=pytest.mark.nightly),
     pytest.param("VTN_n1_r1_128_s51", (), marks=pytest.mark.nightly),
 ]
 

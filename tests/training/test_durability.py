@@ -121,9 +121,7 @@ def small_disk():
 
 @pytest.mark.slow
 def test_full_disk_keeps_the_previous_checkpoint(study, tmp_path, small_disk):
-    config = load_training_config(
-        study / "train.json", ["network.base=voxelmorph", "network.channels=6"]
-    )
+    config = load_training_config(study / "train.json", ["network.channels=200"])
     out = tmp_path / "run"
 
     def fill_at_three(step, _):

@@ -280,12 +280,7 @@ def test_a_seed_determines_a_run_to_the_last_bit(data, tmp_path):
 
 @pytest.mark.parametrize(
     "base",
-    [
-        pytest.param(
-            b, marks=pytest.mark.nightly if b not in ("vtn", "voxelmorph") else pytest.mark.slow
-        )
-        for b in BASES
-    ],
+    [pytest.param(b, marks=pytest.mark.slow if b == "vtn" else pytest.mark.nightly) for b in BASES],
 )
 def test_every_network_trains_saves_and_resumes(config, base, tmp_path):
     config = config.with_settings(f"network.base={base}", "network.affine=true", "steps=1")

@@ -59,8 +59,15 @@ def test_a_network_counted_by_hand(precision):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", [pytest.param("vtn", marks=pytest.mark.slow), "voxelmorph"])
-@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(
+    ("base", "affine"),
+    [
+        ("vtn", True),
+        pytest.param("vtn", False, marks=pytest.mark.nightly),
+        pytest.param("voxelmorph", True, marks=pytest.mark.nightly),
+        ("voxelmorph", False),
+    ],
+)
 def test_weights_are_the_models(base, affine):
     network = {"base": base, "channels": 2, "affine_channels": 2, "affine": affine}
     loss = {"dense": {"smoothness": 1}, "final": {"similarity": 1}}
