@@ -97,13 +97,13 @@ def default(fixed, moving):
 
 def without(fixed, moving):
     """The same without the search for large motion."""
-    from rcn_tf.registration.optimisation import search
+    from rcn_tf.registration.optimisation import starts
 
-    good, search.GOOD = search.GOOD, 0.0
+    good, starts.GOOD = starts.GOOD, -1.0  # no agreement is lower
     try:
         return default(fixed, moving)
     finally:
-        search.GOOD = good
+        starts.GOOD = good
 
 
 def by_ants(fixed, moving):

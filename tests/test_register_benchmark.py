@@ -1,9 +1,12 @@
 """benchmarks/register.py measures pairs of files, and consistency.py what one call undoes."""
 
+import importlib
+
 import pytest
 import SimpleITK as sitk
 
-from tests.examples.test_examples import run
+from rcn_tf.registration.optimisation import starts
+from tests.examples.test_examples import ROOT, run
 from tests.registration.optimisation.scenes import pair
 from tests.registration.optimisation.test_deformation import bulge
 
@@ -41,3 +44,12 @@ def test_itself_a_moved_copy_and_the_way_back_are_measured(tmp_path):
     assert name == "scene" and means[0] < 0.05
     assert 0 < means[1] < 2 and 0 < means[2] < 4
     assert all(a <= b for a, b in zip(means, most))
+
+
+def test_large_motion_is_measured_without_the_search_too(monkeypatch):
+    """The search is left out by a bound that no agreement is below, for that call alone."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    large_motion = importlib.import_module("large_motion")
+    bound = starts.GOOD
+    monkeypatch.setattr(large_motion, "default", lambda *_: starts.GOOD)
+    assert large_motion.without(None, None) <= -1 < bound == starts.GOOD

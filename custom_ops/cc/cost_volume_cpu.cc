@@ -3,10 +3,11 @@
 //   features as rows of channels -> raw costs of a row, one vector per offset
 //       -> sums of three along W -> along H -> along D -> the result, offset last
 //
-// A unit of work is a slab of planes of a tile of rows. It takes the offsets along W one after
-// the other; so the sums of three planes, for all offsets along D and H, stay in the cache.
-// Every sum is made anew from its three parts, in one order. So neither the units nor the
-// threads change a bit of the result.
+// A unit of work is a slab of planes of a tile of rows. It takes some neighbouring offsets
+// along W at once, which read the same rows of moving features, and after them the next ones;
+// so what is kept of two planes, for all offsets along D and H, stays in the cache. Every sum
+// is made of its three parts in one order. So neither the units nor the threads change a bit of
+// the result.
 
 #include "cost_volume_cpu.h"
 
@@ -21,8 +22,8 @@ namespace rcn {
 namespace {
 
 constexpr int64_t kSlab = 16;            // planes
-constexpr int64_t kTileBytes = 1 << 19;  // of the sums of three planes, to stay in the cache
-constexpr int64_t kTogether = 4;         // offsets that share the fixed features in registers
+constexpr int64_t kTileBytes = 1 << 20;  // of what is kept of two planes, to stay in the cache
+constexpr int64_t kTogether = 4;         // offsets along W that share features in registers
 
 template <typename T>
 using RealOf = std::conditional_t<std::is_same_v<T, Bfloat16>, float, T>;
@@ -80,6 +81,20 @@ void add_three(const Real* a, const Real* b, const Real* c, int64_t count,
   for (int64_t i = 0; i < count; ++i) result[i] = (a[i] + b[i]) + c[i];
 }
 
+// Sums of three in a row of arrays: of `next` and the two that came before it. What came before
+// is kept as `one`, the last array, and `two`, the sum of the last two.
+template <typename Real>
+void slide(const Real* next, int64_t count, Real* __restrict one, Real* __restrict two,
+           Real* __restrict sums) {
+  using L = Lanes<Real>;
+  for (int64_t i = 0; i < count; i += L::kCount) {
+    const auto now = L::load(next + i), last = L::load(one + i);
+    L::store(L::load(two + i) + now, sums + i);
+    L::store(last + now, two + i);
+    L::store(now, one + i);
+  }
+}
+
 // What one thread needs to compute its units.
 template <typename T>
 class Unit {
@@ -95,53 +110,101 @@ class Unit {
         costs_(costs),
         width_(L::rounded_up(call.shape[2])),
         stride_(width_ + 2 * L::kCount),
-        together_(call.side(0) * call.side(1)),
-        row_(together_ * stride_),
-        tile_(tile),
+        around_(call.side(0) * call.side(1)),
+        row_(shifts_together(call) * around_ * width_),
         turned_(call.channels * width_),
         absent_(moving.size()),
-        zeros_(row_),
-        raw_(row_),
-        rows_(3 * row_),
-        planes_(call.box ? 3 * tile * row_ : 0) {}
+        raw_(kTogether * stride_),
+        sums_(2 * kTogether * width_),
+        totals_(row_),
+        rows_(call.reach(1) ? 2 * row_ : 0),
+        planes_(call.reach(0) ? 2 * tile * row_ : 0) {}
 
-  // Bytes of the sums of three planes per row of a tile.
+  // Offsets along W that are taken together: as equal parts of all as possible.
+  static int64_t shifts_together(const CostCall& call) {
+    const int64_t parts = (call.side(2) + kTogether - 1) / kTogether;
+    return (call.side(2) + parts - 1) / parts;
+  }
+
+  // Bytes of what is kept of two planes per row of a tile.
   static int64_t row_bytes(const CostCall& call) {
-    const int64_t stride = L::rounded_up(call.shape[2]) + 2 * L::kCount;
-    return 3 * call.side(0) * call.side(1) * stride * static_cast<int64_t>(sizeof(Real));
+    const int64_t width = L::rounded_up(call.shape[2]);
+    return 2 * shifts_together(call) * call.side(0) * call.side(1) * width *
+           static_cast<int64_t>(sizeof(Real));
   }
 
   // The result in the planes [first, last) and rows [top, bottom) of an item.
   void operator()(int64_t item, int64_t first, int64_t last, int64_t top, int64_t bottom) {
-    item_ = item, top_ = top, bottom_ = bottom;
-    for (int64_t shift = 0; shift < call_.side(2); ++shift) {
-      shift_ = shift;
-      next_plane_ = std::max(first - call_.reach(0), int64_t{0});
-      for (int64_t z = first; z < last; ++z) {
-        if (call_.box) {
-          write_means(z);
-        } else {
-          for (int64_t y = top; y < bottom; ++y) write_row(z, y, raw_row(z, y));
-        }
-      }
+    item_ = item, first_ = first, top_ = top, bottom_ = bottom;
+    const int64_t together = shifts_together(call_);
+    for (shift_ = 0; shift_ < call_.side(2); shift_ += together) {
+      shifts_ = std::min(together, call_.side(2) - shift_);
+      std::fill(planes_.begin(), planes_.end(), Real(0));
+      const int64_t reach = call_.reach(0);
+      for (int64_t z = std::max(first - reach, int64_t{0}); z < last + reach; ++z) plane(z);
     }
   }
 
  private:
-  // The raw costs of a row, [D and H offsets][stride], 0 just before and after its voxels.
-  const Real* raw_row(int64_t z, int64_t y) {
+  // Takes a plane, which may lie just behind the volume, and writes the means of the one
+  // before.
+  void plane(int64_t z) {
+    std::fill(rows_.begin(), rows_.end(), Real(0));
+    const int64_t reach = call_.reach(1), out = z - call_.reach(0);
+    for (int64_t y = std::max(top_ - reach, int64_t{0}); y < bottom_ + reach; ++y) {
+      const bool present = z < call_.shape[0] && y < call_.shape[1];
+      if (present) turn_fixed(z, y);
+      for (int64_t k = 0; k < around_; ++k) offset(z, y, k, present);
+      if (out >= first_ && y - reach >= top_) write_row(out, y - reach);
+    }
+  }
+
+  void turn_fixed(int64_t z, int64_t y) {
     const int64_t voxels = call_.shape[2], channels = call_.channels;
     const int64_t first = ((item_ * call_.shape[0] + z) * call_.shape[1] + y) * voxels;
     turn_row(fixed_ + first * channels, voxels, channels, 0, width_, turned_.data());
-    const Real* moving[kTogether];
-    Real* costs = raw_.data() + L::kCount;
-    for (int64_t k = 0; k < together_; k += kTogether) {
-      const int64_t count = std::min(kTogether, together_ - k);
-      for (int64_t i = 0; i < count; ++i) moving[i] = moving_row(z, y, k + i);
-      run(count, moving, costs + k * stride_);
+  }
+
+  // Takes a row at offset k along D and H, and the shifts along W together.
+  void offset(int64_t z, int64_t y, int64_t k, bool present) {
+    const int64_t count = shifts_ * width_, place = k * count;
+    Real *sums = sums_.data(), *other = sums + kTogether * width_;
+    if (present) {
+      raw_rows_at(z, y, k);
+      sum_along_row(sums);
+    } else {
+      std::fill(sums, sums + count, Real(0));
     }
-    for (int64_t k = 0; k < together_; ++k) costs[k * stride_ + voxels] = 0;
-    return costs;
+    if (call_.reach(1)) {
+      slide(sums, count, rows_.data() + place, rows_.data() + row_ + place, other);
+      std::swap(sums, other);
+    }
+    y -= call_.reach(1);
+    if (y < top_) return;
+    if (call_.reach(0)) {
+      Real* kept = planes_.data() + 2 * (y - top_) * row_ + place;
+      slide(sums, count, kept, kept + row_, other);
+      std::swap(sums, other);
+    }
+    if (z - call_.reach(0) < first_) return;
+    const Real share = static_cast<Real>(call_.share());
+    for (int64_t s = 0; s < shifts_; ++s) {
+      Real* to = totals_.data() + (s * around_ + k) * width_;
+      for (int64_t x = 0; x < width_; ++x) to[x] = share * sums[s * width_ + x];
+    }
+  }
+
+  // Raw costs of a row for the shifts, 0 just before and after its voxels.
+  void raw_rows_at(int64_t z, int64_t y, int64_t k) {
+    const Real* moving[kTogether];
+    for (int64_t s = 0; s < shifts_; ++s) moving[s] = moving_row(z, y, k) + shift_ + s;
+    Real* costs = raw_.data() + L::kCount;
+    if (call_.correlation) {
+      run<true>(moving, costs);
+    } else {
+      run<false>(moving, costs);
+    }
+    for (int64_t s = 0; s < shifts_; ++s) costs[s * stride_ + call_.shape[2]] = 0;
   }
 
   // Row of the moving features at offset k along D and H; absent outside the volume.
@@ -149,81 +212,42 @@ class Unit {
     z += k % call_.side(0) - call_.radius[0];
     y += k / call_.side(0) - call_.radius[1];
     const bool inside = z >= 0 && z < call_.shape[0] && y >= 0 && y < call_.shape[1];
-    return (inside ? moving_.row(item_ * call_.shape[0] + z, y) : absent_.data()) + shift_;
-  }
-
-  void run(int64_t count, const Real* const* moving, Real* costs) const {
-    if (call_.correlation) {
-      run_kind<true>(count, moving, costs);
-    } else {
-      run_kind<false>(count, moving, costs);
-    }
+    return inside ? moving_.row(item_ * call_.shape[0] + z, y) : absent_.data();
   }
 
   template <bool correlation>
-  void run_kind(int64_t count, const Real* const* moving, Real* costs) const {
-    const auto function = count == 4   ? raw_rows<correlation, 4, Real>
-                          : count == 3 ? raw_rows<correlation, 3, Real>
-                          : count == 2 ? raw_rows<correlation, 2, Real>
-                                       : raw_rows<correlation, 1, Real>;
+  void run(const Real* const* moving, Real* costs) const {
+    const auto function = shifts_ == 4   ? raw_rows<correlation, 4, Real>
+                          : shifts_ == 3 ? raw_rows<correlation, 3, Real>
+                          : shifts_ == 2 ? raw_rows<correlation, 2, Real>
+                                         : raw_rows<correlation, 1, Real>;
     function(turned_.data(), moving, call_.channels, width_, moving_.width, stride_, costs);
   }
 
-  // Sums of three along W of a row's raw costs, in the slot of its number.
-  void sum_row(int64_t z, int64_t y) {
-    const Real* raw = raw_row(z, y);
-    Real* sums = rows_.data() + y % 3 * row_ + L::kCount;
-    for (int64_t k = 0; k < together_; ++k) {
-      const Real* row = raw + k * stride_;
-      add_three(row - 1, row, row + 1, width_, sums + k * stride_);
-    }
-  }
-
-  // Sums along W and H of plane z, in the slot of its number.
-  void sum_plane(int64_t z) {
-    int64_t next = std::max(top_ - call_.reach(1), int64_t{0});
-    for (int64_t y = top_; y < bottom_; ++y) {
-      const int64_t needed = std::min(y + call_.reach(1), call_.shape[1] - 1);
-      for (; next <= needed; ++next) sum_row(z, next);
-      const auto at = [&](int64_t k) {
-        return inside(k, 1) ? rows_.data() + k % 3 * row_ : zeros_.data();
-      };
-      add_three(at(y - 1), at(y), at(y + 1), row_, slot(z, y));
-    }
-  }
-
-  void write_means(int64_t z) {
-    const int64_t needed = std::min(z + call_.reach(0), call_.shape[0] - 1);
-    for (; next_plane_ <= needed; ++next_plane_) sum_plane(next_plane_);
-    const Real share = static_cast<Real>(call_.share());
-    for (int64_t y = top_; y < bottom_; ++y) {
-      const auto at = [&](int64_t k) {
-        return inside(k, 0) && call_.reach(0) >= std::abs(k - z) ? slot(k, y) : zeros_.data();
-      };
-      const Real *before = at(z - 1), *here = at(z), *after = at(z + 1);
-      for (int64_t i = 0; i < row_; ++i) {
-        raw_[i] = share * ((before[i] + here[i]) + after[i]);
+  // Sums of three along W of the raw costs, or these themselves.
+  void sum_along_row(Real* sums) const {
+    for (int64_t s = 0; s < shifts_; ++s) {
+      const Real* raw = raw_.data() + L::kCount + s * stride_;
+      Real* to = sums + s * width_;
+      if (call_.box) {
+        add_three(raw - 1, raw, raw + 1, width_, to);
+      } else {
+        std::copy(raw, raw + width_, to);
       }
-      write_row(z, y, raw_.data() + L::kCount);
     }
   }
 
-  // Costs [offsets][stride] of a row to their places [W][offsets].
-  void write_row(int64_t z, int64_t y, const Real* costs) {
+  // Means [offsets][width] of a row to their places [W][offsets].
+  void write_row(int64_t z, int64_t y) {
     const int64_t voxels = call_.shape[2], offsets = call_.offsets();
     const int64_t first = ((item_ * call_.shape[0] + z) * call_.shape[1] + y) * voxels;
-    T* out = costs_ + first * offsets + shift_ * together_;
+    T* out = costs_ + first * offsets + shift_ * around_;
+    const int64_t count = shifts_ * around_;
     for (int64_t x = 0; x < voxels; ++x) {
-      for (int64_t k = 0; k < together_; ++k) {
-        narrow(costs[k * stride_ + x], out + x * offsets + k);
+      for (int64_t k = 0; k < count; ++k) {
+        narrow(totals_[k * width_ + x], out + x * offsets + k);
       }
     }
-  }
-
-  bool inside(int64_t k, int axis) const { return k >= 0 && k < call_.shape[axis]; }
-
-  Real* slot(int64_t z, int64_t y) {
-    return planes_.data() + (z % 3 * tile_ + y - top_) * row_;
   }
 
   const CostCall& call_;
@@ -231,13 +255,11 @@ class Unit {
   const ChannelRows<Real>& moving_;
   T* const costs_;
   const int64_t width_, stride_;  // of a row of voxels, in whole vectors; with zeros around it
-  const int64_t together_, row_;  // offsets along D and H; their rows of one row of voxels
-  const int64_t tile_;
-  std::vector<Real> turned_;        // the fixed features of a row
+  const int64_t around_, row_;    // offsets along D and H; what is kept of a row of voxels
+  std::vector<Real> turned_;      // the fixed features of a row
   const std::vector<Real> absent_;  // moving features outside the volume
-  std::vector<Real> zeros_;
-  std::vector<Real> raw_, rows_, planes_;
-  int64_t item_, top_, bottom_, shift_, next_plane_;
+  std::vector<Real> raw_, sums_, totals_, rows_, planes_;
+  int64_t item_, first_, top_, bottom_, shift_, shifts_;
 };
 
 template <typename T>

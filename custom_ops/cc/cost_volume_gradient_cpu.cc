@@ -9,6 +9,7 @@
 
 #include "cost_volume_cpu.h"
 #include "lanes.h"
+#include "large_pages.h"
 
 namespace rcn {
 namespace {
@@ -66,6 +67,7 @@ std::unique_ptr<RealOf<T>[]> box_mean(const CostCall& call, const T* upstream,
   const int64_t depth = call.shape[0], height = call.shape[1], offsets = call.offsets();
   const int64_t size = call.shape[2] * offsets, rows = call.batch * depth * height;
   std::unique_ptr<Real[]> result(new Real[rows * size]);
+  prefer_large_pages(result.get(), rows * size * sizeof(Real));
   workers.parallel_for(rows, 4 * size, [&](int64_t begin, int64_t end) {
     std::vector<Real> around(size + 2 * offsets);  // one voxel of zeros on both sides
     Real* sums = around.data() + offsets;

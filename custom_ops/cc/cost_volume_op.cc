@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "cost_volume_cpu.h"
+#include "large_pages.h"
 #include "launch_cpu.h"
 #ifdef RCN_CUDA
 #include "cost_volume_cuda.h"
@@ -115,6 +116,7 @@ template <typename T>
 struct RunCostVolume<CpuDevice, T> {
   static absl::Status forward(OpKernelContext* context, const CostCall& call,
                               const Tensor& fixed, const Tensor& moving, Tensor* costs) {
+    prefer_large_pages(costs->data(), costs->TotalBytes());
     cost_volume(call, elements<T>(fixed), elements<T>(moving), elements<T>(costs),
                 workers_of(context));
     return absl::OkStatus();

@@ -111,7 +111,7 @@ def _rows(model, config, dataset, fixed, moving, args, options):
     measured = {
         "labels": _labels(fixed, moving, images),
         "names": dataset.structures or None,
-        "points": _points(dataset, fixed, moving),
+        "points": _points(dataset.points(fixed.image, moving.image), images[0].GetSize()),
         "spacing": tuple(image.GetSpacing() for image in images),
         "surfaces": args.hd95,
     }
@@ -152,11 +152,10 @@ def _labels(fixed, moving, images):
     return tuple(arrays)
 
 
-def _points(dataset, fixed, moving):
-    """Corresponding points [N, 3] in voxels, or None."""
+def _points(files, size):
+    """Corresponding points [N, 3] of the fixed image, of `size` voxels, and the moving one."""
     import numpy as np
 
-    files = dataset.points(fixed.image, moving.image)
     if files is None:
         return None
     tables = []
@@ -167,6 +166,8 @@ def _points(dataset, fixed, moving):
             raise ValueError(f"{file} is no table of three numbers a line: {error}") from error
         if points.ndim != 2 or points.shape[1] != 3:
             raise ValueError(f"{file} has {points.shape[1]} numbers a line; expected x, y, z")
+        if not np.isfinite(points).all():
+            raise ValueError(f"{file} has numbers that are not finite")
         tables.append(points)
     if len(tables[0]) != len(tables[1]):
         warn(
@@ -174,4 +175,10 @@ def _points(dataset, fixed, moving):
             "they are left out, since points correspond line by line"
         )
         return None
+    outside = ((tables[0] < 0) | (tables[0] > np.array(size) - 1)).any(axis=1).sum()
+    if outside:
+        warn(
+            f"{files[0]} has {counted(outside, 'point')} outside the fixed image, where the "
+            "challenge's evaluation moves nothing"
+        )
     return tuple(tables)

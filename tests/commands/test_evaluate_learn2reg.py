@@ -10,7 +10,9 @@ import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
 from rcn_tf import RecursiveCascade
+from rcn_tf.commands.evaluate_learn2reg import _points
 from rcn_tf.commands.main import main
+from rcn_tf.errors import InputWarning
 from rcn_tf.models.folder import save_model
 from tests.registration.test_pair import blob, blob_labels
 
@@ -108,3 +110,37 @@ def test_faults_are_one_line(study, tmp_path, capsys, more, message):
     assert message in error
     assert len(error.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def tables(folder, *contents):
+    """Files with these lines, of points in the fixed and the moving image."""
+    files = [folder / f"{name}.csv" for name in ("fixed", "moving")]
+    for file, content in zip(files, contents):
+        file.write_text(content)
+    return files
+
+
+def test_different_numbers_of_points_are_left_out_with_a_warning(tmp_path):
+    files = tables(tmp_path, "1,2,3\n4,5,6\n", "1,2,3\n")
+    with pytest.warns(InputWarning, match="have 2 and 1 points: they are left out"):
+        assert _points(files, (8, 8, 8)) is None
+
+
+def test_points_outside_the_fixed_image_are_warned_of(tmp_path):
+    files = tables(tmp_path, "1,2,3\n4,7.5,6\n0,7,0\n", "1,2,3\n4,5,6\n-9,0,0\n")
+    with pytest.warns(InputWarning, match=r"fixed.csv has 1 point outside the fixed image"):
+        fixed, moving = _points(files, (8, 8, 8))
+    assert fixed.shape == moving.shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1,2\n", "has 2 numbers a line; expected x, y, z"),
+        ("x,y,z\n", "is no table of three numbers a line"),
+        ("1,nan,2\n", "has numbers that are not finite"),
+    ],
+)
+def test_tables_that_are_no_points(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        _points(tables(tmp_path, "1,2,3\n", content), (8, 8, 8))

@@ -241,6 +241,14 @@ def test_landmarks_within_the_outermost_voxels_boxes_are_inside(tmp_path):
     np.testing.assert_array_equal(batch["landmark_mask"], [[1, 1, 0]])
 
 
+@pytest.mark.parametrize("need", ["labels", "landmarks"])
+def test_a_pack_without_what_the_loss_needs_is_refused(tmp_path, need):
+    path = write_dataset(tmp_path)
+    write_original_pack(tmp_path / "pack.h5", "abcd")
+    with pytest.raises(ValueError, match=rf"needs {need} of every scan, but 'a' in .*pack.h5 has"):
+        training_dataset(path, batch_size=1, augment=False, needs={need})
+
+
 def test_a_pair_with_different_numbers_of_landmarks_is_refused(tmp_path):
     path = write_dataset(tmp_path)
     write_original_pack(

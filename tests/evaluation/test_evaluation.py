@@ -115,6 +115,12 @@ def test_landmarks_of_aligned_scans_are_measured_in_the_original():
     assert before["landmark_mm"] == pytest.approx(2 * 3)
 
 
+def test_different_numbers_of_landmarks_are_refused():
+    fixed, moving = _scan("a", points=[[2, 3, 4], [1, 1, 1]]), _scan("b", points=[[2, 4, 4]])
+    with pytest.raises(ValueError, match="same landmarks; got 2 of 'a' and 1 of 'b'"):
+        _frame(StubModel((0, 0, 0)), [(fixed, moving)])
+
+
 def test_millimetres_use_the_moving_grid():
     fixed = _scan("a", points=[[2, 3, 4]], spacing=(9, 9, 9))
     moving = _scan("b", points=[[3, 3, 6]])
