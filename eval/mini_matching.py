@@ -57,6 +57,7 @@ TRAINING = (
     "network.hidden=16",
     "network.dropout=0.0",
     "optimizer.learning_rate=1e-3",
+    "optimizer.clip_norm=1.0",  # else distances of points in mm make it diverge
     "recompute=false",
     "seed=1",
     "validation.scheme=none",
