@@ -29,8 +29,8 @@ SHAPE = (40, 40, 40)
 TRAIN_RENDERINGS, TEST_RENDERINGS = 15, 3  # per subject, besides the undeformed scan
 TRAIN_PAIRS = 300
 
-LENGTHS = Lengths(steps=2, affine=200, velocity=50)
-"""Epochs of 2 steps: as many as in the paper for an affine phase, half as many for the others.
+LENGTHS = Lengths(steps=3, affine=200, velocity=40)
+"""Epochs of 3 steps: as many as in the paper for an affine phase, fewer for the others.
 
 The regularisation falls with the epochs; in a phase of fewer it would hold the affine map at the
 identity all the time.
