@@ -1,9 +1,10 @@
 """What a registration should leave alone or undo: itself, a moved copy, the way there and back.
 
     python benchmarks/consistency.py pairs.csv [--effort default]
+    python benchmarks/consistency.py pairs.csv --transform momentum [--only "there and back"]
 
 For each pair of a table of `rcn register --pairs`, errors in mm over the bright voxels of the fixed
-image (Otsu's threshold), as "mean, 95 %":
+image (Otsu's threshold), as "mean, 95 %, largest":
 
 itself            the fixed image registered to itself; every point should stay
 moved copy        a copy turned by 5 degrees and moved by 5 mm, on a grid 1.25 times as fine
@@ -20,10 +21,12 @@ import numpy as np
 import SimpleITK as sitk
 
 import rcn_tf
+from rcn_tf.choices import EFFORTS, TRANSFORM_TYPES
 from rcn_tf.registration.pairs_file import read_pairs
 from rcn_tf.volumes.formats.images import read_image
 from rcn_tf.volumes.grids import Grid
 
+CASES = ("itself", "moved copy", "there and back")
 TURN, SHIFT = math.radians(5), (3.0, -2.4, 3.2)  # rad about one axis; mm, 5 in all
 FINER = 1.25
 
@@ -31,32 +34,35 @@ FINER = 1.25
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pairs", type=pathlib.Path)
-    parser.add_argument("--effort", choices=("fast", "default", "best"), default="default")
+    parser.add_argument("--effort", choices=EFFORTS, default="default")
+    parser.add_argument("--transform", choices=TRANSFORM_TYPES, default="deformable")
+    parser.add_argument("--model", help="folder, or none; by default that of `rcn register`")
+    parser.add_argument("--only", nargs="+", choices=CASES, default=CASES, metavar="CASE")
     args = parser.parse_args()
-    print("| pair | itself | moved copy | there and back |\n|---|---|---|---|")
+    options = {"effort": args.effort, "transform_type": args.transform, "model": args.model}
+    print(f"| pair | {' | '.join(args.only)} |\n|{'---|' * (1 + len(args.only))}")
     for pair in read_pairs(args.pairs):
         fixed, moving = read_image(pair.fixed), read_image(pair.moving)
-        cells = (_text(errors) for errors in measured(fixed, moving, args.effort))
+        cells = (_text(measured(case, fixed, moving, options)) for case in args.only)
         print(f"| {pair.name} | {' | '.join(cells)} |", flush=True)
 
 
-def measured(fixed, moving, effort):
-    """Yields the errors [N] in mm of the three cases."""
+def measured(case, fixed, moving, options):
+    """Errors [N] in mm of a case. Args: options: of `rcn_tf.register_images`."""
 
     def mapped(target, source, points):
-        result = rcn_tf.register_images(target, source, effort=effort)
-        return result.transform.transform_points(points)
+        return rcn_tf.register_images(target, source, **options).transform.transform_points(points)
 
-    def errors(found, wanted):
-        return np.linalg.norm(found - wanted, axis=-1)
-
-    points = _bright_points(fixed)
-    yield errors(mapped(fixed, fixed, points), points)
-    copy, motion = _moved_copy(fixed)
-    wanted = np.array([motion.TransformPoint(point) for point in points.tolist()])
-    yield errors(mapped(fixed, copy, points), wanted)
-    there = mapped(fixed, moving, points)
-    yield errors(mapped(moving, fixed, there), points)
+    points = wanted = _bright_points(fixed)
+    if case == "itself":
+        found = mapped(fixed, fixed, points)
+    elif case == "moved copy":
+        copy, motion = _moved_copy(fixed)
+        wanted = np.array([motion.TransformPoint(point) for point in points.tolist()])
+        found = mapped(fixed, copy, points)
+    else:
+        found = mapped(moving, fixed, mapped(fixed, moving, points))
+    return np.linalg.norm(found - wanted, axis=-1)
 
 
 def _bright_points(image):
@@ -79,7 +85,7 @@ def _moved_copy(image):
 
 
 def _text(errors):
-    return f"{errors.mean():.3f}, {np.percentile(errors, 95):.3f}"
+    return f"{errors.mean():.3f}, {np.percentile(errors, 95):.3f}, {errors.max():.3f}"
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 A stride-2 convolution of kernel 3 pads one voxel on both sides; TensorFlow's "SAME" pads an even
 size at its end only, which looks up other voxels. Kernels and biases start uniform in
 +-1 / sqrt(fan), PyTorch's default, with fan = taps x input channels, or taps x output channels of a
-transposed convolution. Layouts are TensorFlow's: [*taps, in, out], transposed [*taps, out, in].
+transposed convolution. Under it a convolution and its ReLU take a sixth of a signal's mean square;
+the scale `STEADY_SCALE` keeps it (He et al., ICCV 2015, equation 10). Layouts are TensorFlow's:
+[*taps, in, out], transposed [*taps, out, in].
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +19,7 @@ import tensorflow as tf
 from rcn_tf.keras_api import keras
 from rcn_tf.networks.convolutions import CONVOLUTIONS
 
+STEADY_SCALE = math.sqrt(6)
 _TRANSPOSED = {2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}
 
 
@@ -94,9 +98,10 @@ def halving_convolution(
     name: str | None = None,
     activation: Any = "relu",
     use_bias: bool = True,
+    scale: float = 1.0,
     dtype: str | None = None,
 ) -> keras.layers.Layer:
-    """Convolution of kernel 3 and stride 2, padded on both sides."""
+    """Convolution of kernel 3 and stride 2, padded on both sides. Args: as of `convolution`."""
     return _HALVING[rank](
         filters,
         3,
@@ -104,7 +109,7 @@ def halving_convolution(
         padding="same",
         activation=activation,
         use_bias=use_bias,
-        **_start(3**rank * inputs),
+        **_start(3**rank * inputs, scale),
         name=name,
         dtype=dtype,
     )

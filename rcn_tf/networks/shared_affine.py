@@ -7,6 +7,7 @@ centres of the first and the last voxel: A itself, not its deviation from the id
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +15,7 @@ import tensorflow as tf
 from custom_ops.boxes import spatial_axes
 from rcn_tf.keras_api import keras
 from rcn_tf.networks.layers import GENTLE_SCALE, OriginalUniform
-from rcn_tf.networks.pytorch_layers import convolution, halving_convolution
+from rcn_tf.networks.pytorch_layers import STEADY_SCALE, convolution, halving_convolution
 
 _POOL, _HALVE, _KEEP = "pool", "halve", "keep"
 # Name in the authors' code, channels in and out in units of `channels`, what happens to the size.
@@ -46,7 +47,8 @@ class SharedAffineNetwork(keras.Model):
         volume_shape: (D, H, W) or (H, W).
         channels: of the first convolution; the others are multiples of it.
         original: the authors' head and initial weights, from which A is almost zero; otherwise the
-            network starts near the identity.
+            network starts near the identity, with hidden layers that keep a signal's size. Under
+            the authors' weights hardly anything of the images reaches the head.
     """
 
     def __init__(
@@ -55,20 +57,22 @@ class SharedAffineNetwork(keras.Model):
         super().__init__(name="affine", autocast=False)
         self.rank = rank = len(volume_shape)
         self.original = original
-        self.first = convolution(1, channels, rank=rank, name="down_path_1")
+        scale = 1.0 if original else STEADY_SCALE
+        shared: dict[str, Any] = {"rank": rank, "scale": scale}
+        self.first = convolution(1, channels, name="down_path_1", **shared)
         self.encoder = [
             (halving_convolution if size == _HALVE else convolution)(
-                inputs * channels, outputs * channels, rank=rank, name=name
+                inputs * channels, outputs * channels, name=name, **shared
             )
             for name, inputs, outputs, size in _ENCODER
         ]
         if original:
-            self.last = halving_convolution(channels, _LAST, rank=rank, name="down_path_32")
+            self.last = halving_convolution(channels, _LAST, name="down_path_32", **shared)
             features = _LAST * math.prod(_size_at_32(size) for size in volume_shape)
         else:
-            self.last = convolution(channels, channels, rank=rank, name="down_path_32")
+            self.last = convolution(channels, channels, name="down_path_32", **shared)
             features = channels * (1 + rank)
-        self.hidden = _dense(features, _HIDDEN, "fc_1", activation="relu")
+        self.hidden = _dense(features, _HIDDEN, "fc_1", scale, activation="relu")
         self.numbers = _dense(_HIDDEN, rank**2 + rank, "fc_2")
         if not original:
             identity = np.concatenate([np.eye(rank).ravel(), np.zeros(rank)])
@@ -138,11 +142,11 @@ def _size_at_32(size):
     return -(-size // 2)
 
 
-def _dense(inputs, outputs, name, activation=None):
+def _dense(inputs, outputs, name, scale=1.0, activation=None):
     return keras.layers.Dense(
         outputs,
         activation,
-        kernel_initializer=OriginalUniform(3**-0.5),
-        bias_initializer=OriginalUniform((3 * inputs) ** -0.5),
+        kernel_initializer=OriginalUniform(scale * 3**-0.5),
+        bias_initializer=OriginalUniform(scale * (3 * inputs) ** -0.5),
         name=name,
     )

@@ -344,6 +344,13 @@ FAULTS = (
         AVSM,
     ),
     Fault(
+        "AVSM: the affine network's layers shrink the signal, as the authors' do",
+        "rcn_tf/networks/shared_affine.py",
+        "scale = 1.0 if original else STEADY_SCALE",
+        "scale = 1.0",
+        ("tests/networks/test_avsm_networks.py",),
+    ),
+    Fault(
         "AVSM: first moments without their coordinate",
         "rcn_tf/networks/shared_affine.py",
         "tf.reduce_mean(x * tf.reshape(coordinate, shape), axis=axes)",

@@ -48,6 +48,20 @@ def test_the_size_free_head_takes_means_and_first_moments(rng):
         np.testing.assert_allclose(features[:, 2 * axis + 2 : 2 * axis + 4], moment, atol=1e-6)
 
 
+def test_hidden_layers_keep_what_differs_between_pairs(rng):
+    """Under the authors' start the head gets hardly anything of the images."""
+    images = rng.uniform(size=(2, 4, 48, 64, 1)).astype("float32")
+    kept = {}
+    for original in (False, True):
+        tf.keras.utils.set_random_seed(1)
+        network = SharedAffineNetwork((48, 64), channels=4, original=original)
+        hidden = network.hidden
+        hidden.call = lambda x, call=hidden.call, key=original: kept.setdefault(key, call(x))
+        network(*images)
+    assert np.std(kept[False], axis=0).mean() > 3e-3
+    assert np.std(kept[True], axis=0).mean() < 3e-4
+
+
 def test_the_slip_is_the_originals_alone(rng):
     """Both networks agree where the second residual map at half the size is zero."""
     images = [tf.constant(rng.uniform(size=(1, 32, 48, 1)), tf.float32) for _ in range(2)]
