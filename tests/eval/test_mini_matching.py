@@ -26,7 +26,9 @@ def test_trainings_differ_from_the_presets_in_size_alone(spec):
         for settings in (mini_matching.training(spec), ())
     )
     for mine, theirs in zip(config.phases, preset.phases):
-        assert {**mine, "steps": 0} == {**theirs, "steps": 0}
+        assert {**mine, "steps": 0, "options": {}} == {**theirs, "steps": 0, "options": {}}
+        options = {**mine["options"], **{k: 1 for k in mine["options"] if "patches" in k}}
+        assert options == theirs["options"]
     for mine, theirs in zip(config.network["stages"], preset.network["stages"]):
         assert mine["radius"] == theirs["radius"]
         assert mine["iterations"] <= theirs["iterations"]
