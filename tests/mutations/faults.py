@@ -1031,10 +1031,17 @@ FAULTS = (
         OPTIMISATION,
     ),
     Fault(
+        "optimisation: the flow is smoothed alike by all steps, whatever the similarity",
+        "rcn_tf/registration/optimisation/deformation.py",
+        "(last**2 - first**2) * done",
+        "(last**2 - first**2) * 0",
+        OPTIMISATION,
+    ),
+    Fault(
         "optimisation: updates added instead of composed, in the wrong order",
         "rcn_tf/registration/optimisation/deformation.py",
-        "compose(lookup, adam.update(gradient, STEP * share))",
-        "compose(adam.update(gradient, STEP * share), -lookup)",
+        "compose(lookup, update)",
+        "compose(update, -lookup)",
         OPTIMISATION,
     ),
     Fault(

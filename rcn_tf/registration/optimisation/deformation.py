@@ -90,8 +90,8 @@ def deform(
             break
         gradient = gaussian(tape.gradient(loss, lookup), FLUID)
         done = number / steps
-        moved = compose(lookup, adam.update(gradient, STEP * (1 - (1 - LAST) * done)))
-        lookup = gaussian(moved, _smoothing(similarity, done))
+        update = adam.update(gradient, STEP * (1 - (1 - LAST) * done))
+        lookup = gaussian(compose(lookup, update), _smoothing(similarity, done))
     seconds = time.perf_counter() - begin
     spacing = tuple(round(float(mm), 3) for mm in level.grid.spacing)
     return best - shift, LevelRecord(spacing, number, before, after, round(seconds, 3))

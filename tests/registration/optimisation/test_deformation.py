@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from custom_ops.smoothing import gaussian
 from rcn_tf.fields import jacobian_determinant
+from rcn_tf.registration.optimisation import deformation
 from rcn_tf.registration.optimisation.deformation import deform
 from rcn_tf.registration.optimisation.effort import Effort
 from rcn_tf.registration.optimisation.levels import Level
@@ -51,6 +53,26 @@ def test_every_similarity_reduces_the_distance(similarity):
     start = np.linalg.norm(bulge(inner_points()) - inner_points(), axis=1).mean()
     found = optimised(Effort(20_000, (25,)), similarity=similarity)
     assert missed(found.transform) < 0.75 * start
+
+
+@pytest.mark.parametrize(("name", "last"), [("local_ncc", 0.8 * 0.4**0.5), ("mind_ssc", None)])
+def test_smoothing_falls_with_the_steps_except_for_descriptors(name, last, monkeypatch):
+    """The variance of the smoothing after each of four steps, none to three quarters of the way."""
+    widths = []
+
+    def recorded(values, width):
+        widths.append(width)
+        return gaussian(values, width)
+
+    monkeypatch.setattr(deformation, "gaussian", recorded)
+    measure = SIMILARITIES[name]
+    optimised(Effort(8_000, (4,)), similarity=name)
+    flows = widths[1::2]  # each step smooths its gradient, then the flow
+    assert len(flows) == 4
+    first = measure.smoothing[0]
+    share = np.arange(4) / 4
+    last = first if last is None else last
+    np.testing.assert_allclose(np.square(flows), first**2 + (last**2 - first**2) * share, rtol=2e-3)
 
 
 def level_of(fixed, moving, weight=None):
